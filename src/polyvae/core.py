@@ -1,0 +1,331 @@
+"""A variational autoencoder as conditional distributions over named values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+Values = Mapping[str, Tensor]
+
+
+class Family(nn.Module, ABC):
+    """Turns an unconstrained tensor into a distribution over one event per row."""
+
+    @abstractmethod
+    def size(self, features: int) -> int:
+        """How many numbers along dimension 1 the network must produce for `features` features."""
+
+    @abstractmethod
+    def forward(self, raw: Tensor) -> Distribution:
+        """[B, size(F), *rest] -> a distribution with batch shape [B] and event shape [F, *rest]."""
+
+
+class Conditional(nn.Module):
+    """p(. | given): a network reads named values, a family reads the network.
+
+    `net` is any module called with one tensor per name in `given`, in that order.
+    """
+
+    def __init__(self, net: nn.Module, family: Family, given: str | Sequence[str]) -> None:
+        super().__init__()
+        self.net = net
+        self.family = family
+        self.given = (given,) if isinstance(given, str) else tuple(given)
+
+    def forward(self, values: Values) -> Distribution:
+        return self.family(self.net(*[values[name] for name in self.given]))
+
+    def extra_repr(self) -> str:
+        return f"given={self.given}"
+
+
+class Head(nn.Module):
+    """One observed variable: its likelihood, what it explains, how it counts.
+
+    `of` names the value it explains. `weight` multiplies its log-likelihood in training terms, never in a reported bound.
+    `where` names a boolean [B] value; rows that are False are not scored.
+    """
+
+    def __init__(self, likelihood: nn.Module, of: str = "x", weight: float = 1.0, where: str | None = None) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.of = of
+        self.weight = weight
+        self.where = where
+
+    def forward(self, values: Values) -> Distribution:
+        return self.likelihood(values)
+
+    def extra_repr(self) -> str:
+        return f"of={self.of!r}, weight={self.weight}, where={self.where!r}"
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A latent variable in one pass: posterior q, prior p and the draws z [K, B, ...].
+
+    `separate` is False when p was given something drawn with or after z; then only the sampled KL is unbiased.
+    """
+
+    q: Distribution
+    p: Distribution
+    z: Tensor
+    log_q: Tensor
+    separate: bool = True
+
+    @cached_property
+    def log_p(self) -> Tensor:
+        """log p(z | ...) at the draws, [K, B] nats."""
+        return _score(self.p, self.z)
+
+    @cached_property
+    def analytic_kl(self) -> Tensor | None:
+        """KL(q || p) in closed form, [K, B] nats, or None where none is known."""
+        if not self.separate:
+            return None
+        try:
+            divergence = kl_divergence(self.q, self.p)
+        except NotImplementedError:
+            return None
+        return _unfold(divergence, self.z.shape[:2])
+
+    @property
+    def analytic(self) -> bool:
+        """Whether `kl` is the closed form rather than the estimate at the draws."""
+        return self.analytic_kl is not None
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q || p), [K, B] nats: in closed form where one is known, else log q(z) - log p(z) at the draws."""
+        return self.log_q - self.log_p if self.analytic_kl is None else self.analytic_kl
+
+
+@dataclass(frozen=True)
+class Observed:
+    """An observed variable in one pass: its likelihood p, its value x [B, ...], log p(x | ...) [K, B] nats, its weight."""
+
+    p: Distribution
+    x: Tensor
+    log_p: Tensor
+    weight: float
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one pass of a VAE leaves behind, for K samples of B examples.
+
+    `values` holds the batch and every latent drawn, latents folded to [K * B, ...].
+    """
+
+    samples: int
+    values: Values
+    latents: Mapping[str, Latent]
+    heads: Mapping[str, Observed]
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """log p(x | z), all heads together, unweighted, [K, B] nats."""
+        return _total(head.log_p for head in self.heads.values())
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q || p) over all latents, [K, B] nats."""
+        return _total(latent.kl for latent in self.latents.values())
+
+    @cached_property
+    def log_weight(self) -> Tensor:
+        """log p(x, z) - log q(z | x), [K, B] nats."""
+        return self.log_px + _total(latent.log_p - latent.log_q for latent in self.latents.values())
+
+    @property
+    def elbo(self) -> Tensor:
+        """The plain evidence lower bound E_q[log p(x | z)] - KL(q || p), [B] nats.
+
+        Kingma, Welling: Auto-Encoding Variational Bayes, 2014.
+        """
+        return (self.log_px - self.kl).mean(0)
+
+    @property
+    def importance_bound(self) -> Tensor:
+        """log 1/K sum_k p(x, z_k) / q(z_k | x), [B] nats.
+
+        Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
+        """
+        return self.log_weight.logsumexp(0) - log(self.samples)
+
+
+class VAE(nn.Module):
+    """A generative model p(z) p(x | z) with an inference model q(z | x).
+
+    Each argument is one part, or an ordered mapping of parts by name. Posteriors stand in the order in which they are
+    drawn, priors in the order in which they generate (top level first). A part is a module that maps values to a
+    distribution and says in its attribute `given` what it reads. A bare latent is named "z", a bare likelihood is a head of "x".
+
+    `inputs` are the names a batch must hold, `conditions` those that `generate` needs.
+    """
+
+    def __init__(
+        self,
+        posterior: nn.Module | Mapping[str, nn.Module],
+        prior: nn.Module | Mapping[str, nn.Module],
+        likelihood: nn.Module | Mapping[str, nn.Module],
+    ) -> None:
+        super().__init__()
+        self.posterior = nn.ModuleDict(_named(posterior, "z"))
+        self.prior = nn.ModuleDict(_named(prior, "z"))
+        heads = _named(likelihood, "x")
+        self.heads = nn.ModuleDict({n: h if isinstance(h, Head) else Head(h, of=n) for n, h in heads.items()})
+        if set(self.posterior) != set(self.prior):
+            raise ValueError(f"posteriors {list(self.posterior)} and priors {list(self.prior)} must name the same latents")
+        latents = set(self.prior)
+        given = {n for h in self._heads() for n in _given(h.likelihood)} | _all_given(self.prior)
+        scored = {n for h in self._heads() for n in (h.of, h.where) if n is not None}
+        if clash := latents & (scored | set(self.heads)):
+            raise ValueError(f"{sorted(clash)} name both a latent and an observed value; rename one of them")
+        _check_order(self.posterior, "posterior")
+        _check_order(self.prior, "prior")
+        self.conditions = tuple(sorted(given - latents))
+        self.inputs = tuple(sorted((given | scored | _all_given(self.posterior)) - latents))
+        self._plan = self._order()
+        folded = {n for name, (below, prior, _) in self._plan.items() for n in self._reads(name, below, prior)}
+        self._repeated = tuple(sorted((folded | {n for h in self._heads() for n in _given(h.likelihood)}) - latents))
+
+    def forward(self, batch: Values, samples: int = 1) -> Draw:
+        """Draws K `samples` of every latent for each of B examples and scores every head."""
+        self._require(batch, self.inputs)
+        rows = batch[self.inputs[0]].shape[0]
+        shape = torch.Size((samples, rows))
+        values = {name: _repeat(batch[name], samples) for name in self._repeated}
+        latents: dict[str, Latent] = {}
+        drawn: dict[str, tuple[Distribution, Tensor, Tensor]] = {}
+        for name, (below, _, _) in self._plan.items():
+            q = self.posterior[name](values if below else batch)
+            z = q.rsample(() if below else (samples,))
+            log_q = q.log_prob(z)
+            drawn[name] = q, z if not below else z.unflatten(0, shape), log_q.reshape(shape)
+            values[name] = z if below else z.flatten(0, 1)
+        for name, (_, folded, separate) in self._plan.items():
+            q, z, log_q = drawn[name]
+            latents[name] = Latent(q, self.prior[name](values if folded else batch), z, log_q, separate)
+        heads = {}
+        for name, head in self.heads.items():
+            p, x = head(values), batch[head.of]
+            log_p = p.log_prob(_repeat(x, samples)).view(shape)
+            if head.where is not None:
+                log_p = torch.where(batch[head.where], log_p, 0.0)
+            heads[name] = Observed(p, x, log_p, head.weight)
+        return Draw(samples, {**batch, **{n: values[n] for n in latents}}, latents, heads)
+
+    def encode(self, batch: Values) -> dict[str, Distribution]:
+        """Every posterior, lower ones given the means of those above. Deterministic."""
+        values = dict(batch)
+        posteriors: dict[str, Distribution] = {}
+        for name, posterior in self.posterior.items():
+            self._require(values, _given(posterior))
+            posteriors[name] = posterior(values)
+            values[name] = posteriors[name].mean
+        return posteriors
+
+    def decode(self, values: Values) -> dict[str, Distribution]:
+        """Every head's distribution, given the latents and whatever else it reads."""
+        self._require(values, {n for h in self._heads() for n in _given(h.likelihood)})
+        return {name: head(values) for name, head in self.heads.items()}
+
+    def reconstruct(self, batch: Values) -> dict[str, Distribution]:
+        """Every head's distribution at the posterior means. Deterministic."""
+        return self.decode({**batch, **{name: q.mean for name, q in self.encode(batch).items()}})
+
+    def generate(self, given: Values | None = None, count: int = 1) -> dict[str, Distribution]:
+        """Samples `count` latents from the prior for each row of `given` and returns every head's distribution.
+
+        Rows come as [count * B]: all rows of `given` for the first sample, then for the second. Without `given`, B = 1.
+        """
+        return self.decode(self.sample_latents(given, count))
+
+    def sample_latents(self, given: Values | None = None, count: int = 1) -> dict[str, Tensor]:
+        """Samples `count` latents from the prior for each row of `given`, beside the repeated `given`, [count * B, ...]."""
+        given = given or {}
+        self._require(given, self.conditions)
+        rows = next(iter(given.values())).shape[0] if given else 1
+        values = {name: _repeat(value, count) for name, value in given.items()}
+        for name, prior in self.prior.items():
+            p = prior(values)
+            values[name] = p.sample() if p.batch_shape else p.sample((count * rows,))
+        return values
+
+    def _heads(self) -> Iterable[Head]:
+        return (head for head in self.heads.values() if isinstance(head, Head))
+
+    def _order(self) -> dict[str, tuple[bool, bool, bool]]:
+        """How each latent is drawn: one below each sample above it?, its prior read at folded values?, its KL separate?
+
+        The closed form of KL(q(z | a) || p(z | b)) is a term of the bound only if b is drawn before z.
+        """
+        plan, drawn, latents = {}, set(), set(self.posterior)
+        for name in self.posterior:
+            prior = set(_given(self.prior[name])) & latents
+            below = bool((prior | set(_given(self.posterior[name]))) & drawn)
+            plan[name] = below, below or bool(prior), prior <= drawn
+            drawn.add(name)
+        return plan
+
+    def _reads(self, name: str, posterior: bool, prior: bool) -> tuple[str, ...]:
+        return (_given(self.posterior[name]) if posterior else ()) + (_given(self.prior[name]) if prior else ())
+
+    @staticmethod
+    def _require(values: Values, names: Iterable[str]) -> None:
+        if missing := [name for name in names if name not in values]:
+            raise KeyError(f"the model needs {missing}, the batch holds {sorted(values)}")
+
+
+def _named(part: nn.Module | Mapping[str, nn.Module], name: str) -> dict[str, nn.Module]:
+    if isinstance(part, nn.ModuleDict):
+        return dict(part.items())
+    return dict(part) if isinstance(part, Mapping) else {name: part}
+
+
+def _given(part: nn.Module) -> tuple[str, ...]:
+    return tuple(getattr(part, "given", ()))
+
+
+def _all_given(parts: nn.ModuleDict) -> set[str]:
+    return {name for part in parts.values() for name in _given(part)}
+
+
+def _check_order(parts: nn.ModuleDict, kind: str) -> None:
+    names = list(parts)
+    for place, name in enumerate(names):
+        if late := [n for n in _given(parts[name]) if n in names[place:]]:
+            raise ValueError(f"the {kind} of {name!r} is given {late}, not drawn before it; the order is {names}")
+
+
+def _repeat(value: Tensor, samples: int) -> Tensor:
+    """[B, ...] -> [K * B, ...], all rows for the first sample, then for the second."""
+    return value if samples == 1 else value.expand(samples, *value.shape).flatten(0, 1)
+
+
+def _score(p: Distribution, z: Tensor) -> Tensor:
+    """log p(z) for z [K, B, ...] under p with batch shape [], [B] or [K * B]."""
+    samples, rows = z.shape[:2]
+    if p.batch_shape == (samples * rows,):
+        return p.log_prob(z.flatten(0, 1)).view(samples, rows)
+    return p.log_prob(z)
+
+
+def _unfold(value: Tensor, shape: torch.Size) -> Tensor:
+    """[], [B] or [K * B] -> [K, B]."""
+    return value.view(shape) if value.numel() == shape.numel() else value.expand(shape)
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    first, *rest = parts
+    for part in rest:
+        first = first + part
+    return first

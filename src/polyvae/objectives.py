@@ -1,0 +1,137 @@
+"""Objectives: what training minimises, read off one draw of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Union
+
+import torch
+from torch import Tensor, nn
+
+from polyvae.core import VAE, Draw, Values
+from polyvae.terms import KL, Reconstruction, Term
+
+Step = Union[int, Tensor]
+Number = Union[float, Callable[[Step], Union[float, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A number that moves from `start` to `end` over the first `steps` steps and stays there."""
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps counts training steps, at least 1; got {self.steps}")
+
+    def __call__(self, step: Step) -> float | Tensor:
+        passed = step / self.steps
+        passed = passed.clamp(max=1.0) if isinstance(passed, Tensor) else min(passed, 1.0)
+        return self.start + (self.end - self.start) * passed
+
+
+@dataclass(frozen=True)
+class Cyclical:
+    """A number that rises from `start` to `end` over the first `rise` of every `period` steps and then holds.
+
+    Fu, Li, Liu, Gao, Celikyilmaz, Carin: Cyclical Annealing Schedule, 2019.
+    """
+
+    start: float
+    end: float
+    period: int
+    rise: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.period < 1 or not 0 < self.rise <= 1:
+            raise ValueError(f"period is at least 1 step and rise in (0, 1]; got {self.period} and {self.rise}")
+
+    def __call__(self, step: Step) -> float | Tensor:
+        passed = (step % self.period) / (self.rise * self.period)
+        passed = passed.clamp(max=1.0) if isinstance(passed, Tensor) else min(passed, 1.0)
+        return self.start + (self.end - self.start) * passed
+
+
+class Weighted(nn.Module):
+    """weight * term, or weight * |term - target| per example where a target is given; both may be schedules of the step."""
+
+    def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None) -> None:
+        super().__init__()
+        self.term = term
+        self.weight = weight
+        self.target = target
+
+    def forward(self, value: Tensor, step: Step) -> Tensor:
+        """The cost of the term's value at this step, scalar."""
+        if self.target is not None:
+            value = (value - _at(self.target, step)).abs()
+        weight = _at(self.weight, step)
+        value = value.mean()
+        return value if isinstance(weight, (int, float)) and weight == 1 else weight * value
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}" + ("" if self.target is None else f", target={self.target}")
+
+
+class Objective(nn.Module):
+    """A weighted sum of terms over K `samples`, each averaged over samples and batch.
+
+    By default the negative evidence lower bound, E_q[-log p(x | z)] + KL(q || p), in nats.
+    """
+
+    def __init__(self, terms: Mapping[str, Term | Weighted] | None = None, samples: int = 1) -> None:
+        super().__init__()
+        _check_samples(samples)
+        chosen = {"reconstruction": Reconstruction(), "kl": KL()} if terms is None else terms
+        if reserved := {"loss", "bound"} & set(chosen):
+            raise ValueError(f"a term may not be named {sorted(reserved)}: the objective reports those itself")
+        if not chosen:
+            raise ValueError("an objective needs at least one term")
+        self.terms = nn.ModuleDict({n: t if isinstance(t, Weighted) else Weighted(t) for n, t in chosen.items()})
+        self.samples = samples
+
+    def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
+        """The loss to minimise, every term unweighted, and the plain bound; scalars."""
+        draw = model(batch, self.samples)
+        values = {name: weighted.term(draw) for name, weighted in self.terms.items()}
+        costs = [weighted(values[name], step) for name, weighted in self.terms.items()]
+        return report(sum(costs[1:], costs[0]), {n: v.mean() for n, v in values.items()}, draw)
+
+
+class ImportanceWeighted(nn.Module):
+    """-log 1/K sum_k p(x, z_k) / q(z_k | x), averaged over the batch, in nats.
+
+    Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
+    """
+
+    def __init__(self, samples: int = 5) -> None:
+        super().__init__()
+        _check_samples(samples)
+        self.samples = samples
+
+    def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
+        draw = model(batch, self.samples)
+        terms = {"reconstruction": -draw.log_px.mean(), "kl": draw.kl.mean()}
+        return report(-draw.importance_bound.mean(), terms, draw)
+
+    def extra_repr(self) -> str:
+        return f"samples={self.samples}"
+
+
+def report(loss: Tensor, terms: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+    """What an objective returns: the loss, the terms and the plain bound, which no weight or schedule touches."""
+    with torch.no_grad():
+        return {"loss": loss, **{n: t.detach() for n, t in terms.items()}, "bound": draw.elbo.mean()}
+
+
+def _at(number: Number, step: Step) -> float | Tensor:
+    return number(step) if callable(number) else number
+
+
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise ValueError(f"samples counts draws of the latents, at least 1; got {samples}")
