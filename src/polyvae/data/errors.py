@@ -1,0 +1,39 @@
+"""The one error of the data package: it names the file, what was expected, what was found and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Data that cannot be used: `file: expected ..., found ...; advice`. With `file` alone, that is the whole message."""
+
+    def __init__(self, file: str | Path, expected: str = "", found: str = "", advice: str = "") -> None:
+        self.file, self.expected, self.found, self.advice = str(file), expected, found, advice
+        clauses = [f"expected {expected}" if expected else "", f"found {found}" if found else ""]
+        message = ": ".join(part for part in (self.file, ", ".join(clause for clause in clauses if clause)) if part)
+        super().__init__(f"{message}; {advice}" if advice else message)
+
+    def __reduce__(self) -> tuple:
+        # Raised in a worker process, the error must survive the way back.
+        return DataError, (self.file, self.expected, self.found, self.advice)
+
+
+@contextmanager
+def reading(file: str | Path, expected: str, advice: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn the `errors` that a library raises on a bad file into a DataError that names the file.
+
+    A file that is not there, a folder in its place or a file that may not be read is told apart from a bad one.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(file, expected, "no such file", "check the path, or fetch the data set") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(file, expected, f"{error.strerror or error}", "check the path and its permissions") from error
+    except errors as error:
+        raise DataError(file, expected, f"{type(error).__name__}: {error}", advice) from error

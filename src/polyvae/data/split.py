@@ -1,0 +1,197 @@
+"""A data set in tensors: splits that are batched by index on their device, and the seeded cuts that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyvae.data.errors import DataError
+from polyvae.data.tensors import spec_of, tensors_of
+from polyvae.spec import Spec
+
+Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples by name, kept compact and on one device; bytes are grey levels and leave as float32 in [0, 1].
+
+    `tensors`: name -> [N, ...], uint8 pictures, float32 tables or pictures, int64 labels. `transform`: what is done to every
+    batch (dynamic binarisation, dequantisation). Raises DataError when there are no tensors or their lengths differ.
+    """
+
+    tensors: Mapping[str, Tensor]
+    transform: Transform | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(tensor) for name, tensor in self.tensors.items()}
+        if not lengths:
+            raise DataError("Split", "at least one named tensor", "none")
+        if len(set(lengths.values())) > 1:
+            raise DataError("Split", "as many examples under every name", f"{lengths}", "give each example every value")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie, and where an index must lie."""
+        return next(iter(self.tensors.values())).device
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same split on another device; a memory-mapped tensor is read on the way."""
+        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    def take(self, index: Tensor | Sequence[int]) -> Split:
+        """The examples at `index` (integers [n]) as a split of their own, in that order."""
+        index = torch.as_tensor(index, dtype=torch.int64, device=self.device)
+        return replace(self, tensors={name: tensor[index] for name, tensor in self.tensors.items()})
+
+    def batch(self, index: Tensor) -> dict[str, Tensor]:
+        """The examples at `index` (int64 [B], on the split's device), bytes divided by 255, then the transform."""
+        values = {name: _floats(tensor[index]) for name, tensor in self.tensors.items()}
+        return values if self.transform is None else dict(self.transform(values))
+
+
+def _floats(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32).div_(255) if tensor.dtype is torch.uint8 else tensor
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set cut in three, with its spec and the call that loads it again.
+
+    `call`: the JSON-able arguments of `load`, empty for a user's own tensors. A test split of length 0 says that none was cut.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    spec: Spec
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Data:
+        """The same data with all three splits on `device`."""
+        parts = {part: getattr(self, part).to(device) for part in ("train", "validation", "test")}
+        return replace(self, **parts)
+
+
+def permutation(count: int, seed: int) -> Tensor:
+    """A seeded order of 0..count-1, int64 [count], the same on every machine and with every version of the libraries.
+
+    It sorts the raw 64-bit words of PCG64, a stream that NumPy promises never to change.
+    """
+    words = np.random.PCG64(seed).random_raw(count)
+    return torch.from_numpy(np.argsort(words, kind="stable").astype(np.int64))
+
+
+def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
+    """Sorted index tensors of the remainder and of each part, cut from a seeded permutation of `count` examples.
+
+    A part is a share (float below 1) or a number of examples (int); a share above zero is at least one example. The first
+    tensor is what remains, then one a part. Raises ValueError when nothing would remain.
+    """
+    sizes = [part_size(count, part) for part in parts]
+    if sum(sizes) >= count:
+        raise ValueError(f"cannot cut parts of {sizes} examples from {count}: nothing remains to train on")
+    order = permutation(count, seed)
+    pieces = torch.split(order, [*sizes, count - sum(sizes)])
+    return [piece.sort().values for piece in (pieces[-1], *pieces[:-1])]
+
+
+def part_size(count: int, part: int | float) -> int:
+    """Number of examples in a share (float in [0, 1)) or a number (int) of `count`."""
+    if isinstance(part, float) and not 0 <= part < 1:
+        raise ValueError(f"a share of the examples lies in [0, 1), a number of them is an int; got {part}")
+    if part < 0:
+        raise ValueError(f"a part holds at least 0 examples; got {part}")
+    return part if isinstance(part, int) else max(1, round(part * count)) if part else 0
+
+
+def kfold(count: int, folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Sorted indices (rest, fold) of fold number `fold` of `folds`; the folds share out all examples, sizes within one."""
+    if not 2 <= folds <= count:
+        raise ValueError(f"folds lies in 2..{count} (the number of examples); got {folds}")
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold lies in 0..{folds - 1}; got {fold}")
+    pieces = torch.tensor_split(permutation(count, seed), folds)
+    rest = torch.cat([piece for number, piece in enumerate(pieces) if number != fold])
+    return rest.sort().values, pieces[fold].sort().values
+
+
+def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Sorted indices of `count` examples in which every class keeps its share, by largest remainder, at least one each.
+
+    labels: int64 [N]. With fewer places than classes, the most frequent classes are served first.
+    """
+    if not 0 <= count <= len(labels):
+        raise ValueError(f"a subset of {len(labels)} examples holds 0..{len(labels)} of them; got {count}")
+    labels = labels.cpu()
+    _, inverse, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    quota = sizes.double() * count / len(labels)
+    places = quota.floor().long()
+    if count >= len(sizes):
+        places.clamp_(min=1)
+    while (missing := count - int(places.sum())) != 0:
+        # The minimum of one may have given away too many places: take them back where the quota is exceeded most.
+        step = 1 if missing > 0 else -1
+        gap = (quota - places) * step
+        gap[(places >= sizes) if missing > 0 else (places <= 1)] = -torch.inf
+        places[gap.topk(min(abs(missing), len(sizes))).indices] += step
+    order = permutation(len(labels), seed)
+    # Sorted by class with the seeded order kept inside a class: the rank in its class decides.
+    by_class = order[torch.argsort(inverse[order], stable=True)]
+    starts = sizes.cumsum(0) - sizes
+    rank = torch.arange(len(labels)) - starts[inverse[by_class]]
+    return by_class[rank < places[inverse[by_class]]].sort().values
+
+
+def subset(split: Split, count: int, seed: int) -> Split:
+    """At most `count` examples of a split, seeded; stratified where `y` holds integer labels."""
+    if count >= len(split):
+        return split
+    y = split.tensors.get("y")
+    labelled = y is not None and y.ndim == 1 and not y.is_floating_point()
+    return split.take(stratified(y, count, seed) if labelled else permutation(len(split), seed)[:count].sort().values)
+
+
+def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0) -> Data:
+    """Make Data of what a user has; Data itself is returned unchanged.
+
+    `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a map-style Dataset whose
+    items are x, (x, y) or mappings, or a DataLoader. `validation`, `test`: a share or number of examples cut with `seed`, or
+    another such data set. Without a test part the test split has length 0. Raises DataError as `tensors_of` does.
+    """
+    if isinstance(anything, Data):
+        return anything
+    tensors, transform = tensors_of(anything, "train"), None
+    spec = spec_of(tensors)
+    given = {"validation": validation, "test": test}
+    shares = {part: share for part, share in given.items() if isinstance(share, (int, float))}
+    whole = Split(tensors, transform)
+    try:
+        pieces = cut(len(whole), list(shares.values()), seed)
+    except ValueError as error:
+        raise DataError("train", "enough examples to cut", str(error), "give more examples or smaller parts") from error
+    splits = {part: whole.take(index) for part, index in zip(shares, pieces[1:], strict=True)}
+    for part in given.keys() - shares.keys():
+        others = tensors_of(given[part], part)
+        spec = _joined(spec, spec_of(others), part)
+        splits[part] = Split(others)
+    train = whole if len(pieces[0]) == len(whole) else whole.take(pieces[0])
+    return Data("tensors", train, splits["validation"], splits["test"], spec)
+
+
+def _joined(train: Spec, other: Spec, part: str) -> Spec:
+    """The spec of both, or a DataError where they differ; a part may show fewer labels or grey levels than another."""
+    if (train.x, train.y, train.classes is None) != (other.x, other.y, other.classes is None):
+        raise DataError(part, f"examples as in train, {train}", f"{other}", "give all parts the same shapes and names")
+    classes = None if train.classes is None else max(train.classes, other.classes or 0)
+    levels = None if None in (train.levels, other.levels) else max(train.levels or 0, other.levels or 0)
+    return replace(train, classes=classes, levels=levels)

@@ -1,0 +1,186 @@
+"""What a user has, as checked tensors by name: one leading dimension of examples, bytes or finite float32, int64 labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyvae.data.errors import DataError
+from polyvae.spec import Spec
+
+
+def tensors_of(anything: Any, where: str) -> dict[str, Tensor]:
+    """Named tensors out of a tensor, array, pair (x, y), mapping, bunch, map-style Dataset or DataLoader.
+
+    Pictures are [N, H, W], [N, C, H, W] or, under `x` with 1 or 3 channels, [N, H, W, C]: bytes, or floats in [0, 1]. Tables
+    are [N, d] or [N]: any finite numbers. `y` is int64 [N], labels from 0 on, or floats [N, d], a condition. Items of a
+    Dataset are read once, in order. `where` names the source in a DataError, which is raised for an empty or object-typed
+    source, values that are not finite or out of range, examples of mixed sizes, and missing, negative or fractional labels.
+    """
+    columns = {name: _array(value, f"{where}[{name!r}]") for name, value in _columns(anything, where).items()}
+    lengths = {name: len(array) for name, array in columns.items()}
+    if not lengths or 0 in lengths.values():
+        raise DataError(where, "at least one example", f"{lengths or 'nothing'}", "give data that is not empty")
+    if len(set(lengths.values())) > 1:
+        raise DataError(where, "as many examples under every name", f"{lengths}", "give each example every value")
+    checks = {"y": _condition}
+    return {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
+
+
+def spec_of(tensors: Mapping[str, Tensor]) -> Spec:
+    """The spec of named tensors; without an `x`, the first name stands for it.
+
+    Grey levels: 256 for bytes and for float pictures on the grid k/255, 2 for zeros and ones, None for other values.
+    """
+    x = tensors["x"] if "x" in tensors else next(iter(tensors.values()))
+    y = tensors.get("y")
+    labelled = y is not None and y.ndim == 1
+    return Spec(
+        x=tuple(x.shape[1:]),
+        classes=int(y.max()) + 1 if y is not None and labelled else None,
+        y=y.shape[1] if y is not None and not labelled else None,
+        levels=_levels(x),
+    )
+
+
+def _levels(x: Tensor) -> int | None:
+    if x.dtype is torch.uint8:
+        return 2 if _all(x, lambda part: (part == 0) | (part == 255)) else 256
+    if _all(x, lambda part: (part == 0) | (part == 1)):
+        return 2
+    on_grid = x.ndim == 4 and _all(x, lambda part: (part * 255 - (part * 255).round()).abs() < 1e-3)
+    return 256 if on_grid else None
+
+
+def _all(x: Tensor, condition: Any, rows: int = 4096) -> bool:
+    """Whether a condition holds everywhere, asked of some examples at a time: most data answer at once."""
+    return all(bool(condition(part).all()) for part in x.split(rows))
+
+
+def _columns(anything: Any, where: str) -> dict[str, Any]:
+    """Name what was given, without looking at the values."""
+    if isinstance(anything, torch.utils.data.DataLoader):
+        dataset = anything.dataset
+        return _columns(dataset, where) if _indexable(dataset) else _joined(anything, where, torch.cat)
+    if isinstance(anything, torch.utils.data.TensorDataset):
+        return _columns(anything.tensors if len(anything.tensors) > 1 else anything.tensors[0], where)
+    if isinstance(anything, torch.utils.data.Dataset):
+        items = (anything[i] for i in range(len(anything))) if _indexable(anything) else anything  # type: ignore
+        return _joined(items, where, torch.stack)  # type: ignore
+    if hasattr(anything, "target") and hasattr(anything, "data"):
+        return {"x": anything.data, "y": anything.target}
+    if isinstance(anything, Mapping):
+        return {str(name): value for name, value in anything.items()}
+    if isinstance(anything, tuple):
+        if len(anything) != 2:
+            raise DataError(where, "a pair (x, y)", f"a tuple of {len(anything)}", "name the values in a mapping")
+        return {"x": anything[0], "y": anything[1]}
+    return {"x": anything}
+
+
+def _indexable(dataset: Any) -> bool:
+    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+
+
+def _joined(items: Iterable[Any], where: str, join: Any) -> dict[str, Tensor]:
+    """Name by name, join the items of a data set or the batches of a loader."""
+    rows: dict[str, list[Tensor]] = {}
+    names: list[str] | None = None
+    for number, item in enumerate(items):
+        if isinstance(item, list):  # a loader's default collation makes lists of pairs
+            item = tuple(item) if len(item) > 1 else item[0]
+        columns = _columns(item, f"{where}, item {number}")
+        names = names or list(columns)
+        if list(columns) != names:
+            raise DataError(where, f"the values {names} in every item", f"{list(columns)} in item {number}")
+        for name, value in columns.items():
+            rows.setdefault(name, []).append(torch.as_tensor(_array(value, f"{where}, item {number}[{name!r}]")))
+    for name, values in rows.items():
+        first = values[0].shape if join is torch.stack else values[0].shape[1:]
+        for number, value in enumerate(values):
+            shape = value.shape if join is torch.stack else value.shape[1:]
+            if shape != first:
+                raise _mixed(f"{where}[{name!r}]", tuple(first), tuple(shape), number)
+    return {name: join(values) for name, values in rows.items()}
+
+
+def _mixed(where: str, first: tuple[int, ...], other: tuple[int, ...], number: int) -> DataError:
+    found = f"{list(other)} at example {number}"
+    return DataError(where, f"examples of one size, {list(first)} as the first", found, "resize or crop them alike")
+
+
+def _array(value: Any, where: str) -> np.ndarray:
+    """A NumPy array of numbers, sharing memory where it can."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype is torch.bfloat16 else value
+        array = value.numpy()
+    elif isinstance(value, Sequence) and not isinstance(value, str) and len(value) and np.ndim(value[0]):
+        parts = [_array(part, where) for part in value]
+        for number, part in enumerate(parts):
+            if part.shape != parts[0].shape:
+                raise _mixed(where, parts[0].shape, part.shape, number)
+        array = np.stack(parts)
+    else:
+        array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        advice = "turn it into numbers: names by numpy.unique(..., return_inverse=True)"
+        raise DataError(where, "an array of numbers", f"dtype {array.dtype}", advice)
+    return array
+
+
+def _features(array: np.ndarray, name: str, where: str) -> Tensor:
+    """Bytes stay bytes; other numbers become finite float32; pictures get a channel dimension and are checked for range."""
+    place = f"{where}[{name!r}]"
+    if array.ndim == 0 or array.ndim > 4 or 0 in array.shape:
+        expected = "examples of shape [N, d], [N, H, W] or [N, C, H, W]"
+        raise DataError(place, expected, f"shape {list(array.shape)}", "bring it into one of these shapes")
+    picture = array.ndim >= 3
+    if picture and array.dtype.kind in "iu" and array.dtype != np.uint8:
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high > 255:
+            raise _range(place, low, high)
+        array = array.astype(np.uint8)
+    if array.dtype != np.uint8:
+        array = array.astype(np.float32, copy=False)
+        if not np.isfinite(array).all():
+            row = int(np.argwhere(~np.isfinite(array))[0][0])
+            advice = "drop or fill what is missing, and rescale what overflows"
+            raise DataError(place, "finite numbers (float32)", f"NaN or infinity, first in example {row}", advice)
+        if picture and (array.min() < 0 or array.max() > 1):
+            raise _range(place, array.min(), array.max())
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if array.ndim == 1:
+        return tensor[:, None]
+    if array.ndim == 3:
+        return tensor[:, None]
+    channels_last = name == "x" and array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] not in (1, 3)
+    return tensor.permute(0, 3, 1, 2).contiguous() if channels_last else tensor
+
+
+def _range(place: str, low: float, high: float) -> DataError:
+    advice = "divide by the largest value, or give grey levels 0..255 as uint8"
+    return DataError(place, "pictures of floats in [0, 1] or of bytes", f"values in [{low:g}, {high:g}]", advice)
+
+
+def _condition(array: np.ndarray, name: str, where: str) -> Tensor:
+    """Integer labels [N] as int64, or a condition [N, d] as finite float32."""
+    place = f"{where}[{name!r}]"
+    if array.ndim == 2:
+        return _features(array.astype(np.float32), name, where)
+    if array.ndim != 1:
+        raise DataError(place, "labels [N] or vectors [N, d]", f"shape {list(array.shape)}", "flatten the condition")
+    if array.dtype.kind == "f":
+        missing = int(np.isnan(array).sum())
+        found = f"{missing} missing labels (NaN)" if missing else f"dtype {array.dtype}"
+        advice = "cast labels to int64, drop examples without one, or give a real condition the shape [N, 1]"
+        raise DataError(place, "a whole number for every example", found, advice)
+    labels = array.astype(np.int64)
+    if labels.min() < 0:
+        found = f"{int(labels.min())} at example {int(labels.argmin())}"
+        raise DataError(place, "labels from 0 on", found, "number the classes 0, 1, 2, ...; drop what has no label")
+    return torch.from_numpy(labels)
