@@ -48,9 +48,9 @@ bench: .venv/.stamp-bench
 	$(PY) -m benchmarks $(ARGS)
 
 lint: .venv/.stamp-lint
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m pyright
+	@status=0; for check in "ruff check ." "ruff format --check ." pyright; do \
+	    echo "$$check"; $(PY) -m $$check || status=1; \
+	done; exit $$status
 
 format: .venv/.stamp-lint
 	$(PY) -m ruff check --fix .
