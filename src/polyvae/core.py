@@ -40,7 +40,9 @@ class Conditional(nn.Module):
         self.given = (given,) if isinstance(given, str) else tuple(given)
 
     def forward(self, values: Values) -> Distribution:
-        return self.family(self.net(*[values[name] for name in self.given]))
+        raw = self.net(*[values[name] for name in self.given])
+        # Under mixed precision the network ends in half precision; densities are sums over many values and need float32.
+        return self.family(raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw)
 
     def extra_repr(self) -> str:
         return f"given={self.given}"

@@ -1,0 +1,41 @@
+"""Recipes: one function a named variant, with its paper."""
+
+from polyvae.recipes.baselines import pca, ppca
+from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, named, rebuild, recipe
+from polyvae.recipes.variants import (
+    ae,
+    beta_vae,
+    capacity_vae,
+    cvae,
+    full_covariance,
+    iwae,
+    mixture_prior,
+    mmd_vae,
+    sigma_vae,
+    two_level,
+    vae,
+    vamp_prior,
+)
+
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "ae",
+    "as_spec",
+    "beta_vae",
+    "capacity_vae",
+    "cvae",
+    "full_covariance",
+    "iwae",
+    "mixture_prior",
+    "mmd_vae",
+    "named",
+    "pca",
+    "ppca",
+    "rebuild",
+    "recipe",
+    "sigma_vae",
+    "two_level",
+    "vae",
+    "vamp_prior",
+]

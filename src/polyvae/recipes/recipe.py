@@ -1,0 +1,90 @@
+"""What a named variant is, and the catalogue of them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polyvae.core import VAE, Values
+from polyvae.observe import Chain
+from polyvae.spec import Spec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, the objective that trains it and the transform its batches need first.
+
+    `monitor` is the validation value that chooses the best weights: "bound", the larger the better, or the name of a term,
+    the smaller the better. `solve`, where set, fits the model in closed form to all training examples [N, ...] and takes
+    the place of gradient steps. `call` records name, spec and options, so that the recipe can be built again; it is None
+    where an option was an object that JSON cannot hold.
+    """
+
+    model: VAE
+    objective: nn.Module
+    observe: Callable[[Values], Values] = Chain()
+    monitor: str = "bound"
+    solve: Callable[[Tensor], None] | None = None
+    call: Mapping[str, Any] | None = None
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {}
+
+
+def recipe(build: Callable[..., Recipe]) -> Callable[..., Recipe]:
+    """Enters a function `build(spec, **options)` in the catalogue.
+
+    `spec` may then be a `Spec`, the shape of one example, or anything that has a `spec`; the keyword `seed` fixes the
+    weights without touching torch's global generator; the call is recorded.
+    """
+
+    @functools.wraps(build)
+    def recorded(spec: Any, *, seed: int | None = None, **options: Any) -> Recipe:
+        spec = as_spec(spec)
+        if seed is None:
+            made = build(spec, **options)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                made = build(spec, **options)
+        return replace(made, call=_record(build.__name__, spec, options if seed is None else {**options, "seed": seed}))
+
+    RECIPES[build.__name__] = recorded
+    return recorded
+
+
+def named(name: str) -> Callable[..., Recipe]:
+    """The recipe of that name; ValueError lists the names."""
+    if name not in RECIPES:
+        raise ValueError(f"no recipe is named {name!r}; the recipes are {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]
+
+
+def rebuild(call: Mapping[str, Any]) -> Recipe:
+    """The recipe of a recorded call."""
+    spec = call["spec"]
+    return named(call["name"])(Spec(**{**spec, "x": tuple(spec["x"])}), **call["options"])
+
+
+def as_spec(source: Any) -> Spec:
+    """A `Spec` from itself, from the shape of one example, or from anything with a `spec`."""
+    source = getattr(source, "spec", source)
+    if isinstance(source, Spec):
+        return source
+    if isinstance(source, (tuple, list, torch.Size)) and all(isinstance(side, int) for side in source):
+        return Spec(tuple(source), levels=256 if len(source) == 3 else None)
+    raise TypeError(f"a recipe needs a Spec, the shape of one example or a data set; got {type(source).__name__}")
+
+
+def _record(name: str, spec: Spec, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    call = {"name": name, "spec": asdict(spec), "options": dict(options)}
+    try:
+        return json.loads(json.dumps(call))
+    except TypeError:
+        return None

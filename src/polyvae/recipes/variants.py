@@ -1,0 +1,195 @@
+"""The named variants: each a choice along one of the five axes, and all of them combine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from polyvae.core import VAE, Conditional, Family
+from polyvae.families import DiagonalNormal, PixelNormal
+from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
+from polyvae.priors import StandardNormal
+from polyvae.recipes.parts import Condition, decoder_family, decoder_net, encoder_family, encoder_net, named_prior
+from polyvae.recipes.recipe import Recipe, recipe
+from polyvae.spec import Spec
+from polyvae.terms import KL, MMD, Reconstruction
+
+
+@recipe
+def vae(
+    spec: Spec,
+    latent: int = 16,
+    network: str | Callable[..., nn.Module] = "conv",
+    widths: Sequence[int] | None = None,
+    likelihood: str | Family | None = None,
+    posterior: str | Family = "diagonal",
+    prior: str | nn.Module = "standard",
+    components: int = 10,
+    condition: bool = False,
+    objective: nn.Module | None = None,
+) -> Recipe:
+    """The variational autoencoder, and the place where the axes combine.
+
+    log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), in nats.
+
+    `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules; `widths`: its layers' widths
+    or channels, in the encoder's order. `likelihood`: by default "bernoulli" (cross-entropy) for pictures and
+    "normal-learned" for tables; "normal" is a normal of variance 1/2, whose cost is the squared error summed over pixels.
+    `prior`: "standard", "mixture", "vamp" or "conditional", the first two learned ones with so many `components`.
+    `condition`: posterior and likelihood also read the labels or vectors y.
+
+    Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation, 2014.
+    """
+    y = Condition(spec, condition)
+    q_family, p_family = encoder_family(posterior), decoder_family(likelihood, spec)
+    q = Conditional(encoder_net(network, widths, (spec.x, *y.shapes), latent, q_family), q_family, ("x", *y.names))
+    p_net = decoder_net(network, widths, ((latent,), *y.shapes), spec.x, p_family)
+    p = named_prior(prior, q, spec, latent, components)
+    return Recipe(VAE(q, p, Conditional(p_net, p_family, ("z", *y.names))), objective or Objective(), y.observe)
+
+
+@recipe
+def ae(spec: Spec, **options: Any) -> Recipe:
+    """The plain autoencoder: a point for a posterior and no divergence, so that no bound on log p(x) exists."""
+    objective = Objective({"reconstruction": Reconstruction()})
+    made = vae(spec, **{"posterior": "point", "objective": objective, **options})
+    return Recipe(made.model, made.objective, made.observe, monitor="reconstruction")
+
+
+@recipe
+def beta_vae(spec: Spec, beta: float = 4.0, warmup: int = 0, free_bits: float = 0.0, **options: Any) -> Recipe:
+    """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)); beta rises from 0 over the first `warmup` steps.
+
+    `free_bits`: nats below which a latent dimension is not pressed further.
+
+    Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed, Lerchner: beta-VAE, 2017.
+    """
+    if beta < 0:
+        raise ValueError(f"beta is at least 0; got {beta}")
+    weight = Linear(0.0, beta, warmup) if warmup else beta
+    terms = {"reconstruction": Reconstruction(), "kl": Weighted(KL(free_bits), weight)}
+    return vae(spec, objective=Objective(terms), **options)
+
+
+@recipe
+def capacity_vae(
+    spec: Spec, gamma: float = 100.0, capacity: float = 25.0, steps: int = 10_000, **options: Any
+) -> Recipe:
+    """E_q[log p(x | z)] - gamma |KL(q(z | x) || p(z)) - C|, where C rises from 0 to `capacity` nats over `steps` steps.
+
+    Burgess, Higgins, Pal, Matthey, Watters, Desjardins, Lerchner: Understanding Disentangling in beta-VAE, 2018.
+    """
+    kl = Weighted(KL(), gamma, target=Linear(0.0, capacity, steps))
+    return vae(spec, objective=Objective({"reconstruction": Reconstruction(), "kl": kl}), **options)
+
+
+@recipe
+def iwae(spec: Spec, samples: int = 5, **options: Any) -> Recipe:
+    """The importance-weighted bound log 1/K sum_k p(x, z_k) / q(z_k | x) with K `samples`.
+
+    Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
+    """
+    return vae(spec, objective=ImportanceWeighted(samples), **options)
+
+
+@recipe
+def full_covariance(spec: Spec, **options: Any) -> Recipe:
+    """q(z | x) = N(mu, L L^T): z = mu + L eps with L lower triangular.
+
+    Kingma, Welling: An Introduction to Variational Autoencoders, 2019, section 2.5.1.
+    """
+    return vae(spec, posterior="full", **options)
+
+
+@recipe
+def sigma_vae(spec: Spec, scale: float | str = "learned", **options: Any) -> Recipe:
+    """A normal likelihood whose `scale` is "learned" (one number), "network" (per value), "optimal" or a fixed number.
+
+    Rybkin, Daniilidis, Levine: Simple and Effective VAE Training with Calibrated Decoders, 2021.
+    """
+    return vae(spec, likelihood=PixelNormal(scale), **options)
+
+
+@recipe
+def vamp_prior(spec: Spec, components: int = 500, network: str = "mlp", **options: Any) -> Recipe:
+    """p(z) = 1/M sum_m q(z | u_m) over M = `components` learned pseudo-inputs.
+
+    The default network has no BatchNorm, whose statistics would mix data and pseudo-inputs.
+
+    Tomczak, Welling: VAE with a VampPrior, 2018.
+    """
+    return vae(spec, prior="vamp", components=components, network=network, **options)
+
+
+@recipe
+def mixture_prior(spec: Spec, components: int = 10, **options: Any) -> Recipe:
+    """p(z) = sum_m w_m N(mu_m, diag s_m^2), learned.
+
+    Dilokthanakul, Mediano, Garnelo, Lee, Salimbeni, Arulkumaran, Shanahan: Deep Unsupervised Clustering with Gaussian
+    Mixture Variational Autoencoders, 2016, is a relative with a discrete latent.
+    """
+    return vae(spec, prior="mixture", components=components, **options)
+
+
+@recipe
+def mmd_vae(
+    spec: Spec, alpha: float = 0.0, scale: float = 10.0, kernel: str = "rbf", bandwidth: float = 1.0, **options: Any
+) -> Recipe:
+    """E_q[log p(x | z)] - (1 - alpha) KL(q(z | x) || p(z)) - (alpha + scale - 1) MMD(q(z), p(z)).
+
+    Both weights must be at least 0. `kernel`: "rbf" or "imq"; `bandwidth` in standard deviations of the prior.
+
+    Zhao, Song, Ermon: InfoVAE: Balancing Learning and Inference in Variational Autoencoders, 2019 (their lambda is `scale`).
+    """
+    kl, mmd = 1 - alpha, alpha + scale - 1
+    if min(kl, mmd) < 0:
+        raise ValueError(
+            f"alpha = {alpha} and scale = {scale} weigh the KL by 1 - alpha = {kl:g} and the MMD by "
+            f"alpha + scale - 1 = {mmd:g}; both must be at least 0"
+        )
+    terms = {
+        "reconstruction": Reconstruction(),
+        "kl": Weighted(KL(), kl),
+        "mmd": Weighted(MMD(kernel, bandwidth), mmd),
+    }
+    return vae(spec, objective=Objective(terms), **options)
+
+
+@recipe
+def cvae(spec: Spec, prior: str = "standard", **options: Any) -> Recipe:
+    """log p(x | y) >= E_q(z | x, y)[log p(x | z, y)] - KL(q(z | x, y) || p(z)), y a class label or any vector.
+
+    `prior`: "standard", one for every y, or "conditional", a learned p(z | y).
+
+    Sohn, Lee, Yan: Learning Structured Output Representation using Deep Conditional Generative Models, 2015.
+    """
+    return vae(spec, condition=True, prior=prior, **options)
+
+
+@recipe
+def two_level(
+    spec: Spec,
+    latent: int = 16,
+    top: int = 8,
+    network: str | Callable[..., nn.Module] = "conv",
+    widths: Sequence[int] | None = None,
+    likelihood: str | Family | None = None,
+    objective: nn.Module | None = None,
+) -> Recipe:
+    """p(z2) p(z1 | z2) p(x | z1, z2) with q(z2 | x) q(z1 | x, z2); z2 has `top` dimensions, z1 `latent`.
+
+    Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
+    """
+    normal, p_family = DiagonalNormal(), decoder_family(likelihood, spec)
+    posteriors = {
+        "z2": Conditional(encoder_net(network, widths, (spec.x,), top, normal), normal, "x"),
+        "z1": Conditional(encoder_net(network, widths, (spec.x, (top,)), latent, normal), normal, ("x", "z2")),
+    }
+    prior = Conditional(encoder_net("mlp", None, ((top,),), latent, normal), normal, "z2")
+    decoder = Conditional(
+        decoder_net(network, widths, ((latent,), (top,)), spec.x, p_family), p_family, ("z1", "z2")
+    )
+    model = VAE(posteriors, {"z2": StandardNormal(top), "z1": prior}, decoder)
+    return Recipe(model, objective or Objective())
