@@ -1,7 +1,7 @@
 """Batch transforms: functions of the named values of a batch, without parameters, applied on the values' device.
 
-Each returns a new dict and leaves its argument alone. Noise comes from torch's global generator of the device, so that a
-seeded run repeats itself.
+Each returns a new dict and leaves its argument alone. Noise comes from torch's global generator of the device, so that
+a seeded run repeats itself.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Binarise:
     """Make pictures of zeros and ones out of values in [0, 1].
 
     threshold: 1 where x > 1/2. dynamic: a fresh draw of Bernoulli(x) at every call, so that the expected picture is x.
-    Shapes: any; raises ValueError for another mode. Source: Salakhutdinov and Murray, On the quantitative analysis of deep
-    belief networks, 2008.
+    Shapes: any; raises ValueError for another mode. Source: Salakhutdinov and Murray, On the quantitative analysis of
+    deep belief networks, 2008.
     """
 
     mode: str = "threshold"
@@ -46,9 +46,10 @@ class Binarise:
 class Dequantise:
     """Spread each of `levels` grey levels evenly over its own interval of [0, 1), so that a density fits the data.
 
-    x = k / (levels - 1) becomes (k + u) / levels with u uniform on [0, 1); k is floor(levels x') again. The log-density of
-    the result, plus log(levels) a pixel, bounds the log-probability of k from below. Shapes: any; raises ValueError below
-    two levels. Source: Theis, van den Oord and Bethge, A note on the evaluation of generative models, 2016.
+    x = k / (levels - 1) becomes (k + u) / levels with u uniform on [0, 1); k is floor(levels x') again. The expected
+    log-density of the result, less log(levels) a pixel, bounds the log-probability of k from below. Shapes: any; raises
+    ValueError below two levels. Source: Theis, van den Oord and Bethge, A note on the evaluation of generative
+    models, 2016.
     """
 
     levels: int = 256

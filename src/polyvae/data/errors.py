@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class DataError(ValueError):
-    """Data that cannot be used: `file: expected ..., found ...; advice`. With `file` alone, that is the whole message."""
+    """Data that cannot be used: `file: expected ..., found ...; advice`; `file` alone is a whole message."""
 
     def __init__(self, file: str | Path, expected: str = "", found: str = "", advice: str = "") -> None:
         self.file, self.expected, self.found, self.advice = str(file), expected, found, advice

@@ -21,8 +21,8 @@ Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 class Split:
     """Examples by name, kept compact and on one device; bytes are grey levels and leave as float32 in [0, 1].
 
-    `tensors`: name -> [N, ...], uint8 pictures, float32 tables or pictures, int64 labels. `transform`: what is done to every
-    batch (dynamic binarisation, dequantisation). Raises DataError when there are no tensors or their lengths differ.
+    `tensors`: name -> [N, ...], uint8 pictures, float32 tables or pictures, int64 labels. `transform`: what is done to
+    every batch (dynamic binarisation, dequantisation). Raises DataError without tensors or when their lengths differ.
     """
 
     tensors: Mapping[str, Tensor]
@@ -66,7 +66,7 @@ def _floats(tensor: Tensor) -> Tensor:
 class Data:
     """A data set cut in three, with its spec and the call that loads it again.
 
-    `call`: the JSON-able arguments of `load`, empty for a user's own tensors. A test split of length 0 says that none was cut.
+    `call`: the JSON-able arguments of `load`, empty for a user's own tensors. A test split of length 0: none was cut.
     """
 
     name: str
@@ -94,8 +94,8 @@ def permutation(count: int, seed: int) -> Tensor:
 def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
     """Sorted index tensors of the remainder and of each part, cut from a seeded permutation of `count` examples.
 
-    A part is a share (float below 1) or a number of examples (int); a share above zero is at least one example. The first
-    tensor is what remains, then one a part. Raises ValueError when nothing would remain.
+    A part is a share (float below 1) or a number of examples (int); a share above zero is at least one example. The
+    first tensor is what remains, then one a part. Raises ValueError when nothing would remain.
     """
     sizes = [part_size(count, part) for part in parts]
     if sum(sizes) >= count:
@@ -115,7 +115,7 @@ def part_size(count: int, part: int | float) -> int:
 
 
 def kfold(count: int, folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Sorted indices (rest, fold) of fold number `fold` of `folds`; the folds share out all examples, sizes within one."""
+    """Sorted indices (rest, fold) of fold `fold` of `folds`; the folds share out all examples, sizes within one."""
     if not 2 <= folds <= count:
         raise ValueError(f"folds lies in 2..{count} (the number of examples); got {folds}")
     if not 0 <= fold < folds:
@@ -157,24 +157,25 @@ def subset(split: Split, count: int, seed: int) -> Split:
     if count >= len(split):
         return split
     y = split.tensors.get("y")
-    labelled = y is not None and y.ndim == 1 and not y.is_floating_point()
-    return split.take(stratified(y, count, seed) if labelled else permutation(len(split), seed)[:count].sort().values)
+    if y is not None and y.ndim == 1 and not y.is_floating_point():
+        return split.take(stratified(y, count, seed))
+    return split.take(permutation(len(split), seed)[:count].sort().values)
 
 
 def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0) -> Data:
     """Make Data of what a user has; Data itself is returned unchanged.
 
-    `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a map-style Dataset whose
-    items are x, (x, y) or mappings, or a DataLoader. `validation`, `test`: a share or number of examples cut with `seed`, or
-    another such data set. Without a test part the test split has length 0. Raises DataError as `tensors_of` does.
+    `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a Dataset whose
+    items are x, (x, y) or mappings, or a DataLoader. `validation`, `test`: a share or number of examples cut with
+    `seed`, or another such data set. Without a test part the test split has length 0. Raises DataError.
     """
     if isinstance(anything, Data):
         return anything
-    tensors, transform = tensors_of(anything, "train"), None
+    tensors = tensors_of(anything, "train")
     spec = spec_of(tensors)
     given = {"validation": validation, "test": test}
     shares = {part: share for part, share in given.items() if isinstance(share, (int, float))}
-    whole = Split(tensors, transform)
+    whole = Split(tensors)
     try:
         pieces = cut(len(whole), list(shares.values()), seed)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a user has, as checked tensors by name: one leading dimension of examples, bytes or finite float32, int64 labels."""
+"""What a user has, as checked tensors by name: one leading dimension, bytes or finite float32, int64 labels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from polyvae.spec import Spec
 def tensors_of(anything: Any, where: str) -> dict[str, Tensor]:
     """Named tensors out of a tensor, array, pair (x, y), mapping, bunch, map-style Dataset or DataLoader.
 
-    Pictures are [N, H, W], [N, C, H, W] or, under `x` with 1 or 3 channels, [N, H, W, C]: bytes, or floats in [0, 1]. Tables
-    are [N, d] or [N]: any finite numbers. `y` is int64 [N], labels from 0 on, or floats [N, d], a condition. Items of a
-    Dataset are read once, in order. `where` names the source in a DataError, which is raised for an empty or object-typed
-    source, values that are not finite or out of range, examples of mixed sizes, and missing, negative or fractional labels.
+    Pictures are [N, H, W], [N, C, H, W] or, under `x` with 1 or 3 channels, [N, H, W, C]: bytes, or floats in [0, 1].
+    Tables are [N, d] or [N]: any finite numbers. `y` is int64 [N], labels from 0 on, or floats [N, d], a condition.
+    Items of a Dataset are read once, in order. `where` names the source in a DataError, which is raised for an empty or
+    object-typed source, values that are not finite or out of range, examples of mixed sizes, and missing, negative or
+    fractional labels.
     """
     columns = {name: _array(value, f"{where}[{name!r}]") for name, value in _columns(anything, where).items()}
     lengths = {name: len(array) for name, array in columns.items()}
@@ -67,7 +68,7 @@ def _columns(anything: Any, where: str) -> dict[str, Any]:
         dataset = anything.dataset
         return _columns(dataset, where) if _indexable(dataset) else _joined(anything, where, torch.cat)
     if isinstance(anything, torch.utils.data.TensorDataset):
-        return _columns(anything.tensors if len(anything.tensors) > 1 else anything.tensors[0], where)
+        return _columns(anything.tensors, where)
     if isinstance(anything, torch.utils.data.Dataset):
         items = (anything[i] for i in range(len(anything))) if _indexable(anything) else anything  # type: ignore
         return _joined(items, where, torch.stack)  # type: ignore
@@ -76,9 +77,9 @@ def _columns(anything: Any, where: str) -> dict[str, Any]:
     if isinstance(anything, Mapping):
         return {str(name): value for name, value in anything.items()}
     if isinstance(anything, tuple):
-        if len(anything) != 2:
+        if len(anything) not in (1, 2):
             raise DataError(where, "a pair (x, y)", f"a tuple of {len(anything)}", "name the values in a mapping")
-        return {"x": anything[0], "y": anything[1]}
+        return dict(zip(("x", "y"), anything, strict=False))
     return {"x": anything}
 
 
@@ -92,7 +93,7 @@ def _joined(items: Iterable[Any], where: str, join: Any) -> dict[str, Tensor]:
     names: list[str] | None = None
     for number, item in enumerate(items):
         if isinstance(item, list):  # a loader's default collation makes lists of pairs
-            item = tuple(item) if len(item) > 1 else item[0]
+            item = tuple(item)
         columns = _columns(item, f"{where}, item {number}")
         names = names or list(columns)
         if list(columns) != names:
@@ -134,7 +135,7 @@ def _array(value: Any, where: str) -> np.ndarray:
 
 
 def _features(array: np.ndarray, name: str, where: str) -> Tensor:
-    """Bytes stay bytes; other numbers become finite float32; pictures get a channel dimension and are checked for range."""
+    """Bytes stay bytes, other numbers become finite float32; pictures get a channel dimension and a check of range."""
     place = f"{where}[{name!r}]"
     if array.ndim == 0 or array.ndim > 4 or 0 in array.shape:
         expected = "examples of shape [N, d], [N, H, W] or [N, C, H, W]"
