@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from polyvae.data.errors import DataError
 from polyvae.spec import Spec
@@ -64,14 +65,14 @@ def _all(x: Tensor, condition: Any, rows: int = 4096) -> bool:
 
 def _columns(anything: Any, where: str) -> dict[str, Any]:
     """Name what was given, without looking at the values."""
-    if isinstance(anything, torch.utils.data.DataLoader):
-        dataset = anything.dataset
-        return _columns(dataset, where) if _indexable(dataset) else _joined(anything, where, torch.cat)
-    if isinstance(anything, torch.utils.data.TensorDataset):
-        return _columns(anything.tensors, where)
-    if isinstance(anything, torch.utils.data.Dataset):
-        items = (anything[i] for i in range(len(anything))) if _indexable(anything) else anything  # type: ignore
-        return _joined(items, where, torch.stack)  # type: ignore
+    loader = isinstance(anything, DataLoader)
+    source = cast(Any, anything.dataset if loader else anything)
+    if isinstance(source, TensorDataset):
+        return _columns(source.tensors, where)
+    if loader or isinstance(source, Dataset):
+        if not isinstance(source, IterableDataset) and hasattr(source, "__len__"):
+            return _joined((source[i] for i in range(len(cast(Any, source)))), where, torch.stack)
+        return _joined(anything, where, torch.cat if loader else torch.stack)
     if hasattr(anything, "target") and hasattr(anything, "data"):
         return {"x": anything.data, "y": anything.target}
     if isinstance(anything, Mapping):
@@ -81,10 +82,6 @@ def _columns(anything: Any, where: str) -> dict[str, Any]:
             raise DataError(where, "a pair (x, y)", f"a tuple of {len(anything)}", "name the values in a mapping")
         return dict(zip(("x", "y"), anything, strict=False))
     return {"x": anything}
-
-
-def _indexable(dataset: Any) -> bool:
-    return hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
 
 
 def _joined(items: Iterable[Any], where: str, join: Any) -> dict[str, Tensor]:

@@ -1,0 +1,180 @@
+"""Folders of picture files as byte arrays, decoded by several threads: any folder of images, and CelebA."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from polyvae.data.errors import DataError, reading
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_GREY = {"1", "L", "LA"}
+_DEEP = ("I", "F")  # modes of more than eight bits, which a conversion would clip
+_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
+_NOT_A_PICTURE = "delete it, or replace it by a picture that opens"
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_BAD_LIST = (OSError, ValueError, OverflowError, IndexError)
+_Box = tuple[float, float, float, float]
+
+
+def folder(
+    path: str | Path, size: int | None = None, centre: bool = True
+) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """The pictures of a folder by the order of names: x uint8 [N, C, H, W], y int64 [N] or None, names of classes.
+
+    Two or more subfolders that hold pictures are classes, numbered by their sorted names; pictures beside subfolders
+    belong to no class. C is 1 when every picture is grey, else 3. `size`: resize to size x size after cutting the
+    largest square from the middle (`centre`), or all of it squeezed. Without it, pictures must be of one size. Raises
+    DataError without a picture, for another size and for a file that is no picture.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(root, "a folder of pictures", "no such folder", "check the path")
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and not _hidden(file, root))
+    if not files:
+        raise DataError(root, "a folder of pictures", "none", f"put files in it that end in {', '.join(SUFFIXES)}")
+    heads = _parallel(_head, files, "reading headers")
+    mode = "L" if all(kind == "L" for kind, _ in heads) else "RGB"
+    if size is None:
+        for file, (_, sides) in zip(files, heads, strict=True):
+            if sides != heads[0][1]:
+                found, first = "{}x{}".format(*sides), "{}x{}".format(*heads[0][1])
+                raise DataError(file, f"a picture of {first}, as the first", found, "give a size to resize them to")
+    shape = (size, size) if size else heads[0][1][::-1]
+
+    def box(width: int, height: int) -> _Box | None:
+        return centre_box(width, height, min(width, height)) if size and centre else None
+
+    x = decode(files, mode, shape, box)
+    classes = sorted({file.relative_to(root).parts[0] for file in files if file.parent != root})
+    if len(classes) < 2 or any(file.parent == root for file in files):
+        return x, None, []
+    number = {name: place for place, name in enumerate(classes)}
+    return x, np.array([number[file.relative_to(root).parts[0]] for file in files], np.int64), classes
+
+
+def celeba(path: str | Path, size: int = 64, centre: bool = True) -> dict[str, np.ndarray]:
+    """CelebA's aligned pictures: x uint8 [N, 3, size, size], attributes uint8 [N, 40], partition uint8 [N], names [40].
+
+    `path` holds img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt (0 training, 1 validation, 2
+    test). `centre` cuts the usual 148x148 of 178x218 from the middle, in proportion where the pictures are smaller;
+    else all of it is squeezed. The pictures that are there are used; each must stand in both lists. Source: Liu, Luo,
+    Wang and Tang, Deep learning face attributes in the wild, 2015.
+    """
+    root = Path(path)
+    pictures = root / "img_align_celeba"
+    files = sorted(pictures.glob("*.jpg"))
+    if not files:
+        raise DataError(pictures, "CelebA's aligned pictures, 000001.jpg and on", "none", "unpack img_align_celeba.zip")
+    names, attributes = _list(root / "list_attr_celeba.txt", files, head=2)
+    _, partition = _list(root / "list_eval_partition.txt", files, head=0)
+    if len(names) != attributes.shape[1] or not np.isin(attributes, (-1, 1)).all():
+        found = f"{len(names)} names and {attributes.shape[1]} columns from {attributes.min()} to {attributes.max()}"
+        raise DataError(root / "list_attr_celeba.txt", "a column of -1 and 1 for each attribute", found)
+    if partition.shape[1] != 1 or not np.isin(partition, (0, 1, 2)).all():
+        raise DataError(root / "list_eval_partition.txt", "0, 1 or 2 for each picture", "other values")
+
+    def box(width: int, height: int) -> _Box | None:
+        return centre_box(width, height, round(148 * width / 178)) if centre else None
+
+    return {
+        "x": decode(files, "RGB", (size, size), box),
+        "attributes": (attributes > 0).astype(np.uint8),
+        "partition": partition[:, 0].astype(np.uint8),
+        "names": np.array(names),
+    }
+
+
+def _list(path: Path, files: Sequence[Path], head: int) -> tuple[list[str], np.ndarray]:
+    """Names of the columns (second line, if `head`) and the rows of the files [N, columns]."""
+    with reading(path, "CelebA's list, a file name and numbers to a line", "fetch it again", *_BAD_LIST):
+        lines = path.read_text(encoding="utf-8").split("\n")
+        names = lines[1].split() if head else []
+        rows = {name: rest for name, _, rest in (line.partition(" ") for line in lines[head:])}
+        for file in files:
+            if file.name not in rows:
+                raise DataError(path, f"a line for {file.name}", "none", f"fetch the list again, or remove {file}")
+        return names, np.array([rows[file.name].split() for file in files], np.int8)
+
+
+def centre_box(width: int, height: int, side: int) -> _Box:
+    """The square of `side` pixels in the middle of a picture, as left, top, right, bottom; cut off at its edges."""
+    across, down = min(side, width), min(side, height)
+    left, top = round((width - across) / 2), round((height - down) / 2)
+    return left, top, left + across, top + down
+
+
+def decode(
+    files: Sequence[Path],
+    mode: str,
+    shape: tuple[int, int],
+    box: Callable[[int, int], _Box | None] = lambda width, height: None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Picture files as uint8 [N, C, H, W], in `mode` L or RGB, cut to `box(width, height)` and resized to `shape`.
+
+    Resizing averages over the area (Pillow's antialiased bilinear filter). `out` takes the pictures where it is given,
+    such as a memory-mapped array. Raises DataError naming the file that is truncated or not a picture.
+    """
+    height, width = shape
+    channels = len(mode)
+    if out is None:
+        out = np.empty((len(files), channels, height, width), np.uint8)
+
+    def one(place: int) -> None:
+        with reading(files[place], "a picture", _NOT_A_PICTURE, *_BROKEN), Image.open(files[place]) as opened:
+            picture = _upright(opened, mode)
+            region = box(*picture.size)
+            if region is not None or picture.size != (width, height):
+                picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=region)
+            out[place] = np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1)
+
+    _parallel(one, range(len(files)), "decoding pictures")
+    return out
+
+
+def _upright(opened: Image.Image, mode: str) -> Image.Image:
+    """The picture as its camera held it, in a mode of eight bits; transparency is dropped."""
+    if "transparency" in opened.info:
+        opened = opened.convert("RGBA")
+    return ImageOps.exif_transpose(opened).convert(mode)
+
+
+def _head(file: Path) -> tuple[str, tuple[int, int]]:
+    """Mode and width x height of a picture held upright, from its header."""
+    with reading(file, "a picture", _NOT_A_PICTURE, *_BROKEN), Image.open(file) as opened:
+        if opened.mode.startswith(_DEEP):
+            raise DataError(file, "a picture of eight bits a channel", f"mode {opened.mode}", "scale it to 0..255")
+        width, height = opened.size
+        turned = opened.getexif().get(_ORIENTATION, 1) >= 5
+        return "L" if opened.mode in _GREY else "RGB", (height, width) if turned else (width, height)
+
+
+def _hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
+def _parallel(work: Callable, items: Sequence, what: str) -> list:
+    """The results of `work` on every item, in order, by a thread a core (Pillow decodes outside Python's lock).
+
+    A terminal sees a progress bar when there is much to do. The first error stops the rest.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        chunks = [items[start : start + 64] for start in range(0, len(items), 64)]
+        futures = [pool.submit(lambda chunk: [work(item) for item in chunk], chunk) for chunk in chunks]
+        try:
+            quiet = len(items) < 1000 or not console.is_terminal
+            steps = track(futures, what, console=console, disable=quiet, transient=True)
+            return [result for future in steps for result in future.result()]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
