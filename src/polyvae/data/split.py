@@ -48,13 +48,19 @@ class Split:
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def take(self, index: Tensor | Sequence[int]) -> Split:
-        """The examples at `index` (integers [n]) as a split of their own, in that order."""
+        """The examples at `index` (integers [n]) as a split of their own, in that order; a run of them shares memory."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.device)
-        return replace(self, tensors={name: tensor[index] for name, tensor in self.tensors.items()})
+        if len(index) and bool((index.diff() == 1).all()):
+            first = int(index[0])
+            parts = {name: tensor[first : first + len(index)] for name, tensor in self.tensors.items()}
+        else:
+            parts = {name: tensor.index_select(0, index) for name, tensor in self.tensors.items()}
+        return replace(self, tensors=parts)
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The examples at `index` (int64 [B], on the split's device), bytes divided by 255, then the transform."""
-        values = {name: _floats(tensor[index]) for name, tensor in self.tensors.items()}
+        # index_select copies whole examples: on CPU it is an order of magnitude faster than tensor[index].
+        values = {name: _floats(tensor.index_select(0, index)) for name, tensor in self.tensors.items()}
         return values if self.transform is None else dict(self.transform(values))
 
 

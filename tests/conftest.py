@@ -1,0 +1,21 @@
+"""Fixtures that every test file may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path | None]:
+    """The folder of a real data set, `real_data("mnist")`, or None where $POLYVAE_DATA does not hold it."""
+    root = os.environ.get("POLYVAE_DATA")
+
+    def folder(name: str) -> Path | None:
+        found = Path(root) / name if root else None
+        return found if found is not None and found.is_dir() and any(found.iterdir()) else None
+
+    return folder
