@@ -49,7 +49,7 @@ def cifar10(folder: Path, rows: int = 20) -> Arrays:
         part = "test" if name == "test_batch" else "train"
         found[f"{part}_x"].append(x)
         found[f"{part}_y"].append(y.astype(np.int64))
-    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     (inside / "batches.meta.txt").write_text("\n".join(names) + "\n")
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
@@ -119,7 +119,7 @@ def frey_faces(path: Path, count: int = 12) -> Arrays:
 
 
 def dsprites(path: Path, scales: int = 2, orientations: int = 3, positions: int = 4) -> Arrays:
-    """A small grid of sprites in dSprites' file, with the pickled metadata of the original, which no reader may open."""
+    """A small grid of sprites in dSprites' file, with pickled metadata as in the original, never to be opened."""
     from polyvae.data.shapes import dsprites as grid
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,8 +131,8 @@ def dsprites(path: Path, scales: int = 2, orientations: int = 3, positions: int 
 def celeba(folder: Path, count: int = 8, listed: int | None = None, sides: tuple[int, int] = (89, 109)) -> Arrays:
     """img_align_celeba/*.jpg of width x height `sides`, list_attr_celeba.txt and list_eval_partition.txt.
 
-    The lists name `listed` pictures (default `count`), of which the first `count` are there. Pictures are smooth, so that
-    JPEG keeps them within a few grey levels.
+    The lists name `listed` pictures (default `count`), of which the first `count` are there. Pictures are smooth, so
+    that JPEG keeps them within a few grey levels.
     """
     inside = folder / "img_align_celeba"
     inside.mkdir(parents=True, exist_ok=True)

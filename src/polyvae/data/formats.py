@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def idx(path: str | Path) -> np.ndarray:
     if len(raw) < start:
         raise DataError(path, f"an IDX header of {start} bytes", f"{len(raw)} bytes (truncated)", AGAIN)
     shape = struct.unpack(f">{raw[3]}I", raw[4:start])
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = prod(shape) * dtype.itemsize
     _size(path, len(raw) - start, expected, f"values of shape {list(shape)}")
     return _finite(np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("=")), path)
 
@@ -84,7 +85,7 @@ def amat(path: str | Path, width: int = 784) -> np.ndarray:
             raise DataError(path, "single digits 0 or 1 between spaces", "longer words", AGAIN)
         values = text[is_value]
         breaks = np.cumsum(is_value)[text == ord("\n")]
-    if len(values) % width or (breaks is not None and (breaks % width).any()):
+    if not len(values) or len(values) % width or (breaks is not None and (breaks % width).any()):
         raise DataError(path, f"{width} values to a line", f"{len(values):,} values in uneven lines (truncated)", AGAIN)
     bits = values - ord("0")
     if bits.max() > 1:  # what lies below "0" wraps round
@@ -96,18 +97,18 @@ def amat(path: str | Path, width: int = 784) -> np.ndarray:
 def npy(path: str | Path) -> np.ndarray:
     """The array of an .npy file, finite and not empty; Python objects (pickles) are refused."""
     advice = "save a plain array of numbers with numpy.save"
-    with reading(path, "an .npy array of numbers", advice, *_BROKEN):
-        array = np.load(Path(path), allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise DataError(path, "an .npy array", "an .npz archive", "name it .npz")
+    with reading(path, "an .npy array of numbers", advice, *_BROKEN), open(path, "rb") as file:
+        array = np.load(file, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise DataError(path, "an .npy array", "an .npz archive", "name it .npz")
     return _finite(array, path)
 
 
 def npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name, all or those of `names`, finite and not empty; pickles are refused."""
     advice = "save plain arrays of numbers with numpy.savez"
-    with reading(path, "an .npz archive of arrays", advice, *_BROKEN):
-        archive = np.load(Path(path), allow_pickle=False)
+    with reading(path, "an .npz archive of arrays", advice, *_BROKEN), open(path, "rb") as file:
+        archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(path, "an .npz archive", "a single array", "name it .npy")
         with archive:
@@ -222,8 +223,9 @@ def _size(path: str | Path, found: int, expected: int, what: str) -> None:
 
 def _finite(array: np.ndarray, where: str | Path) -> np.ndarray:
     """The array, checked: numbers or names, not empty, neither NaN nor infinite."""
-    if array.dtype.kind not in "biufU":
-        raise DataError(where, "numbers", f"dtype {array.dtype}", "save plain arrays of numbers")
+    dtype = getattr(array, "dtype", np.dtype("V"))  # an archive may hold other files, which NumPy gives as bytes
+    if dtype.kind not in "biufU":
+        raise DataError(where, "numbers", f"dtype {dtype}", "save plain arrays of numbers")
     if not array.size:
         raise DataError(where, "values", f"an empty array of shape {list(array.shape)}", "give data that is not empty")
     if array.dtype.kind == "f" and not np.isfinite(array).all():

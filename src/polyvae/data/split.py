@@ -48,7 +48,7 @@ class Split:
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def take(self, index: Tensor | Sequence[int]) -> Split:
-        """The examples at `index` (integers [n]) as a split of their own, in that order; a run of them shares memory."""
+        """The examples at `index` (integers [n]) as a split of their own, in that order; a run shares memory."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         if len(index) and bool((index.diff() == 1).all()):
             first = int(index[0])

@@ -57,7 +57,7 @@ def _is_number(text: str) -> bool:
 def _cells(path: Path, delimiter: str, columns: list[int], dtype: Any) -> np.ndarray:
     """Some columns of the rows below the header, [N, len(columns)]."""
     with reading(path, "rows of numbers as long as the header", _NUMBERS, ValueError), warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("ignore")  # NumPy warns of blank lines
         return np.loadtxt(
             path, dtype, delimiter=delimiter, skiprows=1, usecols=columns, ndmin=2, comments=None, quotechar='"',
             encoding="utf-8",
