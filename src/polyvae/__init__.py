@@ -1,0 +1,95 @@
+"""Variational autoencoders: one core, every variant a few lines.
+
+Names are imported when first used, so that the command line starts without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from polyvae.version import __version__
+
+if TYPE_CHECKING:
+    from polyvae import data, distributions, evaluate, families, figures, networks, objectives, observe, priors, recipes, terms
+    from polyvae.core import VAE, Conditional, Draw, Family, Head, Latent, Observed, Values
+    from polyvae.fit import fit
+    from polyvae.meter import NonFiniteError
+    from polyvae.objectives import ImportanceWeighted, Objective, Weighted
+    from polyvae.recipes import Recipe
+    from polyvae.settings import Settings
+    from polyvae.spec import Spec
+    from polyvae.store import Run, RunError
+
+_HOMES = {
+    "polyvae.core": ("VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"),
+    "polyvae.fit": ("fit",),
+    "polyvae.meter": ("NonFiniteError",),
+    "polyvae.objectives": ("ImportanceWeighted", "Objective", "Weighted"),
+    "polyvae.recipes": ("Recipe",),
+    "polyvae.settings": ("Settings",),
+    "polyvae.spec": ("Spec",),
+    "polyvae.store": ("Run", "RunError"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = (
+    "data",
+    "distributions",
+    "evaluate",
+    "families",
+    "figures",
+    "networks",
+    "objectives",
+    "observe",
+    "priors",
+    "recipes",
+    "terms",
+)
+
+__all__ = [
+    "VAE",
+    "Conditional",
+    "Draw",
+    "Family",
+    "Head",
+    "ImportanceWeighted",
+    "Latent",
+    "NonFiniteError",
+    "Objective",
+    "Observed",
+    "Recipe",
+    "Run",
+    "RunError",
+    "Settings",
+    "Spec",
+    "Values",
+    "Weighted",
+    "__version__",
+    "data",
+    "distributions",
+    "evaluate",
+    "families",
+    "figures",
+    "fit",
+    "networks",
+    "objectives",
+    "observe",
+    "priors",
+    "recipes",
+    "terms",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"polyvae.{name}")
+    else:
+        raise AttributeError(f"module 'polyvae' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

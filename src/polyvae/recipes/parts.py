@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from polyvae import families
 from polyvae.core import Conditional, Family
-from polyvae.families import DiagonalNormal, likelihood_family, posterior_family
+from polyvae.families import DiagonalNormal
 from polyvae.networks import Builder, Shape, mirrored, mlp, network
 from polyvae.observe import Chain, OneHot, chain
 from polyvae.priors import Mixture, StandardNormal, VampPrior
@@ -47,14 +48,14 @@ def decoder_net(
 
 def encoder_family(which: str | Family) -> Family:
     """A posterior's family, by name or as it is."""
-    return posterior_family(which) if isinstance(which, str) else which
+    return families.posterior(which) if isinstance(which, str) else which
 
 
 def decoder_family(which: str | Family | None, spec: Spec) -> Family:
     """A likelihood's family, by name or as it is; by default Bernoulli for pictures, a learned normal for tables."""
     if which is None:
         which = "bernoulli" if len(spec.x) == 3 else "normal-learned"
-    return likelihood_family(which) if isinstance(which, str) else which
+    return families.likelihood(which, spec.levels) if isinstance(which, str) else which
 
 
 def named_prior(which: str | nn.Module, posterior: Conditional, spec: Spec, latent: int, components: int) -> nn.Module:

@@ -1,0 +1,66 @@
+"""What a person at a terminal sees of a training run; nothing where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Reporter(Protocol):
+    """Told of each step; asks for values only when it is about to show them."""
+
+    def due(self) -> bool: ...
+
+    def show(self, epoch: int, step: int, values: dict[str, float], rate: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def due(self) -> bool:
+        return False
+
+    def show(self, epoch: int, step: int, values: dict[str, float], rate: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Bar:
+    """A bar with epoch, mean losses of the epoch so far, examples a second and time left, drawn twice a second."""
+
+    def __init__(self, console: Console, epochs: int, steps: int, done: int) -> None:
+        self.epochs = epochs
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[values]}"),
+            TextColumn("{task.fields[rate]:,.0f}/s"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+        )
+        self.task = self.progress.add_task("", total=steps, completed=done, epoch=0, epochs=epochs, values="", rate=0.0)
+        self.progress.start()
+        self.next = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() >= self.next
+
+    def show(self, epoch: int, step: int, values: dict[str, float], rate: float) -> None:
+        text = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
+        self.progress.update(self.task, completed=step, epoch=epoch, values=text, rate=rate)
+        self.next = time.monotonic() + 0.5
+
+    def close(self) -> None:
+        self.progress.stop()
+
+
+def reporter(wanted: bool | None, epochs: int, steps: int, done: int) -> Reporter:
+    """A bar on standard error where that is a terminal (or where `wanted`), else silence."""
+    console = Console(stderr=True)
+    shown = console.is_terminal if wanted is None else wanted
+    return Bar(console, epochs, steps, done) if shown else Silent()
