@@ -1,0 +1,269 @@
+"""`load`: any data set, by name or path, decoded once, cut by seed and ready to be batched by index."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyvae.data.cache import cached
+from polyvae.data.errors import DataError
+from polyvae.data.files import arrays_of
+from polyvae.data.listing import locate, unknown
+from polyvae.data.sources import CATALOGUE, Options, Source
+from polyvae.data.split import Data, Split, cut, kfold, part_size, permutation, stratified
+from polyvae.data.split import _joined as joined_spec
+from polyvae.data.tensors import spec_of, tensors_of
+from polyvae.data.variants import binarised, dequantised, resized
+from polyvae.observe import Binarise, Dequantise
+from polyvae.spec import Spec
+
+TEST = 0.1  # share that is cut for testing where no test part is official
+STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws that are made once
+
+
+def load(
+    name: str | Path,
+    data_dir: str | Path | None = None,
+    *,
+    limit: int | None = None,
+    binarise: str | None = None,
+    dequantise: bool = False,
+    size: int | None = None,
+    centre: bool = True,
+    validation: int | float | None = None,
+    fold: int | None = None,
+    folds: int | None = None,
+    seed: int = 0,
+    download: bool = True,
+) -> Data:
+    """A data set by its name in the catalogue, or by a path to .npy, .npz, .csv, .parquet or a folder of pictures.
+
+    Files are looked for in `data_dir`, $POLYVAE_DATA and the user's cache, and fetched where they are missing and
+    `download` allows it. Official parts are kept; where none is official, a tenth is cut for testing by `seed`.
+    `validation`: a share or number to cut from what is trained on (default: the official part, else 10,000 of MNIST's
+    60,000, else a tenth). `folds`, `fold`: training and validation part pooled and cut in so many folds instead.
+    `limit`: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class
+    at least. `size`, `centre`: pictures resized to size x size, after cutting the square in their middle. `binarise`:
+    "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every training batch).
+    `dequantise`: noise of one grey level, fresh for every training batch. In validation and test part such draws are
+    made once and for all, so that evaluation repeats itself. Raises DataError for files, ValueError for arguments.
+    """
+    _check(limit, binarise, dequantise, size, fold, folds)
+    whole = _whole(name, data_dir, Options(size, centre, limit, seed), download)
+    if folds is not None or validation is not None:
+        whole = _pooled(whole)
+    cuts = _cuts(whole, validation, fold, folds, seed)
+    if limit is not None:
+        cuts = _limited(cuts, whole, limit, seed)
+    splits, spec = _splits(cuts, whole, binarise, dequantise)
+    given = {"limit": limit, "binarise": binarise, "size": size, "validation": validation, "fold": fold, "folds": folds}
+    call = {"name": whole.call, "data_dir": None if data_dir is None else str(data_dir), **given}
+    call |= {"dequantise": dequantise or None, "centre": None if centre else False, "seed": seed or None}
+    call = {key: value for key, value in call.items() if value is not None}
+    return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call)
+
+
+def _check(
+    limit: int | None, binarise: str | None, dequantise: bool, size: int | None, fold: int | None, folds: int | None
+) -> None:
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit counts training examples, at least 1; got {limit}")
+    if binarise not in (None, "threshold", "dynamic", "fixed"):
+        raise ValueError(f"binarise is None, 'threshold', 'dynamic' or 'fixed'; got {binarise!r}")
+    if binarise and dequantise:
+        raise ValueError("binarise and dequantise exclude each other: zeros and ones, or a density")
+    if size is not None and size < 1:
+        raise ValueError(f"size is the side of the pictures in pixels; got {size}")
+    if (fold is None) != (folds is None):
+        raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got fold={fold}, folds={folds}")
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A data set before it is cut: tensors by part and name; `call` is the name that loads it again."""
+
+    name: str
+    call: str
+    parts: Mapping[str, Mapping[str, Tensor]]
+    spec: Spec
+    share: float = 0.1
+
+    def length(self, part: str) -> int:
+        return len(next(iter(self.parts[part].values())))
+
+
+# A part of the result: the part it is taken from, and which of its examples (None: all).
+_Cut = tuple[str, Tensor | None]
+
+
+def _whole(name: str | Path, data_dir: str | Path | None, options: Options, download: bool) -> _Whole:
+    if isinstance(name, str) and name in CATALOGUE:
+        return _from_catalogue(*_obtained(CATALOGUE[name], data_dir, download), options)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise unknown(name)
+    return _from_path(path.resolve(), options)
+
+
+def _obtained(source: Source, data_dir: str | Path | None, download: bool) -> tuple[Source, list[Path]]:
+    """The source and the paths it reads; where it cannot be had, what is generated in its stead, with a warning."""
+    try:
+        return source, locate(source, data_dir, download)
+    except DataError as error:
+        if source.about.stand_in is None:
+            raise
+        warnings.warn(f"{error}. Until then {source.about.stand_in!r}, which is generated, is taken.", stacklevel=4)
+        return CATALOGUE[source.about.stand_in], []
+
+
+def _from_catalogue(source: Source, paths: list[Path], options: Options) -> _Whole:
+    if options.size is None and "size" in source.options:
+        options = replace(options, size=source.spec.x[-1])
+    if options.count is not None and "count" in source.options:
+        options = replace(options, count=_total(options.count))
+    afterwards = options.size if "size" not in source.options else None
+    heeded = {*source.options, *(("size", "centre") if afterwards else ())}
+
+    def compute() -> Mapping[str, np.ndarray]:
+        arrays = source.read(paths, options)
+        if afterwards is None:
+            return arrays
+        return {key: resized(x, afterwards, options.centre) if key.endswith(".x") else x for key, x in arrays.items()}
+
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, array in cached(source.name, {each: getattr(options, each) for each in heeded}, paths, compute).items():
+        part, name = key.split(".")
+        tensor = torch.from_numpy(array)
+        # Conditions are kept as bytes and used as numbers; bytes under x are grey levels.
+        parts.setdefault(part, {})[name] = tensor.float() if name == "y" and tensor.ndim > 1 else tensor
+    x = next(iter(parts.values()))["x"]
+    spec = replace(source.spec, x=tuple(x.shape[1:]))
+    if afterwards and spec.x != source.spec.x:  # grey levels in between have come up
+        spec = replace(spec, levels=256 if x.dtype is torch.uint8 else None)
+    return _Whole(source.name, source.name, parts, spec, source.about.validation)
+
+
+def _total(limit: int) -> int:
+    """How many to generate, so that `limit` are left to train on after a tenth each for validation and test."""
+    total = round(limit / (1 - 2 * TEST))
+    while total - 2 * part_size(total, TEST) < limit:
+        total += 1
+    return total
+
+
+def _from_path(path: Path, options: Options) -> _Whole:
+    arrays, done = arrays_of(path, options.size, options.centre)
+    parts: dict[str, dict[str, Tensor]] = {}
+    specs: dict[str, Spec] = {}
+    for part, named in arrays.items():
+        tensors = tensors_of(named, str(path) if part == "all" else f"{path}, part {part}")
+        if options.size is not None and not done:
+            x = tensors.get("x")
+            if x is None or x.ndim != 4:
+                raise DataError(path, "pictures, to be resized", "other data", "leave the size away")
+            tensors["x"] = torch.from_numpy(resized(x.numpy(), options.size, options.centre))
+        parts[part], specs[part] = tensors, spec_of(tensors)
+    first, *others = specs
+    spec = specs[first]
+    for part in others:
+        spec = joined_spec(spec, specs[part], f"{path}, part {part}")
+    whole = _Whole(path.name, str(path), parts, spec)
+    # Without a test part, what there is to train on is cut in three.
+    return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": _pooled(whole).parts["train"]})
+
+
+def _pooled(whole: _Whole) -> _Whole:
+    """Training and validation part as one training part."""
+    parts = dict(whole.parts)
+    if "validation" not in parts:
+        return whole
+    held = parts.pop("validation")
+    parts["train"] = {name: torch.cat([tensor, held[name]]) for name, tensor in parts["train"].items()}
+    return replace(whole, parts=parts)
+
+
+def _cuts(
+    whole: _Whole, validation: int | float | None, fold: int | None, folds: int | None, seed: int
+) -> dict[str, _Cut]:
+    if "validation" in whole.parts:
+        return {part: (part, None) for part in ("train", "validation", "test")}
+    origin = "all" if "all" in whole.parts else "train"
+    count = whole.length(origin)
+    pool, test = torch.arange(count), ("test", None)
+    size = part_size(count, whole.share if validation is None else validation)
+    try:
+        if origin == "all":
+            pool, index = cut(count, [TEST], seed)
+            test = (origin, index)
+        if fold is not None and folds is not None:
+            rest, held = kfold(len(pool), folds, fold, seed)
+        else:
+            rest, held = cut(len(pool), [size], seed)
+    except ValueError as error:
+        raise DataError(
+            whole.name, "enough examples to cut", str(error), "give more, or ask for smaller parts"
+        ) from error
+    return {"train": (origin, pool[rest]), "validation": (origin, pool[held]), "test": test}
+
+
+def _limited(cuts: Mapping[str, _Cut], whole: _Whole, limit: int, seed: int) -> dict[str, _Cut]:
+    """At most `limit` training examples, and the other parts in proportion."""
+    counts = {part: whole.length(origin) if index is None else len(index) for part, (origin, index) in cuts.items()}
+    share = limit / counts["train"]
+    if share >= 1:
+        return dict(cuts)
+    limited: dict[str, _Cut] = {}
+    for part, (origin, index) in cuts.items():
+        index = torch.arange(counts[part]) if index is None else index
+        wanted = limit if part == "train" else min(counts[part], max(1, round(share * counts[part])))
+        # An official test part is shortened in one way only, whatever the seed.
+        chosen_by = 0 if origin == "test" else seed
+        y = whole.parts[origin].get("y")
+        if y is not None and y.ndim == 1 and len(index):
+            labels = y[index]
+            wanted = wanted if part == "train" else min(counts[part], max(wanted, len(labels.unique())))
+            chosen = stratified(labels, wanted, chosen_by)
+        else:
+            chosen = permutation(counts[part], chosen_by)[:wanted].sort().values
+        limited[part] = (origin, index[chosen])
+    return limited
+
+
+def _splits(
+    cuts: Mapping[str, _Cut], whole: _Whole, binarise: str | None, dequantise: bool
+) -> tuple[dict[str, Split], Spec]:
+    """The three splits with what is done to their pictures, and the spec of the result."""
+    spec = whole.spec
+    if binarise is not None and len(spec.x) != 3:
+        raise DataError(whole.name, "pictures, to be binarised", f"examples of shape {spec.x}", "leave binarise away")
+    if dequantise and spec.levels is None:
+        raise DataError(whole.name, "grey levels, to be dequantised", "continuous values", "leave dequantise away")
+    if spec.levels == 2:
+        binarise = None  # it would change nothing
+    drawn: dict[str, Tensor] = {}
+    splits = {}
+    for part, (origin, index) in cuts.items():
+        tensors, transform = dict(whole.parts[origin]), None
+        if binarise == "threshold" or (binarise == "dynamic" and part == "train"):
+            transform = Binarise(binarise)
+        elif binarise is not None:
+            if origin not in drawn:
+                drawn[origin] = binarised(tensors["x"], STREAMS[origin])
+            tensors["x"] = drawn[origin]
+        if index is not None:
+            # index_select copies whole rows, many times faster than tensor[index].
+            tensors = {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
+        if dequantise and spec.levels is not None:
+            if part == "train":
+                transform = Dequantise(spec.levels)
+            else:
+                tensors["x"] = dequantised(tensors["x"], spec.levels, STREAMS[part])
+        splits[part] = Split(tensors, transform)
+    levels = None if dequantise else 2 if binarise is not None else spec.levels
+    return splits, replace(spec, levels=levels)

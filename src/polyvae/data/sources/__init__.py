@@ -1,0 +1,32 @@
+"""The catalogue: every data set that is known by name."""
+
+from polyvae.data.sources.binarized_mnist import BINARIZED_MNIST
+from polyvae.data.sources.celeba import CELEBA
+from polyvae.data.sources.cifar10 import CIFAR10
+from polyvae.data.sources.mnist import FASHION_MNIST, KMNIST, MNIST
+from polyvae.data.sources.omniglot import OMNIGLOT
+from polyvae.data.sources.small import DIGITS, FREY_FACES, SHAPES
+from polyvae.data.sources.source import About, Options, Source
+from polyvae.data.sources.sprites import DSPRITES, SPRITES
+from polyvae.data.sources.svhn import SVHN
+
+CATALOGUE: dict[str, Source] = {
+    source.name: source
+    for source in (
+        MNIST,
+        FASHION_MNIST,
+        KMNIST,
+        BINARIZED_MNIST,
+        CIFAR10,
+        SVHN,
+        CELEBA,
+        OMNIGLOT,
+        DSPRITES,
+        SPRITES,
+        FREY_FACES,
+        DIGITS,
+        SHAPES,
+    )
+}
+
+__all__ = ["CATALOGUE", "About", "Options", "Source"]

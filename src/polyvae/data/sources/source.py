@@ -1,0 +1,84 @@
+"""What the catalogue knows of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from polyvae.data.fetch import FileInfo
+from polyvae.spec import Spec
+
+
+@dataclass(frozen=True)
+class About:
+    """What a listing says: title and source, licence, official number of examples a part, how to get it by hand.
+
+    `validation`: the share that is cut from what is trained on, where no validation part is official. `stand_in`: the
+    generated set that is taken where this one cannot be had.
+    """
+
+    title: str
+    licence: str
+    counts: Mapping[str, int]
+    how: str = ""
+    validation: float = 0.1
+    stand_in: str | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a reader may depend on; a source names those that it does depend on."""
+
+    size: int | None = None
+    centre: bool = True
+    count: int | None = None
+    seed: int = 0
+
+
+# Paths as chosen, options -> arrays by "part.name": parts train, validation, test, or all where none are official;
+# names x (uint8 pictures [N, C, H, W] or float32), y (labels [N] or conditions [N, d]) and others.
+Read = Callable[[Sequence[Path], Options], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of the catalogue.
+
+    `files`: the official distribution. `choices`: alternative sets of names below DIR/<name>, of which the first that
+    is there in full is read; none for a generated set. `read`: those paths to arrays. `options`: names of the `Options`
+    that `read` heeds; a `size` that it does not heed is applied to its pictures afterwards.
+    """
+
+    name: str
+    about: About
+    spec: Spec
+    read: Read
+    files: tuple[FileInfo, ...] = ()
+    choices: tuple[tuple[str, ...], ...] = ()
+    options: tuple[str, ...] = field(default=())
+
+    @property
+    def generated(self) -> bool:
+        """Whether it needs no files."""
+        return not self.choices
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether every official file can be downloaded and checked."""
+        return bool(self.files) and all(file.fetchable for file in self.files)
+
+    def needs(self, folder: Path) -> list[Path]:
+        """The paths that are read from `folder`, empty where no choice is there in full."""
+        for choice in self.choices:
+            paths = [folder / name for name in choice]
+            if all(path.exists() for path in paths):
+                return paths
+        return []
+
+
+def every(files: Sequence[FileInfo]) -> tuple[tuple[str, ...], ...]:
+    """The one choice of reading all official files."""
+    return (tuple(file.name for file in files),)
