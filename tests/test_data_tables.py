@@ -1,4 +1,4 @@
-"""Tables of numbers: csv in its dialects and parquet, labels as numbers or names, and every fault named with its place."""
+"""Tables of numbers: csv in its dialects and parquet, labels as numbers or names; every fault named with its place."""
 
 import format_files as files
 import numpy as np
@@ -97,7 +97,7 @@ def test_a_bad_csv_is_named(tmp_path, text, word):
 
 def test_an_absent_column_or_file_is_named(tmp_path):
     files.csv_table(tmp_path / "a.csv")
-    with pytest.raises(DataError, match="'colour'.*'height', 'width', 'depth', 'label'"):
+    with pytest.raises(DataError, match=r"'colour'.*'height', 'width', 'depth', 'label'"):
         table(tmp_path / "a.csv", label="colour")
     for name in ("absent.csv", "absent.parquet"):
         with pytest.raises(DataError, match=f"{name}.*no such file"):

@@ -19,7 +19,7 @@ _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
 _NOT_A_PICTURE = "delete it, or replace it by a picture that opens"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 _BAD_LIST = (OSError, ValueError, OverflowError, IndexError)
-_Box = tuple[float, float, float, float]
+_Box = tuple[int, int, int, int]
 
 
 def folder(
@@ -130,8 +130,10 @@ def decode(
         with reading(files[place], "a picture", _NOT_A_PICTURE, *_BROKEN), Image.open(files[place]) as opened:
             picture = _upright(opened, mode)
             region = box(*picture.size)
-            if region is not None or picture.size != (width, height):
-                picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=region)
+            if region is not None:  # cut first: resize(box=) would let pixels beside the box shine in
+                picture = picture.crop(region)
+            if picture.size != (width, height):
+                picture = picture.resize((width, height), Image.Resampling.BILINEAR)
             out[place] = np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1)
 
     _parallel(one, range(len(files)), "decoding pictures")

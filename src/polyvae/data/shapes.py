@@ -117,12 +117,13 @@ def _canvases(sprite: Callable, scale: float, angles: np.ndarray) -> np.ndarray:
     return sprite(u, v).astype(np.uint8)
 
 
+# Radii are chosen so that no outline meets the middle of a pixel at orientation 0, where rounding would decide.
 def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.maximum(np.abs(u), np.abs(v)) <= 10
+    return np.maximum(np.abs(u), np.abs(v)) <= 9.75
 
 
 def _ellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return (u / 14) ** 2 + (v / 8) ** 2 <= 1
+    return (u / 13.75) ** 2 + (v / 7.75) ** 2 <= 1
 
 
 def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:

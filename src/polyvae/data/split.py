@@ -149,7 +149,7 @@ def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
         step = 1 if missing > 0 else -1
         gap = (quota - places) * step
         gap[(places >= sizes) if missing > 0 else (places <= 1)] = -torch.inf
-        places[gap.topk(min(abs(missing), len(sizes))).indices] += step
+        places[gap.topk(min(abs(missing), int(gap.isfinite().sum()))).indices] += step
     order = permutation(len(labels), seed)
     # Sorted by class with the seeded order kept inside a class: the rank in its class decides.
     by_class = order[torch.argsort(inverse[order], stable=True)]

@@ -24,6 +24,9 @@ def tensors_of(anything: Any, where: str) -> dict[str, Tensor]:
     fractional labels.
     """
     columns = {name: _array(value, f"{where}[{name!r}]") for name, value in _columns(anything, where).items()}
+    for name, array in columns.items():
+        if array.ndim == 0:
+            raise DataError(f"{where}[{name!r}]", "a leading dimension of examples", "shape []", "give an array")
     lengths = {name: len(array) for name, array in columns.items()}
     if not lengths or 0 in lengths.values():
         raise DataError(where, "at least one example", f"{lengths or 'nothing'}", "give data that is not empty")
@@ -134,7 +137,7 @@ def _array(value: Any, where: str) -> np.ndarray:
 def _features(array: np.ndarray, name: str, where: str) -> Tensor:
     """Bytes stay bytes, other numbers become finite float32; pictures get a channel dimension and a check of range."""
     place = f"{where}[{name!r}]"
-    if array.ndim == 0 or array.ndim > 4 or 0 in array.shape:
+    if array.ndim > 4 or 0 in array.shape:
         expected = "examples of shape [N, d], [N, H, W] or [N, C, H, W]"
         raise DataError(place, expected, f"shape {list(array.shape)}", "bring it into one of these shapes")
     picture = array.ndim >= 3
@@ -144,7 +147,8 @@ def _features(array: np.ndarray, name: str, where: str) -> Tensor:
             raise _range(place, low, high)
         array = array.astype(np.uint8)
     if array.dtype != np.uint8:
-        array = array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such
+            array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             row = int(np.argwhere(~np.isfinite(array))[0][0])
             advice = "drop or fill what is missing, and rescale what overflows"
@@ -169,7 +173,7 @@ def _condition(array: np.ndarray, name: str, where: str) -> Tensor:
     """Integer labels [N] as int64, or a condition [N, d] as finite float32."""
     place = f"{where}[{name!r}]"
     if array.ndim == 2:
-        return _features(array.astype(np.float32), name, where)
+        return _features(array.astype(np.float64), name, where)
     if array.ndim != 1:
         raise DataError(place, "labels [N] or vectors [N, d]", f"shape {list(array.shape)}", "flatten the condition")
     if array.dtype.kind == "f":
