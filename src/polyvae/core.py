@@ -219,7 +219,7 @@ class VAE(nn.Module):
         heads = {}
         for name, head in self.heads.items():
             p, x = head(values), batch[head.of]
-            log_p = p.log_prob(_repeat(x, samples)).view(shape)
+            log_p = _likelihood(p, x, samples)
             if head.where is not None:
                 log_p = torch.where(batch[head.where], log_p, 0.0)
             heads[name] = Observed(p, x, log_p, head.weight)
@@ -319,6 +319,14 @@ def _score(p: Distribution, z: Tensor) -> Tensor:
     if p.batch_shape == (samples * rows,):
         return p.log_prob(z.flatten(0, 1)).view(samples, rows)
     return p.log_prob(z)
+
+
+def _likelihood(p: Distribution, x: Tensor, samples: int) -> Tensor:
+    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]."""
+    unfold = getattr(p, "unfold", None)  # the laws that can read x in place, without K copies of it
+    if unfold is not None:
+        return unfold(samples).log_prob(x)
+    return p.log_prob(_repeat(x, samples)).view(samples, len(x))
 
 
 def _unfold(value: Tensor, shape: torch.Size) -> Tensor:

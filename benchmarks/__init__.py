@@ -1,0 +1,1 @@
+"""Side by side with a bare loop and with a peer, in one process, interleaved: only the ratios mean something."""

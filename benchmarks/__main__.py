@@ -1,0 +1,82 @@
+"""python -m benchmarks [--rounds 7] [--only training nll start] [--out docs/benchmarks.md]"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchmarks.interleave import Result
+
+HEADER = ["what", "beside", "unit", "polyvae", "other", "ratio (median)", "over rounds", "bar", "held"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios measured side by side in one process.")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds counted, at least 5 for the table")
+    parser.add_argument("--only", nargs="+", choices=("training", "nll", "start"), default=("start", "training", "nll"))
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # the peer's and its libraries'
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    results = []
+    for result in _results(arguments.only, device, arguments.rounds):
+        results.append(result)
+        print(" | ".join(result.row()), flush=True)
+    if arguments.out:
+        arguments.out.write_text(_page(results, device, arguments.rounds), encoding="utf-8")
+
+
+def _results(chosen: list[str], device: torch.device, rounds: int) -> Iterator[Result]:
+    if "start" in chosen:
+        from benchmarks.start import start
+
+        yield from start(rounds)
+    if "training" in chosen:
+        from benchmarks.training import training
+
+        yield from training(device, rounds)
+    if "nll" in chosen:
+        from benchmarks.nll import nll
+
+        yield nll(device, rounds)
+
+
+def _page(results: list[Result], device: torch.device, rounds: int) -> str:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    changed = subprocess.run(["git", "status", "--porcelain", "src"], capture_output=True, text=True).stdout.strip()
+    table = [HEADER, ["---"] * len(HEADER), *(result.row() for result in results)]
+    lines = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning-fabric", "pythae", "numpy"))
+    return f"""# Benchmarks
+
+`make bench` writes this page. Both sides of a row run in one process, in turn, {rounds} rounds after a warm-up; the ratio is
+the median of the rounds' ratios, polyvae's speed over the other's. Single speeds differ from machine to machine.
+
+{lines}
+
+Machine: {_machine(device)}, Python {platform.python_version()}, {torch.get_num_threads()} threads. {versions}.
+Commit {commit}{" with changes" if changed else ""}.
+
+Training is a call of `fit` for one epoch (validation of 128 pictures included) with batches of {128}, AdamW 1e-3, in float32.
+The bare loop is written out by hand on the same modules in the same memory layout with the same fused optimiser. pythae
+trains the same networks by its own trainer's epoch. Pictures are random bytes, which cost what real ones do.
+"""
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    cpu = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
+    return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
+
+
+if __name__ == "__main__":
+    main()
