@@ -1,24 +1,21 @@
 """Fetching against a local server that serves well, breaks off, lies, stalls or fails."""
 
 import hashlib
-import io
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
+from archives import tar
 from http_server import serving
 
 from polyvae.data.errors import DataError
 from polyvae.data.fetch import FileInfo, fetch_files, find, roots, target
-from polyvae.data.unpack import unpack
 
 BODY = random.Random(0).randbytes(200_000)
 SIZE = len(BODY)
@@ -79,8 +76,8 @@ FAULTS = {
 @pytest.mark.parametrize("behaviour", FAULTS)
 def test_a_bad_mirror_is_given_up_for_the_next_and_leaves_nothing(server, tmp_path, behaviour):
     began = time.monotonic()
-    fetch_files([described(server, behaviour, "good")], tmp_path, timeout=0.3)
-    assert time.monotonic() - began < 5
+    fetch_files([described(server, behaviour, "good")], tmp_path, timeout=1)
+    assert time.monotonic() - began < 20
     assert (tmp_path / "a.bin").read_bytes() == BODY
     assert left_over(tmp_path) == ["a.bin"]
     assert server.requests == [f"/{behaviour}/a.bin", "/good/a.bin"]
@@ -89,7 +86,7 @@ def test_a_bad_mirror_is_given_up_for_the_next_and_leaves_nothing(server, tmp_pa
 @pytest.mark.parametrize(("behaviour", "fault"), FAULTS.items())
 def test_when_no_mirror_serves_the_error_names_file_hash_fault_and_remedy(server, tmp_path, behaviour, fault):
     with pytest.raises(DataError) as error:
-        fetch_files([described(server, behaviour)], tmp_path / "set", timeout=0.3)
+        fetch_files([described(server, behaviour)], tmp_path / "set", timeout=1)
     message = str(error.value)
     assert message.startswith(str(tmp_path / "set" / "a.bin"))
     assert MD5.replace(":", " ") in message
@@ -181,31 +178,6 @@ def test_a_download_under_way_in_another_process_is_not_swept_away(server, tmp_p
         assert other.exists()
 
 
-def tar(members, kind="w:gz"):
-    """A tar archive of {name: bytes, or a TarInfo}."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=kind) as archive:  # type: ignore[call-overload]
-        for name, body in members.items():
-            info = body if isinstance(body, tarfile.TarInfo) else tarfile.TarInfo(name)
-            info.size = 0 if body is info else len(body)
-            archive.addfile(info, None if body is info else io.BytesIO(body))
-    return packed.getvalue()
-
-
-def zipped(members):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, body in members.items():
-            archive.writestr(name, body)
-    return packed.getvalue()
-
-
-def link(name, to, kind=tarfile.SYMTYPE):
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, to
-    return info
-
-
 def from_archive(server, body, *names):
     server.files["all.tar.gz"] = body
     known = f"md5:{hashlib.md5(body).hexdigest()}"
@@ -237,54 +209,6 @@ def test_a_lost_member_is_restored_and_the_others_stay_as_they_are(server, tmp_p
 def test_an_archive_that_lacks_a_file_is_said_so(server, tmp_path):
     with pytest.raises(DataError, match=r"all\.tar\.gz: expected 2\.bin in it, found none"):
         fetch_files(from_archive(server, tar({"1.bin": b"one"}), "2.bin"), tmp_path)
-
-
-UNSAFE = {
-    "tar parent": tar({"../out.bin": b"x"}),
-    "tar inner parent": tar({"a/../../out.bin": b"x"}),
-    "tar absolute": tar({"/tmp/polyvae-out.bin": b"x"}),
-    "tar symbolic link": tar({"a": link("a", "/etc/passwd")}),
-    "tar hard link": tar({"a": link("a", "b", tarfile.LNKTYPE)}),
-    "tar device": tar({"a": link("a", "", tarfile.CHRTYPE)}),
-    "zip parent": zipped({"../out.bin": b"x"}),
-    "zip backslashes": zipped({"..\\out.bin": b"x"}),
-    "zip absolute": zipped({"/tmp/polyvae-out.bin": b"x"}),
-    "zip drive": zipped({"C:\\out.bin": b"x"}),
-}
-
-
-@pytest.mark.parametrize("kind", UNSAFE)
-def test_an_archive_that_leads_outside_is_refused_and_nothing_is_written(tmp_path, kind):
-    archive = tmp_path / "bad.archive"
-    archive.write_bytes(UNSAFE[kind])
-    with pytest.raises(DataError, match=r"bad\.archive: expected plain files below its own folder"):
-        unpack(archive, tmp_path / "inside")
-    assert left_over(tmp_path) == ["bad.archive", "inside"]
-    assert not Path("/tmp/polyvae-out.bin").exists()
-
-
-def test_a_symbolic_link_in_a_zip_is_refused(tmp_path):
-    info = zipfile.ZipInfo("a")
-    info.external_attr = 0o120777 << 16
-    (tmp_path / "bad.zip").write_bytes(zipped({info: "/etc/passwd"}))
-    with pytest.raises(DataError, match=r"bad\.zip"):
-        unpack(tmp_path / "bad.zip", tmp_path / "inside")
-
-
-@pytest.mark.parametrize("body", [b"", b"no archive", tar({"a": BODY})[:-50_000], zipped({"a": BODY})[:-10]])
-def test_a_damaged_archive_is_named(tmp_path, body):
-    (tmp_path / "bad.archive").write_bytes(body)
-    with pytest.raises(DataError, match=r"bad\.archive.*fetch it again"):
-        unpack(tmp_path / "bad.archive", tmp_path / "inside")
-    assert left_over(tmp_path / "inside") == []
-
-
-def test_a_flipped_byte_in_a_zip_is_noticed(tmp_path):
-    body = bytearray(zipped({"a": BODY}))
-    body[1000] ^= 1
-    (tmp_path / "bad.zip").write_bytes(body)
-    with pytest.raises(DataError, match="damaged"):
-        unpack(tmp_path / "bad.zip", tmp_path / "inside")
 
 
 def test_folders_are_searched_in_the_documented_order(tmp_path, monkeypatch):
