@@ -41,7 +41,7 @@ class KL(nn.Module):
         if self.free_bits == 0:
             return torch.stack([latent.kl for latent in chosen]).sum(0)
         per_dimension = [factorised_kl(latent) for latent in chosen]
-        floored = [kl.flatten(0, -2).mean(0).clamp(min=self.free_bits).sum() for kl in per_dimension]
+        floored = [kl.mean(0).clamp(min=self.free_bits).sum() for kl in per_dimension]
         return torch.stack(floored).sum()
 
 
@@ -73,7 +73,8 @@ class MMD(nn.Module):
     def _discrepancy(self, latent: Latent) -> Tensor:
         z = latent.z[0].flatten(1)
         p = latent.p
-        reference = p.rsample() if p.batch_shape else p.rsample((len(z),))
+        sample = p.rsample if p.has_rsample else p.sample  # a mixture is a reference that this term does not move
+        reference = sample() if p.batch_shape else sample((len(z),))
         return mmd(z, reference.flatten(1), self.kernel, self.scale)
 
     def extra_repr(self) -> str:
