@@ -14,7 +14,7 @@ from polyvae.networks.layers import stages
 from polyvae.networks.residual import Block
 
 SMALL = {
-    "mlp": partial(mlp, hidden=(7, 5)),
+    "mlp": partial(mlp, hidden=(7, 5), activation=nn.Tanh),  # five ReLUs may all be off at once
     "conv": partial(conv, channels=(3, 4, 5)),
     "residual": partial(residual, channels=(3, 4, 5)),
 }
