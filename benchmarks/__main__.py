@@ -18,7 +18,9 @@ HEADER = ["what", "beside", "unit", "polyvae", "other", "ratio (median)", "over 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios measured side by side in one process.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Ratios measured side by side in one process."
+    )
     parser.add_argument("--rounds", type=int, default=7, help="rounds counted, at least 5 for the table")
     parser.add_argument("--only", nargs="+", choices=("training", "nll", "start"), default=("start", "training", "nll"))
     parser.add_argument("--out", type=Path, help="Markdown file to write")
@@ -56,17 +58,19 @@ def _page(results: list[Result], device: torch.device, rounds: int) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning-fabric", "pythae", "numpy"))
     return f"""# Benchmarks
 
-`make bench` writes this page. Both sides of a row run in one process, in turn, {rounds} rounds after a warm-up; the ratio is
-the median of the rounds' ratios, polyvae's speed over the other's. Single speeds differ from machine to machine.
+`make bench` writes this page. Both sides of a row run in one process, in turn, {rounds} rounds after a warm-up; the
+ratio is the median of the rounds' ratios, polyvae's speed over the other's. Single speeds differ from machine to
+machine.
 
 {lines}
 
 Machine: {_machine(device)}, Python {platform.python_version()}, {torch.get_num_threads()} threads. {versions}.
 Commit {commit}{" with changes" if changed else ""}.
 
-Training is a call of `fit` for one epoch (validation of 128 pictures included) with batches of {128}, AdamW 1e-3, in float32.
-The bare loop is written out by hand on the same modules in the same memory layout with the same fused optimiser. pythae
-trains the same networks by its own trainer's epoch. Pictures are random bytes, which cost what real ones do.
+Training is a call of `fit` for one epoch (validation of 128 pictures included) with batches of {128}, AdamW 1e-3, in
+float32. The bare loop is written out by hand on the same modules in the same memory layout with the same fused
+optimiser. pythae trains the same networks by its own trainer's epoch. Pictures are random bytes, which cost what real
+ones do.
 """
 
 
@@ -74,7 +78,11 @@ def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     cpu = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+        if cpu.exists()
+        else []
+    )
     return f"{names[0] if names else platform.processor()}, {len(names) or '?'} cores"
 
 

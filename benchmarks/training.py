@@ -18,7 +18,7 @@ from polyvae.spec import Spec
 
 BATCH = 128
 CASES = {
-    # name: (shape, recipe options, likelihood, pictures an epoch, bar beside the bare loop, bar beside the peer on a CPU)
+    # name: (shape, recipe options, pictures an epoch, bar beside the bare loop, bar beside the peer on a CPU)
     "thesis network, 3x32x32": ((3, 32, 32), {"network": "conv", "likelihood": "normal"}, 2560, 0.95, 1.3),
     "784-512-16 perceptron": ((1, 28, 28), {"network": "mlp", "likelihood": "bernoulli"}, 25600, 0.90, 2.0),
 }

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 from polyvae.version import __version__
 
 if TYPE_CHECKING:
-    from polyvae import data, distributions, evaluate, families, figures, networks, objectives, observe, priors, recipes, terms
+    from polyvae import (
+        data,
+        distributions,
+        evaluate,
+        families,
+        figures,
+        networks,
+        objectives,
+        observe,
+        priors,
+        recipes,
+        terms,
+    )
     from polyvae.core import VAE, Conditional, Draw, Family, Head, Latent, Observed, Values
     from polyvae.fit import fit
     from polyvae.meter import NonFiniteError

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from math import log
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
-Values = Mapping[str, Tensor]
+from polyvae.draw import Draw, Latent, Observed, Values, log_likelihood, repeat
+
+__all__ = ["VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"]
 
 
 class Family(nn.Module, ABC):
@@ -41,7 +40,7 @@ class Conditional(nn.Module):
 
     def forward(self, values: Values) -> Distribution:
         raw = self.net(*[values[name] for name in self.given])
-        # Under mixed precision the network ends in half precision; densities are sums over many values and need float32.
+        # Under mixed precision the network ends in half precision; densities sum over many values and need float32.
         return self.family(raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw)
 
     def extra_repr(self) -> str:
@@ -51,7 +50,7 @@ class Conditional(nn.Module):
 class Head(nn.Module):
     """One observed variable: its likelihood, what it explains, how it counts.
 
-    `of` names the value it explains. `weight` multiplies its log-likelihood in training terms, never in a reported bound.
+    `of` names the value it explains. `weight` multiplies its log-likelihood in training, never in a reported bound.
     `where` names a boolean [B] value; rows that are False are not scored.
     """
 
@@ -69,106 +68,13 @@ class Head(nn.Module):
         return f"of={self.of!r}, weight={self.weight}, where={self.where!r}"
 
 
-@dataclass(frozen=True)
-class Latent:
-    """A latent variable in one pass: posterior q, prior p and the draws z [K, B, ...].
-
-    `separate` is False when p was given something drawn with or after z; then only the sampled KL is unbiased.
-    """
-
-    q: Distribution
-    p: Distribution
-    z: Tensor
-    log_q: Tensor
-    separate: bool = True
-
-    @cached_property
-    def log_p(self) -> Tensor:
-        """log p(z | ...) at the draws, [K, B] nats."""
-        return _score(self.p, self.z)
-
-    @cached_property
-    def analytic_kl(self) -> Tensor | None:
-        """KL(q || p) in closed form, [K, B] nats, or None where none is known."""
-        if not self.separate:
-            return None
-        try:
-            divergence = kl_divergence(self.q, self.p)
-        except NotImplementedError:
-            return None
-        return _unfold(divergence, self.z.shape[:2])
-
-    @property
-    def analytic(self) -> bool:
-        """Whether `kl` is the closed form rather than the estimate at the draws."""
-        return self.analytic_kl is not None
-
-    @cached_property
-    def kl(self) -> Tensor:
-        """KL(q || p), [K, B] nats: in closed form where one is known, else log q(z) - log p(z) at the draws."""
-        return self.log_q - self.log_p if self.analytic_kl is None else self.analytic_kl
-
-
-@dataclass(frozen=True)
-class Observed:
-    """An observed variable in one pass: its likelihood p, its value x [B, ...], log p(x | ...) [K, B] nats, its weight."""
-
-    p: Distribution
-    x: Tensor
-    log_p: Tensor
-    weight: float
-
-
-@dataclass(frozen=True)
-class Draw:
-    """What one pass of a VAE leaves behind, for K samples of B examples.
-
-    `values` holds the batch and every latent drawn, latents folded to [K * B, ...].
-    """
-
-    samples: int
-    values: Values
-    latents: Mapping[str, Latent]
-    heads: Mapping[str, Observed]
-
-    @cached_property
-    def log_px(self) -> Tensor:
-        """log p(x | z), all heads together, unweighted, [K, B] nats."""
-        return _total(head.log_p for head in self.heads.values())
-
-    @cached_property
-    def kl(self) -> Tensor:
-        """KL(q || p) over all latents, [K, B] nats."""
-        return _total(latent.kl for latent in self.latents.values())
-
-    @cached_property
-    def log_weight(self) -> Tensor:
-        """log p(x, z) - log q(z | x), [K, B] nats."""
-        return self.log_px + _total(latent.log_p - latent.log_q for latent in self.latents.values())
-
-    @property
-    def elbo(self) -> Tensor:
-        """The plain evidence lower bound E_q[log p(x | z)] - KL(q || p), [B] nats.
-
-        Kingma, Welling: Auto-Encoding Variational Bayes, 2014.
-        """
-        return (self.log_px - self.kl).mean(0)
-
-    @property
-    def importance_bound(self) -> Tensor:
-        """log 1/K sum_k p(x, z_k) / q(z_k | x), [B] nats.
-
-        Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
-        """
-        return self.log_weight.logsumexp(0) - log(self.samples)
-
-
 class VAE(nn.Module):
     """A generative model p(z) p(x | z) with an inference model q(z | x).
 
     Each argument is one part, or an ordered mapping of parts by name. Posteriors stand in the order in which they are
     drawn, priors in the order in which they generate (top level first). A part is a module that maps values to a
-    distribution and says in its attribute `given` what it reads. A bare latent is named "z", a bare likelihood is a head of "x".
+    distribution and says in its attribute `given` what it reads. A bare latent is named "z", a bare likelihood is a
+    head of "x".
 
     `inputs` are the names a batch must hold, `conditions` those that `generate` needs.
     """
@@ -185,10 +91,12 @@ class VAE(nn.Module):
         heads = _named(likelihood, "x")
         self.heads = nn.ModuleDict({n: h if isinstance(h, Head) else Head(h, of=n) for n, h in heads.items()})
         if set(self.posterior) != set(self.prior):
-            raise ValueError(f"posteriors {list(self.posterior)} and priors {list(self.prior)} must name the same latents")
+            raise ValueError(
+                f"posteriors {list(self.posterior)} and priors {list(self.prior)} must name the same latents"
+            )
         latents = set(self.prior)
-        given = {n for h in self._heads() for n in _given(h.likelihood)} | _all_given(self.prior)
-        scored = {n for h in self._heads() for n in (h.of, h.where) if n is not None}
+        given = self._given_heads | _all_given(self.prior)
+        scored = {n for _, h in self._heads() for n in (h.of, h.where) if n is not None}
         if clash := latents & (scored | set(self.heads)):
             raise ValueError(f"{sorted(clash)} name both a latent and an observed value; rename one of them")
         _check_order(self.posterior, "posterior")
@@ -197,14 +105,14 @@ class VAE(nn.Module):
         self.inputs = tuple(sorted((given | scored | _all_given(self.posterior)) - latents))
         self._plan = self._order()
         folded = {n for name, (below, prior, _) in self._plan.items() for n in self._reads(name, below, prior)}
-        self._repeated = tuple(sorted((folded | {n for h in self._heads() for n in _given(h.likelihood)}) - latents))
+        self._repeated = tuple(sorted((folded | self._given_heads) - latents))
 
     def forward(self, batch: Values, samples: int = 1) -> Draw:
         """Draws K `samples` of every latent for each of B examples and scores every head."""
         self._require(batch, self.inputs)
         rows = batch[self.inputs[0]].shape[0]
         shape = torch.Size((samples, rows))
-        values = {name: _repeat(batch[name], samples) for name in self._repeated}
+        values = {name: repeat(batch[name], samples) for name in self._repeated}
         latents: dict[str, Latent] = {}
         drawn: dict[str, tuple[Distribution, Tensor, Tensor]] = {}
         for name, (below, _, _) in self._plan.items():
@@ -217,9 +125,9 @@ class VAE(nn.Module):
             q, z, log_q = drawn[name]
             latents[name] = Latent(q, self.prior[name](values if folded else batch), z, log_q, separate)
         heads = {}
-        for name, head in self.heads.items():
+        for name, head in self._heads():
             p, x = head(values), batch[head.of]
-            log_p = _likelihood(p, x, samples)
+            log_p = log_likelihood(p, x, samples)
             if head.where is not None:
                 log_p = torch.where(batch[head.where], log_p, 0.0)
             heads[name] = Observed(p, x, log_p, head.weight)
@@ -237,7 +145,7 @@ class VAE(nn.Module):
 
     def decode(self, values: Values) -> dict[str, Distribution]:
         """Every head's distribution, given the latents and whatever else it reads."""
-        self._require(values, {n for h in self._heads() for n in _given(h.likelihood)})
+        self._require(values, self._given_heads)
         return {name: head(values) for name, head in self.heads.items()}
 
     def reconstruct(self, batch: Values) -> dict[str, Distribution]:
@@ -252,18 +160,22 @@ class VAE(nn.Module):
         return self.decode(self.sample_latents(given, count))
 
     def sample_latents(self, given: Values | None = None, count: int = 1) -> dict[str, Tensor]:
-        """Samples `count` latents from the prior for each row of `given`, beside the repeated `given`, [count * B, ...]."""
+        """Samples `count` latents from the prior for each row of `given`; beside `given`, [count * B, ...]."""
         given = given or {}
         self._require(given, self.conditions)
         rows = next(iter(given.values())).shape[0] if given else 1
-        values = {name: _repeat(value, count) for name, value in given.items()}
+        values = {name: repeat(value, count) for name, value in given.items()}
         for name, prior in self.prior.items():
             p = prior(values)
             values[name] = p.sample() if p.batch_shape else p.sample((count * rows,))
         return values
 
-    def _heads(self) -> Iterable[Head]:
-        return (head for head in self.heads.values() if isinstance(head, Head))
+    def _heads(self) -> Iterable[tuple[str, Head]]:
+        return ((name, head) for name, head in self.heads.items() if isinstance(head, Head))
+
+    @property
+    def _given_heads(self) -> set[str]:
+        return {name for _, head in self._heads() for name in _given(head.likelihood)}
 
     def _order(self) -> dict[str, tuple[bool, bool, bool]]:
         """How each latent is drawn: one below each sample above it?, its prior read at folded values?, its KL separate?
@@ -306,36 +218,3 @@ def _check_order(parts: nn.ModuleDict, kind: str) -> None:
     for place, name in enumerate(names):
         if late := [n for n in _given(parts[name]) if n in names[place:]]:
             raise ValueError(f"the {kind} of {name!r} is given {late}, not drawn before it; the order is {names}")
-
-
-def _repeat(value: Tensor, samples: int) -> Tensor:
-    """[B, ...] -> [K * B, ...], all rows for the first sample, then for the second."""
-    return value if samples == 1 else value.expand(samples, *value.shape).flatten(0, 1)
-
-
-def _score(p: Distribution, z: Tensor) -> Tensor:
-    """log p(z) for z [K, B, ...] under p with batch shape [], [B] or [K * B]."""
-    samples, rows = z.shape[:2]
-    if p.batch_shape == (samples * rows,):
-        return p.log_prob(z.flatten(0, 1)).view(samples, rows)
-    return p.log_prob(z)
-
-
-def _likelihood(p: Distribution, x: Tensor, samples: int) -> Tensor:
-    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]."""
-    unfold = getattr(p, "unfold", None)  # the laws that can read x in place, without K copies of it
-    if unfold is not None:
-        return unfold(samples).log_prob(x)
-    return p.log_prob(_repeat(x, samples)).view(samples, len(x))
-
-
-def _unfold(value: Tensor, shape: torch.Size) -> Tensor:
-    """[], [B] or [K * B] -> [K, B]."""
-    return value.view(shape) if value.numel() == shape.numel() else value.expand(shape)
-
-
-def _total(parts: Iterable[Tensor]) -> Tensor:
-    first, *rest = parts
-    for part in rest:
-        first = first + part
-    return first

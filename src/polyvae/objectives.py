@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Union
 
 import torch
 from torch import Tensor, nn
 
-from polyvae.core import VAE, Draw, Values
+from polyvae.core import Draw, Values
 from polyvae.terms import KL, Reconstruction, Term
 
-Step = Union[int, Tensor]
-Number = Union[float, Callable[[Step], Union[float, Tensor]]]
+Step = int | Tensor
+Number = float | Callable[[Step], float | Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Cyclical:
 
 
 class Weighted(nn.Module):
-    """weight * term, or weight * |term - target| per example where a target is given; both may be schedules of the step."""
+    """weight * term, or weight * |term - target| per example; both are numbers or schedules of the step."""
 
     def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None) -> None:
         super().__init__()
@@ -97,9 +96,15 @@ class Objective(nn.Module):
     def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
         """The loss to minimise, every term unweighted, and the plain bound; scalars."""
         draw = model(batch, self.samples)
-        values = {name: weighted.term(draw) for name, weighted in self.terms.items()}
-        costs = [weighted(values[name], step) for name, weighted in self.terms.items()]
-        return report(sum(costs[1:], costs[0]), {n: v.mean() for n, v in values.items()}, draw)
+        terms, loss = {}, None
+        for name, weighted in self.terms.items():
+            assert isinstance(weighted, Weighted)
+            value = weighted.term(draw)
+            cost = weighted(value, step)
+            loss = cost if loss is None else loss + cost
+            terms[name] = value.mean()
+        assert loss is not None
+        return report(loss, terms, draw)
 
 
 class ImportanceWeighted(nn.Module):

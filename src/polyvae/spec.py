@@ -10,9 +10,9 @@ from math import prod
 class Spec:
     """The shape of one example and of what may condition it.
 
-    `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels 0..classes-1.
-    `y`: length when `y` holds vectors. `levels`: grey levels of the original values (256 for bytes scaled to [0, 1], 2 for
-    binarised pictures, None for continuous data); bits per dimension are counted with it.
+    `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
+    0..classes-1. `y`: length when `y` holds vectors. `levels`: grey levels of the original values (256 for bytes scaled
+    to [0, 1], 2 for binarised pictures, None for continuous data); bits per dimension are counted with it.
     """
 
     x: tuple[int, ...]

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
 from polyvae.core import Draw, Latent
 
@@ -25,8 +33,8 @@ class KL(nn.Module):
     """KL(q(z | x) || p(z)), nats [K, B], over the named latents (all by default).
 
     With `free_bits` f > 0 each latent dimension costs sum_j max(f, E_batch KL_j), f in nats, so that no dimension is
-    worth collapsing further (Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling: Improved Variational Inference with
-    Inverse Autoregressive Flow, 2016). It needs a factorised posterior and prior.
+    worth collapsing further (Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling: Improved Variational Inference
+    with Inverse Autoregressive Flow, 2016). It needs a factorised posterior and prior.
     """
 
     def __init__(self, free_bits: float = 0.0, latents: tuple[str, ...] | None = None) -> None:
@@ -53,8 +61,8 @@ class MMD(nn.Module):
     `scale` s is in units of the prior's standard deviation, and the RBF's s^2 is multiplied by the dimension d.
     The prior must not depend on the example.
 
-    Gretton, Borgwardt, Rasch, Schoelkopf, Smola: A Kernel Two-Sample Test, 2012; Tolstikhin, Bousquet, Gelly, Schoelkopf:
-    Wasserstein Auto-Encoders, 2018.
+    Gretton, Borgwardt, Rasch, Schoelkopf, Smola: A Kernel Two-Sample Test, 2012; Tolstikhin, Bousquet, Gelly,
+    Schoelkopf: Wasserstein Auto-Encoders, 2018.
     """
 
     def __init__(self, kernel: str = "rbf", scale: float = 1.0) -> None:
@@ -116,7 +124,9 @@ def marginals(distribution: Distribution) -> Distribution | None:
         loc, scale = component.loc.movedim(-2, -1), component.scale.movedim(-2, -1)
         weights = distribution.mixture_distribution.logits.unsqueeze(-2).expand(loc.shape)
         return MixtureSameFamily(
-            Categorical(logits=weights, validate_args=False), Normal(loc, scale, validate_args=False), validate_args=False
+            Categorical(logits=weights, validate_args=False),
+            Normal(loc, scale, validate_args=False),
+            validate_args=False,
         )
     return None
 
@@ -124,7 +134,11 @@ def marginals(distribution: Distribution) -> Distribution | None:
 def factorised_kl(latent: Latent) -> Tensor:
     """KL(q_j || p_j) of every latent dimension, nats [..., d]; q and p must both factorise over dimensions."""
     q, p = latent.q, latent.p
-    if not (isinstance(q, Independent) and isinstance(p, Independent)) or q.base_dist.event_shape or p.base_dist.event_shape:
+    if (
+        not (isinstance(q, Independent) and isinstance(p, Independent))
+        or q.base_dist.event_shape
+        or p.base_dist.event_shape
+    ):
         raise ValueError(
             "free bits need a posterior and a prior that factorise over dimensions; "
             f"got {type(q).__name__} and {type(p).__name__}"

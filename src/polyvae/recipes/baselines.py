@@ -64,8 +64,8 @@ class LinearEncoder(nn.Module):
 def ppca(spec: Spec, latent: int = 16) -> Recipe:
     """Probabilistic principal component analysis at its maximum likelihood.
 
-    p(x) = N(mu, W W^T + s^2 I) with W = U (Lambda - s^2 I)^(1/2), s^2 the mean of the discarded eigenvalues. Its posterior
-    is exact, so the bound equals log p(x).
+    p(x) = N(mu, W W^T + s^2 I) with W = U (Lambda - s^2 I)^(1/2), s^2 the mean of the discarded eigenvalues. Its
+    posterior is exact, so the bound equals log p(x).
 
     Tipping, Bishop: Probabilistic Principal Component Analysis, 1999.
     """
@@ -109,7 +109,7 @@ def pca(spec: Spec, latent: int = 16) -> Recipe:
 
 
 def _principal(x: Tensor, latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Mean [D], axes [d, D], their variances [d] and the mean variance of the other directions, all at maximum likelihood."""
+    """Mean [D], axes [d, D], their variances [d] and the other directions' mean variance, at maximum likelihood."""
     from sklearn.decomposition import PCA
 
     rows = x.flatten(1).double().cpu().numpy()
@@ -121,7 +121,7 @@ def _principal(x: Tensor, latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     noise = (rows.var(0).sum() - kept.sum()) / (rows.shape[1] - latent)
     if noise <= 0:
         raise ValueError(f"{latent} components explain these data exactly; ask for fewer")
-    return fitted.mean_, fitted.components_, kept, float(noise)
+    return rows.mean(0), np.asarray(fitted.components_), kept, float(noise)
 
 
 def _fill(module: nn.Module, **values: np.ndarray | float) -> None:

@@ -1,4 +1,4 @@
-"""The pieces recipes are put together from: networks of the right sizes, families and priors by name, the condition y."""
+"""The pieces of recipes: networks of the right sizes, families and priors by name, the condition y."""
 
 from __future__ import annotations
 

@@ -15,20 +15,22 @@ from polyvae.core import VAE, Values
 from polyvae.observe import Chain
 from polyvae.spec import Spec
 
+UNCHANGED = Chain()
+
 
 @dataclass(frozen=True)
 class Recipe:
     """A model, the objective that trains it and the transform its batches need first.
 
-    `monitor` is the validation value that chooses the best weights: "bound", the larger the better, or the name of a term,
-    the smaller the better. `solve`, where set, fits the model in closed form to all training examples [N, ...] and takes
-    the place of gradient steps. `call` records name, spec and options, so that the recipe can be built again; it is None
-    where an option was an object that JSON cannot hold.
+    `monitor` is the validation value that chooses the best weights: "bound", the larger the better, or the name of a
+    term, the smaller the better. `solve`, where set, fits the model in closed form to all training examples [N, ...]
+    and takes the place of gradient steps. `call` records name, spec and options, so that the recipe can be built again;
+    it is None where an option was an object that JSON cannot hold.
     """
 
     model: VAE
     objective: nn.Module
-    observe: Callable[[Values], Values] = Chain()
+    observe: Callable[[Values], Values] = UNCHANGED
     monitor: str = "bound"
     solve: Callable[[Tensor], None] | None = None
     call: Mapping[str, Any] | None = None

@@ -34,13 +34,14 @@ def vae(
 
     log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), in nats.
 
-    `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules; `widths`: its layers' widths
-    or channels, in the encoder's order. `likelihood`: by default "bernoulli" (cross-entropy) for pictures and
-    "normal-learned" for tables; "normal" is a normal of variance 1/2, whose cost is the squared error summed over pixels.
-    `prior`: "standard", "mixture", "vamp" or "conditional", the first two learned ones with so many `components`.
-    `condition`: posterior and likelihood also read the labels or vectors y.
+    `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules; `widths`: its layers'
+    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" (cross-entropy) for pictures and
+    "normal-learned" for tables; "normal" is a normal of variance 1/2, whose cost is the squared error summed over
+    pixels. `prior`: "standard", "mixture", "vamp" or "conditional", the first two learned ones with so many
+    `components`. `condition`: posterior and likelihood also read the labels or vectors y.
 
-    Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation, 2014.
+    Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
+    2014.
     """
     y = Condition(spec, condition)
     q_family, p_family = encoder_family(posterior), decoder_family(likelihood, spec)
@@ -141,7 +142,8 @@ def mmd_vae(
 
     Both weights must be at least 0. `kernel`: "rbf" or "imq"; `bandwidth` in standard deviations of the prior.
 
-    Zhao, Song, Ermon: InfoVAE: Balancing Learning and Inference in Variational Autoencoders, 2019 (their lambda is `scale`).
+    Zhao, Song, Ermon: InfoVAE: Balancing Learning and Inference in Variational Autoencoders, 2019, whose lambda is
+    `scale`.
     """
     kl, mmd = 1 - alpha, alpha + scale - 1
     if min(kl, mmd) < 0:
@@ -188,8 +190,6 @@ def two_level(
         "z1": Conditional(encoder_net(network, widths, (spec.x, (top,)), latent, normal), normal, ("x", "z2")),
     }
     prior = Conditional(encoder_net("mlp", None, ((top,),), latent, normal), normal, "z2")
-    decoder = Conditional(
-        decoder_net(network, widths, ((latent,), (top,)), spec.x, p_family), p_family, ("z1", "z2")
-    )
+    decoder = Conditional(decoder_net(network, widths, ((latent,), (top,)), spec.x, p_family), p_family, ("z1", "z2"))
     model = VAE(posteriors, {"z2": StandardNormal(top), "z1": prior}, decoder)
     return Recipe(model, objective or Objective())

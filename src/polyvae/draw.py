@@ -1,0 +1,140 @@
+"""What one pass of a model leaves behind: draws of the latents, scores of the observed, and the bounds of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import log
+
+from torch import Size, Tensor
+from torch.distributions import Distribution, kl_divergence
+
+Values = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A latent variable in one pass: posterior q, prior p and the draws z [K, B, ...].
+
+    `separate` is False when p was given something drawn with or after z; then only the sampled KL is unbiased.
+    """
+
+    q: Distribution
+    p: Distribution
+    z: Tensor
+    log_q: Tensor
+    separate: bool = True
+
+    @cached_property
+    def log_p(self) -> Tensor:
+        """log p(z | ...) at the draws, [K, B] nats."""
+        return _score(self.p, self.z)
+
+    @cached_property
+    def analytic_kl(self) -> Tensor | None:
+        """KL(q || p) in closed form, [K, B] nats, or None where none is known."""
+        if not self.separate:
+            return None
+        try:
+            divergence = kl_divergence(self.q, self.p)
+        except NotImplementedError:
+            return None
+        return _unfold(divergence, self.z.shape[:2])
+
+    @property
+    def analytic(self) -> bool:
+        """Whether `kl` is the closed form rather than the estimate at the draws."""
+        return self.analytic_kl is not None
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q || p), [K, B] nats: in closed form where one is known, else log q(z) - log p(z) at the draws."""
+        return self.log_q - self.log_p if self.analytic_kl is None else self.analytic_kl
+
+
+@dataclass(frozen=True)
+class Observed:
+    """An observed variable in one pass: its likelihood p, its value x [B, ...], log p(x | ...) [K, B] nats, weight."""
+
+    p: Distribution
+    x: Tensor
+    log_p: Tensor
+    weight: float
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one pass of a VAE leaves behind, for K samples of B examples.
+
+    `values` holds the batch and every latent drawn, latents folded to [K * B, ...].
+    """
+
+    samples: int
+    values: Values
+    latents: Mapping[str, Latent]
+    heads: Mapping[str, Observed]
+
+    @cached_property
+    def log_px(self) -> Tensor:
+        """log p(x | z), all heads together, unweighted, [K, B] nats."""
+        return _total(head.log_p for head in self.heads.values())
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q || p) over all latents, [K, B] nats."""
+        return _total(latent.kl for latent in self.latents.values())
+
+    @cached_property
+    def log_weight(self) -> Tensor:
+        """log p(x, z) - log q(z | x), [K, B] nats."""
+        return self.log_px + _total(latent.log_p - latent.log_q for latent in self.latents.values())
+
+    @property
+    def elbo(self) -> Tensor:
+        """The plain evidence lower bound E_q[log p(x | z)] - KL(q || p), [B] nats.
+
+        Kingma, Welling: Auto-Encoding Variational Bayes, 2014.
+        """
+        return (self.log_px - self.kl).mean(0)
+
+    @property
+    def importance_bound(self) -> Tensor:
+        """log 1/K sum_k p(x, z_k) / q(z_k | x), [B] nats.
+
+        Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
+        """
+        return self.log_weight.logsumexp(0) - log(self.samples)
+
+
+def repeat(value: Tensor, samples: int) -> Tensor:
+    """[B, ...] -> [K * B, ...], all rows for the first sample, then for the second."""
+    return value if samples == 1 else value.expand(samples, *value.shape).flatten(0, 1)
+
+
+def _score(p: Distribution, z: Tensor) -> Tensor:
+    """log p(z) for z [K, B, ...] under p with batch shape [], [B] or [K * B]."""
+    samples, rows = z.shape[:2]
+    if p.batch_shape == (samples * rows,):
+        return p.log_prob(z.flatten(0, 1)).view(samples, rows)
+    return p.log_prob(z)
+
+
+def log_likelihood(p: Distribution, x: Tensor, samples: int) -> Tensor:
+    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]."""
+    unfold = getattr(p, "unfold", None)  # the laws that can read x in place, without K copies of it
+    if unfold is not None:
+        return unfold(samples).log_prob(x)
+    return p.log_prob(repeat(x, samples)).view(samples, len(x))
+
+
+def _unfold(value: Tensor, shape: Size) -> Tensor:
+    """[], [B] or [K * B] -> [K, B]."""
+    return value.view(shape) if value.numel() == shape.numel() else value.expand(shape)
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    first, *rest = parts
+    for part in rest:
+        first = first + part
+    return first
