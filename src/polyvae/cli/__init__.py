@@ -1,0 +1,106 @@
+"""The commands. This file alone is read for `polyvae --help`: torch is imported with the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from polyvae.cli.options import UsageError, near
+from polyvae.version import __version__
+
+# Name -> where it is, and what it does. Each is called with the arguments that follow its name.
+COMMANDS = {
+    "train": ("polyvae.cli.train", "train a recipe on data, or go on with a run"),
+    "evaluate": ("polyvae.cli.evaluation", "bounds, errors and what the latents carry, as a table or JSON"),
+    "sample": ("polyvae.cli.pictures", "pictures drawn from the model"),
+    "reconstruct": ("polyvae.cli.pictures", "examples beside their reconstructions"),
+    "traverse": ("polyvae.cli.pictures", "what each latent changes, from -3 to 3"),
+    "interpolate": ("polyvae.cli.pictures", "from one example to another through the latents"),
+    "figures": ("polyvae.cli.pictures", "every figure of a run: curves, KL, samples, reconstructions, traversals, latent map"),
+    "datasets": ("polyvae.cli.lists", "data sets: which there are, which are here; datasets fetch NAME gets one"),
+    "recipes": ("polyvae.cli.lists", "the recipes and their papers"),
+}
+EXAMPLE = """examples:
+  polyvae train vae --data mnist --epochs 10 --run runs/first
+  polyvae evaluate runs/first
+  polyvae figures runs/first
+  polyvae COMMAND --help"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns 0 for success, 1 for a failure while running, 2 for a command line not understood.
+
+    A mistake becomes one line on standard error. With POLYVAE_DEBUG set the traceback is kept.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # a terminal without the character shows a question mark instead
+    warnings.showwarning = _show_warning
+    if os.environ.get("POLYVAE_DEBUG"):
+        _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+        return 0
+    try:
+        _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt as error:
+        return _fail(str(error) or "interrupted", 1)
+    except BrokenPipeError:
+        # Whoever read the output has left; leave quietly, and keep Python from flushing into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+    except (ValueError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
+        return _fail(_said(error), 1)
+    return 0
+
+
+def _dispatch(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="polyvae",
+        description="Variational autoencoders: train, evaluate and look at any variant.",
+        epilog="commands:\n" + "\n".join(f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()) + "\n\n" + EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="polyvae COMMAND ...",
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action="help", help="this help; after a command, the help of that command")
+    parser.add_argument("--version", action="version", version=f"polyvae {__version__}", help="the version")
+    if not arguments or arguments[0] in ("-h", "--help", "--version"):
+        with contextlib.suppress(SystemExit):
+            parser.parse_args(arguments or ["--help"])
+        return
+    name, *rest = arguments
+    if name not in COMMANDS:
+        what = "option" if name.startswith("-") else "command"
+        raise UsageError(f"there is no {what} {name}{near(name, COMMANDS)}; see `polyvae --help`")
+    module = importlib.import_module(COMMANDS[name][0])
+    with contextlib.suppress(SystemExit):  # argparse leaves so after printing help; mistakes raise UsageError
+        module.run(name, rest)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"polyvae: {message}", file=sys.stderr)
+    return code
+
+
+def _said(error: BaseException) -> str:
+    """One line: what an error says, and its kind where it says nothing."""
+    text = str(error).strip()
+    if type(error).__name__ == "ProcessRaisedException":
+        # A traceback of another process, in words: its last line says what happened.
+        text = text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1]
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
+    """A warning for people: what the library says of the data, without file and line; others' warnings are not for them."""
+    if "polyvae" in filename or category is UserWarning and os.environ.get("POLYVAE_DEBUG"):
+        print(f"polyvae: note: {message}", file=sys.stderr)

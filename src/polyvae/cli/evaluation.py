@@ -1,0 +1,128 @@
+"""`polyvae evaluate`: a report on a run, and on linear baselines beside it."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from polyvae.cli.options import call
+from polyvae.cli.runs import Opened, console, opened
+from polyvae.data import Data
+from polyvae.evaluate import evaluate as report_on
+from polyvae.evaluate import table
+from polyvae.files import write_text
+
+_VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
+
+
+def run(name: str, arguments: Sequence[str]) -> None:
+    """The command."""
+    call(evaluate, "polyvae evaluate", arguments)
+
+
+def evaluate(
+    run: Path,
+    samples: int = 5000,
+    split: Literal["train", "validation", "test"] | None = None,
+    baselines: bool = False,
+    frechet: int = 0,
+    json: bool = False,
+    out: Path | None = None,
+    seed: int = 0,
+    device: Literal["cpu", "cuda", "mps"] = "cpu",
+    data_dir: Path | None = None,
+) -> None:
+    """Bounds in nats and bits, errors of the reconstruction and what the latents carry, whatever trained the model.
+
+    run: the folder of a run.
+    samples: draws of the latents for each example, K of the importance-weighted bound.
+    split: the part of the data; test unless none was cut, then validation.
+    baselines: PCA and probabilistic PCA with as many latents beside it.
+    frechet: so many samples judged by a classifier that is trained first; 0 for none.
+    json: print one JSON document instead of the table.
+    out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
+    seed: of the draws.
+    device: cpu, cuda or mps.
+    data_dir: where the data lie now, in DIR/NAME.
+
+    Example: polyvae evaluate runs/first --samples 500 --baselines
+    """
+    found = opened(run, data_dir)
+    part, examples = found.split(split)
+    asked = {"samples": samples, "seed": seed, "device": device}
+    with progress("evaluating") as shown:
+        judged = _frechet(found.data, frechet, run) if frechet else {}
+        report = report_on(found.run, examples, **asked, **judged, spec=found.data.spec, progress=shown)
+    description = found.run.description
+    report = {"run": str(run), "recipe": description["recipe"], "data": description["data"], "split": part, **report}
+    if baselines:
+        report["baselines"] = {}
+        for name, made in linear(found.data, sum(latent["dimensions"] for latent in report["latents"].values())):
+            with progress(name) as shown:
+                report["baselines"][name] = report_on(made, examples, **asked, spec=found.data.spec, progress=shown)
+    place = run / "evaluation.json" if out is None else out
+    write_text(place, json_module.dumps(report, indent=2) + "\n")
+    if json:
+        print(json_module.dumps(report))
+        return
+    shown = console()
+    shown.print(table(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}"))
+    if baselines:
+        shown.print(beside(report))
+    shown.print(f"report: {place}", markup=False, soft_wrap=True)
+
+
+def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
+    """Probabilistic PCA and PCA with so many latents, fitted to the training part, or to as much of it as memory takes."""
+    from polyvae.fit import fit
+    from polyvae.recipes import pca, ppca
+
+    count = min(len(data.train), _VALUES // data.spec.dimensions)
+    data = replace(data, train=data.train.take(range(count)))
+    for name, build in {"ppca": ppca, "pca": pca}.items():
+        yield name, fit(build(data.spec, latent=latents), data, progress=False)
+
+
+def beside(report: Mapping[str, Any]) -> Table:
+    """The numbers that a run shares with its baselines, a column each."""
+    columns = {report["recipe"]["name"]: report, **report["baselines"]}
+    shown = Table("beside baselines of the same size", title_justify="left")
+    for name in columns:
+        shown.add_column(name, justify="right")
+    rows = {
+        "plain bound, nats": ("bound", 2),
+        f"importance-weighted bound, K = {report['samples']}, nats": ("importance_bound", 2),
+        "the same, bits per dimension": ("importance_bound_bits", 4),
+        "KL, nats": ("kl", 2),
+        "squared error per value": ("mse", 5),
+        "PSNR, dB": ("psnr", 2),
+        "SSIM": ("ssim", 4),
+        "parameters": ("parameters", 0),
+    }
+    for words, (name, digits) in rows.items():
+        values = [column[name] for column in columns.values()]
+        shown.add_row(words, *("-" if value is None else f"{value:.{digits}f}" for value in values))
+    return shown
+
+
+@contextmanager
+def progress(words: str) -> Iterator[Any]:
+    """A function of (done, total) that moves a bar on standard error, where that is a terminal."""
+    to = console(stderr=True)
+    columns = (TextColumn(words), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as bars:
+        task = bars.add_task(words)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _frechet(data: Data, count: int, run: Path) -> dict[str, Any]:
+    from polyvae.evaluate import train_classifier
+
+    return {"frechet": count, "classifier": train_classifier(data.train, cache=run)}

@@ -1,0 +1,123 @@
+"""`polyvae datasets` and `polyvae recipes`."""
+
+from __future__ import annotations
+
+import inspect
+import json as json_module
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from polyvae.cli.options import UsageError, call, near
+from polyvae.cli.runs import console
+
+
+def run(name: str, arguments: Sequence[str]) -> None:
+    """The command `name`."""
+    if name == "recipes":
+        call(recipes, "polyvae recipes", arguments)
+        return
+    verb, rest = (arguments[0], arguments[1:]) if arguments and arguments[0][0] != "-" else ("list", arguments)
+    verbs = {"list": datasets, "fetch": fetch}
+    if verb not in verbs:
+        raise UsageError(f"datasets has no {verb!r}{near(verb, verbs)}; it has list and fetch")
+    call(verbs[verb], "polyvae datasets" if verb == "list" else "polyvae datasets fetch", rest)
+
+
+def datasets(data_dir: Path | None = None, json: bool = False) -> None:
+    """Lists the data sets: what they are, whether their files are here, and whether these are the published ones.
+
+    `polyvae datasets fetch NAME` downloads one. Files are looked for in --data-dir, $POLYVAE_DATA and the user's cache.
+
+    data_dir: look here first, in DIR/NAME.
+    json: print one JSON document.
+
+    Example: polyvae datasets
+    polyvae datasets fetch mnist
+    """
+    from polyvae.data import catalogue
+
+    entries = catalogue(data_dir)
+    if json:
+        found = [
+            {
+                "name": entry.name,
+                "title": entry.source.about.title,
+                "present": entry.present,
+                "where": None if entry.where is None else str(entry.where),
+                "generated": entry.source.generated,
+                "bytes": entry.size,
+                "hashes": entry.state,
+                "shape": list(entry.shape),
+                "counts": dict(entry.counts),
+                "licence": entry.licence,
+                "fetchable": entry.fetchable,
+                "how": entry.how,
+            }
+            for entry in entries
+        ]
+        print(json_module.dumps(found))
+        return
+    table = Table()
+    for heading, justify in (("name", "left"), ("here", "left"), ("files", "left"), ("size", "right"), ("example", "left")):
+        table.add_column(heading, justify=justify, no_wrap=True)  # pyright: ignore[reportArgumentType]
+    table.add_column("examples")
+    table.add_column("licence")
+    for entry in entries:
+        here = "generated" if entry.source.generated else "yes" if entry.present else "no"
+        counts = ", ".join(f"{part} {count:,}" for part, count in entry.counts.items())
+        state = "-" if entry.source.generated else entry.state
+        shape = "x".join(map(str, entry.shape))
+        table.add_row(entry.name, here, state, _bytes(entry.size), shape, counts, entry.licence)
+    shown = console()
+    shown.print(table)
+    for entry in entries:
+        if not entry.present:
+            shown.print(f"{entry.name}: {entry.how}", markup=False, soft_wrap=True)
+
+
+def fetch(name: str, data_dir: Path | None = None) -> None:
+    """Downloads a data set, checks it against the published hashes and prints the folder it lies in.
+
+    name: one of `polyvae datasets`.
+    data_dir: put it into DIR/NAME; else into $POLYVAE_DATA or the user's cache.
+
+    Example: polyvae datasets fetch mnist
+    """
+    from polyvae import data
+
+    if name not in data.names():
+        raise UsageError(f"no data set is named {name}{near(name, data.names())}; `polyvae datasets` lists them")
+    print(data.fetch(name, data_dir))
+
+
+def recipes(json: bool = False) -> None:
+    """Lists the recipes with a sentence and the paper of each; `polyvae train RECIPE --help` lists the options of one.
+
+    json: print one JSON document.
+
+    Example: polyvae recipes
+    """
+    from polyvae.recipes import RECIPES
+
+    found = {name: _sentence_and_paper(inspect.getdoc(build) or "") for name, build in sorted(RECIPES.items())}
+    if json:
+        print(json_module.dumps([{"name": name, "does": does, "paper": paper} for name, (does, paper) in found.items()]))
+        return
+    table = Table("recipe", "what it is", "paper", show_lines=True)
+    for name, (does, paper) in found.items():
+        table.add_row(name, does, paper)
+    console().print(table, markup=False)
+
+
+def _sentence_and_paper(text: str) -> tuple[str, str]:
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+    return paragraphs[0], paragraphs[-1] if len(paragraphs) > 1 else ""
+
+
+def _bytes(count: int) -> str:
+    size, units = float(count), ["B", "kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} {units[0]}" if count else "-"

@@ -1,0 +1,244 @@
+"""Command-line options read off typed functions: their names, types, defaults and the sentences of their docstrings."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One value of a command: the keyword `name` it is passed as, the `flag` it is written as, None for a positional one.
+
+    `read` makes a value of the text and raises ValueError with what was expected; None for a switch. A parser returns it
+    under `key`.
+    """
+
+    name: str
+    flag: str | None
+    read: Callable[[str], Any] | None
+    metavar: str
+    help: str
+    default: Any = inspect.Parameter.empty
+
+    @property
+    def key(self) -> str:
+        """`--data-seed` is data_seed; a switch --no-centre is no_centre."""
+        return self.name if self.flag is None else self.flag.lstrip("-").replace("-", "_")
+
+    def called(self, flag: str, text: str | None = None) -> Option:
+        """The same value under another flag, and with other words; a positional one becomes an option."""
+        default = None if self.flag is None else self.default
+        return replace(self, flag=flag, default=default, help=self.help if text is None else text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes whole option names only, leaves out what was not given, and explains an unknown option by its neighbours."""
+
+    def __init__(self, prog: str, usage: str, text: str, example: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=text,
+            epilog="example:\n" + textwrap.indent(example, "  "),
+            usage=usage,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
+        )
+
+    def add(self, title: str, options: Iterable[Option]) -> None:
+        """Adds options under a heading of the help."""
+        group = self.add_argument_group(title)
+        for option in options:
+            shown = (option.help or "as above").replace("%", "%%")
+            if option.flag is None:
+                group.add_argument(option.key, type=_argument(option.read or str), metavar=option.metavar, help=shown)
+                continue
+            if option.default is not inspect.Parameter.empty and option.read is not None and option.default is not None:
+                shown = f"{shown} (default: {_written(option.default)})".lstrip()
+            shared: dict[str, Any] = {"dest": option.key, "help": shown}
+            if option.read is None:
+                group.add_argument(option.flag, action="store_const", const=not option.default, **shared)
+            else:
+                required = option.default is inspect.Parameter.empty
+                reader = _argument(option.read)
+                group.add_argument(option.flag, type=reader, metavar=option.metavar, required=required, **shared)
+
+    def read(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """The values that were given, by key."""
+        values, rest = self.parse_known_args(arguments)
+        for text in rest:
+            if text.startswith("-"):
+                self.error(f"{self.prog} has no option {text.partition('=')[0]}{self._near(text)}")
+        if rest:
+            self.error(f"{rest[0]!r} is one argument too many")
+        return vars(values)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def _near(self, text: str) -> str:
+        known = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        return near(text.partition("=")[0], known)
+
+
+def near(text: str, known: Iterable[str]) -> str:
+    """"; did you mean ...?" with the nearest of what is known, or nothing."""
+    found = difflib.get_close_matches(text, list(known), n=3, cutoff=0.55)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def call(command: Callable[..., None], prog: str, arguments: Sequence[str]) -> None:
+    """Runs a typed function as a command: parameters without a default are positional, the others options.
+
+    The docstring is the help: its last paragraph, after "Example:", the example.
+    """
+    text, _, example = inspect.cleandoc(command.__doc__ or "").partition("\n\nExample: ")
+    found = options_of(command)
+    usage = " ".join([prog, *(option.metavar for option in found if option.flag is None), "[options]"])
+    parser = Parser(prog, usage, without_options(text), example)
+    parser.add("what it works on", [option for option in found if option.flag is None])
+    parser.add("how", [option for option in found if option.flag is not None])
+    given = parser.read(arguments)
+    command(**{option.name: given[option.key] for option in found if option.key in given})
+
+
+def options_of(
+    source: Callable[..., Any],
+    choices: Mapping[str, Iterable[str]] | None = None,
+    names: Iterable[str] | None = None,
+    docs: Callable[..., Any] | None = None,
+) -> list[Option]:
+    """The options of a function or dataclass, those in `names` or all; a parameter that no text can stand for is left out.
+
+    `choices`: the texts that a parameter admits. `docs`: where the sentences are looked for first.
+    """
+    hints = typing.get_type_hints(source)
+    helps = {**help_of(source), **(help_of(docs) if docs is not None else {})}
+    found = []
+    for name, parameter in inspect.signature(source).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD or (names is not None and name not in names):
+            continue
+        annotation = hints.get(name, str)
+        if (choices is not None and name in choices) or (members := _plain(annotation)):
+            members = [str] if choices is not None and name in choices else members
+            admitted = None if choices is None or name not in choices else tuple(choices[name])
+            found.append(_option(name, members, parameter.default, helps.get(name, ""), admitted))
+    return found
+
+
+def help_of(source: Callable[..., Any]) -> dict[str, str]:
+    """The sentence of a docstring on each parameter: "`name`: text" anywhere, or "name, name: text" at a line's start."""
+    found: dict[str, str] = {}
+    for paragraph in inspect.cleandoc(source.__doc__ or "").split("\n\n"):
+        marks = list(_QUOTED.finditer(paragraph)) or list(_LINE.finditer(paragraph))
+        ends = [*(mark.start() for mark in marks[1:]), len(paragraph)]
+        for mark, end in zip(marks, ends, strict=bool(marks)):
+            first = _SENTENCE.split(" ".join(paragraph[mark.end() : end].replace("`", "").split()))[0]
+            for name in re.findall(r"\w+", mark[0]):
+                found.setdefault(name, first.rstrip(".;"))
+    return found
+
+
+def without_options(text: str) -> str:
+    """A docstring without the lines that explain parameters."""
+    return "\n\n".join(part for part in text.split("\n\n") if not _LINE.match(part))
+
+
+def _option(
+    name: str, members: Sequence[Any], default: Any, text: str, choices: tuple[str, ...] | None = None
+) -> Option:
+    dashed = name.replace("_", "-")
+    literal = next((typing.get_args(member) for member in members if typing.get_origin(member) is typing.Literal), None)
+    if members == [bool]:
+        flag = f"--no-{dashed}" if default else f"--{dashed}"
+        return Option(name, flag, None, "", text, default)
+    if allowed := choices or literal:
+        if choices and any(each not in text for each in allowed):
+            text = f"{text}; one of {', '.join(allowed)}".lstrip("; ")
+        metavar, read = ("{" + ",".join(allowed) + "}" if literal else "NAME"), _one_of(allowed)
+    else:
+        kinds = [KINDS[member if member in KINDS else Sequence] for member in members]
+        metavar, read = kinds[0].metavar, _first_of(kinds)
+    if default is inspect.Parameter.empty:
+        return Option(name, None, read, name.upper(), text, default)
+    return Option(name, f"--{dashed}", read, metavar, text, default)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    expected: str
+    metavar: str
+    read: Callable[[str], Any]
+
+
+KINDS: dict[Any, _Kind] = {
+    int: _Kind("a whole number", "N", int),
+    float: _Kind("a number", "X", float),
+    str: _Kind("a text", "TEXT", str),
+    Path: _Kind("a path", "PATH", Path),
+    Sequence: _Kind("whole numbers with commas between them", "N,N,...", lambda text: [int(n) for n in text.split(",")]),
+}
+
+
+def _plain(annotation: Any) -> list[Any]:
+    """The members of an annotation that a text can stand for, narrow ones first."""
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    members = typing.get_args(annotation) if union else (annotation,)
+    kept = [member for member in members if member in (*KINDS, bool) or typing.get_origin(member) in _GENERIC]
+    order = [bool, int, float]
+    return sorted(kept, key=lambda member: order.index(member) if member in order else len(order))
+
+
+def _first_of(kinds: Sequence[_Kind]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        for kind in kinds:
+            try:
+                return kind.read(text)
+            except ValueError:
+                continue
+        raise ValueError(f"expected {' or '.join(kind.expected for kind in kinds)}, got {text!r}")
+
+    return read
+
+
+def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}, got {text!r}{near(text, allowed)}")
+        return text
+
+    return read
+
+
+def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def argument(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return argument
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+_QUOTED = re.compile(r"`\w+`(?:, `\w+`)*:\s")
+_LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
+_SENTENCE = re.compile(r"\.\s+(?=[A-Z])")
+_GENERIC = (typing.Literal, Sequence)

@@ -1,0 +1,228 @@
+"""`polyvae train`: a recipe's own options, the data's and the training's, all flat."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from polyvae import data
+from polyvae.cli.options import Option, Parser, UsageError, near, options_of
+from polyvae.cli.runs import described, recorded_data
+from polyvae.data import Data
+from polyvae.data.listing import unknown
+from polyvae.families import LIKELIHOODS, POSTERIORS
+from polyvae.networks import NETWORKS
+from polyvae.recipes import RECIPES, Recipe, vae
+from polyvae.recipes.parts import PRIORS
+from polyvae.settings import Settings
+from polyvae.store import STATE, Run, RunError
+from polyvae.terms import KERNELS
+
+CHOICES = {
+    "network": NETWORKS,
+    "likelihood": LIKELIHOODS,
+    "posterior": POSTERIORS,
+    "prior": PRIORS,
+    "kernel": KERNELS,
+    "binarise": ("threshold", "fixed", "dynamic"),
+}
+EXAMPLE = """polyvae train {recipe} --data mnist --epochs 10 --run runs/first
+polyvae train --resume --run runs/first --epochs 20"""
+Given = Mapping[str, Mapping[str, Any]]  # options given, by group and keyword
+
+
+def train(run: Path | None = None, resume: bool = False, as_json: bool = False) -> None:
+    """Trains a recipe on data and keeps the run in a folder.
+
+    run: a new folder; runs/RECIPE-DATA-N with the next free number where none is given.
+    resume: go on with the run in the folder as if it had not stopped; the rest is remembered, and --epochs may rise.
+    as_json: print the result as one JSON document.
+    """
+
+
+def run(name: str, arguments: Sequence[str]) -> None:
+    """The command: `polyvae train RECIPE --data NAME ...` or `polyvae train --resume --run DIR`."""
+    recipe = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    if recipe is not None and recipe not in RECIPES:
+        raise UsageError(f"no recipe is named {recipe}{near(recipe, RECIPES)}; `polyvae recipes` lists them")
+    groups = {"run": run_options(), "recipe": [], "data": data_options(), "settings": options_of(Settings, CHOICES)}
+    if recipe is not None:
+        groups["recipe"] = recipe_options(recipe, {option.flag for group in groups.values() for option in group})
+    parser = _parser(recipe)
+    for title, options in groups.items():
+        parser.add(_TITLES[title], options)
+    found = parser.read(arguments[1:] if recipe else arguments)
+    given = {
+        title: {option.name: found[option.key] for option in options if option.key in found}
+        for title, options in groups.items()
+    }
+    if given["run"].get("resume"):
+        made = _resume(recipe, given)
+    elif recipe is None:
+        parser.error("which recipe? It comes first, as in `polyvae train vae`; `polyvae recipes` lists them")
+    elif "name" not in given["data"]:
+        parser.error("which data? --data takes a name of `polyvae datasets` or a path")
+    else:
+        made = _start(recipe, given)
+    _report(made, bool(given["run"].get("as_json")))
+
+
+def run_options() -> list[Option]:
+    """--run, --resume, --json."""
+    run, resume, as_json = options_of(train)
+    return [run, resume, as_json.called("--json")]
+
+
+def data_options() -> list[Option]:
+    """Those of `data.load`, its name as --data."""
+    found = options_of(data.load, CHOICES)
+    return [option.called(*_DATA[option.name]) if option.name in _DATA else option for option in found]
+
+
+def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
+    """A recipe's own options, then those it passes on to `vae`; --recipe-NAME where another group has --NAME."""
+    build = RECIPES[name]
+    # jsonargparse reads from the source what **options may be, and so leaves out what the recipe has settled.
+    passed = ArgumentParser().add_function_arguments(build, skip={"spec"})
+    own = options_of(build, CHOICES, passed)
+    known = {option.name for option in own}
+    found = [*own, *options_of(vae, CHOICES, set(passed) - known)]
+    return [
+        option.called(f"--recipe-{(option.flag or '').lstrip('-')}") if option.flag in taken else option
+        for option in found
+    ]
+
+
+def _parser(recipe: str | None) -> Parser:
+    if recipe is None:
+        text = (
+            f"{inspect.cleandoc(train.__doc__ or '').partition(chr(10))[0]}\n\n"
+            f"recipes: {', '.join(RECIPES)}\n`polyvae train RECIPE --help` lists the options of one, `polyvae recipes` their papers."
+        )
+    else:
+        text = inspect.cleandoc(RECIPES[recipe].__doc__ or "")
+    prog = f"polyvae train {recipe or 'RECIPE'}"
+    usage = f"{prog} --data NAME [options]\n       polyvae train --resume --run DIR [options]"
+    return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"))
+
+
+def _start(name: str, given: Given) -> Run:
+    """A new run in the folder asked for, or in the next free one."""
+    settings = _settings({}, given["settings"])
+    where = given["data"]["name"]
+    if where not in data.names() and not Path(where).expanduser().exists():
+        raise UsageError(str(unknown(where)))
+    loaded = data.load(**given["data"])
+    recipe = _recipe(name, loaded, given["recipe"], settings)
+    folder = given["run"].get("run") or _next_folder(f"{name}-{Path(loaded.name).stem}")
+    return _fit(recipe, loaded, folder, settings, resume=False)
+
+
+def _resume(name: str | None, given: Given) -> Run:
+    """The run in a folder gone on with: what it recorded, and over it what is given now."""
+    folder = given["run"].get("run")
+    if folder is None:
+        raise UsageError("which run? --resume needs --run DIR")
+    description = described(folder)
+    recorded = description["recipe"]
+    if name not in (None, recorded["name"]):
+        raise UsageError(f"{folder} holds a run of {recorded['name']}, not of {name}")
+    settings = _settings(description["settings"], given["settings"])
+    asked = dict(given["data"])
+    loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
+    options = {key: value for key, value in recorded["options"].items() if key != "seed"}
+    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings)
+    return _fit(recipe, loaded, folder, settings, resume=True)
+
+
+def _settings(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
+    known = {field.name for field in fields(Settings)}
+    kept = {key: value for key, value in recorded.items() if key in known}
+    try:
+        return Settings(**{**kept, **given})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings) -> Recipe:
+    try:
+        return RECIPES[name](loaded.spec, seed=settings.seed, **options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{name}: {error}") from error
+
+
+def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume: bool) -> Run:
+    from polyvae.fit import fit  # the slowest import of all: after every mistake has had its chance
+
+    chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    _say(f"{'going on with' if resume else 'training in'} {folder}: {len(loaded.train):,} training examples of {loaded.name}")
+    try:
+        return fit(recipe, loaded, folder, resume=resume, **chosen)
+    except KeyboardInterrupt:
+        if (folder / STATE).exists():
+            command = f"polyvae train --resume --run {shlex.quote(str(folder))}"
+            raise KeyboardInterrupt(f"interrupted; go on with `{command}`") from None
+        raise
+    except RunError as error:
+        if not resume and "resume it" in str(error):
+            raise RunError(f"{error}: add --resume to go on with it, or give another --run") from None
+        raise
+
+
+def _next_folder(stem: str) -> Path:
+    """runs/STEM-N for the first free N, made here so that two trainings started together do not share it."""
+    number = 1
+    while True:
+        folder = Path("runs") / f"{stem}-{number}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def _report(made: Run, as_json: bool) -> None:
+    monitor = made.recipe.monitor
+    name, sign = f"validation_{monitor}", 1 if monitor == "bound" else -1
+    if not made.history:
+        _say("no epoch was trained")
+    best = max(made.history, key=lambda row: sign * row[name], default={})
+    result = {
+        "run": str(made.folder),
+        "recipe": made.description["recipe"],
+        "epochs": len(made.history),
+        "best_epoch": best.get("epoch"),
+        name: best.get(name),
+        "best": best,
+    }
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(f"run: {made.folder}")
+    if best:
+        of = f"best epoch: {best['epoch']} of {len(made.history)}\n" if best["epoch"] else ""
+        unit = "nats an example on the validation part"
+        print(f"{of}{'plain bound' if monitor == 'bound' else monitor}: {best[name]:.3f} {unit}")
+    print(f"next: polyvae evaluate {shlex.quote(str(made.folder))}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+_TITLES = {"run": "the run", "recipe": "the recipe", "data": "the data", "settings": "how it is trained"}
+_DATA = {
+    "name": ("--data", "a name of `polyvae datasets`, or a path to .npy, .npz, .csv, .parquet or a folder of pictures"),
+    "data_dir": ("--data-dir", "where the files lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache"),
+    "centre": ("--no-centre", "resize whole pictures, without cutting the square in their middle first"),
+    "seed": ("--data-seed", "of the cuts into parts and of what is drawn once"),
+    "download": ("--no-download", "fail where files are missing rather than fetch them"),
+}
