@@ -1,0 +1,155 @@
+"""Bounds on log p(x) example by example: the plain one, the importance-weighted one, and the parts they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf, log, prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyvae.core import VAE, Draw, Values
+from polyvae.data.split import Split
+from polyvae.evaluate.blocks import Progress, each_block, joined
+
+# Values of the likelihood in one chunk of samples. On a CPU its temporaries stay in the cache; on a GPU a kibibyte of
+# memory per value leaves room for the decoder's layers. Powers of two, so that machines of a kind draw the same noise.
+_CPU_VALUES = 2**21
+_BYTES_A_VALUE = 1024
+
+
+class LogMeanExp:
+    """log 1/K sum_k exp(a_k) over values that come in chunks [k, B], in the widest precision that the device has."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self.count = 0
+
+    def add(self, chunk: Tensor) -> None:
+        """Takes in a chunk [k, B]."""
+        wide = chunk if chunk.device.type == "mps" else chunk.double()
+        part = wide.logsumexp(0)
+        self.total = part if self.total is None else torch.logaddexp(self.total, part)
+        self.count += len(chunk)
+
+    @property
+    def value(self) -> Tensor:
+        """[B]."""
+        if self.total is None:
+            raise ValueError("no chunk was added")
+        return self.total - log(self.count)
+
+
+class Mean:
+    """1/K sum_k a_k by name, over values that come in chunks [k, B]."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, chunks: dict[str, Tensor], count: int) -> None:
+        """Takes in `count` samples; every chunk is [k, B]."""
+        for name, chunk in chunks.items():
+            part = (chunk if chunk.device.type == "mps" else chunk.double()).sum(0)
+            self.totals[name] = self.totals[name] + part if name in self.totals else part
+        self.count += count
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Each [B]."""
+        return {name: total / self.count for name, total in self.totals.items()}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Per-example values in nats, float64 [N], over `samples` draws of the latents for each example.
+
+    `plain`: E_q[log p(x | z)] - KL(q || p). `importance`: log 1/K sum_k p(x, z_k) / q(z_k | x). `heads`: E_q[log p(x |
+    z)] of every head. `kl`: of every latent, in closed form where `analytic` says so, else estimated at the draws. No
+    weight of a head enters. Where a posterior is a point there is no bound: the two are -inf, and a few draws are made.
+    """
+
+    plain: Tensor
+    importance: Tensor
+    heads: dict[str, Tensor]
+    kl: dict[str, Tensor]
+    analytic: dict[str, bool]
+    samples: int
+
+
+def bounds(
+    source: Any,
+    split: Split,
+    samples: int = 5000,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Bounds:
+    """Both bounds of every example of a split and their parts, at the same `samples` draws of the latents.
+
+    `source`: a recipe, or a bare model. Raises ValueError below one sample.
+    """
+    if samples < 1:
+        raise ValueError(f"samples counts draws of the latents, at least 1; got {samples}")
+    analytic: dict[str, bool] = {}
+
+    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+        mean, weights = Mean(), LogMeanExp()
+        for draw in _draws(model, batch, samples):
+            analytic.update({name: latent.analytic for name, latent in draw.latents.items()})
+            mean.add(_pieces(draw), draw.samples)
+            weights.add(draw.log_weight)
+        return {**mean.values, "importance": weights.value}
+
+    found = joined(each_block(source, split, measure, seed, device, progress))
+    heads = {name[5:]: value for name, value in found.items() if name.startswith("head ")}
+    kl = {name[3:]: value for name, value in found.items() if name.startswith("kl ")}
+    plain = torch.stack(list(heads.values())).sum(0) - torch.stack(list(kl.values())).sum(0)
+    # A point has density +inf where it was drawn: log p - log q is -inf, as its KL of +inf has it.
+    return Bounds(plain, found["importance"], heads, kl, analytic, samples)
+
+
+def importance_bound(
+    source: Any,
+    split: Split,
+    samples: int = 5000,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """log 1/K sum_k p(x, z_k) / q(z_k | x) of every example, nats, float64 [N], K `samples`; it rises to log p(x) with
+    K.
+
+    The same for every loader, and for every way of cutting the split whose cuts are multiples of 100 examples.
+
+    Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
+    """
+    return bounds(source, split, samples, seed, device, progress).importance
+
+
+def _pieces(draw: Draw) -> dict[str, Tensor]:
+    heads = {f"head {name}": head.log_p for name, head in draw.heads.items()}
+    return {**heads, **{f"kl {name}": latent.kl for name, latent in draw.latents.items()}}
+
+
+def _draws(model: VAE, batch: Values, samples: int) -> Iterator[Draw]:
+    """Draws of the model, `samples` in all, a chunk at a time; one small chunk where the KL is infinite anyway."""
+    rows = len(batch[model.inputs[0]])
+    values = rows * sum(prod(batch[head.of].shape[1:]) for head in model.heads.values())  # pyright: ignore
+    chunk = max(1, _budget(batch[model.inputs[0]].device) // values)
+    done = 0
+    while done < samples:
+        draw = model(batch, min(chunk, samples - done))
+        yield draw
+        done += draw.samples
+        if done == draw.samples and bool((draw.kl == inf).all()):
+            return
+
+
+def _budget(device: torch.device) -> int:
+    if device.type != "cuda":
+        return _CPU_VALUES
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return 2 ** ((memory // _BYTES_A_VALUE).bit_length() - 1)

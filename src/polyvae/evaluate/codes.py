@@ -1,0 +1,206 @@
+"""What the latents carry: divergence of each dimension, active units, mutual information, the aggregate posterior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, kl_divergence
+
+from polyvae.core import VAE, Latent, Values
+from polyvae.data.split import Split
+from polyvae.distributions import Point
+from polyvae.evaluate.blocks import each_block
+from polyvae.terms import marginals
+
+ACTIVE = 0.01  # variance of the posterior mean above which a unit counts as active
+_DRAWS = 8  # of the latents for each example, where a divergence is sampled
+_PAIRS = 2**22  # values in one chunk of log q(z_n | x_m)
+
+
+@dataclass(frozen=True)
+class Code:
+    """One latent variable over N examples, d dimensions, on the CPU in float64; divergences in nats.
+
+    `means`: posterior means [N, d], those above at their means too. `kl`: KL of every dimension's own posterior to its
+    own prior, averaged over the examples, [d], or None where no marginal is known; it sums to the whole KL where both
+    factorise. `analytic`: in closed form, not sampled. `information`: I(x; z) by q over the first `aggregate`
+    examples, at most log `aggregate`, or None where a finite aggregate cannot be had. `mean` [d], `covariance` [d, d]:
+    of the aggregate posterior, `prior_mean` and `prior_covariance` of the aggregate prior; None where a moment is
+    unknown.
+    """
+
+    means: Tensor
+    kl: Tensor | None
+    analytic: bool
+    information: float | None
+    aggregate: int
+    moments: tuple[Tensor, Tensor] | None
+    prior_moments: tuple[Tensor, Tensor] | None
+
+    @property
+    def activity(self) -> Tensor:
+        """Cov_x E_q[z_j | x], the variance of the posterior mean over the data, [d].
+
+        Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
+        """
+        return self.means.var(0, correction=0)
+
+    @property
+    def active(self) -> Tensor:
+        """Which dimensions are active units, boolean [d]."""
+        return self.activity > ACTIVE
+
+
+def codes(
+    source: Any, split: Split, seed: int = 0, device: torch.device | str | None = None, aggregate: int = 2000
+) -> dict[str, Code]:
+    """Every latent of a model over a split, by name in the order of generation.
+
+    `aggregate`: how many of the first examples, in whole blocks, stand for the aggregate posterior in the information.
+    """
+    kept = 0
+
+    def measure(model: VAE, batch: Values) -> dict[str, _Part]:
+        nonlocal kept
+        keep = kept < aggregate
+        kept += len(batch[model.inputs[0]])
+        means = {name: q.mean for name, q in model.encode(batch).items()}
+        draw = model(batch, _DRAWS)
+        return {name: _part(draw.latents[name], means[name], keep) for name in model.prior}
+
+    found = each_block(source, split, measure, seed, device)
+    return {name: _collect([part[name] for part in found]) for name in found[0]}
+
+
+def mutual_information(posteriors: list[Distribution], z: Tensor) -> float:
+    """I(x; z) = E log q(z | x) - E log 1/M sum_m q(z | x_m) in nats, M examples, at one draw z [M, d] of each.
+
+    `posteriors` hold the M rows in order, each with batch shape [rows]. It is the information between z and the M
+    examples themselves, hence at most log M, and biased low where log M is not far above it.
+
+    Hoffman, Johnson: ELBO Surgery: Yet Another Way to Carve up the Variational Evidence Lower Bound, 2016.
+    """
+    own, rows = [], 0
+    for q in posteriors:
+        own.append(q.log_prob(z[rows : rows + q.batch_shape[0]]))
+        rows += q.batch_shape[0]
+    chunk = max(1, _PAIRS // (posteriors[0].batch_shape[0] * max(1, z[0].numel())))
+    aggregate = torch.cat([_log_sum(posteriors, part) for part in z.split(chunk)])
+    return float(torch.cat(own).cpu().double().mean() - aggregate.cpu().double().mean() + log(rows))
+
+
+def _log_sum(posteriors: list[Distribution], z: Tensor) -> Tensor:
+    """log sum_m q(z | x_m), [n]."""
+    return torch.stack([q.log_prob(z[:, None]).logsumexp(1) for q in posteriors]).logsumexp(0)
+
+
+def moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
+    """Mean [d] and covariance [d, d] of the equal mixture over a law's batch, float64, or None where one is unknown."""
+    found = _moments(law)
+    if found is None:
+        return None
+    mean, covariance = (value.cpu().double() for value in found)
+    if mean.ndim == 1:
+        return mean, covariance
+    mean, covariance = mean.flatten(0, -2), covariance.flatten(0, -3)
+    return mean.mean(0), covariance.mean(0) + torch.cov(mean.T, correction=0).reshape(covariance.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Part:
+    means: Tensor
+    kl: Tensor | None
+    analytic: bool
+    moments: tuple[Tensor, Tensor] | None
+    prior_moments: tuple[Tensor, Tensor] | None
+    kept: tuple[Distribution, Tensor] | None
+
+
+def _part(latent: Latent, means: Tensor, keep: bool) -> _Part:
+    kl, analytic = _per_dimension(latent)
+    # A posterior that reads another latent's draw has no finite aggregate; a point has no density.
+    alone = latent.q.batch_shape == latent.z.shape[1:2] and bool(latent.log_q.isfinite().all())
+    kept = (latent.q, latent.z[0]) if keep and alone else None
+    return _Part(means.flatten(1).cpu().double(), kl, analytic, moments(latent.q), moments(latent.p), kept)
+
+
+def _collect(parts: list[_Part]) -> Code:
+    rows = torch.tensor([len(part.means) for part in parts], dtype=torch.float64)
+    share = rows / rows.sum()
+    kl = None
+    if all(part.kl is not None for part in parts):
+        kl = sum(float(weight) * part.kl for weight, part in zip(share, parts, strict=True) if part.kl is not None)
+    kept = [part.kept for part in parts if part.kept is not None]
+    information, aggregate = None, 0
+    if kept:
+        aggregate = sum(len(z) for _, z in kept)
+        information = mutual_information([q for q, _ in kept], torch.cat([z for _, z in kept]))
+    return Code(
+        torch.cat([part.means for part in parts]),
+        kl if isinstance(kl, Tensor) else None,
+        parts[0].analytic,
+        information,
+        aggregate,
+        _pool([part.moments for part in parts], share),
+        _pool([part.prior_moments for part in parts], share),
+    )
+
+
+def _per_dimension(latent: Latent) -> tuple[Tensor | None, bool]:
+    """KL of every dimension, averaged over draws and examples, float64 [d] on the CPU, and whether in closed form."""
+    q, p = marginals(latent.q), marginals(latent.p)
+    if q is None or p is None:
+        return None, False
+    try:
+        closed = kl_divergence(q, p) if latent.separate else None
+    except NotImplementedError:
+        closed = None
+    if closed is not None:
+        shape = torch.broadcast_shapes(closed.shape, q.batch_shape)
+        return closed.expand(shape).flatten(1).cpu().double().mean(0), True
+    ratio = _at_draws(q, latent.z) - _at_draws(p, latent.z)
+    return ratio.flatten(2).cpu().double().mean((0, 1)), False
+
+
+def _at_draws(law: Distribution, z: Tensor) -> Tensor:
+    """log p(z_j) of every coordinate of z [K, B, ...] under marginals with batch [...], [B, ...] or [K * B, ...]."""
+    samples, rows = z.shape[:2]
+    if len(law.batch_shape) == z.ndim - 1 and law.batch_shape[0] == samples * rows:
+        return law.log_prob(z.flatten(0, 1)).unflatten(0, (samples, rows))
+    return law.log_prob(z)
+
+
+def _moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
+    """Mean [*batch, d] and covariance [*batch, d, d], or None where one is unknown."""
+    if isinstance(law, MultivariateNormal):
+        return law.mean, law.covariance_matrix
+    if isinstance(law, MixtureSameFamily):
+        inner = _moments(law.component_distribution)
+        if inner is None:
+            return None
+        weight = law.mixture_distribution.probs.unsqueeze(-1)
+        mean = (weight * inner[0]).sum(-2)
+        centred = inner[0] - mean[..., None, :]
+        spread = inner[1] + centred[..., :, None] * centred[..., None, :]
+        return mean, (weight[..., None] * spread).sum(-3)
+    if isinstance(law, Point) or (isinstance(law, Independent) and not law.base_dist.event_shape):
+        count = len(law.event_shape)
+        return law.mean.flatten(-count), torch.diag_embed(law.variance.flatten(-count))
+    return None
+
+
+def _pool(parts: list[tuple[Tensor, Tensor] | None], share: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Moments of the mixture of the blocks by their shares."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    means = torch.stack([mean for mean, _ in known])
+    inner = torch.stack([covariance for _, covariance in known])
+    mean = share @ means
+    centred = means - mean
+    between = (share[:, None] * centred).T @ centred
+    return mean, (share[:, None, None] * inner).sum(0) + between

@@ -1,0 +1,203 @@
+"""Everything that is known of a model on a split, as one dict that JSON can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite, log, log2, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from polyvae.core import VAE, Values
+from polyvae.data.split import Split
+from polyvae.data.tensors import spec_of
+from polyvae.evaluate.blocks import Progress, device_of, each_block, parts
+from polyvae.evaluate.bounds import Bounds, bounds
+from polyvae.evaluate.codes import ACTIVE, Code, codes
+from polyvae.evaluate.frechet import frechet_report
+from polyvae.evaluate.pictures import first_head, reconstruction_errors
+from polyvae.spec import Spec
+
+
+def evaluate(
+    source: Any,
+    split: Split,
+    *,
+    samples: int = 5000,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    spec: Spec | None = None,
+    frechet: int = 0,
+    classifier: nn.Module | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """A report on a recipe (or run, or bare model) over a split, in numbers, text, lists and dicts.
+
+    bound, importance_bound: on log p(x) in nats per example, beside `*_error`, their standard error over the examples,
+    and `*_bits`, bits per dimension. reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
+    latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior. mse, psnr (dB),
+    ssim: of the deterministic reconstruction. frechet: with so many samples in the features of `classifier` (see
+    `train_classifier`), 0 for none. Whatever is None or approximate is explained in notes.
+
+    `samples` K serves both bounds; `spec` is the recipe's own by default. No training weight enters, the model's mode
+    and torch's generators are left as they were, and nothing depends on a batch size.
+    """
+    spec = spec or _spec(source, split)
+    model, _ = parts(source)
+    notes: list[str] = []
+    found = bounds(source, split, samples, seed, device, progress)
+    scale = _Scale.of(source, split, spec, seed, device, notes)
+    report: dict[str, Any] = {
+        "examples": len(split),
+        "samples": samples,
+        "seed": seed,
+        "device": str(torch.device(device) if device is not None else device_of(model)),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "dimensions": scale.dimensions,
+        "levels": spec.levels,
+        **_bound("bound", found.plain, scale),
+        **_bound("importance_bound", found.importance, scale),
+        "reconstruction": {name: -_mean(value) for name, value in found.heads.items()},
+        "kl": _mean(torch.stack(list(found.kl.values())).sum(0)),
+    }
+    if not bool(found.plain.isfinite().any()):
+        notes.append("no bound: a posterior puts all its mass on a point, its divergence from any prior is infinite")
+    described = codes(source, split, seed, device)
+    report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
+    report.update(_errors(source, split, seed, device, notes))
+    if frechet:
+        report["frechet"] = frechet_report(source, split, frechet, classifier, seed, device, notes)
+    report["notes"] = notes
+    return _jsonable(report, "", notes)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """How nats become bits per dimension: -nats / (D log 2) + `offset`; `offset` None where they do not."""
+
+    dimensions: int
+    offset: float | None
+
+    @classmethod
+    def of(
+        cls, source: Any, split: Split, spec: Spec, seed: int, device: torch.device | str | None, notes: list[str]
+    ) -> _Scale:
+        def measure(model: VAE, batch: Values) -> tuple[Mapping[str, Distribution], dict[str, Tensor]]:
+            return model.reconstruct(batch), {name: batch[head.of] for name, head in model.heads.items()}  # pyright: ignore
+
+        laws, observed = each_block(source, split.take(range(min(len(split), 100))), measure, seed, device)[0]
+        dimensions = sum(law.event_shape.numel() for law in laws.values())
+        discrete = {bool(law.support.is_discrete) for law in laws.values()}  # pyright: ignore
+        if len(discrete) > 1:
+            notes.append("no bits per dimension: some heads are probabilities, others densities")
+            return cls(dimensions, None)
+        if discrete == {True}:
+            if any(_binary(law) and not bool(((x == 0) | (x == 1)).all()) for law, x in _pairs(laws, observed)):
+                notes.append(
+                    "grey data under a Bernoulli likelihood: nats and bits are cross-entropies, not probabilities"
+                )
+            return cls(dimensions, 0.0)
+        if spec.levels is None:
+            notes.append("no bits per dimension: the data are continuous, a density has no code length")
+            return cls(dimensions, None)
+        levels = spec.levels
+        if any(bool(((x * (levels - 1)).round() - x * (levels - 1)).abs().max() < 1e-3) for x in observed.values()):
+            notes.append(
+                f"bits per dimension take the density at a grey value times 1 / {levels} for its probability: an "
+                "approximation, a bound only on dequantised data"
+            )
+        return cls(dimensions, log2(levels))
+
+    def bits(self, nats: float) -> float | None:
+        return None if self.offset is None else -nats / (self.dimensions * log(2)) + self.offset
+
+
+def _spec(source: Any, split: Split) -> Spec:
+    call = getattr(getattr(source, "recipe", source), "call", None)
+    return Spec(**call["spec"]) if call is not None else spec_of(split.tensors)
+
+
+def _pairs(laws: Mapping[str, Distribution], observed: Mapping[str, Tensor]) -> list[tuple[Distribution, Tensor]]:
+    return [(law, observed[name]) for name, law in laws.items()]
+
+
+def _binary(law: Distribution) -> bool:
+    support = law.support
+    return getattr(support, "base_constraint", support) is constraints.boolean
+
+
+def _bound(name: str, values: Tensor, scale: _Scale) -> dict[str, Any]:
+    mean, count = _mean(values), len(values)
+    return {
+        name: mean,
+        f"{name}_error": float(values.std()) / sqrt(count) if count > 1 else None,
+        f"{name}_bits": scale.bits(mean),
+    }
+
+
+def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str, Any]:
+    kl = _mean(found.kl[name])
+    if code.kl is None:
+        notes.append(f"no KL per dimension of {name}: its posterior or prior has no known marginals")
+    if code.information is None:
+        notes.append(f"no mutual information of {name}: its posterior has no density, or reads another latent's draw")
+    return {
+        "dimensions": code.means.shape[1],
+        "kl": kl,
+        "kl_source": "analytic" if found.analytic[name] else "sampled",
+        "rate_bits": kl / log(2),
+        "kl_per_dimension": None if code.kl is None else code.kl.tolist(),
+        "kl_per_dimension_source": None if code.kl is None else "analytic" if code.analytic else "sampled",
+        "active_units": int(code.active.sum()),
+        "active_above": ACTIVE,
+        "activity": code.activity.tolist(),
+        "information": code.information,
+        "information_bits": None if code.information is None else code.information / log(2),
+        "information_limit_bits": log2(code.aggregate) if code.aggregate else None,
+        "aggregate": _aggregate(code),
+    }
+
+
+def _aggregate(code: Code) -> dict[str, Any] | None:
+    """Moments of the aggregate posterior, and their distances from the prior's (Euclid, Frobenius)."""
+    if code.moments is None:
+        return None
+    mean, covariance = code.moments
+    found: dict[str, Any] = {"mean": mean.tolist(), "variance": covariance.diagonal().tolist()}
+    if code.prior_moments is not None:
+        prior_mean, prior_covariance = code.prior_moments
+        found["mean_distance"] = float((mean - prior_mean).norm())
+        found["covariance_distance"] = float((covariance - prior_covariance).norm())
+    return found
+
+
+def _errors(
+    source: Any, split: Split, seed: int, device: torch.device | str | None, notes: list[str]
+) -> dict[str, float | None]:
+    found = reconstruction_errors(source, split, seed, device)
+    if "psnr" not in found:
+        notes.append(f"no PSNR and SSIM: {first_head(parts(source)[0])} is not a picture")
+    elif "ssim" not in found:
+        notes.append("no SSIM: the pictures are smaller than 6 x 6 pixels")
+    return {name: _mean(found[name]) if name in found else None for name in ("mse", "psnr", "ssim")}
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.double().mean())
+
+
+def _jsonable(value: Any, name: str, notes: list[str]) -> Any:
+    """The same without infinities and NaN, each of which becomes None and a note."""
+    if isinstance(value, dict):
+        return {key: _jsonable(inner, f"{name}.{key}" if name else key, notes) for key, inner in value.items()}
+    if isinstance(value, list):
+        return value if value is notes else [_jsonable(inner, name, notes) for inner in value]
+    if isinstance(value, float) and not isfinite(value):
+        note = f"{name} is {value}"
+        if note not in notes:
+            notes.append(note)
+        return None
+    return value

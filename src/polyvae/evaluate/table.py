@@ -1,0 +1,68 @@
+"""An evaluation report as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+_BOUNDS = {"bound": "plain bound on log p(x)", "importance_bound": "importance-weighted bound, K = {samples}"}
+_LATENT = {
+    "dimensions": ("dimensions", 0, ""),
+    "active_units": ("active units", 0, ""),
+    "kl": ("KL, {kl_source}", 2, "nats an example"),
+    "rate_bits": ("rate, the same", 2, "bits an example"),
+    "information_bits": ("I(x; z)", 2, "bits"),
+}
+
+
+def table(report: Mapping[str, Any], title: str = "Evaluation") -> Group:
+    """What `rich.print` shows of a report: every quantity with its unit, the latents, the notes."""
+    shown = Table("quantity", title=escape(title), title_justify="left")
+    shown.add_column("value", justify="right")
+    shown.add_column("unit")
+    for row in _rows(report):
+        shown.add_row(*row)
+    for name, latent in report["latents"].items():
+        shown.add_section()
+        for row in _latent_rows(name, latent):
+            shown.add_row(*row)
+    return Group(shown, *[Text(f"* {note}") for note in report["notes"]])
+
+
+def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    yield "examples", str(report["examples"]), ""
+    for name, words in _BOUNDS.items():
+        yield words.format(**report), _number(report[name]), "nats an example"
+        yield "  standard error over the examples", _number(report[f"{name}_error"]), "nats"
+        yield "  the same", _number(report[f"{name}_bits"], 4), "bits per dimension"
+    for name, value in report["reconstruction"].items():
+        yield f"reconstruction of {escape(name)}, -E log p", _number(value), "nats an example"
+    yield "KL, all latents", _number(report["kl"]), "nats an example"
+    yield "squared error of the reconstruction", _number(report["mse"], 5), "per value"
+    yield "PSNR", _number(report["psnr"]), "dB"
+    yield "SSIM", _number(report["ssim"], 4), ""
+    if found := report.get("frechet"):
+        yield f"Fréchet distance, {found['count']} samples", _number(found["distance"]), "features squared"
+        yield "  between halves of the real pictures", _number(found["real"]), "features squared"
+        if found["accuracy"] is not None:
+            yield "  accuracy of the classifier", _number(100 * found["accuracy"]), "%"
+        yield "FID", _number(found["inception"]), "Inception features"
+
+
+def _latent_rows(name: str, latent: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for key, (words, digits, unit) in _LATENT.items():
+        yield f"{escape(name)}: {words.format(**latent)}", _number(latent[key], digits), unit
+    if latent["information_limit_bits"] is not None:
+        yield "  at most, by the number of examples", _number(latent["information_limit_bits"]), "bits"
+    aggregate = latent["aggregate"] or {}
+    yield "  aggregate mean to the prior's", _number(aggregate.get("mean_distance"), 3), "Euclidean"
+    yield "  aggregate covariance to the prior's", _number(aggregate.get("covariance_distance"), 3), "Frobenius"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
