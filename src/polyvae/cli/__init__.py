@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -21,7 +22,7 @@ COMMANDS = {
     "reconstruct": ("polyvae.cli.pictures", "examples beside their reconstructions"),
     "traverse": ("polyvae.cli.pictures", "what each latent changes, from -3 to 3"),
     "interpolate": ("polyvae.cli.pictures", "from one example to another through the latents"),
-    "figures": ("polyvae.cli.pictures", "every figure of a run: curves, KL, samples, reconstructions, traversals, latent map"),
+    "figures": ("polyvae.cli.pictures", "every figure of a run: curves, KL, reconstructions, samples, traversals, map"),
     "datasets": ("polyvae.cli.lists", "data sets: which there are, which are here; datasets fetch NAME gets one"),
     "recipes": ("polyvae.cli.lists", "the recipes and their papers"),
 }
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A mistake becomes one line on standard error. With POLYVAE_DEBUG set the traceback is kept.
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without the character shows a question mark instead
     warnings.showwarning = _show_warning
     if os.environ.get("POLYVAE_DEBUG"):
@@ -63,10 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> None:
+    listed = "\n".join(f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="polyvae",
         description="Variational autoencoders: train, evaluate and look at any variant.",
-        epilog="commands:\n" + "\n".join(f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()) + "\n\n" + EXAMPLE,
+        epilog=f"commands:\n{listed}\n\n{EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="polyvae COMMAND ...",
         add_help=False,
@@ -101,6 +103,6 @@ def _said(error: BaseException) -> str:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:
-    """A warning for people: what the library says of the data, without file and line; others' warnings are not for them."""
-    if "polyvae" in filename or category is UserWarning and os.environ.get("POLYVAE_DEBUG"):
+    """A warning in words, without file and line; those of other libraries are for developers."""
+    if "polyvae" in filename or os.environ.get("POLYVAE_DEBUG"):
         print(f"polyvae: note: {message}", file=sys.stderr)

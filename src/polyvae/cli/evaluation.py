@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from polyvae.cli.options import call
-from polyvae.cli.runs import Opened, console, opened
+from polyvae.cli.runs import console, opened
 from polyvae.data import Data
 from polyvae.evaluate import evaluate as report_on
 from polyvae.evaluate import table
@@ -80,7 +80,7 @@ def evaluate(
 
 
 def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
-    """Probabilistic PCA and PCA with so many latents, fitted to the training part, or to as much of it as memory takes."""
+    """Probabilistic PCA and PCA with so many latents, fitted to as much of the training part as memory takes."""
     from polyvae.fit import fit
     from polyvae.recipes import pca, ppca
 

@@ -60,8 +60,8 @@ def datasets(data_dir: Path | None = None, json: bool = False) -> None:
         print(json_module.dumps(found))
         return
     table = Table()
-    for heading, justify in (("name", "left"), ("here", "left"), ("files", "left"), ("size", "right"), ("example", "left")):
-        table.add_column(heading, justify=justify, no_wrap=True)  # pyright: ignore[reportArgumentType]
+    for heading in ("name", "here", "files", "size", "example"):
+        table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=True)
     table.add_column("examples")
     table.add_column("licence")
     for entry in entries:
@@ -103,7 +103,8 @@ def recipes(json: bool = False) -> None:
 
     found = {name: _sentence_and_paper(inspect.getdoc(build) or "") for name, build in sorted(RECIPES.items())}
     if json:
-        print(json_module.dumps([{"name": name, "does": does, "paper": paper} for name, (does, paper) in found.items()]))
+        rows = [{"name": name, "does": does, "paper": paper} for name, (does, paper) in found.items()]
+        print(json_module.dumps(rows))
         return
     table = Table("recipe", "what it is", "paper", show_lines=True)
     for name, (does, paper) in found.items():

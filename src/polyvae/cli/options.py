@@ -21,10 +21,10 @@ class UsageError(Exception):
 
 @dataclass(frozen=True)
 class Option:
-    """One value of a command: the keyword `name` it is passed as, the `flag` it is written as, None for a positional one.
+    """One value of a command: the keyword `name` it is passed as, and the `flag` it is written as, None if by place.
 
-    `read` makes a value of the text and raises ValueError with what was expected; None for a switch. A parser returns it
-    under `key`.
+    `read` makes a value of the text and raises ValueError with what was expected; None for a switch. A parser returns
+    it under `key`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Option:
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes whole option names only, leaves out what was not given, and explains an unknown option by its neighbours."""
+    """Takes whole option names only, leaves out what was not given, and names the neighbours of an unknown option."""
 
     def __init__(self, prog: str, usage: str, text: str, example: str) -> None:
         super().__init__(
@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def near(text: str, known: Iterable[str]) -> str:
-    """"; did you mean ...?" with the nearest of what is known, or nothing."""
+    """ "; did you mean ...?" with the nearest of what is known, or nothing."""
     found = difflib.get_close_matches(text, list(known), n=3, cutoff=0.55)
     return f"; did you mean {' or '.join(found)}?" if found else ""
 
@@ -120,28 +120,25 @@ def options_of(
     source: Callable[..., Any],
     choices: Mapping[str, Iterable[str]] | None = None,
     names: Iterable[str] | None = None,
-    docs: Callable[..., Any] | None = None,
 ) -> list[Option]:
-    """The options of a function or dataclass, those in `names` or all; a parameter that no text can stand for is left out.
+    """The options of a function or dataclass, those in `names` or all, but for what no text can stand for.
 
-    `choices`: the texts that a parameter admits. `docs`: where the sentences are looked for first.
+    `choices`: the texts that a parameter admits.
     """
     hints = typing.get_type_hints(source)
-    helps = {**help_of(source), **(help_of(docs) if docs is not None else {})}
+    helps = help_of(source)
     found = []
     for name, parameter in inspect.signature(source).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD or (names is not None and name not in names):
             continue
-        annotation = hints.get(name, str)
-        if (choices is not None and name in choices) or (members := _plain(annotation)):
-            members = [str] if choices is not None and name in choices else members
-            admitted = None if choices is None or name not in choices else tuple(choices[name])
+        admitted = tuple((choices or {}).get(name, ()))
+        if members := _plain(hints[name]):
             found.append(_option(name, members, parameter.default, helps.get(name, ""), admitted))
     return found
 
 
 def help_of(source: Callable[..., Any]) -> dict[str, str]:
-    """The sentence of a docstring on each parameter: "`name`: text" anywhere, or "name, name: text" at a line's start."""
+    """A docstring's sentence on each parameter: "`name`: text" anywhere, or "name, name: text" at a line's start."""
     found: dict[str, str] = {}
     for paragraph in inspect.cleandoc(source.__doc__ or "").split("\n\n"):
         marks = list(_QUOTED.finditer(paragraph)) or list(_LINE.finditer(paragraph))
@@ -158,9 +155,7 @@ def without_options(text: str) -> str:
     return "\n\n".join(part for part in text.split("\n\n") if not _LINE.match(part))
 
 
-def _option(
-    name: str, members: Sequence[Any], default: Any, text: str, choices: tuple[str, ...] | None = None
-) -> Option:
+def _option(name: str, members: Sequence[Any], default: Any, text: str, choices: tuple[str, ...]) -> Option:
     dashed = name.replace("_", "-")
     literal = next((typing.get_args(member) for member in members if typing.get_origin(member) is typing.Literal), None)
     if members == [bool]:
@@ -190,7 +185,9 @@ KINDS: dict[Any, _Kind] = {
     float: _Kind("a number", "X", float),
     str: _Kind("a text", "TEXT", str),
     Path: _Kind("a path", "PATH", Path),
-    Sequence: _Kind("whole numbers with commas between them", "N,N,...", lambda text: [int(n) for n in text.split(",")]),
+    Sequence: _Kind(
+        "whole numbers and commas, like 512,256", "N,N,...", lambda text: [int(n) for n in text.split(",")]
+    ),
 }
 
 

@@ -35,7 +35,7 @@ class Opened:
 
 
 def opened(folder: Path, data_dir: Path | None = None) -> Opened:
-    """The run in a folder with its best weights, and its data loaded by the recorded call. Raises RunError, DataError."""
+    """The run in a folder with its best weights, and its data by the recorded call. Raises RunError, DataError."""
     description = described(folder)
     try:
         run = Run.load(folder)
@@ -52,16 +52,16 @@ def described(folder: Path) -> dict[str, Any]:
     ):
         raise RunError(f"{folder / DESCRIPTION} does not describe a run; restore it, or train again")
     if not isinstance(description.get("recipe"), dict):
-        raise RunError(f"{folder / DESCRIPTION} records no recipe by name; open it in Python with Run.load(folder, recipe)")
+        raise RunError(f"{folder / DESCRIPTION} records no recipe by name; open it in Python: Run.load(folder, recipe)")
     return description
 
 
 def recorded_data(folder: Path, record: Mapping[str, Any], data_dir: Path | None, **given: Any) -> Data:
-    """The data of a recorded call with what is `given` instead. `data_dir` says where they lie now and is not recorded."""
+    """The data of a recorded call with what is `given` instead; `data_dir`, where they lie now, is not recorded."""
     recorded = dict(record.get("call") or {})
     if not recorded and not given:
         name = record.get("name")
-        raise RunError(f"{folder} was trained on {name} given in Python, which cannot be loaded again; open it in Python")
+        raise RunError(f"{folder} was trained on {name} given in Python, which no command can load; go on in Python")
     call = {**recorded, **given, **({} if data_dir is None else {"data_dir": data_dir})}
     try:
         found = data.load(**call)

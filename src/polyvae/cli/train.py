@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from polyvae.networks import NETWORKS
 from polyvae.recipes import RECIPES, Recipe, vae
 from polyvae.recipes.parts import PRIORS
 from polyvae.settings import Settings
-from polyvae.store import STATE, Run, RunError
+from polyvae.store import DESCRIPTION, STATE, Run, RunError
 from polyvae.terms import KERNELS
 
 CHOICES = {
@@ -36,16 +37,21 @@ CHOICES = {
 }
 EXAMPLE = """polyvae train {recipe} --data mnist --epochs 10 --run runs/first
 polyvae train --resume --run runs/first --epochs 20"""
+RUN = [
+    Option(
+        "run",
+        "--run",
+        Path,
+        "DIR",
+        "a new folder; runs/RECIPE-DATA-N, N the next free number, where none is given",
+        None,
+    ),
+    Option(
+        "resume", "--resume", None, "", "go on with the run in DIR as if it had not stopped; --epochs may rise", False
+    ),
+    Option("json", "--json", None, "", "print the result as one JSON document", False),
+]
 Given = Mapping[str, Mapping[str, Any]]  # options given, by group and keyword
-
-
-def train(run: Path | None = None, resume: bool = False, as_json: bool = False) -> None:
-    """Trains a recipe on data and keeps the run in a folder.
-
-    run: a new folder; runs/RECIPE-DATA-N with the next free number where none is given.
-    resume: go on with the run in the folder as if it had not stopped; the rest is remembered, and --epochs may rise.
-    as_json: print the result as one JSON document.
-    """
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
@@ -53,7 +59,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
     recipe = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if recipe is not None and recipe not in RECIPES:
         raise UsageError(f"no recipe is named {recipe}{near(recipe, RECIPES)}; `polyvae recipes` lists them")
-    groups = {"run": run_options(), "recipe": [], "data": data_options(), "settings": options_of(Settings, CHOICES)}
+    groups = {"run": RUN, "recipe": [], "data": data_options(), "settings": options_of(Settings, CHOICES)}
     if recipe is not None:
         groups["recipe"] = recipe_options(recipe, {option.flag for group in groups.values() for option in group})
     parser = _parser(recipe)
@@ -72,13 +78,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
         parser.error("which data? --data takes a name of `polyvae datasets` or a path")
     else:
         made = _start(recipe, given)
-    _report(made, bool(given["run"].get("as_json")))
-
-
-def run_options() -> list[Option]:
-    """--run, --resume, --json."""
-    run, resume, as_json = options_of(train)
-    return [run, resume, as_json.called("--json")]
+    _report(made, bool(given["run"].get("json")))
 
 
 def data_options() -> list[Option]:
@@ -104,13 +104,13 @@ def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
 def _parser(recipe: str | None) -> Parser:
     if recipe is None:
         text = (
-            f"{inspect.cleandoc(train.__doc__ or '').partition(chr(10))[0]}\n\n"
-            f"recipes: {', '.join(RECIPES)}\n`polyvae train RECIPE --help` lists the options of one, `polyvae recipes` their papers."
+            f"Trains a recipe on data and keeps the run in a folder.\n\nrecipes: {', '.join(sorted(RECIPES))}\n"
+            "`polyvae train RECIPE --help` lists the options of one, `polyvae recipes` their papers."
         )
     else:
         text = inspect.cleandoc(RECIPES[recipe].__doc__ or "")
-    prog = f"polyvae train {recipe or 'RECIPE'}"
-    usage = f"{prog} --data NAME [options]\n       polyvae train --resume --run DIR [options]"
+    prog = "polyvae train" if recipe is None else f"polyvae train {recipe}"
+    usage = f"polyvae train {recipe or 'RECIPE'} --data NAME [options]\n       polyvae train --resume --run DIR [options]"
     return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"))
 
 
@@ -120,10 +120,17 @@ def _start(name: str, given: Given) -> Run:
     where = given["data"]["name"]
     if where not in data.names() and not Path(where).expanduser().exists():
         raise UsageError(str(unknown(where)))
+    folder = given["run"].get("run")
+    if folder is not None and (folder / DESCRIPTION).exists():
+        raise RunError(f"{folder} already holds a run; add --resume to go on with it, or give another --run")
     loaded = data.load(**given["data"])
     recipe = _recipe(name, loaded, given["recipe"], settings)
-    folder = given["run"].get("run") or _next_folder(f"{name}-{Path(loaded.name).stem}")
-    return _fit(recipe, loaded, folder, settings, resume=False)
+    folder = folder or _next_folder(f"{name}-{Path(loaded.name).stem}")
+    try:
+        return _fit(recipe, loaded, folder, settings, resume=False)
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if nothing was put into it
 
 
 def _resume(name: str | None, given: Given) -> Run:
@@ -163,17 +170,14 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
     from polyvae.fit import fit  # the slowest import of all: after every mistake has had its chance
 
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    _say(f"{'going on with' if resume else 'training in'} {folder}: {len(loaded.train):,} training examples of {loaded.name}")
+    doing = "going on with" if resume else "training in"
+    print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}", file=sys.stderr)
     try:
         return fit(recipe, loaded, folder, resume=resume, **chosen)
     except KeyboardInterrupt:
         if (folder / STATE).exists():
             command = f"polyvae train --resume --run {shlex.quote(str(folder))}"
             raise KeyboardInterrupt(f"interrupted; go on with `{command}`") from None
-        raise
-    except RunError as error:
-        if not resume and "resume it" in str(error):
-            raise RunError(f"{error}: add --resume to go on with it, or give another --run") from None
         raise
 
 
@@ -192,8 +196,6 @@ def _next_folder(stem: str) -> Path:
 def _report(made: Run, as_json: bool) -> None:
     monitor = made.recipe.monitor
     name, sign = f"validation_{monitor}", 1 if monitor == "bound" else -1
-    if not made.history:
-        _say("no epoch was trained")
     best = max(made.history, key=lambda row: sign * row[name], default={})
     result = {
         "run": str(made.folder),
@@ -212,10 +214,6 @@ def _report(made: Run, as_json: bool) -> None:
         unit = "nats an example on the validation part"
         print(f"{of}{'plain bound' if monitor == 'bound' else monitor}: {best[name]:.3f} {unit}")
     print(f"next: polyvae evaluate {shlex.quote(str(made.folder))}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 _TITLES = {"run": "the run", "recipe": "the recipe", "data": "the data", "settings": "how it is trained"}
