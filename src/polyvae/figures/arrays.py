@@ -1,0 +1,257 @@
+"""The arrays behind the figures: NumPy float32, pictures clamped to [0, 1], examples as [..., C, H, W] or [..., d]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyvae.core import VAE, Values
+from polyvae.data.split import Split, permutation
+from polyvae.evaluate.blocks import evaluating, parts, seeded
+from polyvae.evaluate.codes import codes
+from polyvae.evaluate.pictures import first_head
+from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
+
+_SCANNED = 500  # examples that rank the dimensions of a latent
+
+
+def reconstructions(source: Any, split: Split, count: int = 32, seed: int = 0) -> Reconstructions:
+    """The first `count` examples and the mean of p(x | z) at their posterior means."""
+    model, observe = parts(source)
+    head = first_head(model)
+    with evaluating(model) as device:
+        batch = _observed(observe, split.to(device), torch.arange(min(count, len(split))), seed)
+        mean = model.reconstruct(batch)[head].mean
+        return Reconstructions(_array(batch[model.heads[head].of]), _array(mean))  # pyright: ignore
+
+
+def samples(
+    source: Any, split: Split | None = None, rows: int = 8, columns: int = 8, draw: bool = False, seed: int = 0
+) -> Samples:
+    """Draws from the prior: the mean of p(x | z), or with `draw` its own sample.
+
+    A conditional model has one column for each of its labels, or for each of the first examples' vectors y, and needs
+    the `split`; `columns` is then the most there are. ValueError where the split is missing.
+    """
+    model, observe = parts(source)
+    with evaluating(model) as device, seeded(device, seed, 2):
+        given, names = _conditions(model, observe, split, columns, device)
+        count = columns if not names else len(names)
+        made = model.generate(given, rows * (1 if names else count))[first_head(model)]
+        pictures = made.sample() if draw else made.mean
+        return Samples(_array(pictures.unflatten(0, (rows, count))), names)
+
+
+def traversals(
+    source: Any,
+    split: Split,
+    latent: str | None = None,
+    example: int | None = 0,
+    steps: int = 11,
+    limit: float = 3.0,
+    rows: int = 12,
+    seed: int = 0,
+) -> Strips:
+    """Each of the `rows` dimensions of one latent that carry most, over [-limit, limit], the others held.
+
+    They are held at the posterior mean of an `example` of the split, or at the prior's mean with None; a latent whose
+    prior reads the one that moves follows at its prior's mean. The dimensions are ranked by their KL, or, where none is
+    known, by the variance of their posterior mean; both stand in the row's name. `latent`: the first by default.
+    """
+    model, observe = parts(source)
+    name = _latent(model, latent)
+    code = codes(source, split.take(range(min(len(split), _SCANNED))), seed)[name]
+    weight = code.activity if code.kl is None else code.kl
+    order = weight.argsort(descending=True)[:rows].tolist()
+    words = "variance" if code.kl is None else "KL"
+    with evaluating(model) as device:
+        split = split.to(device)
+        values = _observed(observe, split, torch.tensor([example or 0]), seed)
+        centre = model.encode(values) if example is not None else _prior_means(model, values, {})
+        held = {key: law if isinstance(law, Tensor) else law.mean for key, law in centre.items()}
+        positions = torch.tensor(np.linspace(-limit, limit, steps), dtype=torch.float32, device=device)
+        moved = held[name].flatten(1).repeat(len(order) * steps, 1)
+        for row, dimension in enumerate(order):
+            moved[row * steps : (row + 1) * steps, dimension] = positions
+        fixed = {key: value.expand(len(moved), *value.shape[1:]) for key, value in {**values, **held}.items()}
+        fixed[name] = moved.view(-1, *held[name].shape[1:])
+        pictures = _decode(model, _followed(model, fixed, name)).unflatten(0, (len(order), steps))
+    labels = tuple(f"{name}[{j}]  {words} {float(weight[j]):.2f}" for j in order)
+    return Strips(_array(pictures), labels, positions.cpu().numpy())
+
+
+def interpolations(
+    source: Any, split: Split, pairs: int = 6, steps: int = 9, spherical: bool = False, seed: int = 0
+) -> Strips:
+    """Walks between the posterior means of seeded pairs of examples, `steps` pictures each, both ends reconstructed.
+
+    All latents, and what else the likelihood reads as floats, move together: on straight lines, or with `spherical` at
+    the angle and length between (White: Sampling Generative Networks, 2016). Raises ValueError below two examples.
+    """
+    if len(split) < 2:
+        raise ValueError("an interpolation needs two examples")
+    model, observe = parts(source)
+    pairs = min(pairs, len(split) // 2)
+    index = permutation(len(split), seed)[: 2 * pairs]
+    with evaluating(model) as device:
+        batch = _observed(observe, split.to(device), index, seed)
+        means = {key: law.mean for key, law in model.encode(batch).items()}
+        walk = _between_spherical if spherical else _between
+        fractions = torch.linspace(0, 1, steps, device=device)
+        values = {}
+        for key, value in {**batch, **means}.items():
+            step = walk if key in means else _between
+            value = value if value.is_floating_point() else value.float()
+            values[key] = step(value[:pairs], value[pairs:], fractions).flatten(0, 1)
+        pictures = _decode(model, values).unflatten(0, (pairs, steps))
+        x = batch[model.heads[first_head(model)].of]  # pyright: ignore
+        ends = torch.stack([x[:pairs], x[pairs:]], 1)
+    return Strips(_array(pictures), tuple(f"{row + 1}" for row in range(pairs)), fractions.cpu().numpy(), _array(ends))
+
+
+def latent_map(
+    source: Any, split: Split, latent: str | None = None, method: str = "active", count: int = 5000, seed: int = 0
+) -> LatentMap:
+    """Posterior means of the first `count` examples in two dimensions.
+
+    `method`: "active", the two dimensions of most KL (else most variance), or "pca", the means' two principal axes. A
+    latent of one dimension is drawn against itself. ValueError for another method.
+    """
+    if method not in ("active", "pca"):
+        raise ValueError(f"method is 'active' or 'pca'; got {method!r}")
+    name = _latent(parts(source)[0], latent)
+    split = split.take(range(min(len(split), count)))
+    code = codes(source, split, seed)[name]
+    means = code.means.float()
+    y = split.tensors.get("y")
+    labels = None if y is None or y.ndim != 1 or y.is_floating_point() else y.cpu().numpy()
+    if method == "active" or means.shape[1] < 3:
+        order = (code.activity if code.kl is None else code.kl).argsort(descending=True).tolist()
+        first, second = order[0], order[min(1, len(order) - 1)]
+        return LatentMap(means[:, [first, second]].numpy(), labels, (f"{name}[{first}]", f"{name}[{second}]"))
+    centred = means - means.mean(0)
+    axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
+    return LatentMap((centred @ axes).numpy(), labels, (f"{name}, first axis", f"{name}, second axis"))
+
+
+def kl_bars(source: Any, split: Split, count: int = 5000, seed: int = 0) -> Bars:
+    """KL of every dimension of every latent over the first `count` examples; ValueError where no latent has one."""
+    found = codes(source, split.take(range(min(len(split), count))), seed)
+    bars = {name: code.kl.float().numpy() for name, code in found.items() if code.kl is not None}
+    if not bars:
+        raise ValueError("no latent of this model has a KL per dimension: its posteriors or priors have no marginals")
+    return Bars(bars)
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> Curves:
+    """The columns of a run's history, a row an epoch, by quantity and by part; text and missing numbers left out."""
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    for row in history:
+        for name, value in row.items():
+            part, _, rest = name.partition("_")
+            quantity, part = (rest, part) if part in ("train", "validation") and rest else (name, "")
+            if name != "epoch" and isinstance(value, (int, float)):
+                columns.setdefault(quantity, {}).setdefault(part, np.full(len(history), np.nan))
+    epochs = np.array([float(row.get("epoch", number + 1)) for number, row in enumerate(history)])
+    for quantity, found in columns.items():
+        for part, values in found.items():
+            name = f"{part}_{quantity}" if part else quantity
+            values[:] = [_float(row.get(name)) for row in history]
+    return Curves(epochs, columns)
+
+
+def _observed(observe: Callable[[Values], Values], split: Split, index: Tensor, seed: int) -> Values:
+    with seeded(split.device, seed, 0):
+        return observe(split.batch(index.to(split.device)))
+
+
+def _conditions(
+    model: VAE, observe: Callable[[Values], Values], split: Split | None, columns: int, device: torch.device
+) -> tuple[dict[str, Tensor] | None, tuple[str, ...]]:
+    """What each column is given, and its name."""
+    if not model.conditions:
+        return None, ()
+    if split is None:
+        raise ValueError(f"samples of a conditional model need a split, which holds {list(model.conditions)}")
+    split = split.to(device)
+    y = split.tensors.get("y")
+    if y is not None and y.ndim == 1 and not y.is_floating_point():
+        labels = y.unique()[: max(columns, 10)]
+        index = torch.stack([(y == label).nonzero()[0, 0] for label in labels])
+        names = tuple(str(int(label)) for label in labels)
+    else:
+        index = torch.arange(min(columns, len(split)), device=device)
+        names = tuple(f"example {int(row)}" for row in index)
+    values = observe(split.batch(index))
+    return {name: values[name] for name in model.conditions}, names
+
+
+def _latent(model: VAE, name: str | None) -> str:
+    names = list(model.prior)
+    if name is not None and name not in names:
+        raise ValueError(f"the model's latents are {names}; got {name!r}")
+    return name or names[0]
+
+
+def _prior_means(model: VAE, values: Values, fixed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every latent at its prior's mean from the top down, those in `fixed` as they are."""
+    known = dict(values)
+    rows = len(next(iter(known.values())))
+    for name, prior in model.prior.items():
+        known[name] = fixed[name] if name in fixed else _mean_rows(prior(known), rows)
+    return {name: known[name] for name in model.prior}
+
+
+def _mean_rows(law: Any, rows: int) -> Tensor:
+    mean = law.mean
+    return mean if law.batch_shape else mean.expand(rows, *mean.shape)
+
+
+def _followed(model: VAE, values: Mapping[str, Tensor], moved: str) -> dict[str, Tensor]:
+    """The values with every latent below `moved` at its prior's mean."""
+    below = {moved}
+    for name, prior in model.prior.items():
+        if below & set(getattr(prior, "given", ())):
+            below.add(name)
+    held = {name: value for name, value in values.items() if name not in below or name == moved}
+    return {**held, **_prior_means(model, held, {n: held[n] for n in model.prior if n in held})}
+
+
+def _decode(model: VAE, values: Values) -> Tensor:
+    """Means of the head that pictures are made of, a hundred rows at a time."""
+    name, rows = first_head(model), len(next(iter(values.values())))
+    pieces = [{key: value[start : start + 100] for key, value in values.items()} for start in range(0, rows, 100)]
+    return torch.cat([model.decode(piece)[name].mean for piece in pieces])
+
+
+def _between(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:
+    """[P, ...] and [P, ...] -> [P, S, ...] on straight lines."""
+    t = fractions.view(1, -1, *[1] * (a.ndim - 1))
+    return a.unsqueeze(1) * (1 - t) + b.unsqueeze(1) * t
+
+
+def _between_spherical(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:
+    """The same at constant angular speed, lengths between both; straight where the two point the same way or apart."""
+    flat_a, flat_b = a.flatten(1), b.flatten(1)
+    lengths = _between(flat_a.norm(dim=1, keepdim=True), flat_b.norm(dim=1, keepdim=True), fractions)
+    unit_a, unit_b = (torch.nn.functional.normalize(flat, dim=1) for flat in (flat_a, flat_b))
+    angle = (unit_a * unit_b).sum(1).clamp(-1, 1).acos().view(-1, 1, 1)
+    t = fractions.view(1, -1, 1)
+    weights = ((1 - t) * angle).sin() / angle.sin(), (t * angle).sin() / angle.sin()
+    turned = lengths * (weights[0] * unit_a[:, None] + weights[1] * unit_b[:, None])
+    straight = _between(flat_a, flat_b, fractions)
+    return torch.where(angle.sin().abs() < 1e-4, straight, turned).unflatten(2, a.shape[1:])
+
+
+def _float(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _array(values: Tensor) -> np.ndarray:
+    """Float32; pictures clamped to [0, 1]."""
+    values = values.detach().float().cpu()
+    return (values.clamp(0, 1) if values.ndim > 3 else values).numpy()

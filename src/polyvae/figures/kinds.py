@@ -1,0 +1,60 @@
+"""What each kind of figure shows, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Examples and their reconstructions, [N, ...] each."""
+
+    original: np.ndarray
+    reconstruction: np.ndarray
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples in rows and columns, [R, S, ...]; `columns` names what each one is given, empty without a condition."""
+
+    pictures: np.ndarray
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Walks through latent space, [R, S, ...]: one row a walk, named by `rows`, at the steps `positions` [S].
+
+    `ends` [R, 2, ...]: the examples a walk goes between, or None.
+    """
+
+    pictures: np.ndarray
+    rows: tuple[str, ...]
+    positions: np.ndarray
+    ends: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class LatentMap:
+    """Posterior means in a plane, [N, 2], their labels [N] or None, and the names of the two axes."""
+
+    points: np.ndarray
+    labels: np.ndarray | None
+    axes: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """KL of every dimension of every latent by its name, nats [d]."""
+
+    kl: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a run recorded: `epochs` [E], and by quantity and part ("train", "validation" or "") the values [E]."""
+
+    epochs: np.ndarray
+    quantities: dict[str, dict[str, np.ndarray]]
