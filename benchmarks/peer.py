@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
@@ -59,6 +62,19 @@ def peer_trainer(model: Any, pictures: Tensor, batch_size: int) -> Any:
         learning_rate=1e-3,
         optimizer_cls="AdamW",
     )
-    trainer = BaseTrainer(model, BaseDataset(pictures, torch.zeros(len(pictures))), training_config=config)
-    trainer.prepare_training()
+    with _quiet():
+        trainer = BaseTrainer(model, BaseDataset(pictures, torch.zeros(len(pictures))), training_config=config)
+        trainer.prepare_training()
     return trainer
+
+
+def peer_epoch(trainer: Any) -> None:
+    """One epoch of its trainer, its bar and messages thrown away."""
+    with _quiet():
+        trainer.train_step(1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.interleave import Result, compare
-from benchmarks.peer import peer_model, peer_trainer
+from benchmarks.peer import peer_epoch, peer_model, peer_trainer
 from polyvae import fit, recipes
 from polyvae.core import Conditional
 from polyvae.recipes import Recipe
@@ -55,7 +55,7 @@ def training(device: torch.device, rounds: int) -> Iterator[Result]:
             f"training, {name}",
             lambda r=recipe: ours(r),
             "pythae",
-            lambda t=trainer: t.train_step(1),
+            lambda t=trainer: peer_epoch(t),
             bar=peer_bar,
             items=count,
             unit="images/s",
