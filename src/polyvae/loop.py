@@ -117,7 +117,8 @@ class Loop:
         weight = share * fabric.world_size / count
         fabric.backward(values["loss"] if weight == 1 else values["loss"] * weight)
         if settings.clip is not None:
-            fabric.clip_gradients(self.plain, self.optimizer, max_norm=settings.clip)
+            # To refuse a gradient that is not finite would wait for the device, and fp16 scaling skips such steps.
+            fabric.clip_gradients(self.plain, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate(self.step, settings.epochs * self.batches)
         self.optimizer.step()
@@ -135,7 +136,7 @@ class Loop:
             self.kept, recipe.objective, recipe.observe, self.validation, self.settings.seed, self.step, share, self._sum
         )
         value = -values["bound"] if recipe.monitor == "bound" else values[recipe.monitor]
-        if not self.best_epoch or value < self.best_value:
+        if not self.best_epoch or value < self.best_value or math.isnan(self.best_value):
             self.best_value, self.best_epoch = value, self.epoch
             for name, tensor in unique_tensors(self.kept).items():
                 self.best[name].copy_(tensor)
@@ -159,9 +160,9 @@ class Loop:
         self.save()
 
     def save(self) -> None:
-        """Writes all that the next step depends on, unless the weights are no longer finite."""
+        """Writes all that the next step depends on; NonFiniteError where that is no longer finite."""
         self._check()
-        if self.folder is None or not torch.stack([p.detach().isfinite().all() for p in self.parameters]).all():
+        if self.folder is None:
             return
         tensors = {f"step.{name}": tensor for name, tensor in unique_tensors(self.plain).items()}
         for place, parameter in enumerate(self.parameters):
@@ -173,7 +174,8 @@ class Loop:
         tensors["totals"] = self.meter.totals
         numbers = {name: getattr(self, name) for name in NUMBERS}
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
-        self._write(STATE, tensors, {**numbers, "scaler": scaler.state_dict() if scaler else None})
+        extra = {"names": self.meter.names, "scaler": scaler.state_dict() if scaler else None}
+        self._write(STATE, tensors, {**numbers, **extra})
 
     def restore(self) -> None:
         """Continues from the saved state; the memory layout of every tensor is the fresh one's."""
@@ -196,7 +198,7 @@ class Loop:
             load_tensors(self.kept, groups["average"], path)
         for name, tensor in groups["best"].items():
             self.best[name].copy_(tensor)
-        self.meter.totals = groups["totals"][""].to(self.fabric.device)
+        self.meter.restore(numbers["names"], groups["totals"][""])
         for name in NUMBERS:
             setattr(self, name, numbers[name])
         if numbers["scaler"]:
@@ -205,6 +207,8 @@ class Loop:
     def _check(self) -> None:
         try:
             self.meter.check()
+            if not torch.stack([parameter.detach().isfinite().all() for parameter in self.parameters]).all():
+                raise NonFiniteError(f"after step {self.step - 1} the weights are not finite, though the loss was")
         except NonFiniteError as error:
             self._explain(error)
 

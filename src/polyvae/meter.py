@@ -58,6 +58,11 @@ class Meter:
         totals = reduce(self.totals)
         return dict(zip(self.names, (totals[:-1] / totals[-1]).tolist(), strict=True))
 
+    def restore(self, names: list[str], totals: Tensor) -> None:
+        """Goes on from saved sums, also where an epoch had only to be closed."""
+        self.names, self.totals = names, totals.to(self.device)
+        self.fault_values = torch.zeros_like(self.totals[:-1])
+
     def reset(self) -> None:
         """Starts the next epoch."""
         self.totals = torch.zeros_like(self.totals)
