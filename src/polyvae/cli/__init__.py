@@ -95,11 +95,7 @@ def _fail(message: str, code: int) -> int:
 
 def _said(error: BaseException) -> str:
     """One line: what an error says, and its kind where it says nothing."""
-    text = str(error).strip()
-    if type(error).__name__ == "ProcessRaisedException":
-        # A traceback of another process, in words: its last line says what happened.
-        text = text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1]
-    return " ".join(text.split()) or type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:

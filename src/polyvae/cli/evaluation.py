@@ -14,6 +14,7 @@ from rich.table import Table
 
 from polyvae.cli.options import call
 from polyvae.cli.runs import console, opened
+from polyvae.cli.runs import device as usable
 from polyvae.data import Data
 from polyvae.evaluate import evaluate as report_on
 from polyvae.evaluate import table
@@ -36,7 +37,7 @@ def evaluate(
     json: bool = False,
     out: Path | None = None,
     seed: int = 0,
-    device: Literal["cpu", "cuda", "mps"] = "cpu",
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     data_dir: Path | None = None,
 ) -> None:
     """Bounds in nats and bits, errors of the reconstruction and what the latents carry, whatever trained the model.
@@ -49,14 +50,14 @@ def evaluate(
     json: print one JSON document instead of the table.
     out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
     seed: of the draws.
-    device: cpu, cuda or mps.
+    device: cpu, cuda or mps; auto is cuda where there is one.
     data_dir: where the data lie now, in DIR/NAME.
 
     Example: polyvae evaluate runs/first --samples 500 --baselines
     """
     found = opened(run, data_dir)
     part, examples = found.split(split)
-    asked = {"samples": samples, "seed": seed, "device": device}
+    asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device)}
     with progress("evaluating") as shown:
         judged = _frechet(found.data, frechet, run) if frechet else {}
         report = report_on(found.run, examples, **asked, **judged, spec=found.data.spec, progress=shown)

@@ -5,22 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from polyvae import data
+from polyvae.cli.options import UsageError
 from polyvae.data import Data, Split
 from polyvae.store import DESCRIPTION, Run, RunError, read_description
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A run and its data, cut as they were for training."""
+    """A run with its best weights; its data, cut as they were for training, are loaded when first asked for."""
 
     run: Run
-    data: Data
+    folder: Path
+    data_dir: Path | None
+
+    @cached_property
+    def data(self) -> Data:
+        """The data of the recorded call. Raises DataError."""
+        return recorded_data(self.folder, self.run.description["data"], self.data_dir)
 
     def split(self, wanted: str | None) -> tuple[str, Split]:
         """The part of that name; by default the test part, or the validation part where no test part was cut."""
@@ -35,13 +45,13 @@ class Opened:
 
 
 def opened(folder: Path, data_dir: Path | None = None) -> Opened:
-    """The run in a folder with its best weights, and its data by the recorded call. Raises RunError, DataError."""
-    description = described(folder)
+    """The run in a folder, by what it recorded. Raises RunError."""
+    described(folder)
     try:
         run = Run.load(folder)
     except (KeyError, TypeError) as error:
         raise _foreign(folder, error) from error
-    return Opened(run, recorded_data(folder, description["data"], data_dir))
+    return Opened(run, folder, data_dir)
 
 
 def described(folder: Path) -> dict[str, Any]:
@@ -75,6 +85,24 @@ def console(stderr: bool = False) -> Console:
     """Where to print: as wide as the terminal, or wide enough for any table where there is none."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else 160, highlight=False)
+
+
+def device(wanted: str) -> str:
+    """cpu, cuda or mps; auto is cuda where there is one. Raises UsageError for what this machine has not."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return "cuda" if there["cuda"] else "cpu"
+    if not there[wanted]:
+        usable = ", ".join(name for name, is_there in there.items() if is_there)
+        raise UsageError(f"--device {wanted}: PyTorch finds none on this machine; there is {usable}")
+    return wanted
+
+
+def printable(value: Any) -> Any:
+    """The same with None for numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: printable(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _foreign(folder: Path, error: Exception) -> RunError:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
 from polyvae.cli.options import Option, Parser, UsageError, near, options_of
-from polyvae.cli.runs import described, recorded_data
+from polyvae.cli.runs import described, printable, recorded_data
+from polyvae.cli.runs import device as usable
 from polyvae.data import Data
 from polyvae.data.listing import unknown
 from polyvae.families import LIKELIHOODS, POSTERIORS
@@ -110,7 +112,9 @@ def _parser(recipe: str | None) -> Parser:
     else:
         text = inspect.cleandoc(RECIPES[recipe].__doc__ or "")
     prog = "polyvae train" if recipe is None else f"polyvae train {recipe}"
-    usage = f"polyvae train {recipe or 'RECIPE'} --data NAME [options]\n       polyvae train --resume --run DIR [options]"
+    usage = (
+        f"polyvae train {recipe or 'RECIPE'} --data NAME [options]\n       polyvae train --resume --run DIR [options]"
+    )
     return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"))
 
 
@@ -154,9 +158,11 @@ def _settings(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> Settings
     known = {field.name for field in fields(Settings)}
     kept = {key: value for key, value in recorded.items() if key in known}
     try:
-        return Settings(**{**kept, **given})
+        chosen = Settings(**{**kept, **given})
     except ValueError as error:
         raise UsageError(str(error)) from error
+    usable(chosen.device)
+    return chosen
 
 
 def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings) -> Recipe:
@@ -179,6 +185,9 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
             command = f"polyvae train --resume --run {shlex.quote(str(folder))}"
             raise KeyboardInterrupt(f"interrupted; go on with `{command}`") from None
         raise
+    except ProcessRaisedException as error:
+        last = str(error).strip().splitlines()[-1]  # of the traceback of another process
+        raise RuntimeError(last.partition(": ")[2] or last) from error
 
 
 def _next_folder(stem: str) -> Path:
@@ -206,7 +215,7 @@ def _report(made: Run, as_json: bool) -> None:
         "best": best,
     }
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(printable(result)))
         return
     print(f"run: {made.folder}")
     if best:
