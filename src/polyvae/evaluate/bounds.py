@@ -79,7 +79,7 @@ class Bounds:
     samples: int
 
 
-def bounds(
+def both_bounds(
     source: Any,
     split: Split,
     samples: int = 5000,
@@ -126,7 +126,7 @@ def importance_bound(
 
     Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
     """
-    return bounds(source, split, samples, seed, device, progress).importance
+    return both_bounds(source, split, samples, seed, device, progress).importance
 
 
 def _pieces(draw: Draw) -> dict[str, Tensor]:

@@ -55,7 +55,7 @@ class Code:
         return self.activity > ACTIVE
 
 
-def codes(
+def describe_codes(
     source: Any, split: Split, seed: int = 0, device: torch.device | str | None = None, aggregate: int = 2000
 ) -> dict[str, Code]:
     """Every latent of a model over a split, by name in the order of generation.

@@ -18,6 +18,7 @@ from polyvae.core import VAE
 from polyvae.data.split import Split
 from polyvae.evaluate.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluate.pictures import first_head
+from polyvae.files import replacing
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 _VERSION = 1  # of the classifier's layers and training; part of the cache's key
@@ -68,10 +69,8 @@ def train_classifier(
         made = Classifier(x.shape[1], int(y.max()) + 1).to(x.device)
         _train(made, Split({"x": x, "y": y}), steps, batch)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        save_file({name: value.cpu().contiguous() for name, value in made.state_dict().items()}, beside)
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            save_file({name: value.cpu().contiguous() for name, value in made.state_dict().items()}, beside)
     return made.eval()
 
 

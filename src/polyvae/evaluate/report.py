@@ -15,8 +15,8 @@ from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.data.tensors import spec_of
 from polyvae.evaluate.blocks import Progress, device_of, each_block, parts
-from polyvae.evaluate.bounds import Bounds, bounds
-from polyvae.evaluate.codes import ACTIVE, Code, codes
+from polyvae.evaluate.bounds import Bounds, both_bounds
+from polyvae.evaluate.codes import ACTIVE, Code, describe_codes
 from polyvae.evaluate.frechet import frechet_report
 from polyvae.evaluate.pictures import first_head, reconstruction_errors
 from polyvae.spec import Spec
@@ -48,7 +48,7 @@ def evaluate(
     spec = spec or _spec(source, split)
     model, _ = parts(source)
     notes: list[str] = []
-    found = bounds(source, split, samples, seed, device, progress)
+    found = both_bounds(source, split, samples, seed, device, progress)
     scale = _Scale.of(source, split, spec, seed, device, notes)
     report: dict[str, Any] = {
         "examples": len(split),
@@ -65,7 +65,7 @@ def evaluate(
     }
     if not bool(found.plain.isfinite().any()):
         notes.append("no bound: a posterior puts all its mass on a point, its divergence from any prior is infinite")
-    described = codes(source, split, seed, device)
+    described = describe_codes(source, split, seed, device)
     report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
     report.update(_errors(source, split, seed, device, notes))
     if frechet:

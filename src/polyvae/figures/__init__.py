@@ -2,7 +2,7 @@
 
 from polyvae.figures.arrays import curves, interpolations, kl_bars, latent_map, reconstructions, samples, traversals
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
-from polyvae.figures.montage import montage, save_array, save_montage, to_bytes
+from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
 from polyvae.figures.plots import draw, save_figures
 
 __all__ = [

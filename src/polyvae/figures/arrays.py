@@ -12,7 +12,7 @@ from torch import Tensor
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split, permutation
 from polyvae.evaluate.blocks import evaluating, parts, seeded
-from polyvae.evaluate.codes import codes
+from polyvae.evaluate.codes import describe_codes
 from polyvae.evaluate.pictures import first_head
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
 
@@ -64,7 +64,7 @@ def traversals(
     """
     model, observe = parts(source)
     name = _latent(model, latent)
-    code = codes(source, split.take(range(min(len(split), _SCANNED))), seed)[name]
+    code = describe_codes(source, split.take(range(min(len(split), _SCANNED))), seed)[name]
     weight = code.activity if code.kl is None else code.kl
     order = weight.argsort(descending=True)[:rows].tolist()
     words = "variance" if code.kl is None else "KL"
@@ -125,7 +125,7 @@ def latent_map(
         raise ValueError(f"method is 'active' or 'pca'; got {method!r}")
     name = _latent(parts(source)[0], latent)
     split = split.take(range(min(len(split), count)))
-    code = codes(source, split, seed)[name]
+    code = describe_codes(source, split, seed)[name]
     means = code.means.float()
     y = split.tensors.get("y")
     labels = None if y is None or y.ndim != 1 or y.is_floating_point() else y.cpu().numpy()
@@ -140,7 +140,7 @@ def latent_map(
 
 def kl_bars(source: Any, split: Split, count: int = 5000, seed: int = 0) -> Bars:
     """KL of every dimension of every latent over the first `count` examples; ValueError where no latent has one."""
-    found = codes(source, split.take(range(min(len(split), count))), seed)
+    found = describe_codes(source, split.take(range(min(len(split), count))), seed)
     bars = {name: code.kl.float().numpy() for name, code in found.items() if code.kl is not None}
     if not bars:
         raise ValueError("no latent of this model has a KL per dimension: its posteriors or priors have no marginals")

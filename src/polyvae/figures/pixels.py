@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+
+from polyvae.files import replacing
 
 
 def to_bytes(pictures: np.ndarray) -> np.ndarray:
@@ -44,33 +45,19 @@ def save_montage(path: str | os.PathLike[str], pictures: np.ndarray, scale: int 
     from PIL import Image
 
     levels = to_bytes(montage(pictures, gap)).repeat(scale, 0).repeat(scale, 1)
-    return written(path, lambda beside: Image.fromarray(levels).save(beside, format="PNG"))
+    with replacing(Path(path)) as beside:
+        Image.fromarray(levels).save(beside, format="PNG")
+    return Path(path)
 
 
 def save_array(path: str | os.PathLike[str], figure: Any) -> Path:
     """Writes the arrays of a figure as .npz, nested names joined by a slash; None is left out."""
     arrays = dict(_flat("", asdict(figure)))
-
-    def write(beside: Path) -> None:
-        with ZipFile(beside, "w", ZIP_DEFLATED) as whole:
-            for name, array in arrays.items():
-                with whole.open(f"{name}.npy", "w") as file:
-                    np.lib.format.write_array(file, array, allow_pickle=False)
-
-    return written(path, write)
-
-
-def written(path: str | os.PathLike[str], write: Callable[[Path], None]) -> Path:
-    """Writes beside and renames, so that a file is there whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+    with replacing(Path(path)) as beside, ZipFile(beside, "w", ZIP_DEFLATED) as whole:
+        for name, array in arrays.items():
+            with whole.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return Path(path)
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, np.ndarray]]:

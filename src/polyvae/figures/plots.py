@@ -20,7 +20,8 @@ from polyvae.data.split import Split
 from polyvae.evaluate.blocks import parts
 from polyvae.figures import arrays
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
-from polyvae.figures.montage import montage, save_array, to_bytes, written
+from polyvae.figures.pixels import montage, save_array, to_bytes
+from polyvae.files import replacing
 
 _DPI = 120
 _WIDTH = 1400  # pixels that a montage fills at most, as far as whole multiples of its own pixels go
@@ -35,7 +36,9 @@ def draw(figure: Any, path: str | os.PathLike[str], title: str = "", npz: bool =
     """Draws a figure's arrays as a PNG file, with `npz` also the arrays beside it; whole files or none."""
     drawn = _draw(figure, title)
     FigureCanvasAgg(drawn)
-    path = written(path, lambda beside: drawn.savefig(beside, dpi=_DPI, format="png", facecolor="white"))
+    path = Path(path)
+    with replacing(path) as beside:
+        drawn.savefig(beside, dpi=_DPI, format="png", facecolor="white")
     if npz:
         save_array(path.with_suffix(".npz"), figure)
     return path
