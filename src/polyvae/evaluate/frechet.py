@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polyvae.core import VAE
-from polyvae.data.split import Split
+from polyvae.data.split import Split, permutation
 from polyvae.evaluate.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluate.pictures import first_head
 from polyvae.files import replacing
@@ -107,15 +107,15 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def sampled_pictures(source: Any, split: Split, count: int, seed: int = 0) -> Tensor:
     """Means of the likelihood at `count` draws from the prior, clamped to [0, 1], [count, C, H, W].
 
-    A conditional model is given what the split's examples hold, one after the other, from the first again if need be.
+    A conditional model is given what the split's examples hold, in a seeded order, over again if need be.
     """
     model, observe = parts(source)
     name = first_head(model)
     pictures = []
     with evaluating(model) as device:
-        split = split.to(device)
+        split, order = split.to(device), permutation(len(split), seed).to(device)
         for number, start in enumerate(range(0, count, BLOCK)):
-            index = torch.arange(start, min(start + BLOCK, count), device=device) % len(split)
+            index = order[torch.arange(start, min(start + BLOCK, count), device=device) % len(split)]
             # A key of its own: the noise of the samples is not that of the examples in the block of this number.
             with seeded(device, seed, number, 1):
                 pictures.append(_generate(model, observe, split, index)[name].mean.clamp(0, 1))
@@ -138,7 +138,8 @@ def frechet_report(
         raise ValueError("a Fréchet distance needs pictures x [N, C, H, W]")
     if not count >= 2:
         raise ValueError(f"a Fréchet distance needs at least 2 samples; got {count}")
-    real = _grey(x[: min(count, len(x))].to("cpu"))
+    # In a seeded order: a data set may be sorted by its labels.
+    real = _grey(x[permutation(len(x), seed)[:count].to(x.device)].cpu())
     with evaluating(model, device):
         made = sampled_pictures(source, split, count, seed).cpu()
     found: dict[str, Any] = {"count": count, "real_count": len(real), "distance": None, "real": None, "accuracy": None}
