@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae.data.split import Data, wrap
+from polyvae.events import check_tensorboard
+from polyvae.files import write_text
 from polyvae.loop import Loop
+from polyvae.meter import NonFiniteError
 from polyvae.progress import reporter
 from polyvae.recipes import Recipe, named
-from polyvae.settings import PRECISIONS, Settings
+from polyvae.seeds import forked, seed_generators
+from polyvae.settings import PRECISIONS, Settings, checked
 from polyvae.store import (
     DESCRIPTION,
     METRICS,
@@ -38,6 +47,9 @@ from polyvae.store import (
 )
 from polyvae.validation import validate
 
+FAILURE = ".failure.json"
+FAILURES: dict[str, type[Exception]] = {kind.__name__: kind for kind in (NonFiniteError, RunError, ValueError)}
+
 
 def fit(
     recipe: Recipe | str,
@@ -51,34 +63,39 @@ def fit(
     """Trains a recipe and returns the run with its best weights in place.
 
     `recipe`: a recipe, or the name of one, whose weights the seed then decides. `data`: a `Data`, or any tensor, array,
-    pair (x, y), Dataset or DataLoader, of which a tenth is set aside for validation. `run`: a folder for weights, metrics
-    and the state to resume from; without one everything stays in memory. `resume`: go on with the run in that folder,
-    exactly as if it had not stopped. `progress`: None shows a bar on a terminal. `settings`: those of `Settings`.
+    pair (x, y), Dataset or DataLoader, of which a tenth is set aside for validation. `run`: a folder for weights,
+    metrics and the state to resume from; without one everything stays in memory. `resume`: go on with the run in that
+    folder, exactly as if it had not stopped. `progress`: None shows a bar on a terminal. `settings`: those of
+    `Settings`.
 
-    The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term that
-    the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.
+    The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term
+    that the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.
 
-    Raises RunError for a folder that holds another run, ValueError for a bad setting, NonFiniteError where the loss is not
-    finite.
+    Raises RunError for a folder that holds another run or cannot be written, ValueError for a bad setting or data that
+    the model cannot read, TypeError for an unknown setting, NonFiniteError where the loss is not finite.
     """
-    chosen = Settings(**settings)
+    chosen = checked(settings)
+    folder = None if run is None else Path(run)
+    if folder is None and (resume or chosen.tensorboard):
+        raise ValueError("resume and tensorboard need a run folder")
+    if chosen.tensorboard:
+        check_tensorboard()
     data = wrap(data)
     if isinstance(recipe, str):
         recipe = named(recipe)(data.spec, seed=chosen.seed)
-    folder = None if run is None else Path(run)
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
-    _check_batch(recipe, data)
-    description = describe(recipe, {"name": data.name, "call": dict(data.call)}, asdict(chosen))
+    _check_data(recipe, data)
+    description = describe(recipe, data, asdict(chosen))
     if folder is not None:
         description = _open(folder, description, chosen, resume)
     if recipe.solve is not None:
         return _solve(recipe, data, folder, description, chosen)
     if chosen.devices > 1:
         return _fit_many(recipe, data, folder, description, chosen, progress)
-    with torch.random.fork_rng():
-        torch.manual_seed(chosen.seed)
-        history = _train(_fabric(chosen), recipe, data, folder, chosen, progress)
+    fabric = _fabric(chosen)
+    with forked(fabric.device):
+        history = _train(fabric, recipe, data, folder, chosen, progress)
     return Run(recipe, folder, history, description)
 
 
@@ -91,46 +108,90 @@ def _train(
         loop.restore()
     else:
         loop.save()
-    shown = reporter(
-        progress if fabric.is_global_zero else False, settings.epochs, settings.epochs * loop.batches, loop.step
-    )
+    shown = reporter(progress if fabric.is_global_zero else False, settings.epochs, loop.steps, loop.step)
+    asked = threading.Event()
+
+    def stop(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
     try:
-        with _stopping() as asked:
+        with _on_signals(stop):
             loop.run(asked, shown)
     finally:
         shown.close()
+        loop.events.close()
     loop.finish()
     return loop.history
 
 
 def _fit_many(
-    recipe: Recipe, data: Data, folder: Path | None, description: dict[str, Any], settings: Settings, progress: bool | None
+    recipe: Recipe,
+    data: Data,
+    folder: Path | None,
+    description: dict[str, Any],
+    settings: Settings,
+    progress: bool | None,
 ) -> Run:
     """Trains in several processes, which leave their result in a folder."""
+    before = set(multiprocessing.active_children())
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
-        _fabric(settings, "ddp_spawn").launch(_process, recipe, data, place, settings, progress)
+        (place / FAILURE).unlink(missing_ok=True)
+        try:
+            part = partial(_process, recipe=recipe, data=data, folder=place, settings=settings, progress=progress)
+            with _on_signals(_interrupt):
+                _fabric(settings, "ddp_spawn").launch(part)
+        except KeyboardInterrupt:
+            _end(set(multiprocessing.active_children()) - before)
+            raise
+        except ProcessRaisedException:
+            _raise_failure(place / FAILURE)
+            raise
         tensors, _ = read_tensors(place / WEIGHTS)
         load_tensors(recipe.model, tensors, place / WEIGHTS)
         recipe.model.eval()
+        recipe.objective.eval()
         return Run(recipe, folder, read_metrics(place / METRICS), description)
 
 
 def _process(
     fabric: Fabric, recipe: Recipe, data: Data, folder: Path, settings: Settings, progress: bool | None
 ) -> None:
-    torch.manual_seed(settings.seed + fabric.global_rank)
-    _train(fabric, recipe, data, folder, settings, progress)
+    """One of several processes; what it raises for a user to read reaches the first one by a file."""
+    try:
+        _train(fabric, recipe, data, folder, settings, progress)
+    except tuple(FAILURES.values()) as error:
+        write_text(folder / FAILURE, json.dumps([type(error).__name__, str(error)]))
+        raise
 
 
-def _solve(
-    recipe: Recipe, data: Data, folder: Path | None, description: dict[str, Any], settings: Settings
-) -> Run:
+def _raise_failure(path: Path) -> None:
+    if path.exists():
+        kind, message = json.loads(path.read_text(encoding="utf-8"))
+        path.unlink()
+        raise FAILURES.get(kind, ValueError)(message) from None
+
+
+def _end(processes: set[Any], patience: float = 60.0) -> None:
+    """Asks processes to stop, which the first one does once its state is saved; ends those that do not."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + patience
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _solve(recipe: Recipe, data: Data, folder: Path | None, description: dict[str, Any], settings: Settings) -> Run:
     """A closed-form fit: one row of metrics and the weights, as after training."""
     assert recipe.solve is not None
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        recipe.solve(recipe.observe(data.train.batch(torch.arange(len(data.train))))["x"])
+    with forked(data.train.device):
+        seed_generators(data.train.device, settings.seed)
+        recipe.solve(recipe.observe(data.train.batch(torch.arange(len(data.train), device=data.train.device)))["x"])
     recipe.model.eval()
     values = validate(recipe.model, recipe.objective, recipe.observe, data.validation, settings.seed)
     history = [{"epoch": 0, "step": 0, **{f"validation_{name}": value for name, value in values.items()}}]
@@ -145,26 +206,29 @@ def _open(folder: Path, description: dict[str, Any], settings: Settings, resume:
     if not (folder / DESCRIPTION).exists():
         if folder.exists() and (not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir())):
             raise RunError(f"{folder} holds other files; choose an empty or a new folder for the run")
-        try:
-            write_description(folder, description)
-        except OSError as error:
-            raise RunError(f"{folder} cannot be written ({error}); choose another folder for the run") from error
+        write_description(folder, description)
         return description
     if not resume:
         raise RunError(f"{folder} already holds a run; resume it, or choose another folder")
     recorded = read_description(folder)
     differences = settings.differences(recorded["settings"])
     for part in ("recipe", "data"):
-        if recorded[part] != description[part]:
-            differences.append(f"{part}: {recorded[part]} then, {description[part]} now")
+        if recorded.get(part) != description[part]:
+            differences.append(f"{part}: {recorded.get(part)} then, {description[part]} now")
     if differences:
         raise RunError(f"{folder} holds another run and cannot be resumed with these: {'; '.join(differences)}")
+    if recorded["settings"] != description["settings"]:
+        recorded["settings"] = description["settings"]
+        write_description(folder, recorded)
     return recorded
 
 
-def _check_batch(recipe: Recipe, data: Data) -> None:
-    """Refuses data of which the model needs a value that they do not have."""
-    with torch.random.fork_rng():
+def _check_data(recipe: Recipe, data: Data) -> None:
+    """Refuses data without examples, or without a value that the model needs."""
+    for part in ("train", "validation"):
+        if not len(getattr(data, part)):
+            raise ValueError(f"the {part} part of the data is empty")
+    with forked(data.train.device):
         first = data.train.batch(torch.zeros(1, dtype=torch.int64, device=data.train.device))
         try:
             held = recipe.observe(first)
@@ -183,24 +247,19 @@ def _fabric(settings: Settings, strategy: str = "auto") -> Fabric:
     )
 
 
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Within it, the first Ctrl-C or termination signal sets the event instead of interrupting; a second one interrupts."""
-    asked = threading.Event()
+def _on_signals(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """Within it, Ctrl-C and the termination signal are handled by `handle`; only the main thread can be asked."""
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield
         return
-
-    def stop(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
-
-
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

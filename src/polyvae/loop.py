@@ -11,16 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from polyvae.average import Average
 from polyvae.core import Values
 from polyvae.data.split import Data
+from polyvae.events import Events
 from polyvae.meter import Meter, NonFiniteError
 from polyvae.progress import Reporter
 from polyvae.recipes import Recipe
+from polyvae.seeds import NOISE, SHUFFLE, mixed, seed_generators
 from polyvae.settings import Settings
-from polyvae.store import METRICS, STATE, WEIGHTS, load_tensors, read_tensors, unique_tensors, write_metrics, write_tensors
-from polyvae.validation import validate
+from polyvae.state import read_state, write_state
+from polyvae.store import METRICS, STATE, WEIGHTS, copy_tensors, unique_tensors, write_metrics, write_tensors
+from polyvae.validation import batches, validate
 
 
 class Step(nn.Module):
@@ -56,63 +59,80 @@ class Loop:
         fused = not (settings.precision == "fp16" and settings.clip is not None)
         optimizer = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay, fused=fused)
         self.optimizer = fabric.setup_optimizers(optimizer)
-        self.kept = recipe.model if settings.average is None else copy.deepcopy(recipe.model).requires_grad_(False)
+        self.average: Average | None = None
+        self.kept = recipe.model
+        if settings.average is not None:
+            self.kept = copy.deepcopy(recipe.model).requires_grad_(False)
+            self.average = Average(unique_tensors(self.kept), unique_tensors(recipe.model), settings.average)
         self.best = {name: tensor.clone() for name, tensor in unique_tensors(self.kept).items()}
         self.meter = Meter(fabric.device)
-        self.batches = math.ceil(len(self.train) / settings.batch_size)
+        self.slices = batches(len(self.train), settings.batch_size)
+        self.steps = settings.epochs * len(self.slices)
         self.epoch = self.batch = self.step = self.best_epoch = 0
         self.best_value, self.seconds = math.inf, 0.0
         self.history: list[dict[str, Any]] = []
+        self.events = Events(folder if settings.tensorboard else None)
 
     def run(self, asked: Event, shown: Reporter) -> None:
-        """Trains until the epochs are done, or patience or `max_steps` runs out; KeyboardInterrupt once `asked` to stop."""
-        while self.epoch < self.settings.epochs and not self._patience_over():
-            if not self._epoch(asked, shown):
-                return
-            self._close_epoch()
+        """Trains until epochs, patience or `max_steps` run out; KeyboardInterrupt once `asked`, or NonFiniteError."""
+        try:
+            while self.epoch < self.settings.epochs and not self._patience_over() and self._epoch(asked, shown):
+                self._close_epoch(shown)
+        except NonFiniteError as error:
+            kept = f"the last good state is in {self.folder}" if self.folder else "without a run folder none is kept"
+            raise NonFiniteError(
+                f"{error} (epoch {self.epoch + 1}); {kept}. A smaller lr, a clip or a longer warmup may help, and so "
+                "may a look at the range of the data."
+            ) from None
 
     def finish(self) -> None:
-        """Puts the best weights into the model and leaves it in evaluation mode."""
-        if self.best_epoch:
-            load_tensors(self.recipe.model, self.best, "the best weights")
+        """Puts the best weights into the model, before the first epoch's end the last ones, in evaluation mode."""
+        if not self.best_epoch:
+            copy_tensors(self.best, unique_tensors(self.kept), "the weights")
+            self._write_weights({"epoch": 0})
+        copy_tensors(unique_tensors(self.recipe.model), self.best, "the best weights")
         self.recipe.model.eval()
+        self.recipe.objective.eval()
 
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""
         settings, began, saved = self.settings, time.monotonic() - self.seconds, time.monotonic()
         self.plain.train()
-        for index in self._order().split(settings.batch_size)[self.batch :]:
+        generator = torch.Generator().manual_seed(mixed(settings.seed, SHUFFLE, self.epoch))
+        order = torch.randperm(len(self.train), generator=generator).to(self.fabric.device)
+        for place in self.slices[self.batch :]:
             if settings.max_steps is not None and self.step >= settings.max_steps:
                 self.save()
                 return False
-            self._step(index)
+            self._step(order[place])
             now = time.monotonic()
             self.seconds = now - began
-            if asked.is_set():
+            # One process decides for all: the others end when it leaves them.
+            if asked.is_set() and self.fabric.is_global_zero:
                 self.save()
                 raise KeyboardInterrupt
             if now - saved >= settings.save_every:
                 self.save()
                 saved = time.monotonic()
             if shown.due():
-                done = self.batch * settings.batch_size
-                shown.show(self.epoch + 1, self.step, self.meter.means(), done / max(self.seconds, 1e-9))
+                shown.show(self.epoch + 1, self.step, self.meter.means(), place.stop / max(self.seconds, 1e-9))
         self._check()
+        self.seconds = time.monotonic() - began
         return True
 
     def _step(self, index: Tensor) -> None:
         fabric, settings, count = self.fabric, self.settings, len(index)
-        torch.manual_seed((settings.seed * 1_000_003 + self.step) * 1_009 + fabric.global_rank)
+        seed_generators(fabric.device, mixed(settings.seed, NOISE, self.step, fabric.global_rank))
         if fabric.world_size > 1:
             index = index[fabric.global_rank :: fabric.world_size]
         share = len(index)
+        # A process without a share takes part with an example that does not count.
         batch = self.train.batch(index if share else torch.zeros(1, dtype=torch.int64, device=fabric.device))
         step = torch.full((), self.step, device=fabric.device) if settings.compile else self.step
         values = self.module(batch, step)
-        try:
-            self.meter.add(values, share, self.step)
-        except NonFiniteError as error:
-            self._explain(error)
+        if not self.meter.names:
+            self._check_names(values)
+        self.meter.add(values, share, self.step)
         # Processes average their gradients; each share counts by its size, so that the whole batch's gradient results.
         weight = share * fabric.world_size / count
         fabric.backward(values["loss"] if weight == 1 else values["loss"] * weight)
@@ -120,135 +140,120 @@ class Loop:
             # To refuse a gradient that is not finite would wait for the device, and fp16 scaling skips such steps.
             fabric.clip_gradients(self.plain, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate(self.step, settings.epochs * self.batches)
+            group["lr"] = settings.learning_rate(self.step, self.steps)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if settings.average is not None:
-            self._average(settings.average)
+        if self.average is not None:
+            self.average.update(first=self.step == 0)
         self.step += 1
         self.batch += 1
 
-    def _close_epoch(self) -> None:
+    def _close_epoch(self, shown: Reporter) -> None:
         """Validates, keeps the weights if they are the best so far, writes metrics and state."""
-        self.epoch, self.batch = self.epoch + 1, 0
-        recipe, share = self.recipe, (self.fabric.global_rank, self.fabric.world_size)
+        fabric, recipe, settings = self.fabric, self.recipe, self.settings
+        share = fabric.global_rank, fabric.world_size
+        reduce = self._sum if fabric.world_size > 1 else None
+        self._share_buffers()
         values = validate(
-            self.kept, recipe.objective, recipe.observe, self.validation, self.settings.seed, self.step, share, self._sum
+            self.kept, recipe.objective, recipe.observe, self.validation, settings.seed, self.step, reduce, share
         )
+        self.epoch, self.batch = self.epoch + 1, 0
         value = -values["bound"] if recipe.monitor == "bound" else values[recipe.monitor]
-        if not self.best_epoch or value < self.best_value or math.isnan(self.best_value):
-            self.best_value, self.best_epoch = value, self.epoch
-            for name, tensor in unique_tensors(self.kept).items():
-                self.best[name].copy_(tensor)
-            self._write(WEIGHTS, self.best, {"epoch": self.epoch, recipe.monitor: values[recipe.monitor]})
+        if not self.best_epoch or value < self.best_value:
+            self.best_value, self.best_epoch = math.inf if math.isnan(value) else value, self.epoch
+            copy_tensors(self.best, unique_tensors(self.kept), "the weights")
+            self._write_weights({"epoch": self.epoch, recipe.monitor: values[recipe.monitor]})
+        totals = self.meter.totals()
+        means = self.meter.means(totals if reduce is None else reduce(totals))
+        rate = len(self.train) / max(self.seconds, 1e-9)
         row = {
             "epoch": self.epoch,
             "step": self.step,
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": round(self.seconds, 3),
-            "examples_per_second": round(len(self.train) / max(self.seconds, 1e-9), 1),
-            **{f"train_{name}": value for name, value in self.meter.means(self._sum).items()},
+            "examples_per_second": round(rate, 1),
+            **{f"train_{name}": value for name, value in means.items()},
             **{f"validation_{name}": value for name, value in values.items()},
         }
         self.history.append(row)
         self.meter.reset()
         self.seconds = 0.0
-        if self.folder is not None and self.fabric.is_global_zero:
+        shown.show(self.epoch, self.step, {**means, f"validation {recipe.monitor}": values[recipe.monitor]}, rate)
+        if self.folder is not None and fabric.is_global_zero:
             write_metrics(self.folder / METRICS, self.history)
-            if self.settings.tensorboard:
-                _write_events(self.folder, row)
+            self.events.write(row)
         self.save()
 
     def save(self) -> None:
         """Writes all that the next step depends on; NonFiniteError where that is no longer finite."""
         self._check()
-        if self.folder is None:
+        if self.folder is None or not self.fabric.is_global_zero:
             return
-        tensors = {f"step.{name}": tensor for name, tensor in unique_tensors(self.plain).items()}
-        for place, parameter in enumerate(self.parameters):
-            moments = self.optimizer.state.get(parameter, {})
-            tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in moments.items()}
-        if self.settings.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in unique_tensors(self.kept).items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors["totals"] = self.meter.totals
-        numbers = {name: getattr(self, name) for name in NUMBERS}
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         extra = {"names": self.meter.names, "scaler": scaler.state_dict() if scaler else None}
-        self._write(STATE, tensors, {**numbers, **extra})
+        groups = {**self._groups(), "optimizer": self._moments(), "totals": {"": self.meter.totals()}}
+        write_state(self.folder / STATE, groups, {**{name: getattr(self, name) for name in NUMBERS}, **extra})
 
     def restore(self) -> None:
-        """Continues from the saved state; the memory layout of every tensor is the fresh one's."""
+        """Continues from the saved state. Raises RunError where it is not one of this run."""
         assert self.folder is not None
         path = self.folder / STATE
-        tensors, numbers = read_tensors(path)
-        groups: dict[str, dict[str, Tensor]] = {"step": {}, "optimizer": {}, "average": {}, "best": {}, "totals": {}}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition(".")
-            groups[group][rest] = tensor
-        load_tensors(self.plain, groups["step"], path)
-        for name, tensor in groups["optimizer"].items():
-            place, _, moment = name.partition(".")
-            parameter = self.parameters[int(place)]
-            fresh = torch.zeros_like(parameter) if tensor.shape == parameter.shape else torch.zeros_like(tensor)
-            # Adam counts its steps in a scalar that a fused step wants beside the parameter.
-            fresh = fresh.to(parameter.device)
-            self.optimizer.state[parameter][moment] = fresh.copy_(tensor)
-        if self.settings.average is not None:
-            load_tensors(self.kept, groups["average"], path)
-        for name, tensor in groups["best"].items():
-            self.best[name].copy_(tensor)
-        self.meter.restore(numbers["names"], groups["totals"][""])
+        mine = self._groups()
+        theirs, numbers = read_state(path, (*mine, "optimizer", "totals"), (*NUMBERS, "names", "scaler"))
+        for group, tensors in mine.items():
+            copy_tensors(tensors, theirs[group], path)
+        if numbers["step"]:
+            # Adam's moments have the shape and the memory layout of their parameter; steps are counted beside each.
+            for place in sorted({int(name.partition(".")[0]) for name in theirs["optimizer"]}):
+                parameter = self.parameters[place]
+                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                counter = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                self.optimizer.state[parameter] = {"step": counter, **moments}
+            copy_tensors(self._moments(), theirs["optimizer"], path)
+        totals = theirs["totals"][""]  # of the first process: the others' sums of an epoch begun are not saved
+        self.meter.restore(numbers["names"], totals if self.fabric.is_global_zero else torch.zeros_like(totals))
         for name in NUMBERS:
             setattr(self, name, numbers[name])
         if numbers["scaler"]:
             self.fabric.strategy.precision.scaler.load_state_dict(numbers["scaler"])
 
+    def _groups(self) -> dict[str, dict[str, Tensor]]:
+        """The tensors of the state, by what they belong to, but for the optimiser's."""
+        average = {} if self.average is None else {"average": unique_tensors(self.kept)}
+        return {"step": unique_tensors(self.plain), **average, "best": self.best}
+
+    def _moments(self) -> dict[str, Tensor]:
+        state = self.optimizer.state
+        places = enumerate(self.parameters)
+        return {f"{i}.{name}": tensor for i, p in places if p in state for name, tensor in state[p].items()}
+
     def _check(self) -> None:
-        try:
-            self.meter.check()
-            if not torch.stack([parameter.detach().isfinite().all() for parameter in self.parameters]).all():
-                raise NonFiniteError(f"after step {self.step - 1} the weights are not finite, though the loss was")
-        except NonFiniteError as error:
-            self._explain(error)
+        """Reads what waits on the device; NonFiniteError where the loss or a weight is not finite."""
+        self.meter.read()
+        tensors = [*unique_tensors(self.plain).values(), *self._moments().values()]
+        if not torch.stack([tensor.isfinite().all() for tensor in tensors if tensor.is_floating_point()]).all():
+            raise NonFiniteError(f"after {self.step} steps the weights are not finite, though the loss was")
 
-    def _explain(self, error: NonFiniteError) -> None:
-        kept = f"the last good state is kept in {self.folder}" if self.folder else "no run folder was given to keep a state"
-        raise NonFiniteError(
-            f"{error} (epoch {self.epoch + 1}); {kept}. A smaller lr, a clip or a longer warmup may help, and so may a "
-            "look at the range of the data."
-        ) from None
-
-    def _average(self, decay: float) -> None:
-        kept, now = unique_tensors(self.kept), unique_tensors(self.recipe.model)
-        if self.step == 0:
-            load_tensors(self.kept, now, "the weights")
-            return
-        moving = [name for name, tensor in kept.items() if tensor.is_floating_point()]
-        with torch.no_grad():
-            get_ema_multi_avg_fn(decay)([kept[n] for n in moving], [now[n] for n in moving], self.step)
+    def _check_names(self, values: dict[str, Tensor]) -> None:
+        if missing := {"loss", self.recipe.monitor} - set(values):
+            raise ValueError(f"the objective returns {sorted(values)}; training needs {sorted(missing)} too")
 
     def _patience_over(self) -> bool:
         return self.settings.patience is not None and self.epoch - self.best_epoch >= self.settings.patience
 
-    def _order(self) -> Tensor:
-        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.epoch)
-        return torch.randperm(len(self.train), generator=generator).to(self.fabric.device)
+    def _share_buffers(self) -> None:
+        """Gives every process the buffers of the first, as each step does before it, so that all validate one model."""
+        if self.fabric.world_size > 1:
+            for module in {self.plain, self.kept}:
+                for buffer in module.buffers():
+                    torch.distributed.broadcast(buffer, 0)
 
-    def _sum(self, totals: Tensor) -> Tensor:
-        return self.fabric.all_reduce(totals, reduce_op="sum") if self.fabric.world_size > 1 else totals
+    def _sum(self, tensor: Tensor) -> Tensor:
+        return self.fabric.all_reduce(tensor.to(self.fabric.device), reduce_op="sum")
 
-    def _write(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    def _write_weights(self, metadata: dict[str, Any]) -> None:
         if self.folder is not None and self.fabric.is_global_zero:
-            write_tensors(self.folder / name, tensors, metadata)
+            write_tensors(self.folder / WEIGHTS, self.best, metadata)
 
 
 NUMBERS = ("epoch", "batch", "step", "best_epoch", "best_value", "seconds", "history")
-
-
-def _write_events(folder: Path, row: dict[str, Any]) -> None:
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(folder / "tensorboard")) as writer:
-        for name, value in row.items():
-            writer.add_scalar(name.replace("_", "/", 1), value, row["step"])

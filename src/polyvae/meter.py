@@ -1,73 +1,75 @@
-"""Running means of what an objective returns, kept on the device, and the watch over values that are not finite."""
+"""Running means of what an objective returns, and the watch over a loss that is not finite."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 
 class NonFiniteError(ArithmeticError):
-    """The loss became infinite or not a number; the message names step and term."""
+    """The loss or the weights became infinite or not a number; the message names step and term."""
 
 
 class Meter:
-    """Sums an epoch's values weighted by the number of examples, without waiting for the device.
+    """Sums an epoch's values weighted by the number of examples, without waiting for the device at each step.
 
-    On a CPU the loss is at hand and is looked at each step, before the weights change; elsewhere the first step that went
-    wrong is noted on the device and read every `look` steps.
+    On a CPU the loss is at hand and is looked at in each step, before the weights change; elsewhere values stay on the
+    device and are read every `look` steps. The sums are kept in double precision and in the order of the steps, so that
+    they do not depend on when they were read.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.names: list[str] = []
-        self.device = device
         self.look = 1 if device.type == "cpu" else 50
-        self.totals = torch.zeros(0, dtype=torch.float64, device=device)
-        self.fault = torch.full((), -1, device=device)
-        self.fault_values = self.totals
+        self.names: list[str] = []
+        self.sums: list[float] = []
+        self.count = 0
+        self._waiting: list[tuple[Tensor, int, int]] = []
 
     def add(self, values: dict[str, Tensor], count: int, step: int) -> None:
-        """Adds a step's values, scalars by name, each the mean over `count` examples."""
-        row = torch.stack([value.detach() for value in values.values()]).to(self.totals.dtype)
-        if not self.names:
-            self.names = list(values)
-            self.fault_values = torch.zeros_like(row)
-            if not len(self.totals):
-                self.totals = row.new_zeros(len(row) + 1)
-        if self.look == 1:
-            if not math.isfinite(row[0].item()):
+        """Takes a step's values, scalars by name, each the mean over `count` examples."""
+        if not self.sums:
+            self.names, self.sums = list(values), [0.0] * len(values)
+        with torch.no_grad():
+            self._waiting.append((torch.stack(list(values.values())), count, step))
+        if len(self._waiting) >= self.look:
+            self.read()
+
+    def read(self) -> None:
+        """Adds up what waits on the device; raises NonFiniteError if a loss was not finite."""
+        if not self._waiting:
+            return
+        stacked, counts, steps = zip(*self._waiting, strict=True)
+        self._waiting = []
+        rows = [stacked[0].tolist()] if len(stacked) == 1 else torch.stack(stacked).tolist()
+        for row, count, step in zip(rows, counts, steps, strict=True):
+            if not math.isfinite(row[self.names.index("loss")]):
                 self._fail(step, row)
-        else:
-            first = (self.fault < 0) & ~row[0].isfinite()
-            self.fault = torch.where(first, step, self.fault)
-            self.fault_values = torch.where(first, row, self.fault_values)
-            if step % self.look == 0:
-                self.check()
-        if count:
-            self.totals += torch.cat([row * count, row.new_full((1,), count)])
+            if count:
+                self.sums = [total + value * count for total, value in zip(self.sums, row, strict=True)]
+                self.count += count
 
-    def check(self) -> None:
-        """Raises NonFiniteError if a loss so far was not finite."""
-        if (step := int(self.fault)) >= 0:
-            self._fail(step, self.fault_values)
+    def totals(self) -> Tensor:
+        """The sums so far and the number of examples, float64 [n + 1] on the CPU."""
+        self.read()
+        return torch.tensor([*self.sums, self.count], dtype=torch.float64)
 
-    def means(self, reduce: Callable[[Tensor], Tensor] = lambda totals: totals) -> dict[str, float]:
-        """The means so far; `reduce` adds up the sums of several processes."""
-        totals = reduce(self.totals)
-        return dict(zip(self.names, (totals[:-1] / totals[-1]).tolist(), strict=True))
+    def means(self, totals: Tensor | None = None) -> dict[str, float]:
+        """The means so far, of this process or of `totals` added up over several."""
+        *sums, count = (self.totals() if totals is None else totals).tolist()
+        return {name: total / count for name, total in zip(self.names, sums, strict=True)} if count else {}
 
     def restore(self, names: list[str], totals: Tensor) -> None:
-        """Goes on from saved sums, also where an epoch had only to be closed."""
-        self.names, self.totals = names, totals.to(self.device)
-        self.fault_values = torch.zeros_like(self.totals[:-1])
+        """Goes on from saved sums."""
+        *self.sums, count = totals.tolist()
+        self.names, self.count = names, int(count)
 
     def reset(self) -> None:
         """Starts the next epoch."""
-        self.totals = torch.zeros_like(self.totals)
+        self.sums, self.count = [0.0] * len(self.sums), 0
 
-    def _fail(self, step: int, row: Tensor) -> None:
-        values = dict(zip(self.names, row.tolist(), strict=True))
-        bad = [f"{name} = {value}" for name, value in values.items() if name != "bound" and not math.isfinite(value)]
+    def _fail(self, step: int, row: list[float]) -> None:
+        values = zip(self.names, row, strict=True)
+        bad = [f"{name} = {value}" for name, value in values if name != "bound" and not math.isfinite(value)]
         raise NonFiniteError(f"at step {step} {', '.join(bad)}")

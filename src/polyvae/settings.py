@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Literal
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 # What may differ when a run is resumed: how far, where and how it is watched. The rest decides the weights.
-FREE = ("epochs", "max_steps", "patience", "device", "compile", "tensorboard", "save_every")
+FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tensorboard", "save_every"})
 
 
 @dataclass(frozen=True)
@@ -52,24 +53,11 @@ class Settings:
     save_every: float = 60.0
 
     def __post_init__(self) -> None:
-        limits = {"epochs": 0, "batch_size": 1, "warmup": 0, "patience": 1, "max_steps": 1, "seed": 0, "devices": 1}
-        for name, least in limits.items():
+        for name, (test, wanted) in RULES.items():
             value = getattr(self, name)
-            if value is not None and (value < least or value != int(value)):
-                raise ValueError(f"{name} is a whole number of at least {least}; got {value}")
-        for name in ("lr", "clip"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} is a positive number; got {value}")
-        for name in ("weight_decay", "save_every"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is at least 0; got {getattr(self, name)}")
-        if self.average is not None and not 0 < self.average < 1:
-            raise ValueError(f"average is a decay between 0 and 1, such as 0.999; got {self.average}")
-        choices = {"schedule": SCHEDULES, "precision": PRECISIONS, "device": ("auto", "cpu", "cuda", "mps")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+            optional = value is None and name in OPTIONAL
+            if not optional and not test(value):
+                raise ValueError(f"{name} is {wanted}{' or None' if name in OPTIONAL else ''}; got {value!r}")
 
     def learning_rate(self, step: int, steps: int) -> float:
         """The learning rate of step `step` (from 0) of `steps`."""
@@ -80,15 +68,60 @@ class Settings:
 
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
         """Settings that decide the weights and are not what a run recorded."""
-        mine = asdict(self)
-        bound = ("epochs", "max_steps") if self.schedule == "constant" else ("max_steps",)
-        free = set(FREE) - ({"epochs"} - set(bound))
-        names = [field.name for field in fields(self) if field.name not in free]
-        return [f"{name}: {recorded[name]} then, {mine[name]} now" for name in names if recorded.get(name) != mine[name]]
+        # A schedule ends with the last epoch, so there another number of epochs changes every step.
+        free = FREE if self.schedule == "constant" else FREE - {"epochs"}
+        mine = {name: value for name, value in asdict(self).items() if name not in free}
+        return [f"{n}: {recorded.get(n)} then, {value} now" for n, value in mine.items() if recorded.get(n) != value]
+
+
+def checked(given: Mapping[str, Any]) -> Settings:
+    """Settings of these names. Raises ValueError for a bad one, TypeError for an unknown one."""
+    names = [field.name for field in fields(Settings)]
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise TypeError(f"no setting is named {name!r}{hint} The settings are {', '.join(names)}")
+    return Settings(**given)
+
+
+def _whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(holds: Callable[[float], bool]) -> Callable[[Any], bool]:
+    def test(value: Any) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and holds(value)
+
+    return test
+
+
+def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in names, f"one of {', '.join(names)}"
 
 
 SCHEDULES = {
     "constant": lambda left: 1.0,
     "cosine": lambda left: (1 - math.cos(math.pi * left)) / 2,
     "linear": lambda left: left,
+}
+OPTIONAL = ("clip", "average", "patience", "max_steps")
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": (_whole(0), "a whole number of at least 0"),
+    "batch_size": (_whole(1), "a whole number of at least 1"),
+    "lr": (_number(lambda value: value > 0), "a positive number"),
+    "weight_decay": (_number(lambda value: value >= 0), "a number of at least 0"),
+    "schedule": _one_of(*SCHEDULES),
+    "warmup": (_whole(0), "a whole number of steps, at least 0"),
+    "clip": (_number(lambda value: value > 0), "a positive number"),
+    "average": (_number(lambda value: 0 < value < 1), "a decay between 0 and 1, such as 0.999"),
+    "patience": (_whole(1), "a whole number of epochs, at least 1"),
+    "max_steps": (_whole(1), "a whole number of steps, at least 1"),
+    "seed": (_whole(0, 2**63 - 1), "a whole number from 0 to 2^63 - 1"),
+    "device": _one_of("auto", "cpu", "cuda", "mps"),
+    "devices": (_whole(1), "a whole number of at least 1"),
+    "precision": _one_of(*PRECISIONS),
+    "compile": (lambda value: isinstance(value, bool), "True or False"),
+    "tensorboard": (lambda value: isinstance(value, bool), "True or False"),
+    "save_every": (_number(lambda value: value >= 0), "a number of seconds, at least 0"),
 }

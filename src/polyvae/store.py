@@ -7,9 +7,11 @@ import io
 import json
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from polyvae.core import VAE
+from polyvae.data.split import Data, Split
 from polyvae.files import replacing, write_text
 from polyvae.recipes import Recipe, rebuild
 
@@ -49,31 +52,43 @@ class Run:
 
     @classmethod
     def load(cls, folder: str | Path, recipe: Recipe | None = None) -> Run:
-        """The run in `folder`. A recipe that JSON could not record is given again as `recipe`. Nothing stored is executed."""
+        """The run in `folder`; nothing stored is executed. A recipe that JSON could not record is given again.
+
+        Raises RunError, naming the file that is missing, broken or of another model.
+        """
         folder = Path(folder)
         description = read_description(folder)
         if recipe is None:
             if description.get("recipe") is None:
                 raise RunError(f"{folder / DESCRIPTION} records no recipe call; give the recipe itself to Run.load")
-            recipe = rebuild(description["recipe"])
+            try:
+                recipe = rebuild(description["recipe"])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise RunError(f"{folder / DESCRIPTION} records a recipe that cannot be built ({error!r})") from error
         tensors, _ = read_tensors(folder / WEIGHTS)
         load_tensors(recipe.model, tensors, folder / WEIGHTS)
         recipe.model.eval()
         return cls(recipe, folder, read_metrics(folder / METRICS), description)
 
 
-def describe(recipe: Recipe, data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What `run.json` records of a run at its start."""
+    parts = {"train": data.train, "validation": data.validation}
     packages = ("polyvae", "torch", "numpy", "lightning-fabric", "safetensors")
     return {
         "recipe": recipe.call,
-        "data": dict(data),
+        "data": {
+            "name": data.name,
+            "call": dict(data.call),
+            "examples": {name: len(part) for name, part in parts.items()},
+            "checksum": {name: _checksum(part) for name, part in parts.items()},
+        },
         "settings": dict(settings),
         "seed": settings.get("seed"),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "machine": {"system": platform.platform(), "threads": torch.get_num_threads()},
         "git": _git_state(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -81,16 +96,20 @@ def read_description(folder: Path) -> dict[str, Any]:
     """`run.json` of a run folder."""
     path = folder / DESCRIPTION
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{folder} is not a run folder: it has no {DESCRIPTION}; train one with `polyvae train`") from None
-    except ValueError as error:
-        raise RunError(f"{path} is not JSON ({error}); the run cannot be read") from None
+        description = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(description, dict) and isinstance(description.get("settings"), dict)):
+            raise ValueError("it holds no settings")
+        return description
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{folder} is no run folder: it has no {DESCRIPTION}; train one with `polyvae train`") from None
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path} does not describe a run ({error}); restore it, or train again elsewhere") from None
 
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
-    """Writes `run.json`."""
-    write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+    """Writes `run.json`. Raises RunError."""
+    with _writing(folder / DESCRIPTION):
+        write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
 
 
 def unique_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -100,25 +119,41 @@ def unique_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in named if name in kept}
 
 
-def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
-    """Copies tensors into a module of the same names and shapes; the module keeps its device and memory layout."""
-    mine = unique_tensors(module)
-    if missing := sorted(set(mine) ^ set(tensors)):
+def copy_tensors(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], source: Path | str) -> None:
+    """Copies tensors into those of the same names and shapes, which keep device and memory layout; all or none.
+
+    Raises RunError where names or shapes differ.
+    """
+    if missing := sorted(set(mine) ^ set(theirs)):
         raise RunError(f"{source} does not fit this model: {missing[:5]} are on one side only; was it another recipe?")
     for name, tensor in mine.items():
-        if tensor.shape != tensors[name].shape:
-            raise RunError(f"{source}: {name} has shape {list(tensors[name].shape)}, the model needs {list(tensor.shape)}")
-        tensor.copy_(tensors[name])
+        if tensor.shape != theirs[name].shape:
+            found, needed = list(theirs[name].shape), list(tensor.shape)
+            raise RunError(f"{source}: {name} has shape {found}, the model needs {needed}")
+    for name, tensor in mine.items():
+        tensor.copy_(theirs[name])
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Copies tensors into the module that `unique_tensors` would list them of. Raises RunError."""
+    copy_tensors(unique_tensors(module), tensors, source)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Writes tensors and JSON-able metadata as one safetensors file, beside and renamed."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with _writing(path), replacing(path) as part:
+        save_file(plain, part, {"json": json.dumps(metadata)})
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        with replacing(path) as part:
-            save_file(plain, part, {"json": json.dumps(metadata)})
+        yield
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} could not be written ({error}); what was there before is intact") from error
+        raise RunError(
+            f"{path} could not be written ({error}); what was there before is intact. Make room or choose another place"
+        ) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -126,20 +161,25 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("json", "{}"))
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata are no mapping")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; the run has not been trained as far as that") from None
-    except (SafetensorError, ValueError) as error:
-        raise RunError(f"{path} is not a whole safetensors file ({error}); the run must be trained again") from None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise RunError(
+            f"{path} is not a whole safetensors file ({error}); restore it, or train again elsewhere"
+        ) from None
 
 
 def write_metrics(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Writes one CSV row an epoch."""
+    """Writes one CSV row an epoch. Raises RunError."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(history[0]) if history else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    write_text(path, text.getvalue())
+    with _writing(path):
+        write_text(path, text.getvalue())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -149,10 +189,22 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
     except FileNotFoundError:
         return []
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is not a table of numbers ({error}); restore it, or train again elsewhere") from None
 
 
 def _number(text: str) -> int | float:
     return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _checksum(split: Split, examples: int = 512) -> str:
+    """CRC-32 over evenly spaced examples: enough to tell that a run is resumed with other data."""
+    chosen = range(0, len(split), max(1, len(split) // examples))
+    crc = 0
+    for name in sorted(split.tensors):
+        rows = split.tensors[name][chosen.start : chosen.stop : chosen.step]
+        crc = zlib.crc32(rows.cpu().contiguous().numpy().tobytes(), zlib.crc32(name.encode(), crc))
+    return f"{crc:08x}"
 
 
 def _version(package: str) -> str | None:
@@ -166,7 +218,8 @@ def _git_state() -> dict[str, Any] | None:
     """Commit of the user's working directory and whether it holds uncommitted changes; None outside a repository."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
+from polyvae.seeds import VALIDATION, forked, mixed, seed_generators
 
-BLOCK = 100  # examples at a time, whatever the batch size in training: each block's noise has a seed of its own
+BLOCK = 250  # examples at a time, whatever the batch size in training: each block's noise has a seed of its own
+
+
+def batches(count: int, size: int) -> list[slice]:
+    """Consecutive slices of `size` examples of `count`; a single example left over joins the last of them.
+
+    BatchNorm over a single value a channel, and terms that compare examples, are not defined on a batch of one.
+    """
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and size > 1 and count % size == 1:
+        starts.pop()
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], count], strict=True)]
 
 
 def validate(
@@ -20,31 +33,44 @@ def validate(
     split: Split,
     seed: int,
     step: int = 0,
+    reduce: Callable[[Tensor], Tensor] | None = None,
     share: tuple[int, int] = (0, 1),
-    reduce: Callable[[Tensor], Tensor] = lambda totals: totals,
 ) -> dict[str, float]:
     """Loss, every term and the plain bound, each the mean over the split's examples, in evaluation mode.
 
-    `share` = (rank, processes) takes every so many-th block, and `reduce` adds up the sums, so that several processes
-    return what one would.
+    `share` = (rank, processes) takes every so many-th block, and `reduce` adds up the processes' values, of which all
+    but one are zero: several processes return exactly what one would. The device is waited for once, at the end.
     """
-    modes = model.training, objective.training
-    model.eval()
-    objective.eval()
+    blocks = batches(len(split), BLOCK)
+    order = torch.arange(len(split), device=split.device)
     names: list[str] = []
-    totals = torch.zeros(0)
-    with torch.random.fork_rng(), torch.no_grad():
-        for place, index in enumerate(torch.arange(len(split), device=split.device).split(BLOCK)):
-            if place % share[1] != share[0] and names:
+    rows: list[Tensor] = []
+    with forked(split.device), _evaluating(model, objective):
+        for place, block in enumerate(blocks):
+            mine = place % share[1] == share[0]
+            if not mine and names:
+                rows.append(torch.zeros_like(rows[0]))
                 continue
-            torch.manual_seed(seed * 1_000_003 + place)
-            values = objective(model, observe(split.batch(index)), step)
-            row = torch.stack([*values.values(), *values["loss"].new_ones(1)]).double() * len(index)
+            seed_generators(split.device, mixed(seed, VALIDATION, place))
+            values = objective(model, observe(split.batch(order[block])), step)
             names = list(values)
-            totals = torch.zeros_like(row) if not len(totals) else totals
-            if place % share[1] == share[0]:
-                totals += row
-    model.train(modes[0])
-    objective.train(modes[1])
-    totals = reduce(totals)
-    return dict(zip(names, (totals[:-1] / totals[-1]).tolist(), strict=True))
+            row = torch.stack(list(values.values()))
+            rows.append(row if mine else torch.zeros_like(row))
+    table = torch.stack(rows)
+    table = (table if reduce is None else reduce(table)).cpu().double()
+    weights = torch.tensor([[block.stop - block.start] for block in blocks], dtype=torch.float64)
+    return dict(zip(names, ((table * weights).sum(0) / len(split)).tolist(), strict=True))
+
+
+@contextmanager
+def _evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every part is in the mode it was in."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for module in modules:
+            module.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
