@@ -196,47 +196,46 @@ def _middles(length: int, count: int) -> np.ndarray:
 
 def _scatter(figure: Reconstructions, title: str) -> Figure:
     """Of a table: every column's reconstruction against the original."""
-    drawn, grid = _panels(figure.original.shape[1])
+    drawn, grid = _panels(figure.original.shape[1], title)
     for column, axes in enumerate(grid):
         original, made = figure.original[:, column], figure.reconstruction[:, column]
         low, high = min(original.min(), made.min()), max(original.max(), made.max())
         axes.plot([low, high], [low, high], color=_PALE, zorder=0)
         axes.scatter(original, made, s=14, color="#4477aa", linewidths=0)
         _finish(axes, f"column {column}", "original", "reconstruction")
-    drawn.suptitle(title, color=_INK)
     return drawn
 
 
 def _columns(values: np.ndarray, title: str) -> Figure:
     """Of a table: every column's histogram."""
-    drawn, grid = _panels(values.shape[1])
+    drawn, grid = _panels(values.shape[1], title)
     for column, axes in enumerate(grid):
         axes.hist(values[:, column], bins=20, color="#4477aa")
         _finish(axes, f"column {column}", "value", "samples")
-    drawn.suptitle(title, color=_INK)
     return drawn
 
 
 def _lines(figure: Strips, title: str) -> Figure:
     """Of a table: every column's value along each walk."""
-    drawn, grid = _panels(figure.pictures.shape[2])
+    drawn, grid = _panels(figure.pictures.shape[2], title)
     for column, axes in enumerate(grid):
         for row, name in enumerate(figure.rows):
             axes.plot(figure.positions, figure.pictures[row, :, column], label=name)
         _finish(axes, f"column {column}", "position", "value")
     grid[0].legend(frameon=False, fontsize=7)
-    drawn.suptitle(title, color=_INK)
     return drawn
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    count = min(count, _COLUMNS)
+def _panels(total: int, title: str) -> tuple[Figure, list[Axes]]:
+    """A panel for each column of a table, for the first nine of more."""
+    count = min(total, _COLUMNS)
     columns = min(3, count)
     rows = -(-count // columns)
     drawn = Figure(figsize=(4 * columns, 3.2 * rows + 0.4), layout="constrained")
     grid = drawn.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.set_visible(False)
+    drawn.suptitle(title if count == total else f"{title}, the first {count} of {total} columns", color=_INK)
     return drawn, list(grid[:count])
 
 
