@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import io
 import os
@@ -48,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _dispatch(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
+    except SystemExit as left:  # argparse after printing help, rich where nobody reads on
+        return left.code if isinstance(left.code, int) else 0
     except UsageError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt as error:
@@ -76,16 +77,13 @@ def _dispatch(arguments: list[str]) -> None:
     parser.add_argument("-h", "--help", action="help", help="this help; after a command, the help of that command")
     parser.add_argument("--version", action="version", version=f"polyvae {__version__}", help="the version")
     if not arguments or arguments[0] in ("-h", "--help", "--version"):
-        with contextlib.suppress(SystemExit):
-            parser.parse_args(arguments or ["--help"])
-        return
+        parser.parse_args(arguments or ["--help"])
     name, *rest = arguments
     if name not in COMMANDS:
         what = "option" if name.startswith("-") else "command"
         raise UsageError(f"there is no {what} {name}{near(name, COMMANDS)}; see `polyvae --help`")
     module = importlib.import_module(COMMANDS[name][0])
-    with contextlib.suppress(SystemExit):  # argparse leaves so after printing help; mistakes raise UsageError
-        module.run(name, rest)
+    module.run(name, rest)
 
 
 def _fail(message: str, code: int) -> int:

@@ -18,7 +18,6 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from polyvae import data
 from polyvae.cli.options import Option, Parser, UsageError, near, options_of
 from polyvae.cli.runs import described, printable, recorded_data
-from polyvae.cli.runs import device as usable
 from polyvae.data import Data
 from polyvae.data.listing import unknown
 from polyvae.families import LIKELIHOODS, POSTERIORS
@@ -26,7 +25,7 @@ from polyvae.networks import NETWORKS
 from polyvae.recipes import RECIPES, Recipe, vae
 from polyvae.recipes.parts import PRIORS
 from polyvae.settings import Settings
-from polyvae.store import DESCRIPTION, STATE, Run, RunError
+from polyvae.store import DESCRIPTION, METRICS, STATE, Run, RunError, read_metrics
 from polyvae.terms import KERNELS
 
 CHOICES = {
@@ -149,6 +148,8 @@ def _resume(name: str | None, given: Given) -> Run:
     settings = _settings(description["settings"], given["settings"])
     asked = dict(given["data"])
     loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
+    if (done := len(read_metrics(folder / METRICS))) >= settings.epochs:
+        print(f"polyvae: note: {folder} has all its {done} epochs; ask for more with --epochs", file=sys.stderr)
     options = {key: value for key, value in recorded["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings)
     return _fit(recipe, loaded, folder, settings, resume=True)
@@ -158,11 +159,9 @@ def _settings(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> Settings
     known = {field.name for field in fields(Settings)}
     kept = {key: value for key, value in recorded.items() if key in known}
     try:
-        chosen = Settings(**{**kept, **given})
+        return Settings(**{**kept, **given})
     except ValueError as error:
         raise UsageError(str(error)) from error
-    usable(chosen.device)
-    return chosen
 
 
 def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings) -> Recipe:
@@ -182,7 +181,7 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
         return fit(recipe, loaded, folder, resume=resume, **chosen)
     except KeyboardInterrupt:
         if (folder / STATE).exists():
-            command = f"polyvae train --resume --run {shlex.quote(str(folder))}"
+            command = f"polyvae train --resume --run {shlex.quote(str(folder))} --epochs {settings.epochs}"
             raise KeyboardInterrupt(f"interrupted; go on with `{command}`") from None
         raise
     except ProcessRaisedException as error:
