@@ -176,7 +176,9 @@ def test_trap10_the_best_sample_has_the_largest_weight_and_one_sample_is_the_elb
 
 
 def test_trap10_the_bound_rises_with_the_number_of_samples() -> None:
-    made, split = small(), Split({"x": torch.rand(50, 1, 4, 4)})
+    made, split = small(), Split({"x": torch.rand(200, 1, 4, 4)})
+    with torch.no_grad():  # weights that differ enough for the gain to stand out of the noise
+        made.model.heads["x"].likelihood.net.layers[-1].weight.mul_(6)
     found = [both_bounds(made, split, samples=k).importance.mean() for k in (1, 5, 50, 500)]
     assert found == sorted(found)
 
