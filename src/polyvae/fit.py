@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import signal
 import tempfile
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +140,8 @@ def _fit_many(
         place = folder or Path(temporary)
         (place / FAILURE).unlink(missing_ok=True)
         try:
-            part = partial(_process, recipe=recipe, data=data, folder=place, settings=settings, progress=progress)
             with _on_signals(_interrupt):
-                _fabric(settings, "ddp_spawn").launch(part)
+                _fabric(settings, "ddp_spawn").launch(_Process(recipe, data, place, settings, progress))
         except KeyboardInterrupt:
             _end(set(multiprocessing.active_children()) - before)
             raise
@@ -156,15 +155,27 @@ def _fit_many(
         return Run(recipe, folder, read_metrics(place / METRICS), description)
 
 
-def _process(
-    fabric: Fabric, recipe: Recipe, data: Data, folder: Path, settings: Settings, progress: bool | None
-) -> None:
+class _Process:
     """One of several processes; what it raises for a user to read reaches the first one by a file."""
-    try:
-        _train(fabric, recipe, data, folder, settings, progress)
-    except tuple(FAILURES.values()) as error:
-        write_text(folder / FAILURE, json.dumps([type(error).__name__, str(error)]))
-        raise
+
+    def __init__(self, recipe: Recipe, data: Data, folder: Path, settings: Settings, progress: bool | None) -> None:
+        self.recipe, self.data, self.folder, self.settings, self.progress = recipe, data, folder, settings, progress
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrives in the new process, before Fabric would announce it in five lines."""
+        self.__dict__.update(state)
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+    def __call__(self, fabric: Fabric) -> None:
+        # Tensors cross to another process as memory shared with it: each process needs weights of its own.
+        for module in (self.recipe.model, self.recipe.objective):
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.data = tensor.data.clone()
+        try:
+            _train(fabric, self.recipe, self.data, self.folder, self.settings, self.progress)
+        except tuple(FAILURES.values()) as error:
+            write_text(self.folder / FAILURE, json.dumps([type(error).__name__, str(error)]))
+            raise
 
 
 def _raise_failure(path: Path) -> None:
@@ -217,6 +228,9 @@ def _open(folder: Path, description: dict[str, Any], settings: Settings, resume:
             differences.append(f"{part}: {recorded.get(part)} then, {description[part]} now")
     if differences:
         raise RunError(f"{folder} holds another run and cannot be resumed with these: {'; '.join(differences)}")
+    for pattern in (".*.part", ".tmp??????"):  # half written, by us or by safetensors, when the run was killed
+        for left in folder.glob(pattern):
+            left.unlink(missing_ok=True)
     if recorded["settings"] != description["settings"]:
         recorded["settings"] = description["settings"]
         write_description(folder, recorded)
@@ -239,6 +253,15 @@ def _check_data(recipe: Recipe, data: Data) -> None:
 
 
 def _fabric(settings: Settings, strategy: str = "auto") -> Fabric:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "auto": True}
+    if not available[settings.device]:
+        raise ValueError(
+            f"this machine has no {settings.device} device; take {' or '.join(n for n in available if available[n])}"
+        )
+    if settings.precision == "fp16" and not any(
+        available[n] for n in ("cuda", "mps") if settings.device in (n, "auto")
+    ):
+        raise ValueError("fp16 needs a GPU; on a CPU take bf16 or fp32")
     return Fabric(
         accelerator=settings.device,
         devices=settings.devices,
