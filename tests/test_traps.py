@@ -1,6 +1,6 @@
 """Mistakes found in published implementations, each a test that fails on it; the number is the trap's.
 
-Objectives, estimators and networks are here, evaluation and training in files of their own.
+Objectives, estimators and networks are here; evaluation, training and what a run leaves behind in files of their own.
 """
 
 from __future__ import annotations
