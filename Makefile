@@ -45,7 +45,7 @@ test-slow: .venv/.stamp-test
 	$(PYTEST) -m slow $(ARGS)
 
 bench: .venv/.stamp-bench
-	$(PY) -m benchmarks $(ARGS)
+	$(PY) -m benchmarks --out docs/benchmarks.md $(ARGS)
 
 lint: .venv/.stamp-lint
 	@status=0; for check in "ruff check ." "ruff format --check ." pyright; do \

@@ -325,3 +325,17 @@ def test_repr_shows_what_is_given_and_how_a_head_counts() -> None:
     text = repr(pv.VAE(part("x", [4], 2), StandardNormal(2), {"b": pv.Head(part("z", [2], 4), "x", 0.5, "seen")}))
     for piece in ("given=('x',)", "of='x', weight=0.5, where='seen'", "StandardNormal(2)", "DiagonalNormal"):
         assert piece in text
+
+
+def test_rows_that_are_not_scored_may_hold_anything() -> None:
+    net = nn.Linear(2, 3)
+    head = pv.Head(pv.Conditional(net, Bernoulli(), given="z"), of="x", where="seen")
+    q = pv.Conditional(nn.Linear(1, 4), DiagonalNormal(), given="u")
+    x = torch.ones(4, 3)
+    x[2] = torch.nan
+    batch = {"x": x, "u": torch.randn(4, 1), "seen": torch.tensor([True, True, False, True])}
+    draw = pv.VAE(q, StandardNormal(2), {"x": head})(batch, samples=3)
+    draw.elbo.sum().backward()
+    assert (draw.heads["x"].log_p[:, 2] == 0).all()
+    assert net.weight.grad is not None
+    assert net.weight.grad.isfinite().all()

@@ -127,10 +127,8 @@ class VAE(nn.Module):
         heads = {}
         for name, head in self._heads():
             p, x = head(values), batch[head.of]
-            log_p = log_likelihood(p, x, samples)
-            if head.where is not None:
-                log_p = torch.where(batch[head.where], log_p, 0.0)
-            heads[name] = Observed(p, x, log_p, head.weight)
+            scored = None if head.where is None else batch[head.where]
+            heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight)
         return Draw(samples, {**batch, **{n: values[n] for n in latents}}, latents, heads)
 
     def encode(self, batch: Values) -> dict[str, Distribution]:

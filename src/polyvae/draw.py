@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import log
 
+import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, kl_divergence
 
@@ -120,8 +121,12 @@ def _score(p: Distribution, z: Tensor) -> Tensor:
     return p.log_prob(z)
 
 
-def log_likelihood(p: Distribution, x: Tensor, samples: int) -> Tensor:
-    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]."""
+def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | None = None) -> Tensor:
+    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; zero for rows where `scored` [B] is False."""
+    if scored is not None:
+        # What is not scored may be NaN, whose gradient a mask on the score alone would let through.
+        known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.zeros_like(x))
+        return torch.where(scored, log_likelihood(p, known, samples), 0.0)
     unfold = getattr(p, "unfold", None)  # the laws that can read x in place, without K copies of it
     if unfold is not None:
         return unfold(samples).log_prob(x)
