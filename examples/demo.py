@@ -13,6 +13,7 @@ from pathlib import Path
 import rich
 
 import polyvae as pv
+from polyvae.evaluate import evaluate, table
 
 EPOCHS = {"mnist": 4, "digits": 30}
 LIMIT = 8_000  # training pictures; the test part shrinks in proportion
@@ -34,12 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = pv.fit(recipe, data, folder, resume=True, epochs=epochs, schedule="cosine")
 
     test = data.test.take(range(min(TESTED, len(data.test))))
-    report = pv.evaluate.evaluate(run, test, samples=SAMPLES)
-    linear = pv.evaluate.evaluate(pv.fit("ppca", data), test, samples=1)
+    report = evaluate(run, test, samples=SAMPLES)
+    linear = evaluate(pv.fit("ppca", data), test, samples=1)
     (folder / "evaluation.json").write_text(json.dumps({"sigma_vae": report, "ppca": linear}, indent=2) + "\n")
     figures = pv.figures.save_figures(run, test, folder / "figures", run.history)
 
-    rich.print(pv.evaluate.table(report, f"sigma_vae on {len(test)} test pictures of {data.name}"))
+    rich.print(table(report, f"sigma_vae on {len(test)} test pictures of {data.name}"))
     latents = report["latents"]["z"]["dimensions"]
     print(f"\n{latents} latents          bound on log p(x), nats   squared error")
     for name, found in {"sigma_vae": report, "probabilistic PCA": linear}.items():

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import ProcessRaisedException
 
+import polyvae
 from polyvae import data
 from polyvae.cli import COMMANDS, main
 
@@ -176,6 +178,19 @@ def test_a_traceback_is_kept_on_request(monkeypatch: pytest.MonkeyPatch) -> None
         main(["evaluate", "nothing"])
 
 
+def test_what_went_wrong_in_another_process_is_one_line_too(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*arguments: object, **options: object) -> None:
+        told = "Process 1 terminated\nTraceback:\n  File x\npolyvae.meter.NonFiniteError: at step 3 loss = nan\n"
+        raise ProcessRaisedException(told, 1, 2)
+
+    monkeypatch.setattr(polyvae, "fit", fit)
+    code, out, err = say("train", "vae", *TINY, "--run", tmp_path / "run")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "polyvae: at step 3 loss = nan"
+
+
 def test_a_run_records_what_was_asked_for(trained: Path) -> None:
     recorded = json.loads((trained / "run.json").read_text())
     assert recorded["recipe"]["name"] == "vae"
@@ -280,7 +295,8 @@ def test_pictures_and_their_arrays(command: str, say: Say, run: Path, tmp_path: 
     with np.load(tmp_path / "a.npz") as arrays:
         assert {key: arrays[key].shape for key in shapes} == shapes
         first = {key: arrays[key] for key in shapes}
-    say(command, run, *options, "--npz", tmp_path / "b.npz", "--out", tmp_path / "b.png")
+    _, out, _ = say(command, run, *options, "--npz", tmp_path / "b.npz", "--out", tmp_path / "b.png", "--json")
+    assert json.loads(out) == {"files": [str(tmp_path / "b.png"), str(tmp_path / "b.npz")]}
     assert (tmp_path / "b.png").read_bytes().startswith(PNG)
     with np.load(tmp_path / "b.npz") as arrays:
         assert all(np.array_equal(arrays[key], value) for key, value in first.items())
@@ -310,6 +326,13 @@ def test_data_may_have_moved_since_they_were_trained_on(say: Say, tmp_path: Path
     there = ["--data-dir", str(tmp_path / "there")]
     assert say("train", "--resume", "--run", folder, "--epochs", "2", *there)[0] == 0
     assert say("reconstruct", folder, *there)[0] == 0
+
+
+def test_fetch_says_where_the_data_set_lies(say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "fetch", lambda name, data_dir: Path(data_dir) / name)
+    assert say("datasets", "fetch", "mnist", "--data-dir", tmp_path) == (0, f"{tmp_path / 'mnist'}\n", "")
+    out = say("datasets", "fetch", "mnist", "--data-dir", tmp_path, "--json")[1]
+    assert json.loads(out) == {"name": "mnist", "where": str(tmp_path / "mnist")}
 
 
 def test_lists_of_data_sets_and_recipes(say: Say) -> None:

@@ -97,3 +97,11 @@ def test_output_that_nobody_reads_ends_quietly() -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err == b""
+
+
+def test_two_processes_train_one_model_and_say_one_thing(tmp_path: Path) -> None:
+    command = [*POLYVAE, "train", "vae", *TINY, "--epochs", "1", "--devices", "2", "--device", "cpu"]
+    command += ["--run", str(tmp_path / "run"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epochs"] == 1

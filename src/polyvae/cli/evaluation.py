@@ -82,7 +82,7 @@ def evaluate(
 
 def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
     """Probabilistic PCA and PCA with so many latents, fitted to as much of the training part as memory takes."""
-    from polyvae.fit import fit
+    from polyvae import fit
     from polyvae.recipes import pca, ppca
 
     count = min(len(data.train), _VALUES // data.spec.dimensions)

@@ -77,11 +77,12 @@ def datasets(data_dir: Path | None = None, json: bool = False) -> None:
             shown.print(f"{entry.name}: {entry.how}", markup=False, soft_wrap=True)
 
 
-def fetch(name: str, data_dir: Path | None = None) -> None:
+def fetch(name: str, data_dir: Path | None = None, json: bool = False) -> None:
     """Downloads a data set, checks it against the published hashes and prints the folder it lies in.
 
     name: one of `polyvae datasets`.
     data_dir: put it into DIR/NAME; else into $POLYVAE_DATA or the user's cache.
+    json: print one JSON document.
 
     Example: polyvae datasets fetch mnist
     """
@@ -89,7 +90,8 @@ def fetch(name: str, data_dir: Path | None = None) -> None:
 
     if name not in data.names():
         raise UsageError(f"no data set is named {name}{near(name, data.names())}; `polyvae datasets` lists them")
-    print(data.fetch(name, data_dir))
+    where = str(data.fetch(name, data_dir))
+    print(json_module.dumps({"name": name, "where": where}) if json else where)
 
 
 def recipes(json: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from collections.abc import Sequence
 from math import ceil, isqrt
 from pathlib import Path
@@ -27,6 +28,7 @@ def sample(
     seed: int = 0,
     split: Part | None = None,
     data_dir: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Draws latents from the prior and shows what they generate; a conditional model has a column for each label.
 
@@ -38,6 +40,7 @@ def sample(
     seed: of the draws.
     split: where a conditional model's conditions are taken from; the test part, or else the validation part.
     data_dir: where the data lie now, in DIR/NAME.
+    json: print the files' paths as one JSON document.
 
     Example: polyvae sample runs/first --count 100 --npz samples.npz
     """
@@ -51,7 +54,7 @@ def sample(
     y = examples.tensors.get("y") if examples is not None else None
     columns = isqrt(count - 1) + 1 if y is None or y.ndim > 1 else min(count, len(y.unique()))
     figure = samples(found.run, examples, ceil(count / columns), columns, pixels, seed)
-    _save(figure, "Samples from the prior", run, "samples", out, npz)
+    _save(figure, "Samples from the prior", run, "samples", out, npz, json)
 
 
 def reconstruct(
@@ -62,6 +65,7 @@ def reconstruct(
     seed: int = 0,
     split: Part | None = None,
     data_dir: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Shows the first examples above their reconstructions at the posterior means.
 
@@ -72,6 +76,7 @@ def reconstruct(
     seed: of what the data draw for a batch.
     split: the part of the data; test unless none was cut, then validation.
     data_dir: where the data lie now, in DIR/NAME.
+    json: print the files' paths as one JSON document.
 
     Example: polyvae reconstruct runs/first --count 16
     """
@@ -81,7 +86,7 @@ def reconstruct(
         raise UsageError(f"--count is at least 1; got {count}")
     found = opened(run, data_dir)
     figure = reconstructions(found.run, found.split(split)[1], count, seed)
-    _save(figure, "Reconstructions", run, "reconstructions", out, npz)
+    _save(figure, "Reconstructions", run, "reconstructions", out, npz, json)
 
 
 def traverse(
@@ -97,6 +102,7 @@ def traverse(
     seed: int = 0,
     split: Part | None = None,
     data_dir: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Moves each dimension of a latent over its range, the others held where an example lies.
 
@@ -112,6 +118,7 @@ def traverse(
     seed: of what is drawn to rank the dimensions.
     split: the part of the data; test unless none was cut, then validation.
     data_dir: where the data lie now, in DIR/NAME.
+    json: print the files' paths as one JSON document.
 
     Example: polyvae traverse runs/first --count 5 --limit 2
     """
@@ -125,7 +132,7 @@ def traverse(
         raise UsageError(f"--example is from 0 to {len(examples) - 1}; got {example}")
     held = None if prior else example
     figure = traversals(found.run, examples, latent, held, steps, limit, count, seed)
-    _save(figure, "Traversals", run, "traversals", out, npz)
+    _save(figure, "Traversals", run, "traversals", out, npz, json)
 
 
 def interpolate(
@@ -138,6 +145,7 @@ def interpolate(
     seed: int = 0,
     split: Part | None = None,
     data_dir: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Walks from one example to another through the latents, along straight lines.
 
@@ -150,6 +158,7 @@ def interpolate(
     seed: of the pairs.
     split: the part of the data; test unless none was cut, then validation.
     data_dir: where the data lie now, in DIR/NAME.
+    json: print the files' paths as one JSON document.
 
     Example: polyvae interpolate runs/first --count 4 --spherical
     """
@@ -159,7 +168,7 @@ def interpolate(
         raise UsageError(f"--count and --steps are at least 1; got {count} and {steps}")
     found = opened(run, data_dir)
     figure = interpolations(found.run, found.split(split)[1], count, steps, spherical, seed)
-    _save(figure, "Interpolations", run, "interpolations", out, npz)
+    _save(figure, "Interpolations", run, "interpolations", out, npz, json)
 
 
 def figures(
@@ -169,6 +178,7 @@ def figures(
     seed: int = 0,
     split: Part | None = None,
     data_dir: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Draws everything: curves, KL, reconstructions, samples, traversals and map of every latent, interpolations.
 
@@ -178,6 +188,7 @@ def figures(
     seed: of what is drawn.
     split: the part of the data; test unless none was cut, then validation.
     data_dir: where the data lie now, in DIR/NAME.
+    json: print the files' paths as one JSON document.
 
     Example: polyvae figures runs/first
     """
@@ -185,18 +196,20 @@ def figures(
 
     found = opened(run, data_dir)
     history = [row for row in found.run.history if row["epoch"]]  # a closed form has no curve
-    for path in save_figures(found.run, found.split(split)[1], out or run / "figures", history, npz, seed):
-        print(path)
+    _say(save_figures(found.run, found.split(split)[1], out or run / "figures", history, npz, seed), json)
 
 
-def _save(figure: Any, title: str, run: Path, name: str, out: Path | None, npz: Path | None) -> None:
+def _save(figure: Any, title: str, run: Path, name: str, out: Path | None, npz: Path | None, json: bool) -> None:
     from polyvae.figures import draw, save_array
 
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out is a PNG file, such as {name}.png; got {out}")
-    print(draw(figure, run / "figures" / f"{name}.png" if out is None else out, title))
-    if npz is not None:
-        print(save_array(npz, figure))
+    files = [draw(figure, run / "figures" / f"{name}.png" if out is None else out, title)]
+    _say(files if npz is None else [*files, save_array(npz, figure)], json)
+
+
+def _say(files: Sequence[Path], json: bool) -> None:
+    print(json_module.dumps({"files": [str(path) for path in files]}) if json else "\n".join(map(str, files)))
 
 
 COMMANDS = {

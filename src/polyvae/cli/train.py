@@ -93,6 +93,8 @@ def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
     build = RECIPES[name]
     # jsonargparse reads from the source what **options may be, and so leaves out what the recipe has settled.
     passed = ArgumentParser().add_function_arguments(build, skip={"spec"})
+    if not passed:  # what it passes on is put together in some other way: any of them
+        passed = [each for each in inspect.signature(vae).parameters if each != "spec"]
     own = options_of(build, CHOICES, passed)
     known = {option.name for option in own}
     found = [*own, *options_of(vae, CHOICES, set(passed) - known)]
@@ -172,7 +174,7 @@ def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Setti
 
 
 def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume: bool) -> Run:
-    from polyvae.fit import fit  # the slowest import of all: after every mistake has had its chance
+    from polyvae import fit  # the slowest import of all: after every mistake has had its chance
 
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
     doing = "going on with" if resume else "training in"
