@@ -16,7 +16,7 @@ import polyvae as pv
 from polyvae.evaluate import evaluate, table
 
 EPOCHS = {"mnist": 4, "digits": 30}
-LIMIT = 8_000  # training pictures; the test part shrinks in proportion
+LIMIT = 6_000  # training pictures; the test part shrinks in proportion
 TESTED, SAMPLES = 500, 20  # pictures of the test part, and draws for each that the bounds are computed from
 
 
