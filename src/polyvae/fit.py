@@ -112,7 +112,8 @@ def _train(
     asked = threading.Event()
 
     def stop(number: int, frame: Any) -> None:
-        if asked.is_set():
+        # A second Ctrl-C does not wait; that the first process passes a first one on to the others is no second.
+        if asked.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.set()
 
@@ -173,6 +174,9 @@ class _Process:
                 tensor.data = tensor.data.clone()
         try:
             _train(fabric, self.recipe, self.data, self.folder, self.settings, self.progress)
+            # Together, or the one that ends last finds its connection gone and aborts.
+            fabric.barrier()
+            torch.distributed.destroy_process_group()
         except tuple(FAILURES.values()) as error:
             write_text(self.folder / FAILURE, json.dumps([type(error).__name__, str(error)]))
             raise
