@@ -31,7 +31,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "schedule": ({}, {"schedule": "cosine", "warmup": 3, "clip": 5.0}),
     "patience": ({}, {"patience": 1, "lr": 0.5}),
     "running statistics": ({"network": "conv", "side": 8, "likelihood": "normal-optimal"}, {"average": 0.8}),
-    "beta": ({"name": "beta_vae", "warmup": 9}, {}),
+    "beta": ({"name": "beta_vae", "kl_warmup": 9}, {}),
     "shared posterior": ({"name": "vamp_prior", "components": 3}, {"average": 0.8}),
 }
 

@@ -93,8 +93,6 @@ def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
     build = RECIPES[name]
     # jsonargparse reads from the source what **options may be, and so leaves out what the recipe has settled.
     passed = ArgumentParser().add_function_arguments(build, skip={"spec"})
-    if not passed:  # what it passes on is put together in some other way: any of them
-        passed = [each for each in inspect.signature(vae).parameters if each != "spec"]
     own = options_of(build, CHOICES, passed)
     known = {option.name for option in own}
     found = [*own, *options_of(vae, CHOICES, set(passed) - known)]

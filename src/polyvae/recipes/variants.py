@@ -52,24 +52,27 @@ def vae(
 
 
 @recipe
-def ae(spec: Spec, **options: Any) -> Recipe:
-    """The plain autoencoder: a point for a posterior and no divergence, so that no bound on log p(x) exists."""
-    objective = Objective({"reconstruction": Reconstruction()})
-    made = vae(spec, **{"posterior": "point", "objective": objective, **options})
+def ae(spec: Spec, posterior: str | Family = "point", **options: Any) -> Recipe:
+    """The plain autoencoder: a point for a posterior and no divergence, so that no bound on log p(x) exists.
+
+    `posterior`: "point", or another whose divergence is left out.
+    """
+    made = vae(spec, posterior=posterior, objective=Objective({"reconstruction": Reconstruction()}), **options)
     return Recipe(made.model, made.objective, made.observe, monitor="reconstruction")
 
 
 @recipe
-def beta_vae(spec: Spec, beta: float = 4.0, warmup: int = 0, free_bits: float = 0.0, **options: Any) -> Recipe:
-    """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)); beta rises from 0 over the first `warmup` steps.
+def beta_vae(spec: Spec, beta: float = 4.0, kl_warmup: int = 0, free_bits: float = 0.0, **options: Any) -> Recipe:
+    """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)).
 
-    `free_bits`: nats below which a latent dimension is not pressed further.
+    `beta`: the weight of the KL. `kl_warmup`: steps over which it rises from 0. `free_bits`: nats below which a latent
+    dimension is not pressed further.
 
     Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed, Lerchner: beta-VAE, 2017.
     """
     if beta < 0:
         raise ValueError(f"beta is at least 0; got {beta}")
-    weight = Linear(0.0, beta, warmup) if warmup else beta
+    weight = Linear(0.0, beta, kl_warmup) if kl_warmup else beta
     terms = {"reconstruction": Reconstruction(), "kl": Weighted(KL(free_bits), weight)}
     return vae(spec, objective=Objective(terms), **options)
 
@@ -78,7 +81,9 @@ def beta_vae(spec: Spec, beta: float = 4.0, warmup: int = 0, free_bits: float = 
 def capacity_vae(
     spec: Spec, gamma: float = 100.0, capacity: float = 25.0, steps: int = 10_000, **options: Any
 ) -> Recipe:
-    """E_q[log p(x | z)] - gamma |KL(q(z | x) || p(z)) - C|, where C rises from 0 to `capacity` nats over `steps` steps.
+    """E_q[log p(x | z)] - gamma |KL(q(z | x) || p(z)) - C|, where C rises from 0.
+
+    `gamma`: how hard the KL is held at C. `capacity`: the last C, in nats. `steps`: how many steps C takes.
 
     Burgess, Higgins, Pal, Matthey, Watters, Desjardins, Lerchner: Understanding Disentangling in beta-VAE, 2018.
     """
@@ -88,7 +93,9 @@ def capacity_vae(
 
 @recipe
 def iwae(spec: Spec, samples: int = 5, **options: Any) -> Recipe:
-    """The importance-weighted bound log 1/K sum_k p(x, z_k) / q(z_k | x) with K `samples`.
+    """The importance-weighted bound log 1/K sum_k p(x, z_k) / q(z_k | x).
+
+    `samples`: K, the draws for each example.
 
     Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
     """
@@ -106,7 +113,9 @@ def full_covariance(spec: Spec, **options: Any) -> Recipe:
 
 @recipe
 def sigma_vae(spec: Spec, scale: float | str = "learned", **options: Any) -> Recipe:
-    """A normal likelihood whose `scale` is "learned" (one number), "network" (per value), "optimal" or a fixed number.
+    """A normal likelihood whose scale is not fixed beforehand.
+
+    `scale`: "learned" (one number), "network" (one for each value), "optimal" (what fits the batch best) or a number.
 
     Rybkin, Daniilidis, Levine: Simple and Effective VAE Training with Calibrated Decoders, 2021.
     """
@@ -115,9 +124,10 @@ def sigma_vae(spec: Spec, scale: float | str = "learned", **options: Any) -> Rec
 
 @recipe
 def vamp_prior(spec: Spec, components: int = 500, network: str = "mlp", **options: Any) -> Recipe:
-    """p(z) = 1/M sum_m q(z | u_m) over M = `components` learned pseudo-inputs.
+    """p(z) = 1/M sum_m q(z | u_m) over M learned pseudo-inputs.
 
-    The default network has no BatchNorm, whose statistics would mix data and pseudo-inputs.
+    `components`: M, how many pseudo-inputs. `network`: "mlp", "conv", "residual" or a builder of modules. The default
+    network has no BatchNorm, whose statistics would mix data and pseudo-inputs.
 
     Tomczak, Welling: VAE with a VampPrior, 2018.
     """
@@ -127,6 +137,8 @@ def vamp_prior(spec: Spec, components: int = 500, network: str = "mlp", **option
 @recipe
 def mixture_prior(spec: Spec, components: int = 10, **options: Any) -> Recipe:
     """p(z) = sum_m w_m N(mu_m, diag s_m^2), learned.
+
+    `components`: how many normals.
 
     Dilokthanakul, Mediano, Garnelo, Lee, Salimbeni, Arulkumaran, Shanahan: Deep Unsupervised Clustering with Gaussian
     Mixture Variational Autoencoders, 2016, is a relative with a discrete latent.
@@ -140,7 +152,8 @@ def mmd_vae(
 ) -> Recipe:
     """E_q[log p(x | z)] - (1 - alpha) KL(q(z | x) || p(z)) - (alpha + scale - 1) MMD(q(z), p(z)).
 
-    Both weights must be at least 0. `kernel`: "rbf" or "imq"; `bandwidth` in standard deviations of the prior.
+    Both weights must be at least 0. `alpha`: how much of the KL is left out. `scale`: what the MMD weighs beside it.
+    `kernel`: "rbf" or "imq". `bandwidth`: the kernel's, in standard deviations of the prior.
 
     Zhao, Song, Ermon: InfoVAE: Balancing Learning and Inference in Variational Autoencoders, 2019, whose lambda is
     `scale`.
@@ -180,7 +193,9 @@ def two_level(
     likelihood: str | Family | None = None,
     objective: nn.Module | None = None,
 ) -> Recipe:
-    """p(z2) p(z1 | z2) p(x | z1, z2) with q(z2 | x) q(z1 | x, z2); z2 has `top` dimensions, z1 `latent`.
+    """p(z2) p(z1 | z2) p(x | z1, z2) with q(z2 | x) q(z1 | x, z2).
+
+    `latent`: dimensions of z1, the lower. `top`: dimensions of z2.
 
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """
