@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from polyvae.core import VAE, Conditional, Family
-from polyvae.families import DiagonalNormal, PixelNormal
+from polyvae.families import DiagonalNormal, PixelNormal, Point
 from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
 from polyvae.priors import StandardNormal
 from polyvae.recipes.parts import Condition, decoder_family, decoder_net, encoder_family, encoder_net, named_prior
@@ -37,8 +37,8 @@ def vae(
     `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules; `widths`: its layers'
     widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" (cross-entropy) for pictures and
     "normal-learned" for tables; "normal" is a normal of variance 1/2, whose cost is the squared error summed over
-    pixels. `prior`: "standard", "mixture", "vamp" or "conditional", the first two learned ones with so many
-    `components`. `condition`: posterior and likelihood also read the labels or vectors y.
+    pixels. `prior`: "standard", "mixture", "vamp" or "conditional". `components`: of a mixture or VampPrior.
+    `condition`: posterior and likelihood also read the labels or vectors y.
 
     Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
     2014.
@@ -48,7 +48,9 @@ def vae(
     q = Conditional(encoder_net(network, widths, (spec.x, *y.shapes), latent, q_family), q_family, ("x", *y.names))
     p_net = decoder_net(network, widths, ((latent,), *y.shapes), spec.x, p_family)
     p = named_prior(prior, q, spec, latent, components)
-    return Recipe(VAE(q, p, Conditional(p_net, p_family, ("z", *y.names))), objective or Objective(), y.observe)
+    model = VAE(q, p, Conditional(p_net, p_family, ("z", *y.names)))
+    monitor = "reconstruction" if isinstance(q_family, Point) else "bound"  # a point has no bound
+    return Recipe(model, objective or Objective(), y.observe, monitor)
 
 
 @recipe
@@ -57,8 +59,7 @@ def ae(spec: Spec, posterior: str | Family = "point", **options: Any) -> Recipe:
 
     `posterior`: "point", or another whose divergence is left out.
     """
-    made = vae(spec, posterior=posterior, objective=Objective({"reconstruction": Reconstruction()}), **options)
-    return Recipe(made.model, made.objective, made.observe, monitor="reconstruction")
+    return vae(spec, posterior=posterior, objective=Objective({"reconstruction": Reconstruction()}), **options)
 
 
 @recipe
