@@ -11,7 +11,7 @@ from benchmarks.interleave import Result, compare
 from benchmarks.peer import peer_model
 from polyvae import recipes
 from polyvae.data import wrap
-from polyvae.evaluate import importance_bound
+from polyvae.evaluation import importance_bound
 from polyvae.spec import Spec
 
 SAMPLES = 1000

@@ -13,7 +13,7 @@ from pathlib import Path
 import rich
 
 import polyvae as pv
-from polyvae.evaluate import evaluate, table
+from polyvae.evaluation import evaluate, table
 
 EPOCHS = {"mnist": 4, "digits": 30}
 LIMIT = 6_000  # training pictures; the test part shrinks in proportion

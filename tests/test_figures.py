@@ -13,7 +13,7 @@ from torch import nn
 from polyvae import figures, recipes
 from polyvae.core import VAE, Conditional
 from polyvae.data.split import Split
-from polyvae.evaluate import describe_codes
+from polyvae.evaluation import describe_codes
 from polyvae.families import Point
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
 from polyvae.priors import StandardNormal

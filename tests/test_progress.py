@@ -64,7 +64,7 @@ def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str])
 
 def test_a_run_ends_with_a_full_bar_and_the_validation_value(monkeypatch: pytest.MonkeyPatch) -> None:
     here = bar(epochs=2, steps=6)
-    monkeypatch.setattr(import_module("polyvae.fit"), "reporter", lambda *arguments: here)
+    monkeypatch.setattr(import_module("polyvae.training"), "reporter", lambda *arguments: here)
     data = pictures()
     run = pv.fit(small("vae", data), data, epochs=2, batch_size=16)
     assert here.progress.finished

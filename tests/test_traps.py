@@ -17,7 +17,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 import polyvae as pv
 from polyvae.data import Split, wrap
-from polyvae.evaluate import both_bounds
+from polyvae.evaluation import both_bounds
 from polyvae.families import DiagonalNormal, DiscretisedLogistic, DiscretisedLogisticMixture, PixelNormal
 from polyvae.networks import NETWORKS, mlp
 from polyvae.objectives import Linear

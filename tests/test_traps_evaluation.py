@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from polyvae import figures, recipes
 from polyvae.core import VAE, Conditional, Head
 from polyvae.data.split import Split
-from polyvae.evaluate import (
+from polyvae.evaluation import (
     BLOCK,
     both_bounds,
     describe_codes,
@@ -178,7 +178,7 @@ def test_trap24_every_example_is_counted_once_and_the_asked_number_of_samples_is
 
 
 def test_trap24_the_remainder_of_the_samples_is_drawn_too(monkeypatch):
-    monkeypatch.setattr("polyvae.evaluate.bounds._CPU_VALUES", 10 * 100 * 36)
+    monkeypatch.setattr("polyvae.evaluation.bounds._CPU_VALUES", 10 * 100 * 36)
     made, split = small(), bits(100)
     sizes = []
     q, prior, p = _parts(made.model)

@@ -22,7 +22,7 @@ from training import (
 
 import polyvae as pv
 from polyvae.data import Split, load, wrap
-from polyvae.evaluate import both_bounds
+from polyvae.evaluation import both_bounds
 from polyvae.loop import Loop
 from polyvae.objectives import Linear
 from polyvae.recipes import RECIPES

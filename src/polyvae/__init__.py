@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from polyvae import (
         data,
         distributions,
-        evaluate,
+        evaluation,
         families,
         figures,
         networks,
@@ -25,29 +25,31 @@ if TYPE_CHECKING:
         terms,
     )
     from polyvae.core import VAE, Conditional, Draw, Family, Head, Latent, Observed, Values
-    from polyvae.fit import fit
+    from polyvae.evaluation import evaluate
     from polyvae.meter import NonFiniteError
     from polyvae.objectives import ImportanceWeighted, Objective, Weighted
     from polyvae.recipes import Recipe
     from polyvae.settings import Settings
     from polyvae.spec import Spec
     from polyvae.store import Run, RunError
+    from polyvae.training import fit
 
 _HOMES = {
     "polyvae.core": ("VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"),
-    "polyvae.fit": ("fit",),
+    "polyvae.evaluation": ("evaluate",),
     "polyvae.meter": ("NonFiniteError",),
     "polyvae.objectives": ("ImportanceWeighted", "Objective", "Weighted"),
     "polyvae.recipes": ("Recipe",),
     "polyvae.settings": ("Settings",),
     "polyvae.spec": ("Spec",),
     "polyvae.store": ("Run", "RunError"),
+    "polyvae.training": ("fit",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = (
     "data",
     "distributions",
-    "evaluate",
+    "evaluation",
     "families",
     "figures",
     "networks",
@@ -80,6 +82,7 @@ __all__ = [
     "data",
     "distributions",
     "evaluate",
+    "evaluation",
     "families",
     "figures",
     "fit",

@@ -122,7 +122,7 @@ def _score(p: Distribution, z: Tensor) -> Tensor:
 
 
 def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | None = None) -> Tensor:
-    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; zero for rows where `scored` [B] is False."""
+    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; zero where `scored` [B] is False."""
     if scored is not None:
         # What is not scored may be NaN, whose gradient a mask on the score alone would let through.
         known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.zeros_like(x))

@@ -16,8 +16,8 @@ from polyvae.cli.options import call
 from polyvae.cli.runs import console, opened
 from polyvae.cli.runs import device as usable
 from polyvae.data import Data
-from polyvae.evaluate import evaluate as report_on
-from polyvae.evaluate import table
+from polyvae.evaluation import evaluate as report_on
+from polyvae.evaluation import table
 from polyvae.files import write_text
 
 _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
@@ -124,6 +124,6 @@ def progress(words: str) -> Iterator[Any]:
 
 
 def _frechet(data: Data, count: int, run: Path) -> dict[str, Any]:
-    from polyvae.evaluate import train_classifier
+    from polyvae.evaluation import train_classifier
 
     return {"frechet": count, "classifier": train_classifier(data.train, cache=run)}

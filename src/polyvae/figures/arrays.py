@@ -11,9 +11,9 @@ from torch import Tensor
 
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split, permutation
-from polyvae.evaluate.blocks import evaluating, parts, seeded
-from polyvae.evaluate.codes import describe_codes
-from polyvae.evaluate.pictures import first_head
+from polyvae.evaluation.blocks import evaluating, parts, seeded
+from polyvae.evaluation.codes import describe_codes
+from polyvae.evaluation.pictures import first_head
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
 
 _SCANNED = 500  # examples that rank the dimensions of a latent

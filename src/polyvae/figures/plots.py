@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from polyvae.data.split import Split
-from polyvae.evaluate.blocks import parts
+from polyvae.evaluation.blocks import parts
 from polyvae.figures import arrays
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
 from polyvae.figures.pixels import montage, save_array, to_bytes

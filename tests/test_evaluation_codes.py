@@ -11,7 +11,7 @@ from polyvae import recipes
 from polyvae.core import VAE, Conditional, Family
 from polyvae.data.split import Split
 from polyvae.distributions import Point
-from polyvae.evaluate import describe_codes, moments, mutual_information
+from polyvae.evaluation import describe_codes, moments, mutual_information
 from polyvae.families import DiagonalNormal
 from polyvae.priors import StandardNormal
 from polyvae.spec import Spec

@@ -11,7 +11,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from polyvae import recipes
 from polyvae.core import VAE, Conditional, Head
 from polyvae.data.split import Split
-from polyvae.evaluate import LogMeanExp, both_bounds, evaluate, importance_bound
+from polyvae.evaluation import LogMeanExp, both_bounds, evaluate, importance_bound
 from polyvae.families import DiagonalNormal, DiscretisedLogistic
 from polyvae.priors import StandardNormal
 from polyvae.spec import Spec
@@ -104,7 +104,7 @@ def test_streamed_logarithm_survives_samples_of_no_weight():
 def test_samples_come_in_chunks_that_change_nothing_but_the_noise(monkeypatch):
     made, split, _ = linear_gaussian()
     whole = both_bounds(made, split, samples=64)
-    monkeypatch.setattr("polyvae.evaluate.bounds._CPU_VALUES", 10 * 100 * 4)
+    monkeypatch.setattr("polyvae.evaluation.bounds._CPU_VALUES", 10 * 100 * 4)
     parts = both_bounds(made, split, samples=64)
     torch.testing.assert_close(parts.importance, whole.importance, rtol=0, atol=1e-6)
     assert parts.samples == 64

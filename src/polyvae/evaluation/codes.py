@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 from polyvae.core import VAE, Latent, Values
 from polyvae.data.split import Split
 from polyvae.distributions import Point
-from polyvae.evaluate.blocks import each_block
+from polyvae.evaluation.blocks import each_block
 from polyvae.terms import marginals
 
 ACTIVE = 0.01  # variance of the posterior mean above which a unit counts as active

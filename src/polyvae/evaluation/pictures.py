@@ -9,7 +9,7 @@ from torch import Tensor
 
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
-from polyvae.evaluate.blocks import each_block, joined
+from polyvae.evaluation.blocks import each_block, joined
 
 SMALLEST = 6  # pixels a side: below, the window of Wang et al. cannot be mirrored at the edges
 

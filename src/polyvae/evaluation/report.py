@@ -14,11 +14,11 @@ from torch.distributions import Distribution, constraints
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.data.tensors import spec_of
-from polyvae.evaluate.blocks import Progress, device_of, each_block, parts
-from polyvae.evaluate.bounds import Bounds, both_bounds
-from polyvae.evaluate.codes import ACTIVE, Code, describe_codes
-from polyvae.evaluate.frechet import frechet_report
-from polyvae.evaluate.pictures import first_head, reconstruction_errors
+from polyvae.evaluation.blocks import Progress, device_of, each_block, parts
+from polyvae.evaluation.bounds import Bounds, both_bounds
+from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
+from polyvae.evaluation.frechet import frechet_report
+from polyvae.evaluation.pictures import first_head, reconstruction_errors
 from polyvae.spec import Spec
 
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from polyvae.core import VAE
 from polyvae.data.split import Split, permutation
-from polyvae.evaluate.blocks import BLOCK, evaluating, parts, seeded
-from polyvae.evaluate.pictures import first_head
+from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
+from polyvae.evaluation.pictures import first_head
 from polyvae.files import replacing
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"

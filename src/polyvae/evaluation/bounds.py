@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyvae.core import VAE, Draw, Values
 from polyvae.data.split import Split
-from polyvae.evaluate.blocks import Progress, each_block, joined
+from polyvae.evaluation.blocks import Progress, each_block, joined
 
 # Values of the likelihood in one chunk of samples. On a CPU its temporaries stay in the cache; on a GPU a kibibyte of
 # memory per value leaves room for the decoder's layers. Powers of two, so that machines of a kind draw the same noise.

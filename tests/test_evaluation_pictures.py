@@ -8,7 +8,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from polyvae import recipes
 from polyvae.data.split import Split
-from polyvae.evaluate import (
+from polyvae.evaluation import (
     accuracy,
     errors,
     evaluate,
@@ -17,7 +17,7 @@ from polyvae.evaluate import (
     sampled_pictures,
     train_classifier,
 )
-from polyvae.evaluate.frechet import inception_distance
+from polyvae.evaluation.frechet import inception_distance
 from polyvae.spec import Spec
 
 
