@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from polyvae.data.split import Data, wrap
 from polyvae.events import check_tensorboard
 from polyvae.files import write_text
+from polyvae.heap import kept_heap
 from polyvae.loop import Loop
 from polyvae.meter import NonFiniteError
 from polyvae.progress import reporter
@@ -118,7 +119,7 @@ def _train(
         asked.set()
 
     try:
-        with _on_signals(stop):
+        with _on_signals(stop), kept_heap() if fabric.device.type == "cpu" else nullcontext():
             loop.run(asked, shown)
     finally:
         shown.close()
