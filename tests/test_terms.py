@@ -108,7 +108,7 @@ def test_free_bits_refuse_what_does_not_factorise() -> None:
         KL(free_bits=-1)
     latent = draw_of(diagonal(torch.zeros(2, 3), torch.ones(2, 3)), StandardNormal(3)).latents["z"]
     with pytest.raises(ValueError, match="free bits need a prior that is drawn before its posterior"):
-        factorised_kl(pv.Latent(latent.q, latent.p, latent.z, latent.log_q, separate=False))
+        factorised_kl(pv.Latent(latent.q, latent.p, latent.z, latent.drawn, separate=False))
 
 
 def kernel_by_hand(a: Tensor, b: Tensor, kernel: str, scale: float) -> float:

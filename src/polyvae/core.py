@@ -114,16 +114,16 @@ class VAE(nn.Module):
         shape = torch.Size((samples, rows))
         values = {name: repeat(batch[name], samples) for name in self._repeated}
         latents: dict[str, Latent] = {}
-        drawn: dict[str, tuple[Distribution, Tensor, Tensor]] = {}
+        drawn: dict[str, tuple[Distribution, Tensor]] = {}
         for name, (below, _, _) in self._plan.items():
             q = self.posterior[name](values if below else batch)
             z = q.rsample(() if below else (samples,))
-            log_q = q.log_prob(z)
-            drawn[name] = q, z if not below else z.unflatten(0, shape), log_q.reshape(shape)
+            drawn[name] = q, z
             values[name] = z if below else z.flatten(0, 1)
         for name, (_, folded, separate) in self._plan.items():
-            q, z, log_q = drawn[name]
-            latents[name] = Latent(q, self.prior[name](values if folded else batch), z, log_q, separate)
+            q, z = drawn[name]
+            p = self.prior[name](values if folded else batch)
+            latents[name] = Latent(q, p, values[name].unflatten(0, shape), z, separate)
         heads = {}
         for name, head in self._heads():
             p, x = head(values), batch[head.of]

@@ -99,7 +99,12 @@ class Bernoulli(_Event):
         def score(x: Tensor, logits: Tensor) -> Tensor:
             return (x * logits).sum(self._dims) - F.softplus(logits).sum(self._dims)
 
-        return _by_slabs(score, value, self.logits)
+        def cross_entropy(x: Tensor, logits: Tensor) -> Tensor:
+            return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(self._dims)
+
+        # torch's own has the cheaper gradient, but wants equal shapes and makes no use of slabs.
+        trained = torch.is_grad_enabled() and self.logits.requires_grad and value.shape == self.logits.shape
+        return _by_slabs(cross_entropy if trained else score, value, self.logits)
 
 
 class SharedNormal(_Event):

@@ -18,14 +18,20 @@ Values = Mapping[str, Tensor]
 class Latent:
     """A latent variable in one pass: posterior q, prior p and the draws z [K, B, ...].
 
-    `separate` is False when p was given something drawn with or after z; then only the sampled KL is unbiased.
+    `drawn` are the draws in the shape in which q made them. `separate` is False when p was given something drawn with or
+    after z; then only the sampled KL is unbiased.
     """
 
     q: Distribution
     p: Distribution
     z: Tensor
-    log_q: Tensor
+    drawn: Tensor
     separate: bool = True
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """log q(z | ...) at the draws, [K, B] nats."""
+        return self.q.log_prob(self.drawn).reshape(self.z.shape[:2])
 
     @cached_property
     def log_p(self) -> Tensor:

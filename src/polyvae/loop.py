@@ -54,6 +54,8 @@ class Loop:
         if fabric.device.type != "mps":
             self.plain.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.module = fabric.setup_module(torch.compile(self.plain) if settings.compile else self.plain)
+        if fabric.world_size == 1 and settings.precision == "fp32" and not settings.compile:
+            self.module = self.plain  # Fabric's wrapper would look through every value of every step and change none
         self.parameters = [p for p in self.plain.parameters() if p.requires_grad]
         # A fused step unscales fp16 gradients by itself, which leaves nothing to clip in between.
         fused = not (settings.precision == "fp16" and settings.clip is not None)

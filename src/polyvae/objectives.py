@@ -68,9 +68,12 @@ class Weighted(nn.Module):
         """The cost of the term's value at this step, scalar."""
         if self.target is not None:
             value = (value - _at(self.target, step)).abs()
-        weight = _at(self.weight, step)
-        value = value.mean()
-        return value if isinstance(weight, (int, float)) and weight == 1 else weight * value
+        return _at(self.weight, step) * value.mean()
+
+    @property
+    def plain(self) -> bool:
+        """Whether the cost is the term's mean as it is."""
+        return self.target is None and not callable(self.weight) and self.weight == 1
 
     def extra_repr(self) -> str:
         return f"weight={self.weight}" + ("" if self.target is None else f", target={self.target}")
@@ -100,9 +103,9 @@ class Objective(nn.Module):
         for name, weighted in self.terms.items():
             assert isinstance(weighted, Weighted)
             value = weighted.term(draw)
-            cost = weighted(value, step)
-            loss = cost if loss is None else loss + cost
             terms[name] = value.mean()
+            cost = terms[name] if weighted.plain else weighted(value, step)
+            loss = cost if loss is None else loss + cost
         assert loss is not None
         return report(loss, terms, draw)
 
