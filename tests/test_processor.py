@@ -1,4 +1,4 @@
-"""Freed memory kept between steps: fewer page faults, and none of it after training."""
+"""A CPU at its speed: freed memory kept between steps, denormal numbers flushed, and both as before afterwards."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from polyvae.heap import _glibc, kept_heap
+from polyvae.processor import _flushes, _glibc, flushed_denormals, full_speed, kept_heap
 
 FAULTS = """
 import resource
 import torch
 from torch import nn
-from polyvae.heap import kept_heap
+from polyvae.processor import kept_heap
 
 layers = [nn.Conv2d(8, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 8, 3, padding=1)]
 net, x = nn.Sequential(*layers), torch.randn(16, 8, 48, 48)
@@ -48,3 +49,18 @@ def test_a_users_own_malloc_settings_are_left_alone(monkeypatch: pytest.MonkeyPa
     assert _glibc() is None
     with kept_heap():
         pass
+
+
+def test_denormals_are_zero_within_and_what_they_were_after() -> None:
+    tiny = torch.full((1000,), 1e-40)
+    assert not _flushes()
+    with flushed_denormals():
+        assert (tiny * 0.5 == 0).all()
+        with flushed_denormals():
+            pass
+        assert _flushes()
+    assert not _flushes()
+    with full_speed(torch.device("meta")):
+        assert not _flushes()
+    with full_speed(torch.device("cpu")):
+        assert _flushes()
