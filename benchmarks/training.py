@@ -2,76 +2,90 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.interleave import Result, compare
-from benchmarks.peer import peer_epoch, peer_model, peer_trainer
+from benchmarks.peer import peer_model, peer_training, thesis_network
 from polyvae import fit, recipes
 from polyvae.core import Conditional
+from polyvae.data import load, wrap
 from polyvae.recipes import Recipe
 from polyvae.spec import Spec
 
 BATCH = 128
-CASES = {
-    # name: (shape, recipe options, pictures an epoch, bar beside the bare loop, bar beside the peer on a CPU)
-    "thesis network, 3x32x32": ((3, 32, 32), {"network": "conv", "likelihood": "normal"}, 2560, 0.95, 1.3),
-    "784-512-16 perceptron": ((1, 28, 28), {"network": "mlp", "likelihood": "bernoulli"}, 25600, 0.90, 2.0),
+OPTIONS: dict[str, dict[str, Any]] = {
+    "thesis network, 3x32x32": {"network": "conv", "likelihood": "normal"},
+    "784-512-16 perceptron": {"network": "mlp", "likelihood": "bernoulli"},
 }
 
 
 def training(device: torch.device, rounds: int) -> Iterator[Result]:
-    """Each network beside the bare loop, then beside the peer."""
-    for name, (shape, options, count, bare_bar, peer_bar) in CASES.items():
-        generator = torch.Generator().manual_seed(0)
-        pictures = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
-        held_out = pictures[:BATCH]
-        peer_bar = peer_bar if device.type == "cpu" else 10.0
+    """Each network beside the bare loop, then beside the peer: with plain torch layers, and with our own modules."""
+    cpu = device.type == "cpu"
+    pictures = torch.randint(0, 256, (5120, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    case = Case("thesis network, 3x32x32", pictures, 1, device, rounds)
+    yield case.beside_bare_loop(bar=0.95)
+    yield case.beside_peer("pythae, plain layers", thesis_network((3, 32, 32), 16), bar=1.3 if cpu else 10.0)
+    yield case.beside_peer("pythae, our layers", None, bar=1.3 if cpu else 10.0)
+    shapes = load("shapes", size=28, limit=60_000).train.tensors["x"]
+    case = Case("784-512-16 perceptron", shapes, 3, device, rounds)
+    yield case.beside_bare_loop(bar=0.90)
+    yield case.beside_peer("pythae, our layers", None, bar=2.0 if cpu else 10.0)
 
-        def ours(recipe: Recipe, x: Tensor = pictures, y: Tensor = held_out) -> None:
-            from polyvae.data import wrap
 
-            fit(recipe, wrap(x, validation=y), epochs=1, batch_size=BATCH, device=device.type, progress=False)
+@dataclass
+class Case:
+    """A network and the pictures it is trained on, for so many epochs a run."""
 
-        recipe = recipes.vae(Spec(shape), latent=16, seed=0, **options)
-        bare = copy.deepcopy(recipe)
-        yield compare(
-            f"training, {name}",
-            lambda r=recipe: ours(r),
-            "bare loop",
-            lambda r=bare, x=pictures: bare_loop(r, x.to(device), device),
-            bar=bare_bar,
-            items=count,
+    name: str
+    pictures: Tensor
+    epochs: int
+    device: torch.device
+    rounds: int
+
+    def recipe(self) -> Recipe:
+        return recipes.vae(Spec(tuple(self.pictures.shape[1:])), latent=16, seed=0, **OPTIONS[self.name])
+
+    def beside_bare_loop(self, bar: float) -> Result:
+        bare, pictures = self.recipe(), self.pictures.to(self.device)
+        return self._compare("bare loop", lambda: bare_loop(bare, pictures, self.epochs), bar)
+
+    def beside_peer(self, label: str, networks: tuple[nn.Module, nn.Module] | None, bar: float) -> Result:
+        reconstruction = "mse" if OPTIONS[self.name]["likelihood"] == "normal" else "bce"
+        model = peer_model(self.recipe(), self.device, reconstruction, networks)
+        floats = self.pictures.float() / 255
+        return self._compare(label, lambda: peer_training(model, floats, BATCH, self.epochs), bar)
+
+    def _compare(self, label: str, other: Callable[[], object], bar: float) -> Result:
+        recipe, data = self.recipe(), wrap(self.pictures, validation=self.pictures[:BATCH])
+        return compare(
+            f"training, {self.name}",
+            lambda: fit(recipe, data, epochs=self.epochs, batch_size=BATCH, device=self.device.type, progress=False),
+            label,
+            other,
+            bar=bar,
+            items=len(self.pictures) * self.epochs,
             unit="images/s",
-            rounds=rounds,
-        )
-        model = peer_model(copy.deepcopy(recipe), device, "mse" if options["likelihood"] == "normal" else "bce")
-        trainer = peer_trainer(model, pictures.float() / 255, BATCH)
-        yield compare(
-            f"training, {name}",
-            lambda r=recipe: ours(r),
-            "pythae",
-            lambda t=trainer: peer_epoch(t),
-            bar=peer_bar,
-            items=count,
-            unit="images/s",
-            rounds=rounds,
+            rounds=self.rounds,
         )
 
 
-def bare_loop(recipe: Recipe, pictures: Tensor, device: torch.device) -> None:
-    """One epoch written out by hand on the recipe's networks: nothing but what the step needs."""
+def bare_loop(recipe: Recipe, pictures: Tensor, epochs: int) -> None:
+    """Training written out by hand on the recipe's networks: nothing but what the step needs."""
     posterior, likelihood = recipe.model.posterior["z"], recipe.model.heads["x"].likelihood
     assert isinstance(posterior, Conditional)
     assert isinstance(likelihood, Conditional)
+    device = pictures.device
     model = recipe.model.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
     bernoulli = type(likelihood.family).__name__ == "Bernoulli"
-    for index in torch.randperm(len(pictures), device=device).split(BATCH):
+    for index in (each for _ in range(epochs) for each in torch.randperm(len(pictures), device=device).split(BATCH)):
         x = pictures[index].float() / 255
         mean, raw = posterior.net(x).chunk(2, 1)
         scale = F.softplus(raw + 0.5413) + 1e-4

@@ -18,8 +18,8 @@ Values = Mapping[str, Tensor]
 class Latent:
     """A latent variable in one pass: posterior q, prior p and the draws z [K, B, ...].
 
-    `drawn` are the draws in the shape in which q made them. `separate` is False when p was given something drawn with or
-    after z; then only the sampled KL is unbiased.
+    `drawn` are the draws in the shape in which q made them. `separate` is False when p was given something drawn with
+    or after z; then only the sampled KL is unbiased.
     """
 
     q: Distribution
