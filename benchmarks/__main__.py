@@ -68,10 +68,10 @@ Machine: {_machine(device)}, Python {platform.python_version()}, {torch.get_num_
 Commit {commit}{" with changes" if changed else ""}.
 
 Training is a call of `fit`, validation of 128 pictures included, with batches of 128 and AdamW 1e-3 in float32: one
-epoch of 5,120 pictures for the thesis network, three of 60,000 (generated shapes) for the perceptron. The bare loop is
-written out by hand on the same modules in the same memory layout with the same fused optimiser. pythae trains by its own
-trainer's epochs, without its evaluation and saving, once around the same layers written plainly in torch and once around
-our modules.
+epoch of 5,120 pictures for the thesis network, four of MNIST's 50,000 for the perceptron. The bare loop
+is written out by hand on the same modules in the same memory layout with the same fused optimiser. pythae trains by
+its own trainer's epochs, without its evaluation and saving, once around the same layers written plainly in torch and
+once around our modules.
 """
 
 

@@ -17,6 +17,7 @@ from polyvae.core import Values
 from polyvae.data.split import Data
 from polyvae.events import Events
 from polyvae.meter import Meter, NonFiniteError
+from polyvae.processor import clear_small
 from polyvae.progress import Reporter
 from polyvae.recipes import Recipe
 from polyvae.seeds import NOISE, SHUFFLE, mixed, seed_generators
@@ -147,6 +148,8 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(first=self.step == 0)
+        if fabric.device.type == "cpu" and self.step % 100 == 99:
+            clear_small(self._moments().values())
         self.step += 1
         self.batch += 1
 

@@ -1,28 +1,18 @@
-"""What a CPU needs to train at its speed: freed memory kept for the next step, and no denormal numbers."""
+"""What lets a CPU train at its speed: freed memory kept for the next step, and moments that do not become denormal."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import torch
+from torch import Tensor
 
 # Numbers of glibc's <malloc.h>; the second values are where its own adaptive thresholds end up beside large blocks.
 TRIM, MMAP = -1, -3
 KEPT, USUAL_TRIM, USUAL_MMAP = 2**31 - 1, 64 * 2**20, 32 * 2**20
-
-
-@contextmanager
-def full_speed(device: torch.device) -> Iterator[None]:
-    """Both of the following where `device` is a CPU, nothing elsewhere."""
-    if device.type != "cpu":
-        yield
-        return
-    with kept_heap(), flushed_denormals():
-        yield
 
 
 @contextmanager
@@ -45,23 +35,17 @@ def kept_heap() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Within it numbers below 1.2e-38 are zero.
+def clear_small(moments: Iterable[Tensor], least: float = 1e-30) -> None:
+    """Sets to zero what is smaller than `least` in Adam's moments, long before it can become a denormal number.
 
-    Adam's first moment of a weight that gets no gradient any more (a dead unit's) shrinks to such a number within a
-    thousand steps, and arithmetic with them makes the optimiser's step several times slower.
+    The first moment of a weight that gets no gradient any more (a dead unit's, or a pixel's that is hardly ever lit)
+    shrinks by a tenth a step and is denormal within a thousand, which makes the optimiser's step several times slower.
+    A moment of 1e-30 moves no weight: Adam adds 1e-8 to what it divides by. `torch.set_flush_denormal` does not reach
+    the threads that are already running.
     """
-    before = _flushes()
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
-def _flushes() -> bool:
-    return float(torch.tensor(1e-40) * 1) == 0
+    for moment in moments:
+        if moment.ndim:
+            moment.masked_fill_(moment.abs() < least, 0.0)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from polyvae.events import check_tensorboard
 from polyvae.files import write_text
 from polyvae.loop import Loop
 from polyvae.meter import NonFiniteError
-from polyvae.processor import full_speed
+from polyvae.processor import kept_heap
 from polyvae.progress import reporter
 from polyvae.recipes import Recipe, named
 from polyvae.seeds import forked, seed_generators
@@ -119,7 +119,7 @@ def _train(
         asked.set()
 
     try:
-        with _on_signals(stop), full_speed(fabric.device):
+        with _on_signals(stop), kept_heap() if fabric.device.type == "cpu" else nullcontext():
             loop.run(asked, shown)
     finally:
         shown.close()
