@@ -194,7 +194,7 @@ def test_bars_are_the_divergences_and_a_model_without_any_says_so():
 
 def test_curves_are_gathered_by_quantity_and_part():
     history = [
-        {"epoch": 1, "train_loss": 3.0, "validation_loss": 4.0, "lr": 0.1, "note": "text"},
+        {"epoch": 1, "train_loss": 3.0, "validation_loss": 4.0, "lr": 0.1, "note": "text", "step": 5, "seconds": 2.0},
         {"epoch": 2, "train_loss": 2.0, "validation_loss": None, "lr": 0.1, "train_kl": 5},
     ]
     found = figures.curves(history)

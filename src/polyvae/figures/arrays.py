@@ -147,6 +147,9 @@ def kl_bars(source: Any, split: Split, count: int = 5000, seed: int = 0) -> Bars
     return Bars(bars)
 
 
+CLOCK = ("epoch", "step", "seconds", "examples_per_second")  # they say when, not how well
+
+
 def curves(history: Sequence[Mapping[str, Any]]) -> Curves:
     """The columns of a run's history, a row an epoch, by quantity and by part; text and missing numbers left out."""
     columns: dict[str, dict[str, np.ndarray]] = {}
@@ -154,7 +157,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Curves:
         for name, value in row.items():
             part, _, rest = name.partition("_")
             quantity, part = (rest, part) if part in ("train", "validation") and rest else (name, "")
-            if name != "epoch" and isinstance(value, (int, float)):
+            if name not in CLOCK and isinstance(value, (int, float)):
                 columns.setdefault(quantity, {}).setdefault(part, np.full(len(history), np.nan))
     epochs = np.array([float(row.get("epoch", number + 1)) for number, row in enumerate(history)])
     for quantity, found in columns.items():
