@@ -16,8 +16,7 @@ from polyvae.data.errors import DataError
 from polyvae.data.files import arrays_of
 from polyvae.data.listing import locate, unknown
 from polyvae.data.sources import CATALOGUE, Options, Source
-from polyvae.data.split import Data, Split, cut, kfold, part_size, permutation, stratified
-from polyvae.data.split import _joined as joined_spec
+from polyvae.data.split import Data, Split, cut, joined_spec, kfold, part_size, permutation, stratified
 from polyvae.data.tensors import spec_of, tensors_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise

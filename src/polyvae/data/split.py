@@ -189,13 +189,13 @@ def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0) -
     splits = {part: whole.take(index) for part, index in zip(shares, pieces[1:], strict=True)}
     for part in given.keys() - shares.keys():
         others = tensors_of(given[part], part)
-        spec = _joined(spec, spec_of(others), part)
+        spec = joined_spec(spec, spec_of(others), part)
         splits[part] = Split(others)
     train = whole if len(pieces[0]) == len(whole) else whole.take(pieces[0])
     return Data("tensors", train, splits["validation"], splits["test"], spec)
 
 
-def _joined(train: Spec, other: Spec, part: str) -> Spec:
+def joined_spec(train: Spec, other: Spec, part: str) -> Spec:
     """The spec of both, or a DataError where they differ; a part may show fewer labels or grey levels than another."""
     if (train.x, train.y, train.classes is None) != (other.x, other.y, other.classes is None):
         raise DataError(part, f"examples as in train, {train}", f"{other}", "give all parts the same shapes and names")
