@@ -248,7 +248,7 @@ def test_heads_have_a_value_a_weight_and_rows_they_count_in() -> None:
     for name, head in draw.heads.items():
         full = torch.stack([heads[name]({"z": z[k]}).log_prob(head.x) for k in range(2)])
         torch.testing.assert_close(scores[name], full * seen if name == "tags" else full)
-    torch.testing.assert_close(draw.log_px, scores["x"] + scores["again"] + scores["tags"])
+    torch.testing.assert_close(draw.log_px, scores["x"] + scores["tags"])
     weighted = scores["x"] + 0.25 * scores["again"] + 2 * scores["tags"]
     torch.testing.assert_close(Reconstruction()(draw), -weighted)
     assert set(model.reconstruct({"x": torch.randn(3, 4)})) == set(heads)
@@ -339,3 +339,36 @@ def test_rows_that_are_not_scored_may_hold_anything() -> None:
     assert (draw.heads["x"].log_p[:, 2] == 0).all()
     assert net.weight.grad is not None
     assert net.weight.grad.isfinite().all()
+
+
+def test_of_two_heads_of_one_value_the_first_enters_every_bound() -> None:
+    torch.manual_seed(0)
+    heads = {"x": part("z", [2], 4), "second": pv.Head(part("z", [2], 4), of="x", weight=3.0)}
+    model = pv.VAE(part("x", [4], 2), StandardNormal(2), heads)
+    batch = {"x": torch.randn(5, 4)}
+    draw = model(batch, 2)
+    assert draw.heads["second"].of == "x"
+    assert torch.equal(draw.log_px, draw.heads["x"].log_p)
+    chosen = {name: Reconstruction(heads=(name,))(draw) for name in heads}
+    assert torch.equal(chosen["second"], -3 * draw.heads["second"].log_p)
+    assert torch.allclose(Reconstruction()(draw), chosen["x"] + chosen["second"])
+    alone = pv.VAE(model.posterior, model.prior, heads["x"])
+    data = pv.data.wrap(batch, validation=1)
+    both, one = (pv.evaluation.both_bounds(m, data.train, samples=3) for m in (model, alone))
+    assert torch.equal(both.plain, one.plain)
+    assert torch.equal(both.importance, one.importance)
+    assert set(both.heads) == {"x", "second"}
+    assert pv.evaluate(model, data.train, samples=3)["dimensions"] == 4
+
+
+def test_integer_codes_are_embedded_before_they_are_decoded() -> None:
+    class Table(nn.Module):
+        given = ("x",)
+
+        def embed(self, codes: Tensor) -> Tensor:
+            return torch.stack([codes, codes.square()], 1).float()
+
+    model = pv.VAE(Table(), StandardNormal(2), part("z", [2], 4))
+    codes = torch.arange(3)
+    embedded = torch.stack([codes, codes.square()], 1).float()
+    assert torch.equal(model.decode({"z": codes})["x"].mean, model.decode({"z": embedded})["x"].mean)

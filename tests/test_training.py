@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import polyvae as pv
 from polyvae.data import wrap
 from polyvae.objectives import Cyclical
-from polyvae.store import unique_tensors
+from polyvae.store import read_metrics, unique_tensors
 from polyvae.terms import KL
 
 
@@ -295,3 +295,45 @@ def test_baselines_in_closed_form_pass_through_the_same_call(tmp_path: Any) -> N
     loaded = pv.Run.load(tmp_path / "run")
     assert same(weights(run.recipe), weights(loaded.recipe))
     assert timeless(loaded.history) == timeless(run.history)
+
+
+class Counting(pv.Objective):
+    """The negative bound; tells how many steps it saw since it was last asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, model: Any, batch: pv.Values, step: Any = 0) -> dict[str, Tensor]:
+        self.steps += self.training
+        return super().forward(model, batch, step)
+
+    def epoch_values(self) -> dict[str, float]:
+        told, self.steps = {"steps_seen": float(self.steps)}, 0
+        return told
+
+
+def test_a_part_may_tell_of_each_epoch_and_starts_anew(tmp_path) -> None:
+    data = pictures()
+    made = replace(small("vae", data), objective=Counting(), call=None)
+    run = pv.fit(made, data, tmp_path, epochs=2, batch_size=16, progress=False)
+    assert [row["train_steps_seen"] for row in run.history] == [run.history[0]["step"]] * 2
+    assert read_metrics(tmp_path / "metrics.csv") == run.history
+
+
+def test_a_recipe_may_look_at_the_data_once_before_the_first_step(tmp_path) -> None:
+    data, seen = pictures(), []
+    made = small("vae", data)
+    state = torch.get_rng_state()
+
+    def start(values: pv.Values) -> None:
+        seen.append(values["x"] + torch.rand(()))
+        assert not torch.is_grad_enabled()
+
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        pv.fit(replace(made, start=start), data, folder, epochs=1, max_steps=1, batch_size=16, progress=False)
+    pv.fit(replace(made, start=start), data, tmp_path / "a", epochs=2, batch_size=16, progress=False, resume=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    first, second = seen
+    assert torch.equal(first, second)
+    assert len(first) == len(data.train)

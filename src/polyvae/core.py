@@ -74,7 +74,7 @@ class VAE(nn.Module):
     Each argument is one part, or an ordered mapping of parts by name. Posteriors stand in the order in which they are
     drawn, priors in the order in which they generate (top level first). A part is a module that maps values to a
     distribution and says in its attribute `given` what it reads. A bare latent is named "z", a bare likelihood is a
-    head of "x".
+    head of "x". Of several heads of one value the first is the model's in every bound; the others are scored beside it.
 
     `inputs` are the names a batch must hold, `conditions` those that `generate` needs.
     """
@@ -128,7 +128,7 @@ class VAE(nn.Module):
         for name, head in self._heads():
             p, x = head(values), batch[head.of]
             scored = None if head.where is None else batch[head.where]
-            heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight)
+            heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight, head.of)
         return Draw(samples, {**batch, **{n: values[n] for n in latents}}, latents, heads)
 
     def encode(self, batch: Values) -> dict[str, Distribution]:
@@ -142,8 +142,9 @@ class VAE(nn.Module):
         return posteriors
 
     def decode(self, values: Values) -> dict[str, Distribution]:
-        """Every head's distribution, given the latents and whatever else it reads."""
+        """Every head's distribution, given the latents and whatever else it reads; integer codes are embedded first."""
         self._require(values, self._given_heads)
+        values = {name: self._embedded(name, value) for name, value in values.items()}
         return {name: head(values) for name, head in self.heads.items()}
 
     def reconstruct(self, batch: Values) -> dict[str, Distribution]:
@@ -167,6 +168,10 @@ class VAE(nn.Module):
             p = prior(values)
             values[name] = p.sample() if p.batch_shape else p.sample((count * rows,))
         return values
+
+    def _embedded(self, name: str, value: Tensor) -> Tensor:
+        coded = name in self.posterior and not value.is_floating_point()
+        return self.posterior[name].embed(value) if coded else value  # pyright: ignore[reportCallIssue]
 
     def _heads(self) -> Iterable[tuple[str, Head]]:
         return ((name, head) for name, head in self.heads.items() if isinstance(head, Head))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
+from typing import Any
 
 import torch
 from torch import Size, Tensor
@@ -62,12 +63,16 @@ class Latent:
 
 @dataclass(frozen=True)
 class Observed:
-    """An observed variable in one pass: its likelihood p, its value x [B, ...], log p(x | ...) [K, B] nats, weight."""
+    """An observed variable in one pass: its likelihood p, its value x [B, ...], log p(x | ...) [K, B] nats, weight.
+
+    `of` is the name of the value.
+    """
 
     p: Distribution
     x: Tensor
     log_p: Tensor
     weight: float
+    of: str = "x"
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,11 @@ class Draw:
 
     @cached_property
     def log_px(self) -> Tensor:
-        """log p(x | z), all heads together, unweighted, [K, B] nats."""
-        return _total(head.log_p for head in self.heads.values())
+        """log p(x | z), all observed values together, unweighted, [K, B] nats.
+
+        Two heads of one value are two models of it, whose sum would bound nothing: the first of them counts.
+        """
+        return _total(self.heads[name].log_p for name in first_heads(self.heads))
 
     @cached_property
     def kl(self) -> Tensor:
@@ -112,6 +120,14 @@ class Draw:
         Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
         """
         return self.log_weight.logsumexp(0) - log(self.samples)
+
+
+def first_heads(heads: Any) -> list[str]:
+    """The names of the heads that enter a bound, out of any named heads: of those with the same `of`, the first."""
+    names: dict[str, str] = {}
+    for name, head in heads.items():
+        names.setdefault(head.of, name)
+    return list(names.values())
 
 
 def repeat(value: Tensor, samples: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -177,7 +178,7 @@ class Loop:
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": round(self.seconds, 3),
             "examples_per_second": round(rate, 1),
-            **{f"train_{name}": value for name, value in means.items()},
+            **{f"train_{name}": value for name, value in {**means, **self._epoch_values()}.items()},
             **{f"validation_{name}": value for name, value in values.items()},
         }
         self.history.append(row)
@@ -238,6 +239,15 @@ class Loop:
         tensors = [*unique_tensors(self.plain).values(), *self._moments().values()]
         if not torch.stack([tensor.isfinite().all() for tensor in tensors if tensor.is_floating_point()]).all():
             raise NonFiniteError(f"after {self.step} steps the weights are not finite, though the loss was")
+
+    def _epoch_values(self) -> dict[str, float]:
+        """What parts of the model or objective tell of the epoch; `epoch_values` also starts their next one."""
+        found: dict[str, float] = {}
+        for module in self.plain.modules():
+            tell: Callable[[], dict[str, float]] | None = getattr(module, "epoch_values", None)
+            if tell is not None:
+                found |= tell()
+        return found
 
     def _check_names(self, values: dict[str, Tensor]) -> None:
         if missing := {"loss", self.recipe.monitor} - set(values):

@@ -22,10 +22,14 @@ Term = Callable[[Draw], Tensor]
 
 
 class Reconstruction(nn.Module):
-    """-sum_h w_h log p_h(x | z), nats [K, B]; w_h is the weight of head h."""
+    """-sum_h w_h log p_h(x | z), nats [K, B], over the named `heads` (all by default); w_h is the weight of head h."""
+
+    def __init__(self, heads: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.heads = heads
 
     def forward(self, draw: Draw) -> Tensor:
-        costs = [-head.weight * head.log_p for head in draw.heads.values()]
+        costs = [-draw.heads[name].weight * draw.heads[name].log_p for name in self.heads or draw.heads]
         return costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
 
 

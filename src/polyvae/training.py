@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from polyvae.data.split import Data, wrap
+from polyvae.data.split import Data, permutation, wrap
 from polyvae.events import check_tensorboard
 from polyvae.files import write_text
 from polyvae.loop import Loop
@@ -49,6 +49,7 @@ from polyvae.store import (
 from polyvae.validation import validate
 
 FAILURE = ".failure.json"
+STARTING = 4096  # examples that a recipe may look at before the first step
 FAILURES: dict[str, type[Exception]] = {kind.__name__: kind for kind in (NonFiniteError, RunError, ValueError)}
 
 
@@ -104,8 +105,11 @@ def _train(
     fabric: Fabric, recipe: Recipe, data: Data, folder: Path | None, settings: Settings, progress: bool | None
 ) -> list[dict[str, Any]]:
     """One process's part of a run, from a saved state where there is one; leaves the best weights in the model."""
+    going_on = folder is not None and (folder / STATE).exists()
+    if not going_on:
+        _start(recipe, data, settings.seed)
     loop = Loop(fabric, recipe, data, settings, folder)
-    if folder is not None and (folder / STATE).exists():
+    if going_on:
         loop.restore()
     else:
         loop.save()
@@ -126,6 +130,16 @@ def _train(
         loop.events.close()
     loop.finish()
     return loop.history
+
+
+def _start(recipe: Recipe, data: Data, seed: int) -> None:
+    """Shows the recipe some of the examples before training, where it asks for that; the same ones in every process."""
+    if recipe.start is None:
+        return
+    chosen = permutation(len(data.train), seed)[:STARTING].to(data.train.device)
+    with forked(data.train.device), torch.no_grad():
+        seed_generators(data.train.device, seed)
+        recipe.start(recipe.observe(data.train.batch(chosen)))
 
 
 def _fit_many(

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from polyvae.core import VAE, Draw, Values
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import Progress, each_block, joined
+from polyvae.draw import first_heads
+from polyvae.evaluation.blocks import Progress, each_block, joined, parts
 
 # Values of the likelihood in one chunk of samples. On a CPU its temporaries stay in the cache; on a GPU a kibibyte of
 # memory per value leaves room for the decoder's layers. Powers of two, so that machines of a kind draw the same noise.
@@ -67,8 +68,9 @@ class Bounds:
     """Per-example values in nats, float64 [N], over `samples` draws of the latents for each example.
 
     `plain`: E_q[log p(x | z)] - KL(q || p). `importance`: log 1/K sum_k p(x, z_k) / q(z_k | x). `heads`: E_q[log p(x |
-    z)] of every head. `kl`: of every latent, in closed form where `analytic` says so, else estimated at the draws. No
-    weight of a head enters. Where a posterior is a point there is no bound: the two are -inf, and a few draws are made.
+    z)] of every head; of several heads of one value the first enters the bounds. `kl`: of every latent, in closed form
+    where `analytic` says so, else estimated at the draws. No weight of a head enters. Where a posterior is a point
+    there is no bound: the two are -inf, and a few draws are made.
     """
 
     plain: Tensor
@@ -106,7 +108,8 @@ def both_bounds(
     found = joined(each_block(source, split, measure, seed, device, progress))
     heads = {name[5:]: value for name, value in found.items() if name.startswith("head ")}
     kl = {name[3:]: value for name, value in found.items() if name.startswith("kl ")}
-    plain = torch.stack(list(heads.values())).sum(0) - torch.stack(list(kl.values())).sum(0)
+    counted = first_heads(parts(source)[0].heads)
+    plain = torch.stack([heads[name] for name in counted]).sum(0) - torch.stack(list(kl.values())).sum(0)
     # A point has density +inf where it was drawn: log p - log q is -inf, as its KL of +inf has it.
     return Bounds(plain, found["importance"], heads, kl, analytic, samples)
 

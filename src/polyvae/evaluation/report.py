@@ -14,6 +14,7 @@ from torch.distributions import Distribution, constraints
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.data.tensors import spec_of
+from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import Progress, device_of, each_block, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
@@ -89,7 +90,7 @@ class _Scale:
             return model.reconstruct(batch), {name: batch[head.of] for name, head in model.heads.items()}  # pyright: ignore
 
         laws, observed = each_block(source, split.take(range(min(len(split), 100))), measure, seed, device)[0]
-        dimensions = sum(law.event_shape.numel() for law in laws.values())
+        dimensions = sum(laws[name].event_shape.numel() for name in first_heads(parts(source)[0].heads))
         discrete = {bool(law.support.is_discrete) for law in laws.values()}  # pyright: ignore
         if len(discrete) > 1:
             notes.append("no bits per dimension: some heads are probabilities, others densities")
