@@ -13,6 +13,7 @@ from polyvae.evaluation import (
     errors,
     evaluate,
     frechet_distance,
+    recognisable,
     reconstruction_errors,
     sampled_pictures,
     train_classifier,
@@ -160,3 +161,18 @@ def test_any_module_serves_as_features():
     features = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     report = evaluate(made(), labelled(20), samples=1, frechet=20, classifier=features)
     assert report["frechet"]["distance"] >= 0
+
+
+def test_recognisable_is_the_share_a_classifier_is_sure_of():
+    class Fixed(torch.nn.Module):
+        """Logits that are the pictures' own values."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1) * 10
+
+    pictures = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.4, 0.0, 0.0], [0.0, 0.9, 0.0]]).view(4, 1, 1, 3)
+    sure = torch.softmax(10 * pictures.flatten(1), 1).amax(1)
+    for above in (0.4, 0.9, 0.97):
+        assert recognisable(Fixed(), pictures, above) == float((sure > above).float().mean())
+    with pytest.raises(ValueError, match="above is a probability below 1; got 1"):
+        recognisable(Fixed(), pictures, 1.0)

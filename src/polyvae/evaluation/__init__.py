@@ -2,8 +2,9 @@
 
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, seeded
 from polyvae.evaluation.bounds import Bounds, LogMeanExp, both_bounds, importance_bound
+from polyvae.evaluation.classifier import Classifier, accuracy, recognisable, train_classifier
 from polyvae.evaluation.codes import Code, describe_codes, moments, mutual_information
-from polyvae.evaluation.frechet import Classifier, accuracy, frechet_distance, sampled_pictures, train_classifier
+from polyvae.evaluation.frechet import frechet_distance, sampled_pictures
 from polyvae.evaluation.pictures import errors, reconstruction_errors
 from polyvae.evaluation.report import evaluate
 from polyvae.evaluation.tables import table
@@ -25,6 +26,7 @@ __all__ = [
     "importance_bound",
     "moments",
     "mutual_information",
+    "recognisable",
     "reconstruction_errors",
     "sampled_pictures",
     "seeded",
