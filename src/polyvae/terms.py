@@ -15,7 +15,9 @@ from torch.distributions import (
     Normal,
     kl_divergence,
 )
+from torch.nn import functional
 
+from polyvae.codes import Quantised
 from polyvae.core import Draw, Latent
 
 Term = Callable[[Draw], Tensor]
@@ -55,6 +57,30 @@ class KL(nn.Module):
         per_dimension = [factorised_kl(latent) for latent in chosen]
         floored = [kl.mean(0).clamp(min=self.free_bits).sum() for kl in per_dimension]
         return torch.stack(floored).sum()
+
+
+class CodebookCost(nn.Module):
+    """|sg(e) - c|^2 over z, [K, B]: draws the words c to the encoder's outputs e, which it does not move."""
+
+    def forward(self, draw: Draw) -> Tensor:
+        return _gaps(draw, lambda q: (q.encoded.detach(), q.vectors))
+
+
+class Commitment(nn.Module):
+    """|e - sg(c)|^2 over z, [K, B]: draws the encoder's outputs e to the words c, which it does not move."""
+
+    def forward(self, draw: Draw) -> Tensor:
+        return _gaps(draw, lambda q: (q.encoded, q.vectors.detach()))
+
+
+def _gaps(draw: Draw, sides: Callable[[Quantised], tuple[Tensor, Tensor]]) -> Tensor:
+    """Squared distances between the two sides, summed over every quantised latent."""
+    laws = [latent.q for latent in draw.latents.values() if isinstance(latent.q, Quantised)]
+    if not laws:
+        raise ValueError("the terms of a codebook need a quantised latent; the model has none")
+    costs = [functional.mse_loss(*sides(q), reduction="none").flatten(1).sum(1) for q in laws]
+    # A quantised posterior has one value, the same for each of K draws.
+    return torch.stack([cost.expand(draw.samples, -1) for cost in costs]).sum(0)
 
 
 class MMD(nn.Module):

@@ -1,6 +1,7 @@
 """Recipes: one function a named variant, with its paper."""
 
 from polyvae.recipes.baselines import pca, ppca
+from polyvae.recipes.quantised import vq_vae
 from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, named, rebuild, recipe
 from polyvae.recipes.variants import (
     ae,
@@ -38,4 +39,5 @@ __all__ = [
     "two_level",
     "vae",
     "vamp_prior",
+    "vq_vae",
 ]

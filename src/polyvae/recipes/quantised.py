@@ -1,0 +1,57 @@
+"""The vector-quantised autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from polyvae.core import VAE, Conditional, Family
+from polyvae.networks import Shape
+from polyvae.networks.vq import flat, upsampling
+from polyvae.objectives import Objective
+from polyvae.recipes.latents import vq_latent
+from polyvae.recipes.parts import decoder_family
+from polyvae.recipes.recipe import Recipe, recipe
+from polyvae.spec import Spec
+from polyvae.terms import Reconstruction
+
+DECODERS: dict[str, Callable[[Shape, Shape, Sequence[int], int], nn.Module]] = {
+    "map": upsampling,
+    "flat": lambda code, output, widths, blocks: flat((code,), output, widths, blocks),
+}
+
+
+@recipe
+def vq_vae(
+    spec: Spec,
+    codes: int = 128,
+    dim: int = 16,
+    widths: Sequence[int] = (32, 64),
+    blocks: int = 0,
+    codebook: str = "gradient",
+    beta: float = 0.25,
+    decoder: str = "map",
+    likelihood: str | Family | None = None,
+    revive: float = 0.01,
+    kmeans: bool = True,
+) -> Recipe:
+    """log p(x) >= log p(x | z) - P log K, z the nearest of K words at each of P places, trained with D_x / D_z times
+    |sg(e) - z|^2 + beta |e - sg(z)|^2, e the encoder's output and D the number of values.
+
+    `codes`: K. `dim`: numbers in a word. `widths`: channels of the strided convolutions, each of which halves the
+    sides; the widths of a perceptron for tables. `blocks`: residual blocks after them. `codebook`: "gradient", or
+    "ema", moving averages in place of the first cost. `beta`: weight of the commitment. `decoder`: "map", convolutions
+    alone, or "flat", the map flattened into a linear layer first. `likelihood`: by default "bernoulli" for pictures and
+    "normal-learned" for tables; the study's is "normal". `revive`: the share of the even use below which a code starts
+    anew. `kmeans`: whether the codes start at the centres of encoder outputs.
+
+    van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
+    """
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder is one of {', '.join(DECODERS)}; got {decoder!r}")
+    z = vq_latent(spec, codes, dim, widths, blocks, codebook, beta, revive, kmeans)
+    family = decoder_family(likelihood, spec)
+    net = DECODERS[decoder](z.shape, (family.size(spec.x[0]), *spec.x[1:]), widths, blocks)
+    model = VAE(z.posterior, z.prior, Conditional(net, family, "z"))
+    return Recipe(model, Objective({"reconstruction": Reconstruction(), **z.terms}), start=z.start)
