@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +84,17 @@ class Weighted(nn.Module):
 class Objective(nn.Module):
     """A weighted sum of terms over K `samples`, each averaged over samples and batch.
 
-    By default the negative evidence lower bound, E_q[-log p(x | z)] + KL(q || p), in nats.
+    By default the negative evidence lower bound, E_q[-log p(x | z)] + KL(q || p), in nats. `balance`, where given, is
+    called with the unweighted terms by name and returns factors for some of them, which multiply their weights; see
+    `polyvae.balance`.
     """
 
-    def __init__(self, terms: Mapping[str, Term | Weighted] | None = None, samples: int = 1) -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, Term | Weighted] | None = None,
+        samples: int = 1,
+        balance: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         _check_samples(samples)
         chosen = {"reconstruction": Reconstruction(), "kl": KL()} if terms is None else terms
@@ -93,21 +102,25 @@ class Objective(nn.Module):
             raise ValueError(f"a term may not be named {sorted(reserved)}: the objective reports those itself")
         if not chosen:
             raise ValueError("an objective needs at least one term")
+        if unknown := set(getattr(balance, "names", ())) - set(chosen):
+            raise ValueError(f"{sorted(unknown)} are to be balanced; the terms are {list(chosen)}")
         self.terms = nn.ModuleDict({n: t if isinstance(t, Weighted) else Weighted(t) for n, t in chosen.items()})
         self.samples = samples
+        self.balance = balance
 
     def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
         """The loss to minimise, every term unweighted, and the plain bound; scalars."""
         draw = model(batch, self.samples)
-        terms, loss = {}, None
+        terms, costs = {}, {}
         for name, weighted in self.terms.items():
             assert isinstance(weighted, Weighted)
             value = weighted.term(draw)
             terms[name] = value.mean()
-            cost = terms[name] if weighted.plain else weighted(value, step)
-            loss = cost if loss is None else loss + cost
-        assert loss is not None
-        return report(loss, terms, draw)
+            costs[name] = terms[name] if weighted.plain else weighted(value, step)
+        if self.balance is not None:
+            factors = self.balance({name: term.detach() for name, term in terms.items()})
+            costs.update({name: factor * costs[name] for name, factor in factors.items()})
+        return report(reduce(add, costs.values()), terms, draw)
 
 
 class ImportanceWeighted(nn.Module):
