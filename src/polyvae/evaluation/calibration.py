@@ -1,0 +1,173 @@
+"""How well a spread is told: coverage of bands, the continuous ranked probability score, and scaling by held-out data.
+
+Draws are [S, N, ...], values [N, ...]; `where` is boolean or 0 and 1, broadcasts against the values and says which of
+them are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, pi, sqrt
+
+import torch
+from torch import Tensor
+from torch.special import ndtr
+
+LEVELS = (0.5, 0.9, 0.95)
+
+
+def mean_where(values: Tensor, where: Tensor | None = None) -> Tensor:
+    """The mean over each example's scored values, [N, ...] -> [N]; NaN where an example has none."""
+    if where is None:
+        return values.flatten(1).mean(1)
+    scored = where.bool().expand_as(values)
+    return torch.where(scored, values, 0).flatten(1).sum(1) / scored.flatten(1).sum(1)
+
+
+def coverage(x: Tensor, low: Tensor, high: Tensor, where: Tensor | None = None) -> Tensor:
+    """The share of each example's values within [low, high], ends included, [N]."""
+    return mean_where(((low <= x) & (x <= high)).to(x.dtype), where)
+
+
+def quantile(ordered: Tensor, probability: float) -> Tensor:
+    """A quantile of S sorted draws [S, ...] -> [...], at the place p (S + 1), between two draws linearly.
+
+    A new draw of the same law lies below it with probability p, whatever the law, so that a band between two such
+    quantiles covers as stated. Below 1 / (S + 1) and above S / (S + 1) the outermost draw is taken. ValueError for p
+    outside [0, 1].
+
+    Hyndman, Fan: Sample Quantiles in Statistical Packages, 1996, definition 6.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"a quantile's probability lies in [0, 1]; got {probability}")
+    count = len(ordered)
+    place = min(max(probability * (count + 1) - 1, 0.0), count - 1.0)
+    below = min(int(place), max(count - 2, 0))
+    return ordered[below].lerp(ordered[min(below + 1, count - 1)], place - below)
+
+
+def central_band(ordered: Tensor, level: float) -> tuple[Tensor, Tensor]:
+    """The ends of the central band that a share `level` of the law lies in, of sorted draws [S, ...]."""
+    return quantile(ordered, (1 - level) / 2), quantile(ordered, (1 + level) / 2)
+
+
+def crps(draws: Tensor, x: Tensor, ordered: bool = False) -> Tensor:
+    """The continuous ranked probability score of each value, [...], in its own unit; smaller is better.
+
+    E|X - x| - 1/2 E|X - X'| = 1/S sum_s |x_s - x| - 1 / (2 S (S - 1)) sum_{s, t} |x_s - x_t|
+
+    Unbiased in independent draws x_s of the law; of a single value it would be the absolute error. The double sum is
+    made of the sorted draws; `ordered` says that they are sorted. Raises ValueError below two draws.
+
+    Gneiting, Raftery: Strictly Proper Scoring Rules, Prediction, and Estimation, 2007; Ferro: Fair scores for ensemble
+    forecasts, 2014.
+    """
+    count = len(draws)
+    if count < 2:
+        raise ValueError(f"the score needs at least two draws; got {count}")
+    if not ordered:
+        draws = draws.sort(0).values
+    # sum_{s < t} (x_(t) - x_(s)) = sum_i (2 i - S - 1) x_(i)
+    ranks = 2 * torch.arange(1, count + 1, dtype=draws.dtype, device=draws.device) - count - 1
+    apart = torch.tensordot(ranks, draws - x, 1) / (count * (count - 1))  # about x, where fewer digits cancel
+    return (draws - x).abs().mean(0) - apart
+
+
+def normal_crps(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """The same score of a normal law, s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (x - mean) / s; s above zero.
+
+    Gneiting, Raftery, Westveld, Goldman: Calibrated Probabilistic Forecasting Using Ensemble Model Output Statistics
+    and Minimum CRPS Estimation, 2005.
+    """
+    z = (x - mean) / std
+    density = torch.exp(-0.5 * z.square()) / sqrt(2 * pi)
+    return std * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / sqrt(pi))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a stated spread must be multiplied by, found on held-out data; every factor broadcasts against [N, ...].
+
+    `factors`: by level, the half width of the band in stated standard deviations. `scale`: the factor that gives the
+    residuals the stated variance.
+    """
+
+    factors: Mapping[float, Tensor]
+    scale: Tensor
+
+    def band(self, mean: Tensor, std: Tensor, level: float) -> tuple[Tensor, Tensor]:
+        """mean -+ factor std. Raises ValueError for a level that was not calibrated."""
+        if level not in self.factors:
+            raise ValueError(f"calibrated levels are {', '.join(map(str, self.factors))}; got {level}")
+        half = self.factors[level].to(std) * std
+        return mean - half, mean + half
+
+    def stretched(self, draws: Tensor, mean: Tensor) -> Tensor:
+        """Draws [S, N, ...] moved about their mean so that they spread `scale` times as far."""
+        return mean + self.scale.to(draws) * (draws - mean)
+
+
+def calibrate(
+    x: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    levels: Sequence[float] = LEVELS,
+    over: str = "all",
+    where: Tensor | None = None,
+) -> Calibration:
+    """Factors on a standard deviation by which bands cover held-out values x [N, ...] as often as they say.
+
+    factor(L) = the ceil((n + 1) L)-th smallest of the n scores |x - mean| / std, the largest where that exceeds n
+
+    `over`: "all" (one factor), "channel" (one along dimension 1) or "value" (one for each value of an example). A band
+    then covers a new exchangeable value with probability at least L, whatever its law; values of one picture are not
+    independent, so over pictures this holds on average. A constant std makes bands for a prediction without spread.
+    Values never scored take the factor of all. Raises ValueError where nothing is scored, for a level outside (0, 1),
+    and where a std of zero meets an error.
+
+    Papadopoulos, Proedrou, Vovk, Gammerman: Inductive Confidence Machines for Regression, 2002.
+    """
+    if over not in _GROUPS:
+        raise ValueError(f"over is one of {', '.join(_GROUPS)}; got {over!r}")
+    if wrong := [level for level in levels if not 0 < level < 1]:
+        raise ValueError(f"a level is a share between 0 and 1; got {wrong}")
+    error = (x - mean).abs()
+    error = error if error.device.type == "mps" else error.double()  # as wide as the device can
+    scores = torch.where(error == 0, 0.0, error / std)
+    scored = torch.ones_like(x, dtype=torch.bool) if where is None else where.bool().expand_as(x)
+    if not bool(scored.any()):
+        raise ValueError("there is nothing to calibrate on: no value is scored")
+    if bool((scored & ~scores.isfinite()).any()):
+        raise ValueError("the spread is zero, or no number, where the prediction errs: no factor would reach the truth")
+    found = _factors(_GROUPS[over](scores), _GROUPS[over](scored), levels)
+    whole = found if over == "all" else _factors(_GROUPS["all"](scores), _GROUPS["all"](scored), levels)
+    shape = {"all": (), "channel": (-1, *[1] * (x.ndim - 2)), "value": x.shape[1:]}[over]
+    kept = [torch.where(one.isnan(), every, one).reshape(shape) for one, every in zip(found, whole, strict=True)]
+    return Calibration(dict(zip(levels, kept[1:], strict=True)), kept[0])
+
+
+# How scores [N, ...] are grouped, [M, G]: one factor is found for each of the G columns.
+_GROUPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "all": lambda scores: scores.reshape(-1, 1),
+    "channel": lambda scores: scores.movedim(1, -1).reshape(-1, scores.shape[1]),
+    "value": lambda scores: scores.flatten(1),
+}
+
+
+def _factors(scores: Tensor, scored: Tensor, levels: Sequence[float]) -> list[Tensor]:
+    """The root mean square of each column's scored values [M, G], then its factor at each level; NaN without any."""
+    counts = scored.sum(0)
+    ordered = torch.where(scored, scores, torch.inf).sort(0).values
+    found = [(torch.where(scored, scores, 0.0).square().sum(0) / counts).sqrt()]
+    for level in levels:
+        # ceil((n + 1) L), but for the rounding of L itself; in float64, which not every device has
+        rank = ((counts.cpu() + 1).double() * level - 1e-9).ceil().long().to(counts.device).minimum(counts)
+        factor = ordered.gather(0, (rank - 1).clamp(min=0).unsqueeze(0)).squeeze(0)
+        found.append(torch.where(counts == 0, torch.nan, factor))
+    return found
+
+
+def fewest(level: float) -> int:
+    """How many scored values a factor at that level needs, below which its band may cover less than it says."""
+    return ceil(level / (1 - level) - 1e-9)
