@@ -164,7 +164,7 @@ class PictureDecoder(nn.Module):
     [B, *input] ... -> [B, C, H, W]. `code` is the shape (channels, height, width) the stack begins with.
     """
 
-    def __init__(self, inputs: Sequence[Shape], stack: Stack, code: Shape) -> None:
+    def __init__(self, inputs: Sequence[Shape], stack: nn.Module, code: Shape) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
         self.code = code

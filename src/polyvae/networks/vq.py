@@ -11,14 +11,27 @@ from polyvae.networks.layers import (
     LastConvolution,
     PictureDecoder,
     Shape,
-    Stack,
     Stage,
     check_given,
     checked,
     checked_widths,
     is_picture,
+    to_maps,
+    to_rows,
 )
 from polyvae.networks.mlp import Perceptron, mlp
+
+
+class Maps(nn.Sequential):
+    """Picture layers that run channels last, where convolutions know it, whatever the layout of input and weights.
+
+    A model as it was trained and one that was loaded, whose weights lie differently, then agree to the last bit.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type == "mps":
+            return super().forward(input.contiguous())
+        return super().forward(to_maps(to_rows(input), tuple(input.shape[1:])))
 
 
 class Residual(nn.Module):
@@ -40,17 +53,17 @@ class Residual(nn.Module):
         return input + self.layers(input)
 
 
-class MapDecoder(nn.Module):
-    """A stack from a map of vectors to a picture: [B, D, h, w] -> [B, C, H, W]."""
+class MapNetwork(nn.Module):
+    """A stack between pictures and maps of vectors, nothing fully connected: [B, *input] -> [B, C, H, W]."""
 
-    def __init__(self, code: Shape, stack: Stack) -> None:
+    def __init__(self, input: Shape, stack: Maps) -> None:
         super().__init__()
-        self.code = code
+        self.input = input
         self.stack = stack
 
-    def forward(self, code: Tensor) -> Tensor:
-        check_given((code,), (self.code,))
-        return self.stack(code).contiguous()
+    def forward(self, input: Tensor) -> Tensor:
+        check_given((input,), (self.input,))
+        return self.stack(input).contiguous()
 
 
 def halvings(height: int, width: int, count: int) -> Iterator[Stage]:
@@ -88,20 +101,7 @@ def downsampling(x_shape: Shape, dim: int, widths: Sequence[int], blocks: int) -
     layers: list[nn.Module] = []
     for stage, (before, after) in zip(halvings(x[1], x[2], len(widths)), pairwise((x[0], *widths)), strict=True):
         layers += [nn.Conv2d(before, after, 3, stage.stride, 1), nn.LeakyReLU(inplace=True)]
-    return MapEncoder(x, Stack(*layers, *_residuals(widths[-1], blocks), nn.Conv2d(widths[-1], dim, 1))), code
-
-
-class MapEncoder(nn.Module):
-    """A stack from a picture to a map of vectors: [B, C, H, W] -> [B, D, h, w]."""
-
-    def __init__(self, picture: Shape, stack: Stack) -> None:
-        super().__init__()
-        self.picture = picture
-        self.stack = stack
-
-    def forward(self, input: Tensor) -> Tensor:
-        check_given((input,), (self.picture,))
-        return self.stack(input)
+    return MapNetwork(x, Maps(*layers, *_residuals(widths[-1], blocks), nn.Conv2d(widths[-1], dim, 1))), code
 
 
 def upsampling(code: Shape, output: Shape, widths: Sequence[int], blocks: int) -> nn.Module:
@@ -117,7 +117,7 @@ def upsampling(code: Shape, output: Shape, widths: Sequence[int], blocks: int) -
     stack = _upwards(output, widths, blocks)
     if code[1:] != (reached := code_shape(output, code[0], widths)[1:]):
         raise ValueError(f"{len(widths)} strides take {output[1:]} to {reached}, the code is {code}")
-    return MapDecoder(code, Stack(nn.Conv2d(code[0], widths[-1], 1), nn.LeakyReLU(inplace=True), *stack))
+    return MapNetwork(code, Maps(nn.Conv2d(code[0], widths[-1], 1), nn.LeakyReLU(inplace=True), *stack))
 
 
 def flat(inputs: Sequence[Shape], output: Shape, widths: Sequence[int], blocks: int) -> nn.Module:
@@ -127,7 +127,7 @@ def flat(inputs: Sequence[Shape], output: Shape, widths: Sequence[int], blocks: 
     if not is_picture(output):
         return _perceptron(inputs, output, widths)
     stack = _upwards(output, widths, blocks)
-    return PictureDecoder(inputs, Stack(nn.LeakyReLU(inplace=True), *stack), code_shape(output, widths[-1], widths))
+    return PictureDecoder(inputs, Maps(nn.LeakyReLU(inplace=True), *stack), code_shape(output, widths[-1], widths))
 
 
 def _upwards(output: Shape, widths: tuple[int, ...], blocks: int) -> list[nn.Module]:
