@@ -175,11 +175,12 @@ def sides(size: int | float | tuple[int, int], height: int, width: int) -> tuple
 def nearest_sides(number: int, height: int, width: int) -> tuple[int, int]:
     """Rows and columns, in the image's aspect ratio, whose product comes closest to the number.
 
-    Rows are sqrt(number H / W), from 1 to H and no fewer than the number needs, columns number / rows, each rounded
-    down or up. Of products as close, the pair nearer to the aspect ratio is taken, then the one of fewer points.
+    Columns are sqrt(number W / H), but never fewer than 1 or number / H nor more than W or the number; rows are
+    number / columns; each is rounded down or up. Of products as close, the pair nearer to the aspect ratio is taken,
+    then the one of fewer points.
     """
-    rows = min(max(math.sqrt(number * height / width), 1, number / width), height)
-    columns = min(max(number / rows, 1), width)
+    columns = min(max(math.sqrt(number * width / height), 1, number / height), width, number)
+    rows = min(max(number / columns, 1), height)
 
     def distance(pair: tuple[int, int]) -> tuple[int, float, int, int]:
         r, c = pair
