@@ -259,7 +259,7 @@ class Loop:
     def _share_buffers(self) -> None:
         """Gives every process the buffers of the first, as each step does before it, so that all validate one model."""
         if self.fabric.world_size > 1:
-            for module in {self.plain, self.kept}:
+            for module in (self.plain, self.kept):  # in the same order in every process
                 for buffer in module.buffers():
                     torch.distributed.broadcast(buffer, 0)
 
