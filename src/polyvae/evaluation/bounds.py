@@ -141,7 +141,7 @@ def _draws(model: VAE, batch: Values, samples: int) -> Iterator[Draw]:
     """Draws of the model, `samples` in all, a chunk at a time; one small chunk where the KL is infinite anyway."""
     rows = len(batch[model.inputs[0]])
     values = rows * sum(prod(batch[head.of].shape[1:]) for head in model.heads.values())  # pyright: ignore
-    chunk = max(1, _budget(batch[model.inputs[0]].device) // values)
+    chunk = max(1, chunk_values(batch[model.inputs[0]].device) // values)
     done = 0
     while done < samples:
         draw = model(batch, min(chunk, samples - done))
@@ -151,7 +151,8 @@ def _draws(model: VAE, batch: Values, samples: int) -> Iterator[Draw]:
             return
 
 
-def _budget(device: torch.device) -> int:
+def chunk_values(device: torch.device) -> int:
+    """How many values of a likelihood to hold at once on that device."""
     if device.type != "cuda":
         return _CPU_VALUES
     memory = torch.cuda.get_device_properties(device).total_memory
