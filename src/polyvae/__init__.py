@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         recipes,
         terms,
     )
+    from polyvae.completion import complete
     from polyvae.core import VAE, Conditional, Draw, Family, Head, Latent, Observed, Values
     from polyvae.evaluation import evaluate
     from polyvae.meter import NonFiniteError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from polyvae.training import fit
 
 _HOMES = {
+    "polyvae.completion": ("complete",),
     "polyvae.core": ("VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"),
     "polyvae.evaluation": ("evaluate",),
     "polyvae.meter": ("NonFiniteError",),
@@ -81,6 +83,7 @@ __all__ = [
     "Values",
     "Weighted",
     "__version__",
+    "complete",
     "data",
     "distributions",
     "evaluate",

@@ -1,0 +1,156 @@
+"""Completion: what a model says of a whole picture when it sees a few of its pixels, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyvae.core import VAE, Values
+from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
+from polyvae.evaluation.calibration import quantile
+from polyvae.masks import SparsePixels, sparse
+from polyvae.observe import Chain, chain
+from polyvae.predictive import Completer, Predictive
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The predictive law of every value of N examples, where x lay before.
+
+    `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
+    ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...] of
+    draws of the likelihood, at the probabilities `levels`. `effective` [N]: how many of the draws their weights leave.
+    """
+
+    mean: Tensor
+    std: Tensor
+    samples: Tensor
+    quantiles: Tensor
+    levels: tuple[float, ...]
+    effective: Tensor
+
+    def quantile(self, probability: float) -> Tensor:
+        """One of the quantiles, [N, ...]. Raises ValueError for a probability that was not asked for."""
+        if probability not in self.levels:
+            raise ValueError(f"the quantiles are those of {', '.join(map(str, self.levels))}; got {probability}")
+        return self.quantiles[self.levels.index(probability)]
+
+
+def complete(
+    source: Any,
+    x: Tensor,
+    mask: Tensor,
+    draws: int = 100,
+    use_x: bool = False,
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    *,
+    given: Mapping[str, Tensor] | None = None,
+    head: str | None = None,
+    weigh: str = "none",
+    noise: bool = True,
+    pixels: bool = False,
+    keep: int | None = None,
+) -> Completion:
+    """Completes examples of which `mask` says what is seen, by a run, recipe or model that reads m = (x mask, mask).
+
+    p(x | m) = E p(x | z, m), z ~ p(z) or p(z | m) from m alone, z ~ q(z | x, m) with `use_x`
+
+    `x` [N, C, H, W] or [N, d], bytes or floats, not a number where it is unknown; `mask` [N, 1, H, W] or [N, d] of
+    booleans or zeros and ones, or one row for all. `draws`: S, of z for each example. `quantiles`: probabilities.
+    `given`: what else the model reads, as labels under "y". `head`, `weigh`, `noise`: see `predictive.Completer`.
+    `pixels`: samples with the likelihood's noise. `keep`: how many samples are returned; all by default.
+
+    The spread is that of the likelihood and of z together: a likelihood whose scale was fixed in training, such as
+    "normal", states that scale (see `evaluation.calibration`), and a Bernoulli one that of bits: its quantiles are 0
+    and 1, on grey pictures too, the widest law on [0, 1] with its mean. With `noise` off the spread of z alone is left.
+
+    Examples are taken in blocks of 100 with noise of their own from `seed`; global generators stay untouched. Raises
+    ValueError for shapes that do not fit, values that are seen but not finite, and a model that does not read m.
+    """
+    model, observe = parts(source)
+    transforms, of, name = _taken_apart(observe)
+    completer = Completer(draws, use_x, head, weigh, noise, of, name)
+    completer.head_of(model)
+    x, mask = _checked(x, mask, use_x)
+    if wrong := [level for level in quantiles if not 0 < level < 1]:
+        raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
+    others = {key: torch.as_tensor(value) for key, value in (given or {}).items()}
+    _check_given(model, others, len(x), {of, name})
+
+    def kept(found: Predictive) -> tuple[Tensor, ...]:
+        ordered = found.draws.sort(0).values if quantiles else found.draws
+        levels = [quantile(ordered, level) for level in quantiles]
+        samples = found.draws if pixels else found.means
+        made = found.mean, found.std, samples[:keep], ordered[:0] if not levels else torch.stack(levels)
+        return *(value.to(x.device) for value in made), found.effective.to(x.device)
+
+    pieces = []
+    with evaluating(model, device) as target:
+        for number, start in enumerate(range(0, len(x), BLOCK)):
+            rows = slice(start, start + BLOCK)
+            with seeded(target, seed, number):
+                seen = mask[rows].to(target)
+                values = {key: value[rows].to(target) for key, value in others.items()}
+                values[of] = torch.nan_to_num(x[rows].to(target, _dtype(model)))
+                batch = {**transforms(values), name: sparse(values[of], seen)}
+                pieces += [kept(found) for found in completer.predict(model, batch)]
+    mean, std, samples, levels, effective = zip(*pieces, strict=True)
+    return Completion(
+        torch.cat(mean),
+        torch.cat(std),
+        torch.cat(samples, 1),
+        torch.cat(levels, 1),
+        tuple(quantiles),
+        torch.cat(effective),
+    )
+
+
+def without_masks(source: Any) -> Callable[[Values], Values]:
+    """What a recipe does to its batches but for drawing masks."""
+    return _taken_apart(parts(source)[1])[0]
+
+
+def _taken_apart(observe: Callable[[Values], Values]) -> tuple[Callable[[Values], Values], str, str]:
+    """A transform without its masks, what these are of, and the name of the observation."""
+    steps = chain(observe).transforms
+    masks = [step for step in steps if isinstance(step, SparsePixels)]
+    rest = Chain(tuple(step for step in steps if not isinstance(step, SparsePixels)))
+    first = masks[0] if masks else SparsePixels()
+    return rest, first.of, first.name
+
+
+def _checked(x: Tensor, mask: Tensor, use_x: bool) -> tuple[Tensor, Tensor]:
+    """x as floats and a boolean mask with a row for each example."""
+    x, mask = torch.as_tensor(x), torch.as_tensor(mask)
+    if x.ndim not in (2, 4) or len(x) == 0:
+        raise ValueError(f"x holds examples, [N, C, H, W] or [N, d], at least one; got {list(x.shape)}")
+    x = x.float() / 255 if x.dtype is torch.uint8 else x if x.is_floating_point() else x.float()
+    shape = (1, *x.shape[2:]) if x.ndim == 4 else tuple(x.shape[1:])
+    if mask.ndim != x.ndim or len(mask) not in (1, len(x)) or tuple(mask.shape[1:]) != shape:
+        wanted = ", ".join(map(str, (f"{len(x)} or 1", *shape)))
+        raise ValueError(f"mask is [{wanted}] for x {list(x.shape)}; got {list(mask.shape)}")
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError("mask is 1 where a value is seen and 0 where it is not; it holds other numbers")
+    seen = mask.bool().to(x.device).expand(len(x), *shape)
+    if wrong := int((seen & ~x.isfinite()).sum()):
+        raise ValueError(f"{wrong} seen values of x are not finite; mask them, or mend them")
+    if use_x and not bool(x.isfinite().all()):
+        raise ValueError("with use_x the posterior reads all of x, and some of it is not finite; complete from m alone")
+    return x, seen
+
+
+def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set[str]) -> None:
+    if missing := set(model.conditions) - known - set(others):
+        raise ValueError(f"the model also reads {sorted(missing)}; give them, as given={{{sorted(missing)[0]!r}: ...}}")
+    if wrong := {name: len(value) for name, value in others.items() if len(value) != rows}:
+        raise ValueError(f"x holds {rows} examples; got {wrong}")
+
+
+def _dtype(model: VAE) -> torch.dtype:
+    return next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)

@@ -1,0 +1,208 @@
+"""The predictive law of pictures of which a part is seen, by draws of the latents and of the likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional as F
+
+from polyvae.core import VAE, Values
+from polyvae.distributions import Bernoulli, SharedNormal
+from polyvae.draw import repeat
+from polyvae.evaluation.bounds import chunk_values
+
+WEIGHINGS = ("none", "seen")
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """What S draws z_s say of n examples' values.
+
+    `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s. `std` [n, ...]: of the mixture of likelihoods, by the law of total
+    variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2). `means` [S, n, ...]: the mu_s. `draws` [S,
+    n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: how many of the draws the weights leave, S without weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+    means: Tensor
+    draws: Tensor
+    effective: Tensor
+
+
+@dataclass(frozen=True)
+class Completer:
+    """How a model completes what is seen of a value: the latents' source and weights, the head, the noise.
+
+    `use_x`: z from the posterior, which sees all of x, else from the prior, which sees at most m. `head`: the one that
+    predicts; by default the first that explains the value and reads m. `weigh`: "seen" draws z once more from the
+    prior's draws with weights p(x_seen | z) (sampling, importance resampling), so that z ~ p(z | m, x_seen) roughly;
+    "none" does not. `noise`: whether the likelihood's own noise is part of the spread. `of`, `name`: what is completed,
+    and what its observation is called. Raises ValueError for a wrong choice.
+
+    Rubin: The Calculation of Posterior Distributions by Data Augmentation, comment, 1987.
+    """
+
+    draws: int = 100
+    use_x: bool = False
+    head: str | None = None
+    weigh: str = "none"
+    noise: bool = True
+    of: str = "x"
+    name: str = "m"
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws counts draws of the latents, at least 1; got {self.draws}")
+        if self.weigh not in WEIGHINGS:
+            raise ValueError(f"weigh is one of {', '.join(WEIGHINGS)}; got {self.weigh!r}")
+        if self.use_x and self.weigh == "seen":
+            raise ValueError(
+                "weigh='seen' weighs draws from the prior; with use_x they come from the posterior of all x"
+            )
+
+    def head_of(self, model: VAE) -> str:
+        """The head that predicts. Raises ValueError where there is none, or where it would not see anything."""
+        if self.head is not None:
+            if self.head not in model.heads:
+                raise ValueError(f"the model's heads are {list(model.heads)}; got {self.head!r}")
+            return self.head
+        heads = [name for name, head in model.heads.items() if head.of == self.of]
+        if not heads:
+            raise ValueError(f"no head of this model explains {self.of!r}; its heads are {list(model.heads)}")
+        for name in heads:
+            if self.name in _given(model.heads[name].likelihood):
+                return name
+        parts = model.posterior if self.use_x else model.prior
+        if self.weigh == "none" and not any(self.name in _given(part) for part in parts.values()):
+            raise ValueError(self._blind(heads[0]))
+        return heads[0]
+
+    def predict(self, model: VAE, batch: Values) -> Iterator[Predictive]:
+        """The predictive law of a batch that holds m and what else the model reads, some examples at a time.
+
+        With `use_x` it holds all of x; with weights x may be anything where m does not see it.
+        """
+        head = self.head_of(model)
+        rows, values = len(batch[self.name]), batch[self.of][0].numel()
+        # Several arrays of all draws are held at once, where the decoder holds one chunk of them.
+        size = max(1, 8 * chunk_values(batch[self.name].device) // (self.draws * values))
+        for start in range(0, rows, size):
+            yield self._predict(model, head, {name: value[start : start + size] for name, value in batch.items()})
+
+    def _predict(self, model: VAE, head: str, batch: Values) -> Predictive:
+        rows, effective = len(batch[self.name]), None
+        if self.use_x:
+            laws = (model(batch, count).heads[head].p for count in self._counts(batch))
+        else:
+            latents = self._latents(model, batch)
+            if self.weigh == "seen":
+                latents, effective = self._resampled(model, head, batch, latents)
+            laws = (law for law, _ in self._decoded(model, head, batch, latents))
+        means, draws, within = [], [], 0.0
+        for law in laws:
+            mean = law.mean
+            drawn = law.sample() if self.noise else mean
+            if self.noise:
+                within = within + _variance(law, mean, drawn).unflatten(0, (-1, rows)).sum(0)
+            means.append(mean.unflatten(0, (-1, rows)))
+            draws.append(drawn.unflatten(0, (-1, rows)))
+        joined = torch.cat(means)
+        centre = joined.mean(0)
+        between = (joined - centre).square().sum(0) / max(1, self.draws - 1)
+        std = (within / self.draws + between).sqrt()
+        whole = torch.cat(draws) if self.noise else joined
+        return Predictive(
+            centre, std, joined, whole, centre.new_full((rows,), self.draws) if effective is None else effective
+        )
+
+    def _latents(self, model: VAE, batch: Values) -> dict[str, Tensor]:
+        """Draws from the prior, each [S, n, ...]."""
+        given, rows = {name: batch[name] for name in model.conditions}, len(batch[self.name])
+        chunks = []
+        for count in self._counts(batch):
+            # Without conditions the prior has one row, which stands for all of the batch.
+            values = model.sample_latents(given, count if given else count * rows)
+            chunks.append({name: values[name].unflatten(0, (count, rows)) for name in model.prior})
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in model.prior}
+
+    def _resampled(
+        self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Latents drawn anew by the likelihood of what is seen, and the effective number of draws [n]."""
+        x = batch[self.of]
+        seen = _seen(batch[self.name], x)
+        scores = []
+        for law, count in self._decoded(model, head, batch, latents):
+            score = torch.where(repeat(seen, count), value_log_prob(law, repeat(x, count)), 0.0)
+            scores.append(score.flatten(1).sum(1).unflatten(0, (count, -1)))
+        weights = torch.cat(scores).softmax(0)
+        index = torch.multinomial(weights.T, self.draws, replacement=True).T
+        drawn = {
+            name: torch.take_along_dim(value, index.reshape(*index.shape, *[1] * (value.ndim - 2)), 0)
+            for name, value in latents.items()
+        }
+        return drawn, 1 / weights.square().sum(0)
+
+    def _decoded(
+        self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
+    ) -> Iterator[tuple[Distribution, int]]:
+        """The head's law of the latents, a chunk of k draws at a time, batch shape [k n], and k."""
+        start = 0
+        given = [name for name in _given(model.heads[head].likelihood) if name not in latents]
+        for count in self._counts(batch):
+            values = {name: repeat(batch[name], count) for name in given}
+            values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
+            yield model.heads[head](values), count
+            start += count
+
+    def _counts(self, batch: Values) -> Iterator[int]:
+        """The draws in chunks that the decoder takes at once."""
+        size = max(1, chunk_values(batch[self.of].device) // batch[self.of].numel())
+        for start in range(0, self.draws, size):
+            yield min(size, self.draws - start)
+
+    def _blind(self, head: str) -> str:
+        if self.use_x:
+            return (
+                f"nothing in this model reads the observation {self.name!r}: from x and {self.name} it would only "
+                f"reconstruct x, whatever is seen. Ask for head={head!r} to have that, or train a model that reads "
+                f"{self.name}, such as semi_conditional"
+            )
+        return (
+            f"neither prior nor likelihood of this model reads the observation {self.name!r}: what it draws would not "
+            f"depend on what is seen. Take weigh='seen', which weighs draws by what is seen, or train a model that "
+            f"reads {self.name}, such as semi_conditional or arbitrary_conditioning"
+        )
+
+
+def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
+    """log p of every value of x on its own, in the shape of x. Raises ValueError for a law that does not factorise."""
+    if isinstance(law, Independent) and not law.base_dist.event_shape:
+        return law.base_dist.log_prob(x)
+    if isinstance(law, Bernoulli):
+        return -F.binary_cross_entropy_with_logits(law.logits, x, reduction="none")
+    if isinstance(law, SharedNormal):
+        return Normal(law.loc, law.scale, validate_args=False).log_prob(x)
+    raise ValueError(f"weigh='seen' needs a likelihood of independent values; got {law}")
+
+
+def _seen(m: Tensor, x: Tensor) -> Tensor:
+    """Which values of x an observation sees, boolean in the shape of x."""
+    return (m[:, x.shape[1] :] != 0).expand_as(x)
+
+
+def _variance(law: Distribution, mean: Tensor, drawn: Tensor) -> Tensor:
+    try:
+        return law.variance
+    except NotImplementedError:  # laws over grey levels: what one draw says of it is unbiased
+        return (drawn - mean).square()
+
+
+def _given(part: Any) -> tuple[str, ...]:
+    return tuple(getattr(part, "given", ()))
