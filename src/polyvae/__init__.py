@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         observe,
         priors,
         recipes,
+        study,
         terms,
     )
     from polyvae.completion import complete
@@ -61,6 +62,7 @@ _MODULES = (
     "observe",
     "priors",
     "recipes",
+    "study",
     "terms",
 )
 
@@ -97,6 +99,7 @@ __all__ = [
     "observe",
     "priors",
     "recipes",
+    "study",
     "terms",
 ]
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "traverse": ("polyvae.cli.pictures", "what each latent changes, from -3 to 3"),
     "interpolate": ("polyvae.cli.pictures", "from one example to another through the latents"),
     "figures": ("polyvae.cli.pictures", "every figure of a run: curves, KL, reconstructions, samples, traversals, map"),
+    "study": ("polyvae.cli.study", "a grid of runs over folds: tables beside the published ones, verdicts"),
     "datasets": ("polyvae.cli.lists", "data sets: which there are, which are here; datasets fetch NAME gets one"),
     "recipes": ("polyvae.cli.lists", "the recipes and their papers"),
 }

@@ -1,0 +1,134 @@
+"""`polyvae study`: a grid of runs over folds, its tables and its verdicts."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from polyvae.cli.options import UsageError, call, near
+from polyvae.cli.runs import device as checked_device
+from polyvae.cli.runs import printable
+
+STUDIES = ("multitask",)
+
+
+def run(name: str, arguments: Sequence[str]) -> None:
+    """The command `polyvae study NAME ...`."""
+    call(study, "polyvae study", arguments)
+
+
+def study(
+    name: str,
+    out: Path | None = None,
+    data: str = "mnist",
+    family: str = "gaussian,vq",
+    config: Sequence[int] | None = None,
+    folds: str = "5",
+    only: str | None = None,
+    limit: int | None = None,
+    epochs: int = 100,
+    batch_size: int = 128,
+    seed: int = 0,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    widths: Sequence[int] | None = None,
+    workers: int = 1,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    ray: str | None = None,
+    data_dir: Path | None = None,
+    report_only: bool = False,
+    json: bool = False,
+) -> None:
+    """Runs a study: every method of the multitask study on every fold, a table beside the published one, verdicts.
+
+    What is done is skipped: the same command goes on after Ctrl-C or a kill. The report is written anew at the end,
+    and by `--report-only` at any time: REPORT.md with figures, and report.html, which is one file.
+
+    name: multitask.
+    out: the study's folder, by default results/NAME-DATA.
+    data: names of `polyvae datasets` or paths, with commas.
+    family: gaussian, vq or both with a comma.
+    config: configurations 1, 2 (both families) and 3 (vq), with commas; all where none are given.
+    folds: how many of the five folds, like 3, or which, like 0,1,2.
+    only: cells whose names match a shell pattern like *two-grid*, or a regular expression between slashes.
+    limit: so many training images of each fold, the validation part in proportion.
+    widths: channels of the networks in the place of the configurations', for small studies.
+    workers: runs at once on this device, each in a process of its own.
+    ray: address of a Ray cluster to run on, auto, or local for one that is started here.
+    data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
+    report_only: write the report of what the folder holds, and run nothing.
+    json: print the result as one JSON document.
+
+    Example: polyvae study multitask --data mnist --config 1 --limit 10000 --epochs 5 --folds 3
+    polyvae study multitask --only "*-baseline,*-two-*" --workers 8 --precision bf16
+    polyvae study multitask --report-only --out results/multitask-mnist
+    """
+    if name not in STUDIES:
+        raise UsageError(f"no study is named {name}{near(name, STUDIES)}; there is {', '.join(STUDIES)}")
+    sources = _parts(data)
+    from polyvae.study.grid import dataset_name
+
+    out = out or Path("results") / "-".join([name, *map(dataset_name, sources)])
+    if not report_only:
+        given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths))
+        plan = _plan(sources, _parts(family), config, folds, only, given, data_dir)
+        failed = _run(plan, out, checked_device(device), workers, ray)
+    else:
+        failed = {}
+    _report(out, failed, json)
+
+
+def _parts(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"expected names with commas between them, got {text!r}")
+    return parts
+
+
+def _plan(
+    sources: list[str],
+    families: list[str],
+    config: Sequence[int] | None,
+    folds: str,
+    only: str | None,
+    protocol: tuple[Any, ...],
+    data_dir: Path | None,
+) -> Any:
+    from polyvae.settings import Settings
+    from polyvae.study import Plan, Protocol
+
+    named = dict(zip([field.name for field in fields(Protocol)], protocol, strict=True))
+    try:
+        Settings(**{key: named[key] for key in ("epochs", "batch_size", "seed", "precision")})
+        if named["limit"] is not None and named["limit"] < 1:
+            raise ValueError(f"limit counts training images, at least 1; got {named['limit']}")
+        plan = Plan(sources, families, config, folds, only, Protocol(**named), data_dir)
+        plan.jobs(Path())  # every mistake of the command line has its chance here
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return plan
+
+
+def _run(plan: Any, out: Path, device: str, workers: int, ray: str | None) -> dict[Any, str]:
+    from polyvae.study import multitask
+
+    try:
+        return multitask(plan, out, device=device, workers=workers, ray=ray).failed
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; the same command goes on with {out}") from None
+
+
+def _report(out: Path, failed: dict[Any, str], as_json: bool) -> None:
+    from polyvae.study import report
+
+    made = report(out)
+    if as_json:
+        print(json_module.dumps(printable({**made.as_dict(), "failed": list(failed.values())})))
+    else:
+        print(made.text())
+        print(f"report: {made.markdown}\npage: {made.page}", file=sys.stderr)
+    if failed:
+        raise RuntimeError(f"{len(failed)} runs came to no result: {'; '.join(failed.values())}")

@@ -1,0 +1,39 @@
+"""Grids of runs over folds: the study of multitask autoencoders, its tables and its verdicts."""
+
+from polyvae.study.claims import Judged, Part, judge
+from polyvae.study.grid import Cell, Method, cells, methods
+from polyvae.study.multitask import Outcome, Plan, multitask
+from polyvae.study.published import Published, published
+from polyvae.study.records import Records, StudyError
+from polyvae.study.report import Report, report
+from polyvae.study.run import Job, Protocol, run
+from polyvae.study.statistics import Interval, interval, paired, verdict
+from polyvae.study.table import Group, Table
+
+__all__ = [
+    "Cell",
+    "Group",
+    "Interval",
+    "Job",
+    "Judged",
+    "Method",
+    "Outcome",
+    "Part",
+    "Plan",
+    "Protocol",
+    "Published",
+    "Records",
+    "Report",
+    "StudyError",
+    "Table",
+    "cells",
+    "interval",
+    "judge",
+    "methods",
+    "multitask",
+    "paired",
+    "published",
+    "report",
+    "run",
+    "verdict",
+]

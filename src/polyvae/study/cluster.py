@@ -1,0 +1,53 @@
+"""Runs of a study on the machines of a Ray cluster; the only file that knows Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from polyvae.study.run import Job
+from polyvae.study.worker import answer, named_runner
+
+LOCAL = "local"
+
+
+def on_cluster(jobs: Sequence[Job], workers: int, address: str, runner: str) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Every job with its answer, at most `workers` at a time; `address`: of the cluster, "auto", or "local".
+
+    "local" starts a cluster of `workers` processors here. The study's folder should lie where every machine sees it:
+    elsewhere runs are trained as well, but a run that was interrupted starts anew. Raises ImportError without Ray.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError("a cluster needs Ray: pip install 'polyvae[ray]'") from error
+    quiet = {"include_dashboard": False, "num_cpus": workers} if address == LOCAL else {}
+    ray.init(address=address, log_to_driver=False, **quiet)
+    gpu = any(job.device in ("auto", "cuda") for job in jobs) and ray.cluster_resources().get("GPU", 0) > 0
+    # Several runs share a GPU: they are too small to fill it.
+    needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": 1 / workers if gpu else 0, "max_retries": 2}
+    task = ray.remote(_task).options(**needs)
+    waiting, running = list(reversed(jobs)), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop()
+                running[task.remote(json.dumps(job.as_dict()), runner)] = job
+            for done in ray.wait(list(running))[0]:
+                yield running.pop(done), json.loads(ray.get(done))
+    except BaseException:
+        for each in running:
+            ray.cancel(each)  # as Ctrl-C does: what is being trained saves its state
+        ray.wait(list(running), num_returns=len(running), timeout=60) if running else None
+        raise
+    finally:
+        ray.shutdown()
+
+
+def _task(job: str, runner: str) -> str:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+    return json.dumps(answer(named_runner(runner), Job.from_dict(json.loads(job))))

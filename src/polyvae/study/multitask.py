@@ -1,0 +1,124 @@
+"""The study from its first run to its tables."""
+
+from __future__ import annotations
+
+import base64
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polyvae import data
+from polyvae.data.listing import unknown
+from polyvae.files import replacing
+from polyvae.study.grid import Cell, cells, chosen_folds, dataset_name, select
+from polyvae.study.progress import shown
+from polyvae.study.records import Key, Records, StudyError, open_study, read_result
+from polyvae.study.run import Job, Protocol
+from polyvae.study.schedule import RUNNER, answers
+
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which runs there are to be: cells of data sets, families and configurations, each on these folds of five.
+
+    only: patterns of the cells' names, see `grid.select`. folds: a number of them or which. data_dir: where data lie.
+    """
+
+    data: Sequence[str] = ("mnist",)
+    families: Sequence[str] | None = None
+    configs: Sequence[int] | None = None
+    folds: str | int | Sequence[int] = 5
+    only: str | None = None
+    protocol: Protocol = field(default_factory=Protocol)
+    data_dir: Path | None = None
+
+    def jobs(self, study: Path, device: str = "auto") -> list[Job]:
+        """Every run, fold after fold, so that a table stands early. Raises ValueError, DataError."""
+        sources = {dataset_name(source): source for source in self.data}
+        for source in self.data:
+            if source not in data.names() and not Path(source).expanduser().exists():
+                raise unknown(source)
+        chosen = select(cells(self.data, self.families, self.configs), self.only)
+        return [
+            Job(cell, fold, sources[cell.dataset], study, self.protocol, device, self.data_dir)
+            for fold in chosen_folds(self.folds)
+            for cell in chosen
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study has come to: its records, and the runs that failed with why."""
+
+    folder: Path
+    records: Records
+    failed: dict[Key, str] = field(default_factory=dict)
+
+
+def multitask(
+    plan: Plan,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    workers: int = 1,
+    ray: str | None = None,
+    progress: bool | None = None,
+    runner: str = RUNNER,
+) -> Outcome:
+    """Trains and measures every run of the plan that the folder `out` does not hold yet.
+
+    `workers`: runs at once, in processes that share the device. `ray`: the address of a cluster to run them on, "local"
+    for one that is started here. `progress`: None shows a bar on a terminal. `runner`: the function that runs a job.
+    However the study ends, the same call goes on with it. Raises StudyError for a folder with another study,
+    ValueError for a plan without runs, RunError and DataError from the runs.
+    """
+    out = Path(out)
+    if workers < 1:
+        raise ValueError(f"workers counts runs at once, at least 1; got {workers}")
+    jobs = plan.jobs(out, device)
+    open_study(out, asdict(plan.protocol))
+    records = Records.read(out)
+    missing = [job for job in jobs if job.key not in records.rows]
+    found = {job.key: result for job in missing if (result := read_result(job.folder)) is not None}
+    for result in found.values():
+        _keep(out, records, result)
+    if found or not records.rows:
+        records.write(out)
+    missing = [job for job in missing if job.key not in found]
+    failed: dict[Key, str] = {}
+    display = shown(missing, len(jobs) - len(missing), progress)
+    try:
+        for job, answer in answers(missing, workers, ray, runner):
+            if "error" in answer:
+                raise StudyError(f"{job.cell.name}, fold {job.fold}: {answer['error']} ({answer['kind']})")
+            if "failed" in answer:
+                failed[job.key] = answer["failed"]
+            else:
+                _keep(out, records, answer["result"])
+                records.write(out)
+            display.tell(job, answer)
+    finally:
+        display.close()
+    for message in failed.values():
+        warnings.warn(message, stacklevel=2)
+    return Outcome(out, records, failed)
+
+
+def _keep(out: Path, records: Records, result: dict[str, Any]) -> None:
+    """Adds a result and, of a cell's first fold, its pictures."""
+    cell, fold = records.add(result)
+    if result.get("picture") and fold == min(other for name, other in records.rows if name == cell):
+        with replacing(out / PICTURES / f"{cell}.png") as part:
+            part.write_bytes(base64.b64decode(result["picture"]))
+
+
+def cells_of(rows: Iterable[Mapping[str, Any]]) -> list[Cell]:
+    """The cells that have rows, in the order of the grid."""
+    held = {row["cell"]: (row["dataset"], row["family"], row["config"]) for row in rows}
+    groups = list(dict.fromkeys(held.values()))
+    grid = [cell for dataset, family, config in groups for cell in cells([dataset], [family], [config])]
+    return [cell for cell in grid if cell.name in held]

@@ -1,0 +1,207 @@
+"""The report's sections, each a function of the table to blocks."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polyvae.study.claims import TEXTS, Judged
+from polyvae.study.document import Block, Grid, Heading, Text
+from polyvae.study.grid import EXPONENTS, FOLDS
+from polyvae.study.progress import duration
+from polyvae.study.published import published
+from polyvae.study.statistics import Interval, interval, paired
+from polyvae.study.table import LATENT_NAMES, Group, Table, bounds, number, percent, plus_minus
+
+
+def facts(table: Table, protocol: Mapping[str, Any]) -> list[Block]:
+    """What was run: how much, with what, on what."""
+    rows = table.rows
+
+    def distinct(column: str) -> str:
+        return ", ".join(sorted({str(row[column]) for row in rows if row[column] not in ("", None)})) or "unknown"
+
+    folds = sorted({row["fold"] for row in rows})
+    train, validation = (sorted({row[part] for row in rows}) for part in ("train", "validation"))
+    size = f"{_range(train)} training and {_range(validation)} validation images a run"
+    epochs = f"{protocol['epochs']} epochs (best by validation), batches of {protocol['batch_size']}, AdamW at 1e-3"
+    numbers = f"{len(rows)} runs on folds {', '.join(map(str, folds))} of {FOLDS}: {size}; {epochs}"
+    narrow = f", networks with widths {protocol['widths']}" if protocol["widths"] else ""
+    time = duration(sum(row["seconds"] for row in rows))
+    machine = f"Device: {distinct('device')}; precision {distinct('precision')}; {time} of training in all"
+    versions = f"polyvae {distinct('polyvae')} (commit {distinct('commit')}), torch {distinct('torch')}"
+    return [Text(f"{numbers}{narrow}. {machine}. {versions}. Made by:")]
+
+
+def _range(values: Sequence[int]) -> str:
+    return f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,} to {values[-1]:,}"
+
+
+def command(table: Table, protocol: Mapping[str, Any]) -> str:
+    """The command that makes such a study."""
+    rows = table.rows
+    words = ["polyvae", "study", "multitask", "--data", ",".join(dict.fromkeys(row["dataset"] for row in rows))]
+    words += ["--family", ",".join(dict.fromkeys(group.family for group in table.groups))]
+    words += ["--config", ",".join(str(config) for config in sorted({group.config for group in table.groups}))]
+    words += ["--folds", ",".join(str(fold) for fold in sorted({row["fold"] for row in rows}))]
+    words[-1] += "," if "," not in words[-1] else ""
+    for name, default in (("limit", None), ("epochs", 100), ("batch_size", 128), ("seed", 0), ("precision", "fp32")):
+        if protocol[name] != default:
+            words += [f"--{name.replace('_', '-')}", str(protocol[name])]
+    if protocol["widths"]:
+        words += ["--widths", ",".join(map(str, protocol["widths"]))]
+    return shlex.join(words)
+
+
+def claims(judged: Sequence[Judged]) -> list[Block]:
+    """One line for each claim, a column for each data set and configuration."""
+    places = sorted({(each.dataset, each.config) for each in judged})
+    found = {(each.claim, each.dataset, each.config): each.verdict for each in judged}
+    rows = [
+        (f"({claim}) {text}", *(found.get((claim, *place), "–") for place in places)) for claim, text in TEXTS.items()
+    ]
+    return [Grid(("claim", *(f"{dataset}, config {config}" for dataset, config in places)), tuple(rows))]
+
+
+def results(table: Table, group: Group) -> list[Block]:
+    """Means and deviations over folds of every method beside the published ones."""
+    latent = LATENT_NAMES[group.family]
+    columns = (
+        "method",
+        "folds",
+        "parameters",
+        "squared error",
+        "published",
+        latent,
+        "published",
+        "error with m",
+        "best epoch",
+        "seconds",
+    )
+    rows = []
+    for method in table.methods(group):
+        runs = list(table.runs(group, method.name).values())
+        theirs = published().get(group.cell(method.name))
+        rows.append(
+            (
+                method.name,
+                str(len(runs)),
+                f"{runs[0]['parameters']:,}",
+                _spread([run["mse"] for run in runs]),
+                "–" if theirs is None else plus_minus(theirs.mse, theirs.mse_sd),
+                _spread([run["latent"] for run in runs]),
+                "–" if theirs is None else plus_minus(theirs.latent, theirs.latent_sd),
+                _spread([run["conditioned_mse"] for run in runs if run["conditioned_mse"] is not None]),
+                number(sum(run["best_epoch"] for run in runs) / len(runs), 3),
+                number(sum(run["seconds"] for run in runs) / len(runs), 3),
+            )
+        )
+    words = "Mean ± standard deviation over folds; the published exponents were all 40."
+    return [Heading(group.title, 3), Grid(columns, tuple(rows), words)]
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    found = interval(values)
+    return plus_minus(found.mean, found.sd)
+
+
+def differences(table: Table, group: Group) -> list[Block]:
+    """Every method less the baseline, paired by fold."""
+    latent = LATENT_NAMES[group.family]
+    columns = ("method", "folds", "Δ squared error", "95 %", "share", f"Δ {latent}", "95 %", "share")
+    rows = []
+    for method in table.methods(group)[1:] if table.runs(group, "baseline") else []:
+        cells: list[str] = []
+        folds = 0
+        for column in ("mse", "latent"):
+            found = table.difference(group, [method.name], column)
+            share = table.difference(group, [method.name], column, relative=True)
+            if found is None:
+                cells += ["–"] * 3
+                continue
+            folds = found.count
+            cells += [number(found.mean, 3), bounds(found), percent(None if share is None else share.mean)]
+        rows.append((method.name, str(folds), *cells))
+    return [Heading(group.title, 3), Grid(columns, tuple(rows))] if rows else []
+
+
+def parts(judged: Sequence[Judged]) -> list[Block]:
+    """Every statement with its numbers."""
+    blocks: list[Block] = []
+    for dataset, config in sorted({(each.dataset, each.config) for each in judged}):
+        rows = [
+            (f"({each.claim}) {part.text}", *_numbers(part.found), percent(part.relative), part.verdict)
+            for each in judged
+            if (each.dataset, each.config) == (dataset, config)
+            for part in each.parts
+        ]
+        blocks.append(Heading(f"{dataset}, configuration {config}", 3))
+        blocks.append(Grid(("statement", "difference", "95 %", "folds", "share", "verdict"), tuple(rows)))
+    return blocks
+
+
+def _numbers(found: Interval) -> tuple[str, str, str]:
+    return number(found.mean, 3), bounds(found), str(found.count)
+
+
+def observed(table: Table) -> list[Block]:
+    """How many pixels training saw, with the interval of the mean, and whether exponents 20 and 60 differ."""
+    rows, words = [], []
+    for group in table.groups:
+        for method in table.methods(group):
+            runs = [run for run in table.runs(group, method.name).values() if run["observed"] is not None]
+            if not runs:
+                continue
+            mean, half, sd, count = _pooled(runs)
+            formula = "–"
+            if method.exponent is not None:
+                formula = number(expected(runs[0]["pixels"], method.exponent))
+            shown = f"{number(mean, 5)} ± {number(half, 2)}" if half else number(mean, 5)
+            rows.append((group.cell(method.name), shown, formula, number(sd), f"{count:,}"))
+        for sampling in ("gaussian", "uniform"):
+            words += _twenty_sixty(table, group, sampling)
+    caption = (
+        "Mean count over every image of every epoch and its 95 % interval; the law's own mean, the sum over k of "
+        "(1 - k/N)^a; the deviation of a count; how many counts."
+    )
+    columns = ("cell", "pixels seen", "expected", "deviation", "images")
+    return [*words, Grid(columns, tuple(rows), caption)] if rows else []
+
+
+def expected(pixels: int, exponent: float) -> float:
+    """E floor(N (1 - u^(1/a))) = sum_{k=1}^{N-1} (1 - k / N)^a, about N / (a + 1) - 1/2."""
+    return math.fsum((1 - k / pixels) ** exponent for k in range(1, pixels))
+
+
+def _pooled(runs: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, int]:
+    """Mean count, half its 95 % interval, deviation and number of counts of all runs together."""
+    count = sum(run["observed_count"] for run in runs)
+    mean = sum(run["observed"] * run["observed_count"] for run in runs) / count
+    square = sum((run["observed_sd"] ** 2 + run["observed"] ** 2) * run["observed_count"] for run in runs) / count
+    sd = math.sqrt(max(0.0, square - mean**2))
+    return mean, 1.959964 * sd / math.sqrt(count), sd, count
+
+
+def _twenty_sixty(table: Table, group: Group, sampling: str) -> list[Block]:
+    low, high = EXPONENTS[0], EXPONENTS[-1]
+    few, many = (table.values(group, f"one-{sampling}-{a}", "observed") for a in (high, low))
+    found = paired(many, few)
+    if not found:
+        return []
+    (mean_low, half_low, _, _), (mean_high, half_high, _, _) = (
+        _pooled([run for run in table.runs(group, f"one-{sampling}-{a}").values() if run["observed"] is not None])
+        for a in (low, high)
+    )
+    half = math.hypot(half_low, half_high)
+    gap = mean_low - mean_high
+    beyond = "beyond noise" if abs(gap) > half else "within noise"
+    return [
+        Text(
+            f"{group.title}, {sampling} masks: exponent {low} shows {number(mean_low)} pixels and exponent {high} "
+            f"{number(mean_high)}, a difference of {number(gap)} ± {number(half, 2)}: {beyond}."
+        )
+    ]
