@@ -20,6 +20,7 @@ from polyvae.terms import KL, Reconstruction
 from polyvae.validation import validate
 
 PICTURES = pv.Spec((1, 8, 8), classes=3)
+GREY_PICTURES = ["pixel_cnn"]  # recipes of nothing else
 
 
 def examples(spec: pv.Spec, count: int = 12) -> dict[str, Tensor]:
@@ -153,7 +154,18 @@ def test_every_recipe_trains_every_network_on_any_picture(name, network) -> None
         check_draws(make(name, spec, network=network), spec)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", GREY_PICTURES)
+def test_recipes_of_grey_pictures_refuse_tables_and_continuous_values(name) -> None:
+    for spec, words in (
+        (pv.Spec((5,), levels=None), r"got \(5,\) with continuous values"),
+        (pv.Spec((5,), levels=2), r"got \(5,\) with 2 levels"),
+        (pv.Spec((1, 8, 8), levels=None), r"got \(1, 8, 8\) with continuous values"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} needs pictures .* of grey levels; {words}"):
+            make(name, spec)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in GREY_PICTURES])
 def test_every_recipe_trains_on_tables(name) -> None:
     for spec in (pv.Spec((5,), y=2, levels=None), pv.Spec((5,), classes=2, levels=None)):
         check_training(make(name, spec), spec)

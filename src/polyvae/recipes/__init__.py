@@ -1,5 +1,6 @@
 """Recipes: one function a named variant, with its paper."""
 
+from polyvae.recipes.autoregressive import pixel_cnn
 from polyvae.recipes.baselines import pca, ppca
 from polyvae.recipes.quantised import vq_vae
 from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, named, rebuild, recipe
@@ -32,6 +33,7 @@ __all__ = [
     "mmd_vae",
     "named",
     "pca",
+    "pixel_cnn",
     "ppca",
     "rebuild",
     "recipe",

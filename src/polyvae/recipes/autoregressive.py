@@ -1,0 +1,49 @@
+"""A PixelCNN over the grey levels of a picture, as an autoencoder whose code is the picture."""
+
+from __future__ import annotations
+
+from polyvae.core import VAE
+from polyvae.exact import ExactCode, ExactDecoder
+from polyvae.networks.pixelcnn import GatedPixelCNN
+from polyvae.objectives import Objective
+from polyvae.priors_codes import PixelCNNPrior, map_shape
+from polyvae.recipes.parts import Condition
+from polyvae.recipes.recipe import Recipe, recipe
+from polyvae.spec import Spec
+
+
+@recipe
+def pixel_cnn(
+    spec: Spec,
+    channels: int = 64,
+    layers: int = 8,
+    kernel: int = 3,
+    first_kernel: int = 7,
+    dropout: float = 0.0,
+    condition: bool = False,
+) -> Recipe:
+    """log p(x) = sum_i log p(x_i | x_1 ... x_(i-1)), exactly: the bound is the likelihood itself.
+
+    x is a picture of grey levels, taken row by row, the channels of a pixel one after the other; z is x, the posterior
+    knows it and the likelihood returns it, so that the KL is the whole cost. `channels`: of every layer. `layers`: how
+    many, the first included. `kernel`: width of their kernels, odd; a layer sees kernel // 2 rows and columns further.
+    `first_kernel`: width of the first layer's. `dropout`: share of the gates left out in training. `condition`: labels
+    or vectors y are added within every gate. Tables and continuous values are refused.
+
+    van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu: Conditional Image Generation with PixelCNN
+    Decoders, 2016.
+    """
+    if len(spec.x) != 3 or spec.levels is None:
+        raise ValueError(
+            f"pixel_cnn needs pictures (channels, height, width) of grey levels; got {spec.x} with "
+            f"{'continuous values' if spec.levels is None else f'{spec.levels} levels'}: take another recipe"
+        )
+    if layers < 1:
+        raise ValueError(f"layers is at least 1; got {layers}")
+    y = Condition(spec, condition)
+    length = spec.condition if condition else None
+    kernels = (first_kernel, *(kernel,) * (layers - 1))
+    net = GatedPixelCNN(map_shape(spec.x), spec.levels, channels, kernels, length, dropout)
+    posterior = ExactCode(spec.levels)
+    prior = PixelCNNPrior(net, posterior.codebook, spec.x, y.names)
+    return Recipe(VAE(posterior, prior, ExactDecoder(spec.levels)), Objective(), y.observe)
