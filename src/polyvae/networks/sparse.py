@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polyvae.networks.layers import (
-    Builder,
     LastConvolution,
     Shape,
-    Stack,
     Stage,
     check_given,
     checked,
@@ -23,6 +21,7 @@ from polyvae.networks.layers import (
     to_maps,
 )
 from polyvae.networks.mlp import mlp
+from polyvae.networks.vq import Maps, Residual
 
 
 def pyramid(m: Tensor, steps: Sequence[Stage]) -> list[Tensor]:
@@ -67,8 +66,12 @@ def _towards(picture: tuple[int, int], code: tuple[int, int], count: int) -> lis
     return found
 
 
-def _activated(layer: nn.Module, channels: int) -> Stack:
-    return Stack(layer, nn.BatchNorm2d(channels), nn.LeakyReLU(inplace=True))
+def _activated(layer: nn.Conv2d | nn.ConvTranspose2d, statistics: bool) -> Maps:
+    """A convolution and LeakyReLU, with BatchNorm between, which makes up for a bias, or without."""
+    if not statistics:
+        return Maps(layer, nn.LeakyReLU(inplace=True))
+    layer.bias = None
+    return Maps(layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(inplace=True))
 
 
 class Root(nn.Module):
@@ -93,22 +96,29 @@ class MultiscaleDecoder(nn.Module):
     """A decoder of z that meets an observation m at every scale: z [B, *z], m [B, C + 1, H, W] -> [B, D, H, W].
 
     Going down, convolutions of the strides of `steps` read m, and at each scale its `pyramid` again; going up, the maps
-    made of z are joined at each scale with those features and the pyramid, before a transposed convolution. `channels`
-    is in the order of `steps`, from the picture to the code.
+    made of z by `root` are joined at each scale with those features and the pyramid, before a transposed convolution.
+    `channels` is in the order of `steps`, from the picture to the code.
     """
 
-    def __init__(self, inputs: Sequence[Shape], output: Shape, steps: Sequence[Stage], channels: Sequence[int]) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Shape],
+        output: Shape,
+        steps: Sequence[Stage],
+        channels: Sequence[int],
+        root: nn.Module,
+        statistics: bool = True,
+    ) -> None:
         super().__init__()
-        (z, m), first = inputs, channels[0]
-        self.inputs, self.steps = tuple(inputs), tuple(steps)
-        self.root = Root(z, (channels[-1], *steps[-1].after))
-        looks, rises = [_activated(nn.Conv2d(m[0], first, 3, padding=1, bias=False), first)], []
+        seen, first = inputs[1][0], channels[0]
+        self.inputs, self.steps, self.root = tuple(inputs), tuple(steps), root
+        looks, rises = [_activated(nn.Conv2d(seen, first, 3, padding=1), statistics)], []
         for stage, near, far in zip(steps, (first, *channels[:-1]), channels, strict=True):
-            looks.append(_activated(nn.Conv2d(near + m[0], far, 3, stage.stride, 1, bias=False), far))
-            up = nn.ConvTranspose2d(2 * far + m[0], near, 3, stage.stride, 1, stage.output_padding, bias=False)
-            rises.append(_activated(up, near))
+            looks.append(_activated(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics))
+            up = nn.ConvTranspose2d(2 * far + seen, near, 3, stage.stride, 1, stage.output_padding)
+            rises.append(_activated(up, statistics))
         self.looks, self.rises = nn.ModuleList(looks), nn.ModuleList(rises)
-        self.last = Stack(LastConvolution(2 * first + m[0], output[0]))
+        self.last = Maps(LastConvolution(2 * first + seen, output[0]))
 
     def forward(self, *tensors: Tensor) -> Tensor:
         check_given(tensors, self.inputs)
@@ -123,12 +133,19 @@ class MultiscaleDecoder(nn.Module):
         return self.last(torch.cat([maps, features[0], levels[0]], 1)).contiguous()
 
 
-def multiscale(inputs: Sequence[Shape], output: Shape, channels: Sequence[int] = (32, 64, 128, 256)) -> nn.Module:
+def multiscale(
+    inputs: Sequence[Shape],
+    output: Shape,
+    channels: Sequence[int] = (32, 64, 128, 256),
+    blocks: int = 0,
+    statistics: bool = True,
+) -> nn.Module:
     """Build a decoder of pictures from `inputs` z (a vector or a map) and m, which meets m at every scale.
 
     `channels` is in the encoder's order, one for each stage, as in `conv`, whose rule of strides holds where z is a
-    vector; a z map is met at its own sides. Where `output` is a table it is a perceptron with one hidden layer. The
-    picture may have any sides. ValueError where m is not (C + 1, H, W) with the sides of the output.
+    vector; a z map is met at its own sides. `blocks` counts residual blocks after the first maps made of z;
+    `statistics` says whether layers have BatchNorm. Where `output` is a table it is a perceptron with one hidden layer.
+    The picture may have any sides. ValueError where m is not (C + 1, H, W) with the sides of the output.
     """
     inputs, output = checked(inputs, output)
     channels = checked_widths("channels", channels)
@@ -140,11 +157,15 @@ def multiscale(inputs: Sequence[Shape], output: Shape, channels: Sequence[int] =
         )
     z, sides = inputs[0], (output[1], output[2])
     steps = _towards(sides, (z[1], z[2]), len(channels)) if is_picture(z) else list(stages(*sides, len(channels)))
-    return MultiscaleDecoder(inputs, output, steps, channels)
+    root = nn.Sequential(Root(z, (channels[-1], *steps[-1].after)), *[Residual(channels[-1]) for _ in range(blocks)])
+    return MultiscaleDecoder(inputs, output, steps, channels, root, statistics)
 
 
 class Stacked(nn.Module):
-    """Pictures joined along their channels, then `net`: several pictures of one size are read as one."""
+    """Inputs joined along dimension 1, channels of pictures or columns of tables, then `net`, which reads them as one.
+
+    A bare `conv` would flatten a second picture into its last layer.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -152,19 +173,3 @@ class Stacked(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         return self.net(torch.cat(tensors, 1))
-
-
-def stacked(build: Builder) -> Builder:
-    """Return a builder that joins its inputs along dimension 1, channels of pictures or columns of tables.
-
-    A bare `conv` flattens a second picture into its last layer; stacked, it reads both from its first. ValueError
-    where the inputs differ beyond dimension 1.
-    """
-
-    def joined(inputs: Sequence[Shape], output: Shape) -> nn.Module:
-        inputs, output = checked(inputs, output)
-        if len({shape[1:] for shape in inputs}) > 1:
-            raise ValueError(f"only inputs of the same sides can be stacked; got {list(inputs)}")
-        return Stacked(build([(sum(shape[0] for shape in inputs), *inputs[0][1:])], output))
-
-    return joined

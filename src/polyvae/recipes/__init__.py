@@ -2,6 +2,13 @@
 
 from polyvae.recipes.autoregressive import pixel_cnn
 from polyvae.recipes.baselines import pca, ppca
+from polyvae.recipes.conditioning import (
+    arbitrary_conditioning,
+    multitask,
+    semi_conditional,
+    vq_multitask,
+    vq_semi_conditional,
+)
 from polyvae.recipes.quantised import vq_vae
 from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, named, rebuild, recipe
 from polyvae.recipes.variants import (
@@ -23,6 +30,7 @@ __all__ = [
     "RECIPES",
     "Recipe",
     "ae",
+    "arbitrary_conditioning",
     "as_spec",
     "beta_vae",
     "capacity_vae",
@@ -31,15 +39,19 @@ __all__ = [
     "iwae",
     "mixture_prior",
     "mmd_vae",
+    "multitask",
     "named",
     "pca",
     "pixel_cnn",
     "ppca",
     "rebuild",
     "recipe",
+    "semi_conditional",
     "sigma_vae",
     "two_level",
     "vae",
     "vamp_prior",
+    "vq_multitask",
+    "vq_semi_conditional",
     "vq_vae",
 ]
