@@ -21,7 +21,7 @@ from polyvae.objectives import Weighted
 from polyvae.recipes.latents import LatentPart, gaussian_latent, vq_latent
 from polyvae.recipes.parts import encoder_family, encoder_net
 from polyvae.recipes.recipe import Recipe, recipe
-from polyvae.recipes.seeing import Parts, gaussian, observed, of_random_size, one_head, quantised, two_heads
+from polyvae.recipes.seeing import TASKS, Parts, gaussian, observed, of_random_size, one_head, quantised, two_heads
 from polyvae.spec import Spec
 from polyvae.terms import KL
 
@@ -51,12 +51,12 @@ def semi_conditional(
     """log p(x | m) >= E_q(z | x)[log p(x | z, m)] - KL(q(z | x) || p(z)), m = (x * mask, mask) a few pixels of x.
 
     `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers'
-    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" for pictures and "normal-learned"
-    for tables. `decoder`: "flat", the network's own with z and m flattened and joined, or "multiscale", convolutions
-    with the network's widths that meet m at every scale. `mask`: which pixels are seen. `count`: how many, a number
-    or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is drawn for each
-    example, N (1 - u^(1/exponent)), down to none. `positions`: of mask "points", row,column,row,column... of a picture
-    or columns of a table.
+    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" for pictures and
+    "normal-learned" for tables. `decoder`: "flat", the network's own with z and m flattened and joined, or
+    "multiscale", convolutions with the network's widths that meet m at every scale. `mask`: which pixels are seen.
+    `count`: how many, a number or a share below 1; by default a twentieth of a picture, half a table. `exponent`:
+    how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of mask "points",
+    row,column,row,column... of a picture or columns of a table.
 
     Gundersen, Oleynik, Blaser, Alendal: Semi-conditional Variational Auto-encoder for Flow Reconstruction and
     Uncertainty Quantification from Limited Observations, 2021.
@@ -87,13 +87,14 @@ def vq_semi_conditional(
     """log p(x | m) >= log p(x | z, m) - P log K, z the nearest of K words at each of P places, m a few pixels of x.
 
     `codes`: K. `dim`: a word's length. `widths`: channels of the strided convolutions. `blocks`: residual blocks
-    after them. `codebook`: "gradient", or "ema", moving averages. `beta`: weight of the commitment. `likelihood`: by
-    default "bernoulli" for pictures and "normal-learned" for tables. `revive`: the share of the even use below which a
-    code starts anew. `kmeans`: whether the codes start at the centres of encoder outputs. `decoder`: "flat", the map
-    and m flattened, joined and one linear layer before the transposed convolutions, or "multiscale", convolutions that
-    meet m at every scale. `mask`: which pixels are seen. `count`: how many, a number or a share below 1; by default a
-    twentieth of a picture, half a table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down
-    to none. `positions`: of mask "points", row,column,row,column... of a picture or columns of a table.
+    after them. `codebook`: "gradient", or "ema", moving averages. `beta`: weight of the commitment. `likelihood`:
+    by default "bernoulli" for pictures and "normal-learned" for tables. `revive`: the share of the even use below
+    which a code starts anew. `kmeans`: whether the codes start at the centres of encoder outputs. `decoder`:
+    "flat", the map and m flattened, joined and one linear layer before the transposed convolutions, or
+    "multiscale", convolutions that meet m at every scale. `mask`: which pixels are seen. `count`: how many, a
+    number or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is drawn for
+    each example, N (1 - u^(1/exponent)), down to none. `positions`: of mask "points", row,column,row,column... of a
+    picture or columns of a table.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017; the observation as in
     `semi_conditional`.
@@ -119,7 +120,8 @@ def multitask(
     count: int | float | None = None,
     exponent: float | None = None,
     positions: Sequence[int] | None = None,
-    softadapt: Variant | None = None,
+    softadapt: bool = False,
+    softadapt_variant: Variant = "original",
     softadapt_beta: float = 0.1,
     softadapt_window: int = 5,
     softadapt_frequency: int = 1,
@@ -133,22 +135,24 @@ def multitask(
 
     `decoders`: 2 or 1. `w1`, `w2`: weights of the two reconstructions in training. `latent`: dimensions of z.
     `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers' widths or channels, in the
-    encoder's order. `likelihood`: by default "bernoulli" for pictures and "normal-learned" for tables; the study's is
-    "normal". `decoder`: of (z, m), "flat", the network's own with both flattened and joined, or "multiscale",
-    convolutions with the network's widths that meet m at every scale. `mask`: which pixels are seen. `count`: how many,
-    a number or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is drawn for
-    each example, N (1 - u^(1/exponent)), down to none; by default 40 with one decoder. `positions`: of mask
-    "points", row,column,row,column... of a picture or columns of a table. `softadapt`: how factors that sum to one, on
-    top of w1 and w2, follow the two reconstructions. `softadapt_beta`: how sharply.
-    `softadapt_window`: steps that make a slope. `softadapt_frequency`: steps between new factors.
-    `softadapt_mode`: the slope, "least-squares", "backward" or as its "authors" coded it.
+    encoder's order. `likelihood`: by default "bernoulli" for pictures and "normal-learned" for tables; the study's
+    is "normal". `decoder`: of (z, m), "flat", the network's own with both flattened and joined, or "multiscale",
+    convolutions with the network's widths that meet m at every scale. `mask`: which pixels are seen. `count`: how
+    many, a number or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is
+    drawn for each example, N (1 - u^(1/exponent)), down to none; by default 40 with one decoder. `positions`: of
+    mask "points", row,column,row,column... of a picture or columns of a table. `softadapt`: whether factors that
+    sum to one multiply w1 and w2, the larger for what falls more slowly. `softadapt_variant`: "original",
+    "normalised" or "loss-weighted". `softadapt_beta`: how sharply they differ. `softadapt_window`: steps that make
+    a slope. `softadapt_frequency`: steps between new factors. `softadapt_mode`: the slope, "least-squares",
+    "backward" or as its "authors" coded it.
 
     Gundersen, Oleynik, Blaser, Alendal: Semi-conditional Variational Auto-encoder for Flow Reconstruction, 2021;
     Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
     z = gaussian_latent(spec, latent, network, widths, posterior)
     parts = gaussian(spec, likelihood, z, network, widths, decoder)
-    balance = _balance(softadapt, softadapt_beta, softadapt_window, softadapt_frequency, softadapt_mode)
+    chosen = softadapt_variant, softadapt_beta, softadapt_window, softadapt_frequency, softadapt_mode
+    balance = SoftAdapt(TASKS, *chosen) if softadapt else None
     return _tasks(parts, decoders, (w1, w2), balance, (mask, count, exponent, positions))
 
 
@@ -172,7 +176,8 @@ def vq_multitask(
     count: int | float | None = None,
     exponent: float | None = None,
     positions: Sequence[int] | None = None,
-    softadapt: Variant | None = None,
+    softadapt: bool = False,
+    softadapt_variant: Variant = "original",
     softadapt_beta: float = 0.1,
     softadapt_window: int = 5,
     softadapt_frequency: int = 1,
@@ -183,26 +188,28 @@ def vq_multitask(
     Two decoders: w1 log p(x | z) + w2 log p(x | z, m) less the codebook's costs, heads "x" and "x_given_m". One: head
     "x" given (z, m), with masks of random size down to the empty one.
 
-    `decoders`: 2 or 1. `w1`, `w2`: weights of the two reconstructions in training. `codes`: K. `dim`: a word's length.
-    `widths`: channels of the strided convolutions. `blocks`: residual blocks after them. `codebook`: "gradient", or
-    "ema", moving averages. `beta`: weight of the commitment. `likelihood`: by default "bernoulli" for pictures and
-    "normal-learned" for tables; the study's is "normal". `revive`: the share of the even use below which a code starts
-    anew. `kmeans`: whether the codes start at the centres of encoder outputs. `decoder`: "flat", all inputs flattened,
-    joined and one linear layer before the transposed convolutions, in both heads, or "multiscale", convolutions of the
-    map that meet m at every scale beside a head x of convolutions alone. `mask`: which pixels are seen. `count`: how
-    many, a number or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is drawn
-    for each example, N (1 - u^(1/exponent)), down to none; by default 40 with one decoder. `positions`:
-    of mask "points", row,column,row,column... of a picture or columns of a table. `softadapt`: how factors that sum to
-    one, on top of w1 and w2, follow the two reconstructions. `softadapt_beta`: how sharply.
-    `softadapt_window`: steps that make a slope. `softadapt_frequency`: steps between new factors.
-    `softadapt_mode`: the slope, "least-squares", "backward" or as its "authors" coded it.
+    `decoders`: 2 or 1. `w1`, `w2`: weights of the two reconstructions in training. `codes`: K. `dim`: a word's
+    length. `widths`: channels of the strided convolutions. `blocks`: residual blocks after them. `codebook`:
+    "gradient", or "ema", moving averages. `beta`: weight of the commitment. `likelihood`: by default "bernoulli"
+    for pictures and "normal-learned" for tables; the study's is "normal". `revive`: the share of the even use below
+    which a code starts anew. `kmeans`: whether the codes start at the centres of encoder outputs. `decoder`:
+    "flat", all inputs flattened, joined and one linear layer before the transposed convolutions, in both heads, or
+    "multiscale", convolutions of the map that meet m at every scale beside a head x of convolutions alone. `mask`:
+    which pixels are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture, half
+    a table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none; by default 40
+    with one decoder. `positions`: of mask "points", row,column,row,column... of a picture or columns of a table.
+    `softadapt`: whether factors that sum to one multiply w1 and w2, the larger for what falls more slowly.
+    `softadapt_variant`: "original", "normalised" or "loss-weighted". `softadapt_beta`: how sharply they differ.
+    `softadapt_window`: steps that make a slope. `softadapt_frequency`: steps between new factors. `softadapt_mode`:
+    the slope, "least-squares", "backward" or as its "authors" coded it.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017; Heydari, Thompson, Mehmood:
     SoftAdapt, 2019.
     """
     z = vq_latent(spec, codes, dim, widths, blocks, codebook, beta, revive, kmeans)
     parts = quantised(spec, likelihood, z, widths, blocks, decoder)
-    balance = _balance(softadapt, softadapt_beta, softadapt_window, softadapt_frequency, softadapt_mode)
+    chosen = softadapt_variant, softadapt_beta, softadapt_window, softadapt_frequency, softadapt_mode
+    balance = SoftAdapt(TASKS, *chosen) if softadapt else None
     return _tasks(parts, decoders, (w1, w2), balance, (mask, count, exponent, positions))
 
 
@@ -225,13 +232,13 @@ def arbitrary_conditioning(
     """log p(x | m) >= E_q(z | x, m)[log p(x | z, m)] - KL(q(z | x, m) || p(z | m)): m alone places z.
 
     `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers'
-    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" for pictures and "normal-learned"
-    for tables. `decoder`: "multiscale", convolutions with the network's widths that meet m at every scale, or "flat",
-    the network's own with z and m flattened and joined. `prior_network`: of p(z | m), "encoder", built like the
-    encoder, or "perceptron", of m flattened. `mask`: which pixels are seen. `count`: how many, a number or a share
-    below 1; by default drawn, see exponent. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)),
-    down to none; by default 20 for pictures and 1 for tables. `positions`: of mask "points", row,column,row,column...
-    of a picture or columns of a table.
+    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" for pictures and
+    "normal-learned" for tables. `decoder`: "multiscale", convolutions with the network's widths that meet m at
+    every scale, or "flat", the network's own with z and m flattened and joined. `prior_network`: of p(z | m),
+    "encoder", built like the encoder, or "perceptron", of m flattened. `mask`: which pixels are seen. `count`: how
+    many, a number or a share below 1; by default drawn, see exponent. `exponent`: how many is drawn for each
+    example, N (1 - u^(1/exponent)), down to none; by default 20 for pictures and 1 for tables. `positions`: of mask
+    "points", row,column,row,column... of a picture or columns of a table.
 
     Ivanov, Figurnov, Vetrov: Variational Autoencoder with Arbitrary Conditioning, 2019; Sohn, Lee, Yan: Learning
     Structured Output Representation using Deep Conditional Generative Models, 2015.
@@ -255,6 +262,8 @@ def _tasks(
 ) -> Recipe:
     """Both tasks by one decoder or by two; `seen` is mask, count, exponent and positions."""
     mask, count, exponent, positions = seen
+    if min(weights) < 0:
+        raise ValueError(f"w1 and w2 are at least 0; got {weights[0]} and {weights[1]}")
     if decoders == 2:
         return two_heads(parts, observed(parts.spec, *seen), *weights, balance)
     if decoders != 1:
@@ -263,9 +272,3 @@ def _tasks(
         raise ValueError("w2 and softadapt balance two decoders; one has a single reconstruction, which w1 weighs")
     exponent = of_random_size(mask, count, exponent)
     return one_head(parts, observed(parts.spec, mask, count, exponent, positions), weights[0])
-
-
-def _balance(variant: str | None, beta: float, window: int, frequency: int, mode: str) -> SoftAdapt | None:
-    if variant is None:
-        return None
-    return SoftAdapt(("reconstruction", "reconstruction_given_m"), variant, beta, window, frequency, mode)

@@ -22,6 +22,7 @@ from polyvae.recipes.recipe import Recipe
 from polyvae.spec import Spec
 from polyvae.terms import Reconstruction
 
+TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
 
@@ -114,6 +115,8 @@ def observed(
 ) -> SparsePixels:
     """The transform that adds m, with `positions` of a picture as pairs or one after the other."""
     table = not is_picture(spec.x)
+    if count is not None and exponent is not None and mask not in SIZED:
+        raise ValueError(f"count fixes how many pixels are seen, exponent draws it: give one; got {count}, {exponent}")
     if count is None and exponent is None and table and mask == "uniform":
         count = 0.5  # a twentieth of a few columns is none
     if positions is not None and not table and isinstance(positions[0], int):
@@ -137,7 +140,7 @@ def one_head(parts: Parts, observe: SparsePixels, weight: float = 1.0, objective
     """A recipe whose only decoder reads z and m."""
     latent = parts.latent
     model = VAE(latent.posterior, latent.prior, parts.head("z", "m"))
-    terms = {"reconstruction": Weighted(Reconstruction(), _weight("w1", weight)), **latent.terms}
+    terms = {"reconstruction": Weighted(Reconstruction(), weight), **latent.terms}
     return _recipe(parts, model, objective or Objective(terms), observe)
 
 
@@ -145,10 +148,8 @@ def two_heads(parts: Parts, observe: SparsePixels, w1: float, w2: float, balance
     """A recipe with a decoder of z, which the bound is of, and one of z and m."""
     latent = parts.latent
     heads = {"x": parts.head("z"), "x_given_m": Head(parts.head("z", "m"), of="x")}
-    terms = {
-        "reconstruction": Weighted(Reconstruction(("x",)), _weight("w1", w1)),
-        "reconstruction_given_m": Weighted(Reconstruction(("x_given_m",)), _weight("w2", w2)),
-    }
+    costs = (Weighted(Reconstruction((name,)), weight) for name, weight in zip(heads, (w1, w2), strict=True))
+    terms = dict(zip(TASKS, costs, strict=True))
     objective = Objective({**terms, **latent.terms}, balance=balance)
     return _recipe(parts, VAE(latent.posterior, latent.prior, heads), objective, observe)
 
@@ -157,9 +158,3 @@ def _recipe(parts: Parts, model: VAE, objective: nn.Module, observe: SparsePixel
     point = isinstance(getattr(parts.latent.posterior, "family", None), Point)  # a point has no bound
     monitor = "reconstruction" if point else "bound"
     return Recipe(model, objective, observe, monitor, start=parts.latent.start)
-
-
-def _weight(name: str, weight: float) -> float:
-    if weight < 0:
-        raise ValueError(f"{name} is at least 0; got {weight}")
-    return weight
