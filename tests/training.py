@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +25,17 @@ TIMINGS = {"seconds", "examples_per_second"}
 
 
 def pictures(count: int = 40, side: int = 4) -> Data:
-    x = torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(count, 1, side, side, generator=torch.Generator().manual_seed(0)).mul(255).round().div(255)
     return wrap((x, torch.arange(count) % 3), validation=0.2)
 
 
 def small(name: str = "vae", side: int = 4, **options: Any) -> Recipe:
-    spec = pv.Spec((1, side, side), classes=3)
-    return pv.recipes.named(name)(spec, **{"latent": 2, "network": "mlp", "widths": (6,), "seed": 1, **options})
+    """A recipe of few weights: of the small options, those that it takes."""
+    spec, build = pv.Spec((1, side, side), classes=3), pv.recipes.named(name)
+    taken = inspect.signature(build).parameters
+    passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    usual = {"latent": 2, "network": "mlp", "widths": (6,)}
+    return build(spec, seed=1, **{key: usual[key] for key in usual if passes_on or key in taken} | options)
 
 
 def fit(recipe: Recipe | str, data: Data, run: Path | None = None, **settings: Any) -> pv.Run:
