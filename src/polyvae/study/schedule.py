@@ -15,6 +15,7 @@ from polyvae.study.run import Job, RunFailed
 from polyvae.study.worker import named_runner
 
 RUNNER = "polyvae.study.run:run"
+WORKER = "import sys; from polyvae.study.worker import main; main(sys.argv[1])"
 Answers = Iterator[tuple[Job, dict[str, Any]]]
 
 
@@ -54,7 +55,7 @@ def _beside(jobs: Sequence[Job], workers: int, runner: str) -> Answers:
     """In processes of their own, which end when this one does: then their input closes."""
     waiting = list(reversed(jobs))
     done: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
-    command = [sys.executable, "-m", "polyvae.study.worker", runner]
+    command = [sys.executable, "-c", WORKER, runner]
     environment = {**os.environ, "OMP_NUM_THREADS": share(workers)}
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)

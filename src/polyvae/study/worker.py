@@ -53,7 +53,3 @@ def main(name: str) -> None:
             print(json.dumps(found), file=answers, flush=True)
     except KeyboardInterrupt:
         os._exit(1)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
