@@ -27,24 +27,23 @@ from polyvae.networks.vq import Maps, Residual
 def pyramid(m: Tensor, steps: Sequence[Stage]) -> list[Tensor]:
     """What an observation says at every scale: [B, C + 1, H, W] -> [B, C + 1, h, w] for the picture and each stage.
 
-    The last channel is the share of seen pixels in a cell, the others the mean of the cell's seen pixels alone
-    (normalised convolution with a box), and where a cell holds none, that of the nearest coarser scale, drawn out
-    bilinearly. Scales go on to a single cell, so that one seen pixel is enough to fill the picture; with none all is 0.
+    The last channel is the share of a cell's pixels that are seen, the others the mean of those seen (a normalised
+    convolution with a box), and where a cell holds none, what the next coarser scale says, drawn out bilinearly. Scales
+    go on to a single cell, so that one seen pixel is enough to fill the picture; with none all is 0.
 
     Gortler, Grzeszczuk, Szeliski, Cohen: The Lumigraph, 1996 (pull and push); Knutsson, Westin: Normalized and
     Differential Convolution, 1993.
     """
-    sums = [m]
+    # The last channel counts pixels, which cells at the edge hold fewer of.
+    sums = [torch.cat([m, torch.ones_like(m[:, :1])], 1)]
     last = steps[-1].after if steps else (m.shape[2], m.shape[3])
     for stage in (*steps, *_towards(last, (1, 1), (max(last) - 1).bit_length())):
-        # Means of sums and of mask over the same cells: their quotient is the mean over what is seen.
-        same = stage.stride == (1, 1)
-        sums.append(sums[-1] if same else F.avg_pool2d(sums[-1], stage.stride, stage.stride, ceil_mode=True))
+        sums.append(_pooled(sums[-1], stage))
     coarser: Tensor | None = None
     levels = []
     for level in reversed(sums):
-        seen, share = level[:, :-1], level[:, -1:]
-        known = seen / share.clamp(min=torch.finfo(m.dtype).tiny)
+        seen, share = level[:, :-2], level[:, -2:-1] / level[:, -1:]
+        known = seen / level[:, -2:-1].clamp(min=torch.finfo(m.dtype).tiny)
         if coarser is not None:
             same = coarser.shape[2:] == level.shape[2:]
             wide = coarser if same else F.interpolate(coarser, level.shape[2:], mode="bilinear")
@@ -52,6 +51,14 @@ def pyramid(m: Tensor, steps: Sequence[Stage]) -> list[Tensor]:
         coarser = known
         levels.append(torch.cat([known, share], 1))
     return levels[::-1][: len(steps) + 1]
+
+
+def _pooled(sums: Tensor, stage: Stage) -> Tensor:
+    """Sums over the cells of a stage, up to a factor that is the same everywhere."""
+    if stage.stride == (1, 1):
+        return sums
+    low, right = (a * s - b for a, s, b in zip(stage.after, stage.stride, stage.before, strict=True))
+    return F.avg_pool2d(F.pad(sums, (0, right, 0, low)) if low or right else sums, stage.stride)
 
 
 def _towards(picture: tuple[int, int], code: tuple[int, int], count: int) -> list[Stage]:
