@@ -44,7 +44,7 @@ class ExactCode(nn.Module):
     """q(z | x) = 1 at the grey levels of x [B, *rest]: z [B, 1, *rest]. Nothing is learned and nothing is lost."""
 
     given = ("x",)
-    certain = True
+    certain = True  # all its draws are one
 
     def __init__(self, levels: int) -> None:
         super().__init__()

@@ -22,6 +22,8 @@ class Quantiser(nn.Module):
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
     """
 
+    certain = True  # all its draws are one
+
     def __init__(self, net: nn.Module, codebook: Codebook, given: str | Sequence[str] = ("x",)) -> None:
         super().__init__()
         self.net = net

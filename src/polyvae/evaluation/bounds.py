@@ -70,7 +70,7 @@ class Bounds:
     `plain`: E_q[log p(x | z)] - KL(q || p). `importance`: log 1/K sum_k p(x, z_k) / q(z_k | x). `heads`: E_q[log p(x |
     z)] of every head; of several heads of one value the first enters the bounds. `kl`: of every latent, in closed form
     where `analytic` says so, else estimated at the draws. No weight of a head enters. Where a posterior is a point
-    there is no bound: the two are -inf, and a few draws are made.
+    there is no bound: the two are -inf, and a few draws are made; where it is a map of codes, one draw says all.
     """
 
     plain: Tensor
@@ -138,7 +138,12 @@ def _pieces(draw: Draw) -> dict[str, Tensor]:
 
 
 def _draws(model: VAE, batch: Values, samples: int) -> Iterator[Draw]:
-    """Draws of the model, `samples` in all, a chunk at a time; one small chunk where the KL is infinite anyway."""
+    """Draws of the model, `samples` in all, a chunk at a time; one small chunk where the KL is infinite anyway.
+
+    Where every posterior holds one value alone (a map of codes), all draws are the same: one is made.
+    """
+    if all(getattr(posterior, "certain", False) for posterior in model.posterior.values()):
+        samples = 1
     rows = len(batch[model.inputs[0]])
     values = rows * sum(prod(batch[head.of].shape[1:]) for head in model.heads.values())  # pyright: ignore
     chunk = max(1, chunk_values(batch[model.inputs[0]].device) // values)
