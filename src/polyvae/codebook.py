@@ -34,7 +34,7 @@ class Codebook(nn.Module):
     steps: Tensor
     seen: Tensor
 
-    def __init__(self, size: int, dim: int, average: bool = False, decay: float = 0.99, revive: float = 0.01) -> None:
+    def __init__(self, size: int, dim: int, average: bool = False, decay: float = 0.99, revive: float = 0.1) -> None:
         super().__init__()
         if size < 2 or dim < 1:
             raise ValueError(f"a codebook holds at least 2 codes of at least 1 number; got {size} of {dim}")

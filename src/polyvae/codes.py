@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import inf, log
-from typing import ClassVar
+from typing import Any, Protocol
 
 import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution, constraints, register_kl
 
-from polyvae.codebook import Codebook
 from polyvae.core import Values
 from polyvae.distributions import Law
 
@@ -24,6 +23,27 @@ class _Words(constraints.Constraint):
 
     def check(self, value: Tensor) -> Tensor:
         return value.isfinite()
+
+
+class Words(Protocol):
+    """What a law over codes needs of a codebook: K `size` words of D `dim` numbers, `weight` on their device."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def weight(self) -> Tensor: ...
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Codes [B, *rest] -> words [B, D, *rest]."""
+        ...
+
+    def nearest(self, encoded: Tensor) -> Tensor:
+        """[B, D, *rest] -> the codes [B, *rest] of the nearest words."""
+        ...
 
 
 class Quantised(Law):
@@ -75,9 +95,7 @@ class CodePrior(Law, ABC):
     probable a map is and draws one; `codebook` turns integers into vectors and back.
     """
 
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    def __init__(self, codebook: Codebook, positions: Sequence[int], batch_shape: Size = Size()) -> None:  # noqa: B008
+    def __init__(self, codebook: Words, positions: Sequence[int], batch_shape: Size = Size()) -> None:  # noqa: B008
         self.codebook = codebook
         self.positions = Size(positions)
         super().__init__(batch_shape, Size((codebook.dim, *self.positions)))
@@ -131,7 +149,7 @@ class UniformPrior(nn.Module):
 
     given = ()
 
-    def __init__(self, codebook: Codebook, positions: Sequence[int]) -> None:
+    def __init__(self, codebook: Any, positions: Sequence[int]) -> None:
         super().__init__()
         self.codebook = codebook
         self.positions = tuple(positions)

@@ -42,11 +42,11 @@ class Quantiser(nn.Module):
     @torch.no_grad()
     def start(self, values: Values) -> None:
         """Sets the codebook by k-means over what the untrained network makes of some examples."""
-        training = self.net.training
+        training, device = self.net.training, self.codebook.weight.device
         self.net.eval()
         count = len(values[self.given[0]])
         blocks = [slice(first, first + _BLOCK) for first in range(0, count, _BLOCK)]
-        encoded = [self._encoded({name: values[name][block] for name in self.given}) for block in blocks]
+        encoded = [self._encoded({name: values[name][block].to(device) for name in self.given}) for block in blocks]
         self.net.train(training)
         self.codebook.start(torch.cat(encoded))
 

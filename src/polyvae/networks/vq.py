@@ -8,7 +8,6 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from polyvae.networks.layers import (
-    LastConvolution,
     PictureDecoder,
     Shape,
     Stage,
@@ -107,8 +106,8 @@ def downsampling(x_shape: Shape, dim: int, widths: Sequence[int], blocks: int) -
 def upsampling(code: Shape, output: Shape, widths: Sequence[int], blocks: int) -> nn.Module:
     """Return the decoder of a map of vectors, `downsampling` read backwards; `widths` in the encoder's order.
 
-    A 1x1 convolution, `blocks` residual blocks, a transposed 3x3 convolution of stride 2 for each of `widths` and a
-    last convolution without activation; nothing is fully connected. A perceptron where `output` is no picture.
+    A 1x1 convolution, `blocks` residual blocks and a transposed 3x3 convolution of stride 2 for each of `widths`, the
+    last into the picture and without activation; nothing is fully connected. A perceptron where `output` is no picture.
     """
     (code,), output = checked((code,), output)
     widths = _checked(widths, blocks)
@@ -131,14 +130,14 @@ def flat(inputs: Sequence[Shape], output: Shape, widths: Sequence[int], blocks: 
 
 
 def _upwards(output: Shape, widths: tuple[int, ...], blocks: int) -> list[nn.Module]:
-    """From activated maps of the last width to the picture."""
+    """From activated maps of the last width to the picture, which the last layer leaves without activation."""
     channels, height, width = output
     steps = reversed(list(halvings(height, width, len(widths))))
     layers = _residuals(widths[-1], blocks)
-    for stage, before, after in zip(steps, reversed(widths), (*widths[-2::-1], widths[0]), strict=True):
+    for stage, (before, after) in zip(steps, pairwise((*reversed(widths), channels)), strict=True):
         up = nn.ConvTranspose2d(before, after, 3, stage.stride, 1, stage.output_padding)
         layers += [up, nn.LeakyReLU(inplace=True)]
-    return [*layers, LastConvolution(widths[0], channels)]
+    return layers[:-1]
 
 
 def _residuals(channels: int, blocks: int) -> list[nn.Module]:

@@ -64,7 +64,7 @@ def vq_latent(
     blocks: int = 0,
     codebook: str = "gradient",
     beta: float = 0.25,
-    revive: float = 0.01,
+    revive: float = 0.1,
     kmeans: bool = True,
 ) -> LatentPart:
     """z a map of words out of `codes`, each of `dim` numbers, with equal probabilities; terms "codebook", "commitment".

@@ -33,7 +33,7 @@ def vq_vae(
     beta: float = 0.25,
     decoder: str = "map",
     likelihood: str | Family | None = None,
-    revive: float = 0.01,
+    revive: float = 0.1,
     kmeans: bool = True,
 ) -> Recipe:
     """log p(x) >= log p(x | z) - P log K, z the nearest of K words at each of P places, trained with D_x / D_z times
