@@ -40,12 +40,20 @@ class Where(ABC):
         if count is None:
             return self.area(batch, height, width, device).expand(batch, -1)
         places = self.places(height, width)
-        most = count.most(places)
-        seen = torch.zeros(batch, height * width, device=device)
-        # Whatever ties there are among keys, topk names `most` different pixels: counts are exact.
-        order = self.keys(batch, height, width, device).topk(most, dim=1, largest=False).indices
-        taken = torch.arange(most, device=device) < count.draw(batch, places, device)[:, None]
-        return seen.scatter_(1, order, taken.to(seen.dtype))
+        most, numbers = count.most(places), count.draw(batch, places, device)
+        if device.type == "cpu":  # to look costs nothing here, and few images come near the bound
+            most = max(numbers.tolist(), default=0)
+        return smallest(self.keys(batch, height, width, device), numbers, most)
+
+
+def smallest(keys: Tensor, numbers: Tensor, most: int) -> Tensor:
+    """1.0 at the `numbers` [B] smallest keys [B, N] of each row, 0.0 elsewhere; no number is above `most`.
+
+    Counts are exact whatever ties there are among the keys, since topk names `most` different places.
+    """
+    order = keys.topk(most, dim=1, largest=False).indices
+    taken = torch.arange(most, device=keys.device) < numbers[:, None]
+    return torch.zeros_like(keys).scatter_(1, order, taken.to(keys.dtype))
 
 
 class Everywhere(Where):
