@@ -6,15 +6,17 @@ import json as json_module
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import log, prod
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from polyvae.cli.options import call
-from polyvae.cli.runs import console, opened
+from polyvae.cli.options import UsageError, call
+from polyvae.cli.runs import chosen_prior, console, opened
 from polyvae.cli.runs import device as usable
+from polyvae.core import VAE
 from polyvae.data import Data
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
@@ -34,6 +36,7 @@ def evaluate(
     split: Literal["train", "validation", "test"] | None = None,
     baselines: bool = False,
     frechet: int = 0,
+    prior: Literal["uniform", "learned"] | None = None,
     json: bool = False,
     out: Path | None = None,
     seed: int = 0,
@@ -45,8 +48,10 @@ def evaluate(
     run: the folder of a run.
     samples: draws of the latents for each example, K of the importance-weighted bound.
     split: the part of the data; test unless none was cut, then validation.
-    baselines: PCA and probabilistic PCA with as many latents beside it.
+    baselines: PCA and probabilistic PCA with as many latents beside it; a code counts as one.
     frechet: so many samples judged by a classifier that is trained first; 0 for none.
+    prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken where
+        there is one and set beside the other.
     json: print one JSON document instead of the table.
     out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
     seed: of the draws.
@@ -56,16 +61,19 @@ def evaluate(
     Example: polyvae evaluate runs/first --samples 500 --baselines
     """
     found = opened(run, data_dir)
+    judged_run = chosen_prior(found.run, prior)
     part, examples = found.split(split)
     asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device)}
     with progress("evaluating") as shown:
         judged = _frechet(found.data, frechet, run) if frechet else {}
-        report = report_on(found.run, examples, **asked, **judged, spec=found.data.spec, progress=shown)
+        report = report_on(judged_run, examples, **asked, **judged, spec=found.data.spec, progress=shown)
     description = found.run.description
     report = {"run": str(run), "recipe": description["recipe"], "data": description["data"], "split": part, **report}
+    if judged_run is not found.run:
+        report["priors"] = {"uniform": with_uniform_codes(found.run.model, report), "learned": _bound_of(report)}
     if baselines:
         report["baselines"] = {}
-        for name, made in linear(found.data, sum(latent["dimensions"] for latent in report["latents"].values())):
+        for name, made in linear(found.data, _numbers(report, found.data)):
             with progress(name) as shown:
                 report["baselines"][name] = report_on(made, examples, **asked, spec=found.data.spec, progress=shown)
     place = run / "evaluation.json" if out is None else out
@@ -75,9 +83,23 @@ def evaluate(
         return
     shown = console()
     shown.print(table(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}"))
+    if "priors" in report:
+        shown.print(priors(report))
     if baselines:
         shown.print(beside(report))
     shown.print(f"report: {place}", markup=False, soft_wrap=True)
+
+
+def _numbers(report: Mapping[str, Any], data: Data) -> int:
+    """How many numbers the latents hold, a code being one. Raises UsageError where a linear code has no fewer."""
+    latents = report["latents"].values()
+    count = sum((latent["codebook"] or {}).get("positions", latent["dimensions"]) for latent in latents)
+    if count >= data.spec.dimensions:
+        raise UsageError(
+            f"--baselines compares with PCA of as many components as the latents hold numbers, here {count} of "
+            f"{data.spec.dimensions} values; leave it out"
+        )
+    return count
 
 
 def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
@@ -110,6 +132,29 @@ def beside(report: Mapping[str, Any]) -> Table:
     for words, (name, digits) in rows.items():
         values = [column[name] for column in columns.values()]
         shown.add_row(words, *("-" if value is None else f"{value:.{digits}f}" for value in values))
+    return shown
+
+
+def with_uniform_codes(model: VAE, report: Mapping[str, Any]) -> dict[str, Any]:
+    """KL and bound of a report on a model of codes were these equally probable: the rest of the bound is the same."""
+    kl = sum(prod(prior.positions) * log(prior.codebook.size) for prior in model.prior.values())  # pyright: ignore
+    bits = report["bound_bits"]
+    more = (report["kl"] - kl) / (report["dimensions"] * log(2))
+    return {"kl": kl, "bound": report["bound"] + report["kl"] - kl, "bound_bits": None if bits is None else bits - more}
+
+
+def _bound_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: report[name] for name in ("kl", "bound", "bound_bits")}
+
+
+def priors(report: Mapping[str, Any]) -> Table:
+    """The bound with equally probable codes beside that with the learned prior."""
+    shown = Table("prior over the codes", title_justify="left")
+    for heading in ("KL, nats", "plain bound, nats", "bits per dimension"):
+        shown.add_column(heading, justify="right")
+    for name, found in report["priors"].items():
+        bits = found["bound_bits"]
+        shown.add_row(name, f"{found['kl']:.2f}", f"{found['bound']:.2f}", "-" if bits is None else f"{bits:.4f}")
     return shown
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, kl_divergence
 
+from polyvae.codebook import usage
+from polyvae.codes import CodePrior, Quantised
 from polyvae.core import VAE, Latent, Values
 from polyvae.data.split import Split
 from polyvae.distributions import Point
@@ -22,6 +24,21 @@ _PAIRS = 2**22  # values in one chunk of log q(z_n | x_m)
 
 
 @dataclass(frozen=True)
+class Words:
+    """How N examples use a codebook of `size` words, a map of `positions` codes each.
+
+    `perplexity`: exp H of the codes at all positions together, from 1 to `size`. `usage`: the share of words used.
+    `counts`: how often each word was used at each position, [positions, size].
+    """
+
+    size: int
+    positions: int
+    perplexity: float
+    usage: float
+    counts: Tensor
+
+
+@dataclass(frozen=True)
 class Code:
     """One latent variable over N examples, d dimensions, on the CPU in float64; divergences in nats.
 
@@ -30,7 +47,7 @@ class Code:
     factorise. `analytic`: in closed form, not sampled. `information`: I(x; z) by q over the first `aggregate`
     examples, at most log `aggregate`, or None where a finite aggregate cannot be had. `mean` [d], `covariance` [d, d]:
     of the aggregate posterior, `prior_mean` and `prior_covariance` of the aggregate prior; None where a moment is
-    unknown.
+    unknown. `words`: of a quantised latent, whose information is the entropy of its maps of codes.
     """
 
     means: Tensor
@@ -40,6 +57,7 @@ class Code:
     aggregate: int
     moments: tuple[Tensor, Tensor] | None
     prior_moments: tuple[Tensor, Tensor] | None
+    words: Words | None = None
 
     @property
     def activity(self) -> Tensor:
@@ -69,7 +87,8 @@ def describe_codes(
         keep = kept < aggregate
         kept += len(batch[model.inputs[0]])
         means = {name: q.mean for name, q in model.encode(batch).items()}
-        draw = model(batch, _DRAWS)
+        certain = all(getattr(posterior, "certain", False) for posterior in model.posterior.values())
+        draw = model(batch, 1 if certain else _DRAWS)
         return {name: _part(draw.latents[name], means[name], keep) for name in model.prior}
 
     found = each_block(source, split, measure, seed, device)
@@ -118,10 +137,15 @@ class _Part:
     moments: tuple[Tensor, Tensor] | None
     prior_moments: tuple[Tensor, Tensor] | None
     kept: tuple[Distribution, Tensor] | None
+    coded: tuple[Tensor, int] | None = None
 
 
 def _part(latent: Latent, means: Tensor, keep: bool) -> _Part:
     kl, analytic = _per_dimension(latent)
+    if isinstance(latent.q, Quantised):
+        codes = latent.q.codes.flatten(1).cpu()
+        size = latent.p.codebook.size if isinstance(latent.p, CodePrior) else int(codes.max()) + 1
+        return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, None, (codes, size))
     # A posterior that reads another latent's draw has no finite aggregate; a point has no density.
     alone = latent.q.batch_shape == latent.z.shape[1:2] and bool(latent.log_q.isfinite().all())
     kept = (latent.q, latent.z[0]) if keep and alone else None
@@ -135,7 +159,12 @@ def _collect(parts: list[_Part]) -> Code:
     if all(part.kl is not None for part in parts):
         kl = sum(float(weight) * part.kl for weight, part in zip(share, parts, strict=True) if part.kl is not None)
     kept = [part.kept for part in parts if part.kept is not None]
-    information, aggregate = None, 0
+    information, aggregate, words = None, 0, None
+    coded = [part.coded for part in parts if part.coded is not None]
+    if coded:
+        codes = torch.cat([codes for codes, _ in coded])
+        words = _words(codes, max(size for _, size in coded))
+        aggregate, information = len(codes), _entropy(codes.unique(dim=0, return_counts=True)[1])
     if kept:
         aggregate = sum(len(z) for _, z in kept)
         information = mutual_information([q for q, _ in kept], torch.cat([z for _, z in kept]))
@@ -147,7 +176,23 @@ def _collect(parts: list[_Part]) -> Code:
         aggregate,
         _pool([part.moments for part in parts], share),
         _pool([part.prior_moments for part in parts], share),
+        words,
     )
+
+
+def _words(codes: Tensor, size: int) -> Words:
+    """The use of `size` words by codes [N, P]."""
+    positions = codes.shape[1]
+    place = codes + size * torch.arange(positions)
+    counts = place.flatten().bincount(minlength=size * positions).view(positions, size)
+    found = usage(counts.sum(0).double())
+    return Words(size, positions, found["perplexity"], found["usage"], counts)
+
+
+def _entropy(counts: Tensor) -> float:
+    """In nats, of a law in proportion to counts."""
+    share = counts.double() / counts.sum()
+    return float(-torch.xlogy(share, share).sum())
 
 
 def _per_dimension(latent: Latent) -> tuple[Tensor | None, bool]:

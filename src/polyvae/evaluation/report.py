@@ -17,7 +17,7 @@ from polyvae.data.tensors import spec_of
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import Progress, device_of, each_block, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
-from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
+from polyvae.evaluation.codes import ACTIVE, Code, Words, describe_codes
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.pictures import first_head, reconstruction_errors
 from polyvae.spec import Spec
@@ -39,9 +39,10 @@ def evaluate(
 
     bound, importance_bound: on log p(x) in nats per example, beside `*_error`, their standard error over the examples,
     and `*_bits`, bits per dimension. reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
-    latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior. mse, psnr (dB),
-    ssim: of the deterministic reconstruction. frechet: with so many samples in the features of `classifier` (see
-    `train_classifier`), 0 for none. Whatever is None or approximate is explained in notes.
+    latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior, and of a
+    codebook its size, positions, perplexity and share of words used. mse, psnr (dB), ssim: of the deterministic
+    reconstruction. frechet: with so many samples in the features of `classifier` (see `train_classifier`), 0 for none.
+    Whatever is None or approximate is explained in notes.
 
     `samples` K serves both bounds; `spec` is the recipe's own by default. No training weight enters, the model's mode
     and torch's generators are left as they were, and nothing depends on a batch size.
@@ -143,6 +144,9 @@ def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str,
     kl = _mean(found.kl[name])
     if code.kl is None:
         notes.append(f"no KL per dimension of {name}: its posterior or prior has no known marginals")
+    words = code.words
+    if words is not None:
+        notes.append(f"no active units and no moments of {name}: its values are words of a codebook")
     if code.information is None:
         notes.append(f"no mutual information of {name}: its posterior has no density, or reads another latent's draw")
     return {
@@ -152,14 +156,19 @@ def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str,
         "rate_bits": kl / log(2),
         "kl_per_dimension": None if code.kl is None else code.kl.tolist(),
         "kl_per_dimension_source": None if code.kl is None else "analytic" if code.analytic else "sampled",
-        "active_units": int(code.active.sum()),
+        "active_units": int(code.active.sum()) if words is None else None,
         "active_above": ACTIVE,
-        "activity": code.activity.tolist(),
+        "activity": code.activity.tolist() if words is None else None,
+        "codebook": None if words is None else _codebook(words),
         "information": code.information,
         "information_bits": None if code.information is None else code.information / log(2),
         "information_limit_bits": log2(code.aggregate) if code.aggregate else None,
         "aggregate": _aggregate(code),
     }
+
+
+def _codebook(words: Words) -> dict[str, Any]:
+    return {name: getattr(words, name) for name in ("size", "positions", "perplexity", "usage")}
 
 
 def _aggregate(code: Code) -> dict[str, Any] | None:

@@ -59,6 +59,10 @@ def _latent_rows(name: str, latent: Mapping[str, Any]) -> Iterator[tuple[str, st
         yield f"{escape(name)}: {words.format(**latent)}", _number(latent[key], digits), unit
     if latent["information_limit_bits"] is not None:
         yield "  at most, by the number of examples", _number(latent["information_limit_bits"]), "bits"
+    if words := latent["codebook"]:
+        yield f"  perplexity of {words['size']} codes at {words['positions']} places", _number(words["perplexity"]), ""
+        yield "  codes used", _number(100 * words["usage"], 1), "%"
+        return
     aggregate = latent["aggregate"] or {}
     yield "  aggregate mean to the prior's", _number(aggregate.get("mean_distance"), 3), "Euclidean"
     yield "  aggregate covariance to the prior's", _number(aggregate.get("covariance_distance"), 3), "Frobenius"

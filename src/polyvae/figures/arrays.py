@@ -15,6 +15,7 @@ from polyvae.evaluation.blocks import evaluating, parts, seeded
 from polyvae.evaluation.codes import describe_codes
 from polyvae.evaluation.pictures import first_head
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
+from polyvae.figures.words import walks
 
 _SCANNED = 500  # examples that rank the dimensions of a latent
 
@@ -60,14 +61,23 @@ def traversals(
 
     They are held at the posterior mean of an `example` of the split, or at the prior's mean with None; a latent whose
     prior reads the one that moves follows at its prior's mean. The dimensions are ranked by their KL, or, where none is
-    known, by the variance of their posterior mean; both stand in the row's name. `latent`: the first by default.
+    known, by the variance of their posterior mean; both stand in the row's name. `latent`: the first by default. A map
+    of codes is walked word by word, see `words.walks`.
     """
     model, observe = parts(source)
     name = _latent(model, latent)
     code = describe_codes(source, split.take(range(min(len(split), _SCANNED))), seed)[name]
+    if code.words is not None:
+        if example is None:
+            raise ValueError(f"{name} is a map of codes, whose prior has no mean: hold the others at an example's")
+        with evaluating(model) as device:
+            values = _observed(observe, split.to(device), torch.tensor([example]), seed)
+            moved, labels, words = walks(model, values, name, code.words, rows, steps)
+            pictures = _decode(model, _followed(model, moved, name)).unflatten(0, (len(labels), len(words)))
+        return Strips(_array(pictures), labels, words)
     weight = code.activity if code.kl is None else code.kl
     order = weight.argsort(descending=True)[:rows].tolist()
-    words = "variance" if code.kl is None else "KL"
+    measure = "variance" if code.kl is None else "KL"
     with evaluating(model) as device:
         split = split.to(device)
         values = _observed(observe, split, torch.tensor([example or 0]), seed)
@@ -80,7 +90,7 @@ def traversals(
         fixed = {key: value.expand(len(moved), *value.shape[1:]) for key, value in {**values, **held}.items()}
         fixed[name] = moved.view(-1, *held[name].shape[1:])
         pictures = _decode(model, _followed(model, fixed, name)).unflatten(0, (len(order), steps))
-    labels = tuple(f"{name}[{j}]  {words} {float(weight[j]):.2f}" for j in order)
+    labels = tuple(f"{name}[{j}]  {measure} {float(weight[j]):.2f}" for j in order)
     return Strips(_array(pictures), labels, positions.cpu().numpy())
 
 

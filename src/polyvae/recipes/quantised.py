@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from torch import nn
 
@@ -29,9 +30,9 @@ def vq_vae(
     dim: int = 16,
     widths: Sequence[int] = (32, 64),
     blocks: int = 0,
-    codebook: str = "gradient",
+    codebook: Literal["gradient", "ema"] = "gradient",
     beta: float = 0.25,
-    decoder: str = "map",
+    decoder: Literal["map", "flat"] = "map",
     likelihood: str | Family | None = None,
     revive: float = 0.1,
     kmeans: bool = True,
@@ -44,7 +45,7 @@ def vq_vae(
     "ema", moving averages in place of the first cost. `beta`: weight of the commitment. `decoder`: "map", convolutions
     alone, or "flat", the map flattened into a linear layer first. `likelihood`: by default "bernoulli" for pictures and
     "normal-learned" for tables; the study's is "normal". `revive`: the share of the even use below which a code starts
-    anew. `kmeans`: whether the codes start at the centres of encoder outputs.
+    anew. `kmeans`: whether the codes start at the centres of the first encoder outputs.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
     """
