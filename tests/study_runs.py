@@ -66,7 +66,7 @@ def fake_result(cell: Cell, fold: int) -> dict[str, Any]:
     ]
     masks = []
     if cell.method.kind != "baseline":
-        masks = [{"count": count, "mse": row["mse"] / (1 + count)} for count in (0, 10, 100)]
+        masks = [{"count": count, "mse": row["mse"] / (1 + count), "without": row["mse"]} for count in (0, 10, 100)]
     return {"row": row, "curve": curve, "masks": masks, "picture": None}
 
 
@@ -79,9 +79,8 @@ def fake(job: Job) -> dict[str, Any]:
         raise ValueError("no such data")
     if os.environ.get("STUDY_ENDS") == job.cell.name:
         os._exit(3)
-    if wait := os.environ.get("STUDY_INTERRUPTS"):
-        if job.cell.name == wait:
-            raise KeyboardInterrupt
+    if os.environ.get("STUDY_INTERRUPTS") == job.cell.name:
+        raise KeyboardInterrupt
     time.sleep(float(os.environ.get("STUDY_SECONDS", "0")))
     return fake_result(job.cell, job.fold)
 

@@ -38,6 +38,7 @@ def study(
     workers: int = 1,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     ray: str | None = None,
+    keep: Literal["all", "weights", "none"] = "weights",
     data_dir: Path | None = None,
     report_only: bool = False,
     json: bool = False,
@@ -58,6 +59,7 @@ def study(
     widths: channels of the networks in the place of the configurations', for small studies.
     workers: runs at once on this device, each in a process of its own.
     ray: address of a Ray cluster to run on, auto, or local for one that is started here.
+    keep: of a run that is measured, all, its weights without the state to train on from, or none of either.
     data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
     report_only: write the report of what the folder holds, and run nothing.
     json: print the result as one JSON document.
@@ -75,7 +77,7 @@ def study(
     if not report_only:
         given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths))
         plan = _plan(sources, _parts(family), config, folds, only, given, data_dir)
-        failed = _run(plan, out, checked_device(device), workers, ray)
+        failed = _run(plan, out, device=checked_device(device), workers=workers, ray=ray, keep=keep)
     else:
         failed = {}
     _report(out, failed, json)
@@ -112,11 +114,11 @@ def _plan(
     return plan
 
 
-def _run(plan: Any, out: Path, device: str, workers: int, ray: str | None) -> dict[Any, str]:
+def _run(plan: Any, out: Path, **how: Any) -> dict[Any, str]:
     from polyvae.study import multitask
 
     try:
-        return multitask(plan, out, device=device, workers=workers, ray=ray).failed
+        return multitask(plan, out, **how).failed
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; the same command goes on with {out}") from None
 

@@ -7,18 +7,21 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from polyvae import data
 from polyvae.data.listing import unknown
 from polyvae.files import replacing
+from polyvae.store import STATE, WEIGHTS
 from polyvae.study.grid import Cell, cells, chosen_folds, dataset_name, select
 from polyvae.study.progress import shown
 from polyvae.study.records import Key, Records, StudyError, open_study, read_result
-from polyvae.study.run import Job, Protocol
+from polyvae.study.run import Job, Protocol, held
 from polyvae.study.schedule import RUNNER, answers
 
-PICTURES = "pictures"
+PICTURES, LOCK = "pictures", ".lock"
+Keep = Literal["all", "weights", "none"]
+SHED: dict[str, tuple[str, ...]] = {"all": (), "weights": (STATE,), "none": (STATE, WEIGHTS)}
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,19 @@ def multitask(
     device: str = "auto",
     workers: int = 1,
     ray: str | None = None,
+    keep: Keep = "weights",
     progress: bool | None = None,
     runner: str = RUNNER,
 ) -> Outcome:
     """Trains and measures every run of the plan that the folder `out` does not hold yet.
 
     `workers`: runs at once, in processes that share the device. `ray`: the address of a cluster to run them on, "local"
-    for one that is started here. `progress`: None shows a bar on a terminal. `runner`: the function that runs a job.
-    However the study ends, the same call goes on with it. Raises StudyError for a folder with another study,
-    ValueError for a plan without runs, RunError and DataError from the runs.
+    for one that is started here. `keep`: what stays of a run that is measured, "all", its "weights" without the state
+    to train on from, which is four times as large, or "none" of either. `progress`: None shows a bar on a terminal.
+    `runner`: the function that runs a job. However the study ends, the same call goes on with it.
+
+    Raises StudyError for a folder with another study, ValueError for a plan without runs, RunError and DataError from
+    the runs.
     """
     out = Path(out)
     if workers < 1:
@@ -83,12 +90,10 @@ def multitask(
     open_study(out, asdict(plan.protocol))
     records = Records.read(out)
     missing = [job for job in jobs if job.key not in records.rows]
-    found = {job.key: result for job in missing if (result := read_result(job.folder)) is not None}
-    for result in found.values():
-        _keep(out, records, result)
-    if found or not records.rows:
-        records.write(out)
-    missing = [job for job in missing if job.key not in found]
+    found = {job: result for job in missing if (result := read_result(job.folder)) is not None}
+    for job, result in found.items():
+        _record(out, records, job, result, keep)
+    missing = [job for job in missing if job not in found]
     failed: dict[Key, str] = {}
     display = shown(missing, len(jobs) - len(missing), progress)
     try:
@@ -98,8 +103,7 @@ def multitask(
             if "failed" in answer:
                 failed[job.key] = answer["failed"]
             else:
-                _keep(out, records, answer["result"])
-                records.write(out)
+                _record(out, records, job, answer["result"], keep)
             display.tell(job, answer)
     finally:
         display.close()
@@ -108,12 +112,18 @@ def multitask(
     return Outcome(out, records, failed)
 
 
-def _keep(out: Path, records: Records, result: dict[str, Any]) -> None:
-    """Adds a result and, of a cell's first fold, its pictures."""
-    cell, fold = records.add(result)
-    if result.get("picture") and fold == min(other for name, other in records.rows if name == cell):
-        with replacing(out / PICTURES / f"{cell}.png") as part:
-            part.write_bytes(base64.b64decode(result["picture"]))
+def _record(out: Path, records: Records, job: Job, result: dict[str, Any], keep: Keep) -> None:
+    """Writes a result into the study's tables and, of a cell's first fold, its pictures; sheds what is not kept."""
+    # Another study may be writing other cells into the same folder.
+    with held(out / LOCK):
+        records.join(Records.read(out))
+        cell, fold = records.add(result)
+        if result.get("picture") and fold == min(other for name, other in records.rows if name == cell):
+            with replacing(out / PICTURES / f"{cell}.png") as part:
+                part.write_bytes(base64.b64decode(result["picture"]))
+        records.write(out)
+    for name in SHED[keep]:
+        (job.folder / name).unlink(missing_ok=True)
 
 
 def cells_of(rows: Iterable[Mapping[str, Any]]) -> list[Cell]:

@@ -13,6 +13,7 @@ from typing import Any
 from polyvae.files import write_text
 
 STUDY, RUNS, CURVES, MASKS, RESULT = "study.json", "runs.csv", "curves.csv", "masks.csv", "result.json"
+KEYS = ("cell", "fold")
 Row = dict[str, Any]
 Key = tuple[str, int]
 
@@ -54,7 +55,7 @@ CURVE: dict[str, type] = {
     "latent": float,
     "conditioned_mse": float,
 }
-MASK: dict[str, type] = {"cell": str, "fold": int, "count": int, "mse": float}
+MASK: dict[str, type] = {"cell": str, "fold": int, "count": int, "mse": float, "without": float}
 
 
 class StudyError(ValueError):
@@ -78,6 +79,13 @@ class Records:
         self.curves[key] = [{**where, **line} for line in result["curve"]]
         self.masks[key] = [{**where, **line} for line in result["masks"]]
         return key
+
+    def join(self, other: Records) -> None:
+        """Takes the runs of others that it does not know."""
+        for key in other.rows.keys() - self.rows.keys():
+            self.rows[key] = other.rows[key]
+            self.curves[key] = other.curves.get(key, [])
+            self.masks[key] = other.masks.get(key, [])
 
     def write(self, folder: Path) -> None:
         """Writes the three tables; the one of the runs comes last, since a run that stands there is done."""
@@ -109,9 +117,10 @@ def read_rows(path: Path, columns: Mapping[str, type]) -> list[Row]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+            if missing := [name for name in KEYS if name not in (reader.fieldnames or ())]:
                 raise ValueError(f"it has no column {missing[0]}")
-            return [{name: _read(row[name], kind) for name, kind in columns.items()} for row in reader]
+            # A column that an earlier version did not write is empty.
+            return [{name: _read(row.get(name) or "", kind) for name, kind in columns.items()} for row in reader]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:

@@ -14,7 +14,7 @@ from polyvae.study.multitask import PICTURES, cells_of
 from polyvae.study.page import page
 from polyvae.study.published import SOURCE
 from polyvae.study.records import Records, StudyError, read_study
-from polyvae.study.sections import claims, command, differences, facts, observed, parts, results
+from polyvae.study.sections import claims, command, differences, facts, observed, parts, results, sizes
 from polyvae.study.table import Table
 
 REPORT, PAGE, FIGURES = "REPORT.md", "report.html", "figures"
@@ -116,6 +116,8 @@ def report(folder: str | Path) -> Report:
         *(block for group in table.groups for block in differences(table, group)),
         Heading("What each verdict rests on"),
         *parts(judged),
+        Heading("Error by mask size"),
+        *sizes(table, records),
         Heading("Pixels seen in training"),
         *observed(table),
         Heading("Plots"),

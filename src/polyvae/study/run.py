@@ -21,7 +21,7 @@ from polyvae.files import write_text
 from polyvae.meter import NonFiniteError
 from polyvae.recipes import named
 from polyvae.study.grid import FOLDS, Cell, Method
-from polyvae.study.measure import measure, pictures, recipe_pixels
+from polyvae.study.measure import by_size, measure, pictures, pixels_of
 from polyvae.study.records import RESULT, read_result
 from polyvae.study.watch import watch
 
@@ -122,7 +122,7 @@ def _result(job: Job) -> dict[str, Any]:
         device=job.device,
         precision=protocol.precision,
     )
-    means, masks = measure(recipe, cut.validation, job.cell.family, protocol.seed)
+    means = measure(recipe, cut.validation, job.cell.family, protocol.seed)
     row = {
         "cell": job.cell.name,
         "dataset": job.cell.dataset,
@@ -136,7 +136,7 @@ def _result(job: Job) -> dict[str, Any]:
         **_training(done.history, len(cut.train)),
         "parameters": sum(p.numel() for p in recipe.model.parameters()),
         **means,
-        "pixels": recipe_pixels(cut.validation),
+        "pixels": pixels_of(cut.validation),
         "device": _device(device_of(recipe.model)),
         "precision": protocol.precision,
         "seed": seed,
@@ -146,7 +146,8 @@ def _result(job: Job) -> dict[str, Any]:
     curve = [
         {"epoch": line["epoch"], **{name: line.get(f"validation_{name}") for name in CURVED}} for line in done.history
     ]
-    shown = pictures(recipe, cut.validation, protocol.seed) if job.fold == 0 else None
+    shown = pictures(recipe, cut.validation, protocol.seed)
+    masks = by_size(recipe, cut.validation, protocol.seed)
     return {"row": row, "curve": curve, "masks": masks, "picture": shown}
 
 
