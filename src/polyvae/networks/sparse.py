@@ -180,3 +180,17 @@ class Stacked(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         return self.net(torch.cat(tensors, 1))
+
+
+class Filled(nn.Module):
+    """An observation [B, C + 1, H, W] and beside it the picture filled in by `pyramid`, [B, 2 C + 1, H, W], then `net`.
+
+    A convolution sees little but zeros in a sparse picture; the filled one has something to say everywhere.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, m: Tensor) -> Tensor:
+        return self.net(torch.cat([m, pyramid(m, [])[0][:, :-1]], 1))

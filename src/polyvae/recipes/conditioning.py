@@ -15,8 +15,9 @@ from polyvae.balance import SoftAdapt
 from polyvae.core import Conditional, Family
 from polyvae.families import DiagonalNormal
 from polyvae.masks import observation_shape
+from polyvae.networks import Shape
 from polyvae.networks.layers import is_picture
-from polyvae.networks.sparse import Stacked
+from polyvae.networks.sparse import Filled, Stacked
 from polyvae.objectives import Weighted
 from polyvae.recipes.latents import LatentPart, gaussian_latent, vq_latent
 from polyvae.recipes.parts import encoder_family, encoder_net
@@ -30,7 +31,20 @@ Decoder = Literal["flat", "multiscale"]
 Variant = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
 Network = str | Callable[..., nn.Module]
-PRIOR_NETWORKS = {"encoder": None, "perceptron": "mlp"}  # None: as the encoder's
+
+
+def _like_the_encoder(
+    network: Network, widths: Sequence[int] | None, m: Shape, latent: int, family: Family
+) -> nn.Module:
+    if not is_picture(m):
+        return encoder_net(network, widths, (m,), latent, family)
+    return Filled(encoder_net(network, widths, ((2 * m[0] - 1, *m[1:]),), latent, family))
+
+
+PRIOR_NETWORKS: dict[str, Callable[[Network, Sequence[int] | None, Shape, int, Family], nn.Module]] = {
+    "encoder": _like_the_encoder,
+    "perceptron": lambda network, widths, m, latent, family: encoder_net("mlp", None, (m,), latent, family),
+}
 
 
 @recipe
@@ -235,10 +249,11 @@ def arbitrary_conditioning(
     widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" for pictures and
     "normal-learned" for tables. `decoder`: "multiscale", convolutions with the network's widths that meet m at
     every scale, or "flat", the network's own with z and m flattened and joined. `prior_network`: of p(z | m),
-    "encoder", built like the encoder, or "perceptron", of m flattened. `mask`: which pixels are seen. `count`: how
-    many, a number or a share below 1; by default drawn, see exponent. `exponent`: how many is drawn for each
-    example, N (1 - u^(1/exponent)), down to none; by default 20 for pictures and 1 for tables. `positions`: of mask
-    "points", row,column,row,column... of a picture or columns of a table.
+    "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
+    flattened. `mask`: which pixels are seen. `count`: how many, a number or a share below 1; by default drawn, see
+    exponent. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none; by default 20
+    for pictures and 1 for tables. `positions`: of mask "points", row,column,row,column... of a picture or columns
+    of a table.
 
     Ivanov, Figurnov, Vetrov: Variational Autoencoder with Arbitrary Conditioning, 2019; Sohn, Lee, Yan: Learning
     Structured Output Representation using Deep Conditional Generative Models, 2015.
@@ -250,8 +265,7 @@ def arbitrary_conditioning(
     q_family, p_family, m = encoder_family(posterior), DiagonalNormal(), observation_shape(spec.x)
     both = (spec.x[0] + m[0], *m[1:])
     q = Conditional(Stacked(encoder_net(network, widths, (both,), latent, q_family)), q_family, ("x", "m"))
-    other = PRIOR_NETWORKS[prior_network]
-    p_net = encoder_net(other or network, None if other else widths, (m,), latent, p_family)
+    p_net = PRIOR_NETWORKS[prior_network](network, widths, m, latent, p_family)
     z = LatentPart(q, Conditional(p_net, p_family, "m"), (latent,), {"kl": Weighted(KL())})
     parts = gaussian(spec, likelihood, z, network, widths, decoder)
     return one_head(parts, observed(spec, mask, count, exponent, positions), objective=objective)
