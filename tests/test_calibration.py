@@ -158,7 +158,26 @@ def test_only_what_is_scored_counts_and_what_never_is_takes_the_factor_of_all() 
     where = torch.tensor([1, 1, 0])
     found = calibrate(x, torch.zeros(3, 3), torch.ones(3, 3), (0.5,), "value", where)
     assert found.factors[0.5].tolist() == [2, 6, 5]
-    torch.testing.assert_close(found.scale[2], x[:, :2].double().square().mean().sqrt())
+    whole = calibrate(x[:, :2], torch.zeros(3, 2), torch.ones(3, 2))
+    torch.testing.assert_close(found.scale[2], whole.scale)
+
+
+def test_the_scale_has_the_least_score_whatever_the_law_and_the_stated_spread() -> None:
+    x, std = normal(500, 3) ** 3, 0.1 + normal(500, 3, seed=1).abs()
+    mean = torch.zeros_like(x)
+    for over in ("all", "channel"):
+        found = calibrate(x, mean, std, over=over).scale
+        scores = {f: normal_crps(x, mean, f * found * std).mean(0) for f in (0.99, 1.0, 1.01)}
+        assert all(bool((scores[1.0].mean() < scores[f].mean()).all()) for f in (0.99, 1.01))
+        if over == "channel":
+            assert all(bool((scores[1.0] < scores[f]).all()) for f in (0.99, 1.01))
+
+
+def test_a_spread_that_meets_no_error_is_scaled_to_nothing() -> None:
+    x = torch.ones(4, 2)
+    found = calibrate(x, x, x)
+    assert found.scale.item() < 1e-12
+    assert found.factors[0.95].item() == 0
 
 
 def test_what_cannot_be_calibrated_is_refused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -111,9 +111,24 @@ def complete(
     )
 
 
-def without_masks(source: Any) -> Callable[[Values], Values]:
-    """What a recipe does to its batches but for drawing masks."""
-    return _taken_apart(parts(source)[1])[0]
+@dataclass(frozen=True)
+class Seeing:
+    """A model whose batches are observed by masks of one's own; what evaluation takes for a recipe.
+
+    `of`, `name`: what is seen in part, and what its observation is called.
+    """
+
+    model: VAE
+    observe: Callable[[Values], Values]
+    of: str
+    name: str
+
+
+def seeing(source: Any, masks: SparsePixels) -> Seeing:
+    """The same model with `masks` in the place of those of its recipe, under the names that the recipe gives them."""
+    model, observe = parts(source)
+    rest, of, name = _taken_apart(observe)
+    return Seeing(model, chain(rest, replace(masks, of=of, name=name)), of, name)
 
 
 def _taken_apart(observe: Callable[[Values], Values]) -> tuple[Callable[[Values], Values], str, str]:

@@ -76,10 +76,10 @@ class Completer:
         if not heads:
             raise ValueError(f"no head of this model explains {self.of!r}; its heads are {list(model.heads)}")
         for name in heads:
-            if self.name in _given(model.heads[name].likelihood):
+            if sees(model.heads[name], self.name):
                 return name
         parts = model.posterior if self.use_x else model.prior
-        if self.weigh == "none" and not any(self.name in _given(part) for part in parts.values()):
+        if self.weigh == "none" and not any(sees(part, self.name) for part in parts.values()):
             raise ValueError(self._blind(heads[0]))
         return heads[0]
 
@@ -154,7 +154,7 @@ class Completer:
     ) -> Iterator[tuple[Distribution, int]]:
         """The head's law of the latents, a chunk of k draws at a time, batch shape [k n], and k."""
         start = 0
-        given = [name for name in _given(model.heads[head].likelihood) if name not in latents]
+        given = [name for name in reads(model.heads[head]) if name not in latents]
         for count in self._counts(batch):
             values = {name: repeat(batch[name], count) for name in given}
             values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
@@ -181,6 +181,16 @@ class Completer:
         )
 
 
+def reads(part: Any) -> tuple[str, ...]:
+    """What a posterior, a prior, a likelihood or a head is given."""
+    return tuple(getattr(getattr(part, "likelihood", part), "given", ()))
+
+
+def sees(part: Any, name: str) -> bool:
+    """Whether a part of a model reads the value of that name."""
+    return name in reads(part)
+
+
 def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
     """log p of every value of x on its own, in the shape of x. Raises ValueError for a law that does not factorise."""
     if isinstance(law, Independent) and not law.base_dist.event_shape:
@@ -202,7 +212,3 @@ def _variance(law: Distribution, mean: Tensor, drawn: Tensor) -> Tensor:
         return law.variance
     except NotImplementedError:  # laws over grey levels: what one draw says of it is unbiased
         return (drawn - mean).square()
-
-
-def _given(part: Any) -> tuple[str, ...]:
-    return tuple(getattr(part, "given", ()))

@@ -16,11 +16,13 @@ from polyvae.version import __version__
 # Name -> where it is, and what it does. Each is called with the arguments that follow its name.
 COMMANDS = {
     "train": ("polyvae.cli.train", "train a recipe on data, or go on with a run"),
+    "train-prior": ("polyvae.cli.prior", "a learned prior over the codes of a vector-quantised run"),
     "evaluate": ("polyvae.cli.evaluation", "bounds, errors and what the latents carry, as a table or JSON"),
     "sample": ("polyvae.cli.pictures", "pictures drawn from the model"),
     "reconstruct": ("polyvae.cli.pictures", "examples beside their reconstructions"),
     "traverse": ("polyvae.cli.pictures", "what each latent changes, from -3 to 3"),
     "interpolate": ("polyvae.cli.pictures", "from one example to another through the latents"),
+    "complete": ("polyvae.cli.complete", "examples from a few of their pixels, with uncertainty, beside baselines"),
     "figures": ("polyvae.cli.pictures", "every figure of a run: curves, KL, reconstructions, samples, traversals, map"),
     "study": ("polyvae.cli.study", "a grid of runs over folds: tables beside the published ones, verdicts"),
     "datasets": ("polyvae.cli.lists", "data sets: which there are, which are here; datasets fetch NAME gets one"),

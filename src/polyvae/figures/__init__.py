@@ -1,23 +1,38 @@
 """Figures: functions that make arrays in [0, 1], and functions that draw them as PNG files."""
 
 from polyvae.figures.arrays import curves, interpolations, kl_bars, latent_map, reconstructions, samples, traversals
-from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
+from polyvae.figures.completions import completions, panels, point_errors
+from polyvae.figures.kinds import (
+    Bars,
+    Completions,
+    Curves,
+    LatentMap,
+    PointErrors,
+    Reconstructions,
+    Samples,
+    Strips,
+)
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
 from polyvae.figures.plots import draw, save_figures
 
 __all__ = [
     "Bars",
+    "Completions",
     "Curves",
     "LatentMap",
+    "PointErrors",
     "Reconstructions",
     "Samples",
     "Strips",
+    "completions",
     "curves",
     "draw",
     "interpolations",
     "kl_bars",
     "latent_map",
     "montage",
+    "panels",
+    "point_errors",
     "reconstructions",
     "samples",
     "save_array",

@@ -58,3 +58,28 @@ class Curves:
 
     epochs: np.ndarray
     quantities: dict[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Examples completed from what `mask` says is seen of them, each [N, ...], and what is drawn, [S, N, ...].
+
+    `mask` [N, 1, H, W] or [N, d]; `low`, `high`: the 5 % and 95 % quantiles.
+    """
+
+    truth: np.ndarray
+    mask: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    samples: np.ndarray
+
+
+@dataclass(frozen=True)
+class PointErrors:
+    """Errors against the number of points seen: by method `points` [K], `mse` [K] and `crps` [K] of unseen values."""
+
+    points: dict[str, np.ndarray]
+    mse: dict[str, np.ndarray]
+    crps: dict[str, np.ndarray]

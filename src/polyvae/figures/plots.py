@@ -19,7 +19,17 @@ from matplotlib.ticker import MaxNLocator
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import parts
 from polyvae.figures import arrays
-from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
+from polyvae.figures.completions import panels
+from polyvae.figures.kinds import (
+    Bars,
+    Completions,
+    Curves,
+    LatentMap,
+    PointErrors,
+    Reconstructions,
+    Samples,
+    Strips,
+)
 from polyvae.figures.pixels import montage, save_array, to_bytes
 from polyvae.files import replacing
 
@@ -102,7 +112,7 @@ def _(figure: Samples, title: str) -> Figure:
 def _(figure: Strips, title: str) -> Figure:
     if figure.pictures.ndim == 3:
         return _lines(figure, title)
-    steps = [f"{position:.2g}" for position in figure.positions]
+    steps = [f"{position:.3g}" for position in figure.positions]
     if figure.ends is None:
         return _pictures(figure.pictures, title, list(figure.rows), steps)
     whole = np.concatenate([figure.ends[:, :1], figure.pictures, figure.ends[:, 1:]], 1)
@@ -169,6 +179,44 @@ def _(figure: Curves, title: str) -> Figure:
     return drawn
 
 
+@_draw.register
+def _(figure: Completions, title: str) -> Figure:
+    if figure.truth.ndim == 2:
+        return _profiles(figure, title)
+    pictures, columns = panels(figure)
+    return _pictures(pictures, title, [], columns)
+
+
+@_draw.register
+def _(figure: PointErrors, title: str) -> Figure:
+    drawn = Figure(figsize=(9.5, 4), layout="constrained")
+    both = {"squared error per value": figure.mse, "CRPS (without a spread: absolute error)": figure.crps}
+    for axes, (words, errors) in zip(drawn.subplots(1, 2), both.items(), strict=True):
+        for place, (method, values) in enumerate(errors.items()):
+            colour = colormaps["tab10"](place)
+            axes.plot(figure.points[method], values, color=colour, marker="o", markersize=4, label=method)
+        axes.set_ylim(bottom=0)
+        _finish(axes, "", "points seen", f"{words}, unseen values")
+    axes.legend(frameon=False, fontsize=8)
+    drawn.suptitle(title, color=_INK)
+    return drawn
+
+
+def _profiles(figure: Completions, title: str) -> Figure:
+    """Of a table: each example's values over its columns, the band that holds 90 %, and what was seen."""
+    drawn, grid = _panels(len(figure.truth), title, "examples")
+    columns = np.arange(figure.truth.shape[1])
+    for row, axes in enumerate(grid):
+        axes.fill_between(columns, figure.low[row], figure.high[row], color="#4477aa", alpha=0.25, linewidth=0)
+        axes.plot(columns, figure.mean[row], color="#4477aa", label="mean and 90 %")
+        axes.scatter(columns, figure.truth[row], s=14, color=_INK, linewidths=0, label="truth")
+        seen = figure.mask[row] > 0
+        axes.scatter(columns[seen], figure.truth[row][seen], s=40, color="#ee6677", label="seen", marker="x")
+        _finish(axes, f"example {row + 1}", "column", "value")
+    grid[0].legend(frameon=False, fontsize=7)
+    return drawn
+
+
 def _pictures(pictures: np.ndarray, title: str, rows: Sequence[str], columns: Sequence[str]) -> Figure:
     """A montage whose pixels are whole numbers of the file's, with names beside the rows and above the columns."""
     whole = to_bytes(montage(pictures, gap=max(1, pictures.shape[-1] // 16)))
@@ -226,8 +274,8 @@ def _lines(figure: Strips, title: str) -> Figure:
     return drawn
 
 
-def _panels(total: int, title: str) -> tuple[Figure, list[Axes]]:
-    """A panel for each column of a table, for the first nine of more."""
+def _panels(total: int, title: str, what: str = "columns") -> tuple[Figure, list[Axes]]:
+    """A panel for each column of a table (or each of `what`), for the first nine of more."""
     count = min(total, _COLUMNS)
     columns = min(3, count)
     rows = -(-count // columns)
@@ -235,7 +283,7 @@ def _panels(total: int, title: str) -> tuple[Figure, list[Axes]]:
     grid = drawn.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.set_visible(False)
-    drawn.suptitle(title if count == total else f"{title}, the first {count} of {total} columns", color=_INK)
+    drawn.suptitle(title if count == total else f"{title}, the first {count} of {total} {what}", color=_INK)
     return drawn, list(grid[:count])
 
 

@@ -1,0 +1,215 @@
+"""`polyvae complete`: pictures from a few of their pixels, how sure the model is, and how right."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.table import Table
+
+from polyvae.cli.evaluation import progress
+from polyvae.cli.options import UsageError, call
+from polyvae.cli.runs import Opened, console, opened
+from polyvae.cli.runs import device as usable
+from polyvae.completion_scores import Count, Errors, Score, score_completions
+from polyvae.data import Split
+from polyvae.evaluation.calibration import LEVELS
+from polyvae.families import Bernoulli
+from polyvae.masks import SparsePixels
+from polyvae.predictive import Completer
+from polyvae.recipes.conditioning import Mask
+from polyvae.recipes.seeing import observed
+
+GREY = "grey pictures under a Bernoulli likelihood: the spread is that of bits, the widest that such a mean allows"
+
+
+def run(name: str, arguments: Sequence[str]) -> None:
+    """The command."""
+    call(complete, "polyvae complete", arguments)
+
+
+def complete(
+    run: Path,
+    mask: Mask = "uniform",
+    count: int | float | None = None,
+    counts: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+    draws: int = 100,
+    from_x: bool = False,
+    weigh: Literal["none", "seen"] = "none",
+    head: str | None = None,
+    noise: bool = True,
+    pixels: bool = False,
+    examples: int = 6,
+    samples: int = 4,
+    score: int = 200,
+    out: Path | None = None,
+    npz: Path | None = None,
+    json: bool = False,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    split: Literal["train", "validation", "test"] | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Completes examples from a few of their pixels: the expected picture, its spread, draws, and how right they are.
+
+    Beside the model stand nearest and linear interpolation and gappy PCA, which see the same pixels.
+
+    run: the folder of a run.
+    mask: which pixels are seen.
+    count: how many of them, or a share below 1; by default a twentieth, a quarter for a box, all of a half.
+    counts: several such numbers, at each of which the errors are told and drawn.
+    positions: of mask points, row,column,row,column... of a picture or columns of a table.
+    draws: of the latents, for each example.
+    from_x: draw the latents from the posterior, which sees all of x, and not from the prior.
+    weigh: seen weighs what the prior draws by how well it explains what is seen.
+    head: the head that predicts; the one that reads the observation where none is named.
+    noise: leave the likelihood's own noise out of the spread.
+    pixels: show draws of the pixels too, where their expected values are shown otherwise.
+    examples: how many are shown.
+    samples: how many draws of each are shown.
+    score: how many examples of the part are scored; 0 for none.
+    out: the PNG file; figures/completions.png in the run folder where none is given.
+    npz: a file for the arrays; beside the PNG file where none is given.
+    json: print one JSON document instead of the table.
+    seed: of the masks and the draws.
+    device: cpu, cuda or mps; auto is cuda where there is one.
+    split: the part of the data; test unless none was cut, then validation.
+    data_dir: where the data lie now, in DIR/NAME.
+
+    Example: polyvae complete runs/first --mask uniform --count 40 --draws 100
+    """
+    _check({"draws": (2, draws), "examples": (1, examples), "samples": (0, samples), "score": (0, score)}, out, counts)
+    completer, found, place = _completer(draws, from_x, head, weigh, noise), opened(run, data_dir), usable(device)
+    part, chosen = found.split(split)
+    known = found.data.spec
+    asked = [count] if not counts else counts if count is None else [count, *counts]
+    masks = {number: observed(known, mask, number, None, positions) for number in asked}
+    files = _draw(found, chosen, masks[asked[0]], completer, (examples, samples, pixels), seed, place, out, npz)
+    notes = [GREY] if noise and _grey(found, completer, chosen) else []
+    scores: list[Score] = []
+    if score:
+        counted = {_points(chosen, masks[number], number): masks[number] for number in dict.fromkeys(asked)}
+        scored = chosen.take(range(min(score, len(chosen))))
+        with progress("completing") as moved:
+            scores = score_completions(
+                found.run, scored, counted, completer, found.data.train, found.data.validation, seed, place, moved
+            )
+        files += _draw_errors(scores, files[0]) if counts else []
+    if json:
+        told = {"run": str(run), "split": part, "mask": mask, "draws": draws, "examples": min(score, len(chosen))}
+        print(
+            json_module.dumps(
+                {**told, "scores": list(map(asdict, scores)), "notes": notes, "files": list(map(str, files))}
+            )
+        )
+        return
+    shown = console()
+    for note in notes:
+        print(f"polyvae: note: {note}", file=sys.stderr)
+    if scores:
+        title = f"{run}: {mask} masks, {draws} draws, {min(score, len(chosen))} examples of the {part} part"
+        shown.print(table(scores, title))
+    for file in files:
+        shown.print(str(file), markup=False, soft_wrap=True)
+
+
+def table(scores: Sequence[Score], title: str) -> Table:
+    """The errors over unseen values, a row a method at each number of points; calibrated, and over all values."""
+    shown = Table(title=title, title_justify="left")
+    for words in ("points", "method", "squared error", "+-", "CRPS", *(f"in {level:.0%}" for level in LEVELS)):
+        shown.add_column(words, justify="left" if words == "method" else "right")
+    for words in ("calibrated: CRPS", *(f"in {level:.0%}" for level in LEVELS), "all: squared error", "CRPS"):
+        shown.add_column(words, justify="right")
+    points = None
+    for score in scores:
+        if points not in (None, score.points):
+            shown.add_section()
+        method = score.method if score.rank is None else f"{score.method}, rank {score.rank}"
+        unseen, calibrated = score.unseen, score.calibrated or Errors(None, None, None, {})
+        shown.add_row(
+            f"{score.points:g}" if score.points != points else "",
+            method,
+            *map(_number, (unseen.mse, unseen.mse_error, unseen.crps)),
+            *(_share(unseen, level) for level in LEVELS),
+            _number(calibrated.crps),
+            *(_share(calibrated, level) for level in LEVELS),
+            *map(_number, (score.all.mse, score.all.crps)),
+        )
+        points = score.points
+    return shown
+
+
+def _check(least: dict[str, tuple[int, int]], out: Path | None, counts: Sequence[int] | None) -> None:
+    for name, (smallest, value) in least.items():
+        if value < smallest:
+            raise UsageError(f"--{name} is at least {smallest}; got {value}")
+    if out is not None and out.suffix.lower() != ".png":
+        raise UsageError(f"--out is a PNG file, such as completions.png; got {out}")
+    if any(number < 0 for number in counts or []):
+        raise UsageError(f"--counts are numbers of pixels from 0; got {','.join(map(str, counts or []))}")
+
+
+def _completer(draws: int, from_x: bool, head: str | None, weigh: str, noise: bool) -> Completer:
+    if from_x and weigh != "none":
+        raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
+    return Completer(draws, from_x, head, weigh, noise)
+
+
+def _draw(
+    found: Opened,
+    split: Split,
+    masks: SparsePixels,
+    completer: Completer,
+    shown: tuple[int, int, bool],
+    seed: int,
+    device: str,
+    out: Path | None,
+    npz: Path | None,
+) -> list[Path]:
+    """The pictures and their arrays."""
+    from polyvae.figures import completions, draw, save_array
+
+    place = found.folder / "figures" / "completions.png" if out is None else out
+    figure = completions(found.run, split, masks, completer, *shown, seed=seed, device=device)
+    seen = figure.mask[0].size and figure.mask.reshape(len(figure.mask), -1).sum(1).mean()
+    first = draw(figure, place, f"Completed from {seen:g} points")
+    return [first, save_array(place.with_suffix(".npz") if npz is None else npz, figure)]
+
+
+def _draw_errors(scores: Sequence[Score], beside: Path) -> list[Path]:
+    from polyvae.figures import draw, point_errors
+
+    place = beside.with_name(f"{beside.stem}-errors.png")
+    return [draw(point_errors(scores), place, "Errors against the number of points seen")]
+
+
+def _points(split: Split, masks: SparsePixels, asked: Count | None) -> Count:
+    """A number to tell a mask by: the one that was asked for, or how many pixels it shows."""
+    if asked is not None:
+        return asked
+    return int(masks.mask(split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]).sum())
+
+
+def _grey(found: Opened, completer: Completer, split: Split) -> bool:
+    """Whether the predicting head is of bits and the data are not."""
+    model = found.run.model
+    family: Any = getattr(getattr(model.heads[completer.head_of(model)], "likelihood", None), "family", None)
+    if not isinstance(family, Bernoulli):
+        return False
+    x = split.batch(torch.arange(min(10, len(split)), device=split.device))["x"]
+    return not bool(((x == 0) | (x == 1)).all())
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5f}"
+
+
+def _share(errors: Errors, level: float) -> str:
+    share = errors.coverage.get(level)
+    return "-" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,238 @@
+"""Completions of a whole split, scored at several numbers of points and beside interpolation and gappy PCA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyvae.completion import Seeing, seeing
+from polyvae.core import VAE, Values
+from polyvae.data.split import Split
+from polyvae.evaluation.blocks import Progress, each_block, joined
+from polyvae.evaluation.calibration import LEVELS, Calibration, calibrate, central_band, coverage, crps, mean_where
+from polyvae.gappy import GappyPCA, best_rank, usual_ranks
+from polyvae.interpolation import METHODS, interpolate
+from polyvae.masks import SparsePixels
+from polyvae.predictive import Completer, Predictive, sees
+
+BASIS, HELD_OUT = 10_000, 200  # examples at most that gappy PCA is fitted to, and that ranks and spreads are judged on
+MODEL, BLIND, GAPPY = "model", "without m", "gappy PCA"
+
+Count = int | float
+Bands = Mapping[float, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Averages over examples: squared error per value and its standard error, the ranked probability score, coverage.
+
+    `crps` of a method without spread is its mean absolute error, and it has no `coverage` of a level. None where no
+    example has a value to score.
+    """
+
+    mse: float | None
+    mse_error: float | None
+    crps: float | None
+    coverage: dict[float, float | None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method at one number of points.
+
+    `count` as asked for, `points` seen on average. `unseen`, `all`: over the values that are not seen, and over all.
+    `calibrated`: over the unseen ones, the spread scaled on held-out data. `rank`: of gappy PCA.
+    """
+
+    method: str
+    count: Count
+    points: float
+    unseen: Errors
+    all: Errors
+    calibrated: Errors | None = None
+    rank: int | None = None
+
+
+def score_completions(
+    source: Any,
+    split: Split,
+    masks: Mapping[Count, SparsePixels],
+    completer: Completer = Completer(),  # noqa: B008
+    train: Split | None = None,
+    validation: Split | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> list[Score]:
+    """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
+
+    Methods: "model"; with `completer.use_x` also "without m", the head that reads no observation, or the same head when
+    nothing is seen; for pictures "nearest" and "linear" interpolation; with `train` and `validation` "gappy PCA" at the
+    rank, up to twice the number of seen values, that is best on validation at that count. With `validation` the model's
+    spread is also calibrated there, by one factor for all values at each count. ValueError below two draws.
+    """
+    if completer.draws < 2:
+        raise ValueError(f"a score needs at least two draws; got {completer.draws}")
+    held = None if validation is None or not len(validation) else _first(validation, HELD_OUT)
+    basis = None if train is None or not len(train) or held is None else _basis(source, _first(train, BASIS))
+    scores: list[Score] = []
+    for done, (count, mask) in enumerate(masks.items()):
+
+        def tell(part: int, whole: int, done: int = done) -> None:
+            if progress is not None:
+                progress(done * whole + part, len(masks) * whole)
+
+        made = seeing(source, mask)
+        asked = replace(completer, of=made.of, name=made.name)
+        told = None if held is None else _predictions(made, held, asked, seed, device)
+        factors = None if told is None else _calibration(told)
+        found = _measured(made, split, asked, factors, seed, device, tell)
+        scores += [_score(method, count, found) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
+        if found["x"].ndim == 4:
+            empty = 0.0 if basis is None else basis.mean.view(basis.shape)
+            for method in METHODS:
+                scores.append(_alone(method, count, found, interpolate(found["x"], found["seen"], method, empty)))
+        if basis is not None and told is not None:
+            scores.append(_gappy(count, found, basis, told))
+    return scores
+
+
+def _first(split: Split, count: int) -> Split:
+    return split.take(range(min(count, len(split))))
+
+
+def _basis(source: Any, train: Split) -> GappyPCA:
+    """Gappy PCA of the highest rank, fitted to the training examples as the model meets them."""
+    made = seeing(source, SparsePixels())
+    x = joined(each_block(made, train, lambda model, batch: {"x": batch[made.of]}))["x"]
+    return GappyPCA(256).fit(x)
+
+
+def _predictions(
+    made: Seeing, split: Split, completer: Completer, seed: int, device: torch.device | str | None
+) -> dict[str, Tensor]:
+    """x, what is seen of it, and the predictive mean and standard deviation, on the CPU."""
+
+    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+        found = [(part.mean, part.std) for part in completer.predict(model, batch)]
+        mean, std = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return {**_known(made, batch), "mean": mean, "std": std}
+
+    return joined(each_block(made, split, measure, seed, device))
+
+
+def _calibration(told: Mapping[str, Tensor]) -> Calibration | None:
+    unseen = told["seen"] == 0
+    if not bool(unseen.any()) or bool((unseen & (told["std"] == 0)).any()):
+        return None  # nothing to be right about, or no spread to scale
+    return calibrate(told["x"], told["mean"], told["std"], LEVELS, where=unseen)
+
+
+def _measured(
+    made: Seeing,
+    split: Split,
+    completer: Completer,
+    factors: Calibration | None,
+    seed: int,
+    device: torch.device | str | None,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """x, what is seen of it, and the model's errors example by example, by "method where quantity"."""
+
+    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+        known = _known(made, batch)
+        found = _errors(MODEL, known, completer, model, batch, factors)
+        if completer.use_x:
+            blind = replace(completer, head=_blind_head(model, completer))
+            nothing = {**batch, made.name: torch.zeros_like(batch[made.name])}
+            found |= _errors(BLIND, known, blind, model, nothing, None)
+        return {**known, **found}
+
+    return joined(each_block(made, split, measure, seed, device, progress))
+
+
+def _known(made: Seeing, batch: Values) -> dict[str, Tensor]:
+    x, m = batch[made.of], batch[made.name]
+    return {"x": x, "seen": m[:, x.shape[1] :]}
+
+
+def _blind_head(model: VAE, completer: Completer) -> str:
+    heads = [name for name, head in model.heads.items() if head.of == completer.of]
+    return next((name for name in heads if not sees(model.heads[name], completer.name)), completer.head_of(model))
+
+
+def _errors(
+    method: str,
+    known: Mapping[str, Tensor],
+    completer: Completer,
+    model: VAE,
+    batch: Values,
+    factors: Calibration | None,
+) -> dict[str, Tensor]:
+    """Every error of one batch's completions, [B] each."""
+    pieces, start = [], 0
+    for part in completer.predict(model, batch):
+        rows = slice(start, start + len(part.mean))
+        pieces.append(_part(method, known["x"][rows], known["seen"][rows] == 0, part, factors))
+        start = rows.stop
+    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _part(method: str, x: Tensor, unseen: Tensor, part: Predictive, factors: Calibration | None) -> dict[str, Tensor]:
+    ordered = part.draws.sort(0).values
+    score = crps(ordered, x, ordered=True)
+    bands = {level: central_band(ordered, level) for level in LEVELS}
+    found = _of(f"{method} unseen", x, part.mean, score, bands, unseen)
+    found |= _of(f"{method} all", x, part.mean, score, bands, None)
+    if factors is not None:
+        score = crps(factors.stretched(ordered, part.mean), x, ordered=True)
+        bands = {level: factors.band(part.mean, part.std, level) for level in LEVELS}
+        found |= _of(f"{method} calibrated", x, part.mean, score, bands, unseen)
+    return found
+
+
+def _of(name: str, x: Tensor, mean: Tensor, score: Tensor, bands: Bands, where: Tensor | None) -> dict[str, Tensor]:
+    found = {f"{name} mse": mean_where((mean - x).square(), where), f"{name} crps": mean_where(score, where)}
+    return found | {f"{name} {level}": coverage(x, *band, where) for level, band in bands.items()}
+
+
+def _alone(method: str, count: Count, found: Mapping[str, Tensor], made: Tensor) -> Score:
+    """The score of a prediction without spread."""
+    x, unseen = found["x"], found["seen"] == 0
+    score = (made - x).abs()
+    errors = {**_of(f"{method} unseen", x, made, score, {}, unseen), **_of(f"{method} all", x, made, score, {}, None)}
+    return _score(method, count, {"seen": found["seen"], **errors})
+
+
+def _gappy(count: Count, found: Mapping[str, Tensor], basis: GappyPCA, told: Mapping[str, Tensor]) -> Score:
+    values = told["seen"].expand_as(told["x"]).flatten(1).sum(1).max()
+    ranks = [rank for rank in usual_ranks(basis.rank) if rank <= max(1, 2 * int(values))]
+    whole = bool((told["seen"] == 1).all())  # then there is nothing to choose it by
+    chosen = basis if whole else best_rank(basis, told["x"], told["seen"], ranks)
+    return replace(_alone(GAPPY, count, found, chosen.complete(found["x"], found["seen"])), rank=chosen.rank)
+
+
+def _score(method: str, count: Count, found: Mapping[str, Tensor]) -> Score:
+    seen = found["seen"].flatten(1).sum(1)
+    calibrated = _averages(f"{method} calibrated", found) if f"{method} calibrated mse" in found else None
+    unseen, every = _averages(f"{method} unseen", found), _averages(f"{method} all", found)
+    return Score(method, count, float(seen.double().mean()), unseen, every, calibrated)
+
+
+def _averages(name: str, found: Mapping[str, Tensor]) -> Errors:
+    mse = found[f"{name} mse"].double()
+    mse = mse[~mse.isnan()]
+    error = float(mse.std()) / sqrt(len(mse)) if len(mse) > 1 else None
+    shares = {level: _mean(found[f"{name} {level}"]) for level in LEVELS if f"{name} {level}" in found}
+    return Errors(_mean(mse), error, _mean(found[f"{name} crps"]), shares)
+
+
+def _mean(values: Tensor) -> float | None:
+    """Over the examples that have something to score."""
+    values = values.double()
+    return float(values.nanmean()) if bool((~values.isnan()).any()) else None
