@@ -61,7 +61,7 @@ class Bar:
         self.done += 1
         self.jobs.pop(job.key, None)
         self.reached[job.key] = self.epochs
-        self.progress.update(self.task, runs=self._runs())
+        self.progress.update(self.task, runs=self._runs(), completed=self.before + sum(self.reached.values()))
         self.progress.console.print(said(job, answer), markup=False, highlight=False)
 
     def close(self) -> None:

@@ -76,16 +76,17 @@ class Records:
         key = row["cell"], row["fold"]
         where = {"cell": key[0], "fold": key[1]}
         self.rows[key] = row
-        self.curves[key] = [{**where, **line} for line in result["curve"]]
-        self.masks[key] = [{**where, **line} for line in result["masks"]]
+        for kept, columns, lines in ((self.curves, CURVE, result["curve"]), (self.masks, MASK, result["masks"])):
+            if lines:
+                kept[key] = [{name: {**where, **line}.get(name) for name in columns} for line in lines]
         return key
 
     def join(self, other: Records) -> None:
         """Takes the runs of others that it does not know."""
         for key in other.rows.keys() - self.rows.keys():
-            self.rows[key] = other.rows[key]
-            self.curves[key] = other.curves.get(key, [])
-            self.masks[key] = other.masks.get(key, [])
+            for mine, theirs in ((self.rows, other.rows), (self.curves, other.curves), (self.masks, other.masks)):
+                if key in theirs:
+                    mine[key] = theirs[key]
 
     def write(self, folder: Path) -> None:
         """Writes the three tables; the one of the runs comes last, since a run that stands there is done."""
