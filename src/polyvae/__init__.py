@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         observe,
         priors,
         recipes,
+        second_stage,
         study,
         terms,
     )
@@ -62,6 +63,7 @@ _MODULES = (
     "observe",
     "priors",
     "recipes",
+    "second_stage",
     "study",
     "terms",
 )
@@ -99,6 +101,7 @@ __all__ = [
     "observe",
     "priors",
     "recipes",
+    "second_stage",
     "study",
     "terms",
 ]

@@ -10,7 +10,7 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from polyvae.codes import CodePrior
+from polyvae.codes import CodePrior, Words
 from polyvae.core import Values
 from polyvae.networks.pixelcnn import GatedPixelCNN
 from polyvae.networks.pixelcnn_sampling import check_sharpness, draw
@@ -26,7 +26,7 @@ class PixelCodes(CodePrior):
     def __init__(
         self,
         net: GatedPixelCNN,
-        codebook: Any,
+        codebook: Words,
         positions: Sequence[int],
         y: Tensor | None = None,
         temperature: float = 1.0,
@@ -88,7 +88,8 @@ class PixelCNNPrior(nn.Module):
     def sharpened(self, temperature: float = 1.0, top_k: int | None = None) -> PixelCNNPrior:
         """The same prior, weights shared, that draws otherwise; what it scores does not change."""
         made = PixelCNNPrior(self.net, self.codebook, self.positions, self.given, temperature, top_k)
-        return made.train(self.training)
+        made.training = self.training
+        return made
 
     def _vectors(self, y: Tensor) -> Tensor:
         if y.is_floating_point():

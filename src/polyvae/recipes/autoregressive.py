@@ -17,18 +17,19 @@ def pixel_cnn(
     spec: Spec,
     channels: int = 64,
     layers: int = 8,
-    kernel: int = 3,
-    first_kernel: int = 7,
+    kernel_size: int = 3,
+    first_kernel_size: int = 7,
     dropout: float = 0.0,
     condition: bool = False,
 ) -> Recipe:
     """log p(x) = sum_i log p(x_i | x_1 ... x_(i-1)), exactly: the bound is the likelihood itself.
 
     x is a picture of grey levels, taken row by row, the channels of a pixel one after the other; z is x, the posterior
-    knows it and the likelihood returns it, so that the KL is the whole cost. `channels`: of every layer. `layers`: how
-    many, the first included. `kernel`: width of their kernels, odd; a layer sees kernel // 2 rows and columns further.
-    `first_kernel`: width of the first layer's. `dropout`: share of the gates left out in training. `condition`: labels
-    or vectors y are added within every gate. Tables and continuous values are refused.
+    knows it and the likelihood returns it, so that the KL is the whole cost. Tables and continuous values are refused.
+
+    `channels`: of every layer. `layers`: how many, the first included. `kernel_size`: width of their kernels, odd;
+    each layer sees half as many rows and columns further. `first_kernel_size`: width of the first layer's. `dropout`:
+    share of the gates left out in training. `condition`: labels or vectors y are added within every gate.
 
     van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu: Conditional Image Generation with PixelCNN
     Decoders, 2016.
@@ -42,7 +43,7 @@ def pixel_cnn(
         raise ValueError(f"layers is at least 1; got {layers}")
     y = Condition(spec, condition)
     length = spec.condition if condition else None
-    kernels = (first_kernel, *(kernel,) * (layers - 1))
+    kernels = (first_kernel_size, *(kernel_size,) * (layers - 1))
     net = GatedPixelCNN(map_shape(spec.x), spec.levels, channels, kernels, length, dropout)
     posterior = ExactCode(spec.levels)
     prior = PixelCNNPrior(net, posterior.codebook, spec.x, y.names)
