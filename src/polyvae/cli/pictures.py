@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil, isqrt
 from pathlib import Path
 from typing import Any, Literal
 
 from polyvae.cli.options import UsageError, call
-from polyvae.cli.runs import opened
+from polyvae.cli.runs import chosen_prior, opened
 
 Part = Literal["train", "validation", "test"]
 
@@ -23,6 +24,9 @@ def sample(
     run: Path,
     count: int = 64,
     pixels: bool = False,
+    prior: Literal["uniform", "learned"] | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
     out: Path | None = None,
     npz: Path | None = None,
     seed: int = 0,
@@ -35,6 +39,10 @@ def sample(
     run: the folder of a run.
     count: how many, or a few more where they would not fill the grid.
     pixels: draw the pixels too, where their expected values are shown otherwise.
+    prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken where
+        there is one.
+    temperature: how boldly a learned prior draws, 1 as it was trained, 0 the likeliest code each time.
+    top_k: draw among so many likeliest codes only.
     out: the PNG file; figures/samples.png in the run folder where none is given.
     npz: a file for the arrays.
     seed: of the draws.
@@ -49,6 +57,7 @@ def sample(
     if count < 1:
         raise UsageError(f"--count is at least 1; got {count}")
     found = opened(run, data_dir)
+    found = replace(found, run=chosen_prior(found.run, prior, temperature, top_k))
     conditional = bool(found.run.model.conditions)
     examples = found.split(split)[1] if conditional else None
     y = examples.tensors.get("y") if examples is not None else None
@@ -182,6 +191,8 @@ def figures(
 ) -> None:
     """Draws everything: curves, KL, reconstructions, samples, traversals and map of every latent, interpolations.
 
+    A learned prior of `polyvae train-prior` draws the samples where there is one.
+
     run: the folder of a run.
     out: the folder of the PNG files; figures in the run folder where none is given.
     npz: write the arrays beside each.
@@ -196,7 +207,8 @@ def figures(
 
     found = opened(run, data_dir)
     history = [row for row in found.run.history if row["epoch"]]  # a closed form has no curve
-    _say(save_figures(found.run, found.split(split)[1], out or run / "figures", history, npz, seed), json)
+    shown = chosen_prior(found.run, None)
+    _say(save_figures(shown, found.split(split)[1], out or run / "figures", history, npz, seed), json)
 
 
 def _save(figure: Any, title: str, run: Path, name: str, out: Path | None, npz: Path | None, json: bool) -> None:

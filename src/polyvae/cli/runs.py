@@ -66,9 +66,23 @@ def described(folder: Path) -> dict[str, Any]:
     return description
 
 
+def chosen_prior(run: Run, prior: str | None, temperature: float = 1.0, top_k: int | None = None) -> Run:
+    """The run with the learned prior of its folder, or without: "learned", "uniform", or None for what there is.
+
+    Raises RunError where there is none, ValueError for a `temperature` or `top_k` that no PixelCNN draws with.
+    """
+    from polyvae.second_stage import has_prior, sharpened, with_prior
+
+    if prior == "learned" or (prior is None and run.folder is not None and has_prior(run.folder)):
+        run = with_prior(run)
+    return run if (temperature, top_k) == (1.0, None) else sharpened(run, temperature, top_k)
+
+
 def recorded_data(folder: Path, record: Mapping[str, Any], data_dir: Path | None, **given: Any) -> Data:
     """The data of a recorded call with what is `given` instead; `data_dir`, where they lie now, is not recorded."""
     recorded = dict(record.get("call") or {})
+    if "codes_of" in recorded:
+        return _codes(folder, folder / recorded["codes_of"], data_dir, given)
     if not recorded and not given:
         name = record.get("name")
         raise RunError(f"{folder} was trained on {name} given in Python, which no command can load; go on in Python")
@@ -103,6 +117,16 @@ def printable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: printable(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _codes(folder: Path, above: Path, data_dir: Path | None, given: Mapping[str, Any]) -> Data:
+    """The codes that a learned prior was trained on, made again by the run in the folder above."""
+    from polyvae.second_stage import code_data
+
+    if given:
+        raise RunError(f"{folder} was trained on the codes of {above}; {', '.join(given)} cannot be changed")
+    found = opened(above, data_dir)
+    return code_data(found.run, found.data)
 
 
 def _foreign(folder: Path, error: Exception) -> RunError:
