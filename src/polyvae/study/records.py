@@ -84,7 +84,8 @@ class Records:
     def join(self, other: Records) -> None:
         """Takes the runs of others that it does not know."""
         for key in other.rows.keys() - self.rows.keys():
-            for mine, theirs in ((self.rows, other.rows), (self.curves, other.curves), (self.masks, other.masks)):
+            self.rows[key] = other.rows[key]
+            for mine, theirs in ((self.curves, other.curves), (self.masks, other.masks)):
                 if key in theirs:
                     mine[key] = theirs[key]
 
