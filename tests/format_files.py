@@ -118,6 +118,19 @@ def frey_faces(path: Path, count: int = 12) -> Arrays:
     return {"images": images}
 
 
+def cylinder_flow(path: Path) -> Arrays:
+    """cylinder_re100_grid.npz: u, v, cp [150, 64, 128] with numbers inside the cylinder too, its grid, fluid and t."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x, y, t = np.linspace(-1, 7, 128), np.linspace(-2, 2, 64), 85 + 0.1 * np.arange(150)
+    phase = x - t[:, None, None] + 0 * y[:, None]
+    fields = {"u": 1 + 0.1 * np.sin(phase), "v": 0.2 * np.cos(phase), "cp": -0.1 * np.sin(2 * phase)}
+    fluid = (x - 0.5) ** 2 + y[:, None] ** 2 > 0.25
+    arrays = {name: field.astype(np.float32) for name, field in fields.items()}
+    arrays |= {"x": x.astype(np.float32), "y": y.astype(np.float32), "fluid": fluid, "t": t.astype(np.float32)}
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return arrays
+
+
 def dsprites(path: Path, scales: int = 2, orientations: int = 3, positions: int = 4) -> Arrays:
     """A small grid of sprites in dSprites' file, with pickled metadata as in the original, never to be opened."""
     from polyvae.data.shapes import dsprites as grid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 from polyvae.data.cache import cached
+from polyvae.data.cuts import TEST, Cut, Whole, cuts_of, limited
 from polyvae.data.errors import DataError
+from polyvae.data.fields import field_names, fields
 from polyvae.data.files import arrays_of
 from polyvae.data.listing import locate, unknown
 from polyvae.data.sources import CATALOGUE, Options, Source
-from polyvae.data.split import Data, Split, cut, joined_spec, kfold, part_size, permutation, stratified
+from polyvae.data.split import Data, Split, joined_spec, part_size
 from polyvae.data.tensors import spec_of, tensors_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
 from polyvae.spec import Spec
 
-TEST = 0.1  # share that is cut for testing where no test part is official
+BLOCKS = 15  # of consecutive times in a user's fields
 STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws that are made once
 
 
@@ -38,6 +40,7 @@ def load(
     validation: int | float | None = None,
     fold: int | None = None,
     folds: int | None = None,
+    blocks: int | None = None,
     seed: int = 0,
     download: bool = True,
 ) -> Data:
@@ -47,29 +50,39 @@ def load(
     `download` allows it. Official parts are kept; where none is official, a tenth is cut for testing by `seed`.
     `validation`: a share or number to cut from what is trained on (default: the official part, else 10,000 of MNIST's
     60,000, else a tenth). `folds`, `fold`: training and validation part pooled and cut in so many folds instead.
+    `blocks`: of a series in time, so many runs of consecutive examples, held out whole and evenly spread (default: of
+    a series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
     `limit`: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class
     at least. `size`, `centre`: pictures resized to size x size, after cutting the square in their middle. `binarise`:
     "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every training batch).
     `dequantise`: noise of one grey level, fresh for every training batch. In validation and test part such draws are
     made once and for all, so that evaluation repeats itself. Raises DataError for files, ValueError for arguments.
     """
-    _check(limit, binarise, dequantise, size, fold, folds)
+    _check(limit, binarise, dequantise, size, blocks, fold, folds)
     whole = _whole(name, data_dir, Options(size, centre, limit, seed), download)
+    if blocks is not None:
+        whole = replace(whole, blocks=blocks)
     if folds is not None or validation is not None:
         whole = _pooled(whole)
-    cuts = _cuts(whole, validation, fold, folds, seed)
+    cuts = cuts_of(whole, validation, fold, folds, seed)
     if limit is not None:
-        cuts = _limited(cuts, whole, limit, seed)
+        cuts = limited(cuts, whole, limit, seed)
     splits, spec = _splits(cuts, whole, binarise, dequantise)
     given = {"limit": limit, "binarise": binarise, "size": size, "validation": validation, "fold": fold, "folds": folds}
-    call = {"name": whole.call, "data_dir": None if data_dir is None else str(data_dir), **given}
+    call = {"name": whole.call, "data_dir": None if data_dir is None else str(data_dir), **given, "blocks": blocks}
     call |= {"dequantise": dequantise or None, "centre": None if centre else False, "seed": seed or None}
     call = {key: value for key, value in call.items() if value is not None}
     return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call)
 
 
 def _check(
-    limit: int | None, binarise: str | None, dequantise: bool, size: int | None, fold: int | None, folds: int | None
+    limit: int | None,
+    binarise: str | None,
+    dequantise: bool,
+    size: int | None,
+    blocks: int | None,
+    fold: int | None,
+    folds: int | None,
 ) -> None:
     if limit is not None and limit < 1:
         raise ValueError(f"limit counts training examples, at least 1; got {limit}")
@@ -79,29 +92,13 @@ def _check(
         raise ValueError("binarise and dequantise exclude each other: zeros and ones, or a density")
     if size is not None and size < 1:
         raise ValueError(f"size is the side of the pictures in pixels; got {size}")
+    if blocks is not None and (blocks < 0 or blocks == 1):
+        raise ValueError(f"blocks counts runs of a series, at least 2, or is 0 to cut at random; got {blocks}")
     if (fold is None) != (folds is None):
         raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got fold={fold}, folds={folds}")
 
 
-@dataclass(frozen=True)
-class _Whole:
-    """A data set before it is cut: tensors by part and name; `call` is the name that loads it again."""
-
-    name: str
-    call: str
-    parts: Mapping[str, Mapping[str, Tensor]]
-    spec: Spec
-    share: float = 0.1
-
-    def length(self, part: str) -> int:
-        return len(next(iter(self.parts[part].values())))
-
-
-# A part of the result: the part it is taken from, and which of its examples (None: all).
-_Cut = tuple[str, Tensor | None]
-
-
-def _whole(name: str | Path, data_dir: str | Path | None, options: Options, download: bool) -> _Whole:
+def _whole(name: str | Path, data_dir: str | Path | None, options: Options, download: bool) -> Whole:
     if isinstance(name, str) and name in CATALOGUE:
         return _from_catalogue(*_obtained(CATALOGUE[name], data_dir, download), options)
     path = Path(name).expanduser()
@@ -121,7 +118,7 @@ def _obtained(source: Source, data_dir: str | Path | None, download: bool) -> tu
         return CATALOGUE[source.about.stand_in], []
 
 
-def _from_catalogue(source: Source, paths: list[Path], options: Options) -> _Whole:
+def _from_catalogue(source: Source, paths: list[Path], options: Options) -> Whole:
     if options.size is None and "size" in source.options:
         options = replace(options, size=source.spec.x[-1])
     if options.count is not None and "count" in source.options:
@@ -145,7 +142,8 @@ def _from_catalogue(source: Source, paths: list[Path], options: Options) -> _Who
     spec = replace(source.spec, x=tuple(x.shape[1:]))
     if afterwards and spec.x != source.spec.x:  # grey levels in between have come up
         spec = replace(spec, levels=256 if x.dtype is torch.uint8 else None)
-    return _Whole(source.name, source.name, parts, spec, source.about.validation)
+    about = source.about
+    return Whole(source.name, source.name, parts, spec, about.validation, about.test, about.blocks or 0)
 
 
 def _total(limit: int) -> int:
@@ -156,7 +154,9 @@ def _total(limit: int) -> int:
     return total
 
 
-def _from_path(path: Path, options: Options) -> _Whole:
+def _from_path(path: Path, options: Options) -> Whole:
+    if path.suffix.lower() == ".npz" and (names := field_names(path)):
+        return _from_fields(path, names, options)
     arrays, done = arrays_of(path, options.size, options.centre)
     parts: dict[str, dict[str, Tensor]] = {}
     specs: dict[str, Spec] = {}
@@ -172,12 +172,22 @@ def _from_path(path: Path, options: Options) -> _Whole:
     spec = specs[first]
     for part in others:
         spec = joined_spec(spec, specs[part], f"{path}, part {part}")
-    whole = _Whole(path.name, str(path), parts, spec)
+    whole = Whole(path.name, str(path), parts, spec)
     # Without a test part, what there is to train on is cut in three.
     return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": _pooled(whole).parts["train"]})
 
 
-def _pooled(whole: _Whole) -> _Whole:
+def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
+    """A user's fields as they are, without a range; a series where the file tells times."""
+    arrays = cached("fields", {}, [path], lambda: fields(path, names))
+    if options.size is not None:
+        arrays["x"] = resized(arrays["x"], options.size, options.centre)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    spec = Spec(tuple(tensors["x"].shape[1:]), levels=None)
+    return Whole(path.name, str(path), {"all": tensors}, spec, blocks=BLOCKS if "t" in tensors else 0)
+
+
+def _pooled(whole: Whole) -> Whole:
     """Training and validation part as one training part."""
     parts = dict(whole.parts)
     if "validation" not in parts:
@@ -187,55 +197,8 @@ def _pooled(whole: _Whole) -> _Whole:
     return replace(whole, parts=parts)
 
 
-def _cuts(
-    whole: _Whole, validation: int | float | None, fold: int | None, folds: int | None, seed: int
-) -> dict[str, _Cut]:
-    if "validation" in whole.parts:
-        return {part: (part, None) for part in ("train", "validation", "test")}
-    origin = "all" if "all" in whole.parts else "train"
-    count = whole.length(origin)
-    pool, test = torch.arange(count), ("test", None)
-    size = part_size(count, whole.share if validation is None else validation)
-    try:
-        if origin == "all":
-            pool, index = cut(count, [TEST], seed)
-            test = (origin, index)
-        if fold is not None and folds is not None:
-            rest, held = kfold(len(pool), folds, fold, seed)
-        else:
-            rest, held = cut(len(pool), [size], seed)
-    except ValueError as error:
-        raise DataError(
-            whole.name, "enough examples to cut", str(error), "give more, or ask for smaller parts"
-        ) from error
-    return {"train": (origin, pool[rest]), "validation": (origin, pool[held]), "test": test}
-
-
-def _limited(cuts: Mapping[str, _Cut], whole: _Whole, limit: int, seed: int) -> dict[str, _Cut]:
-    """At most `limit` training examples, and the other parts in proportion."""
-    counts = {part: whole.length(origin) if index is None else len(index) for part, (origin, index) in cuts.items()}
-    share = limit / counts["train"]
-    if share >= 1:
-        return dict(cuts)
-    limited: dict[str, _Cut] = {}
-    for part, (origin, index) in cuts.items():
-        index = torch.arange(counts[part]) if index is None else index
-        wanted = limit if part == "train" else min(counts[part], max(1, round(share * counts[part])))
-        # An official test part is shortened in one way only, whatever the seed.
-        chosen_by = 0 if origin == "test" else seed
-        y = whole.parts[origin].get("y")
-        if y is not None and y.ndim == 1 and len(index):
-            labels = y[index]
-            wanted = wanted if part == "train" else min(counts[part], max(wanted, len(labels.unique())))
-            chosen = stratified(labels, wanted, chosen_by)
-        else:
-            chosen = permutation(counts[part], chosen_by)[:wanted].sort().values
-        limited[part] = (origin, index[chosen])
-    return limited
-
-
 def _splits(
-    cuts: Mapping[str, _Cut], whole: _Whole, binarise: str | None, dequantise: bool
+    cuts: Mapping[str, Cut], whole: Whole, binarise: str | None, dequantise: bool
 ) -> tuple[dict[str, Split], Spec]:
     """The three splits with what is done to their pictures, and the spec of the result."""
     spec = whole.spec

@@ -16,8 +16,9 @@ from polyvae.spec import Spec
 class About:
     """What a listing says: title and source, licence, official number of examples a part, how to get it by hand.
 
-    `validation`: the share that is cut from what is trained on, where no validation part is official. `stand_in`: the
-    generated set that is taken where this one cannot be had.
+    `validation`: the share that is cut from what is trained on, where no validation part is official; `test` likewise.
+    `stand_in`: the generated set that is taken where this one cannot be had. `blocks`: of a series in time, the number
+    of blocks of consecutive examples in which it is cut.
     """
 
     title: str
@@ -26,6 +27,8 @@ class About:
     how: str = ""
     validation: float = 0.1
     stand_in: str | None = None
+    test: float = 0.1
+    blocks: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""How a data set is cut in training, validation and test part: at random, in folds, or a series in blocks of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polyvae.data.blocks import block_fold, in_blocks
+from polyvae.data.errors import DataError
+from polyvae.data.split import cut, kfold, part_size, permutation, stratified
+from polyvae.spec import Spec
+
+TEST = 0.1  # share that is cut for testing where no test part is official
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A data set before it is cut: tensors by part and name; `call` is the name that loads it again.
+
+    `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
+    """
+
+    name: str
+    call: str
+    parts: Mapping[str, Mapping[str, Tensor]]
+    spec: Spec
+    share: float = 0.1
+    test: float = TEST
+    blocks: int = 0
+
+    def length(self, part: str) -> int:
+        return len(next(iter(self.parts[part].values())))
+
+
+# A part of the result: the part it is taken from, and which of its examples (None: all).
+Cut = tuple[str, Tensor | None]
+
+
+def cuts_of(
+    whole: Whole, validation: int | float | None, fold: int | None, folds: int | None, seed: int
+) -> dict[str, Cut]:
+    """The examples of every part; `fold` of `folds` takes the place of the validation part. Raises DataError."""
+    if "validation" in whole.parts:
+        return {part: (part, None) for part in ("train", "validation", "test")}
+    origin = "all" if "all" in whole.parts else "train"
+    size = part_size(whole.length(origin), whole.share if validation is None else validation)
+    cut_test = [whole.test] if origin == "all" else []
+    series = whole.blocks and whole.length(origin) > 1
+    try:
+        rest, held, *test = (_in_time if series else _at_random)(whole, origin, [*cut_test, size], fold, folds, seed)
+    except ValueError as error:
+        raise DataError(
+            whole.name, "enough examples to cut", str(error), "give more, or ask for smaller parts"
+        ) from error
+    return {
+        "train": (origin, rest),
+        "validation": (origin, held),
+        "test": (origin, test[0]) if test else ("test", None),
+    }
+
+
+def _at_random(
+    whole: Whole, origin: str, parts: list[int | float], fold: int | None, folds: int | None, seed: int
+) -> list[Tensor]:
+    """Training, validation and, where one is cut, test examples; `parts` are the sizes of test and validation."""
+    count = whole.length(origin)
+    pool, *test = cut(count, parts[:-1], seed)
+    if fold is not None and folds is not None:
+        rest, held = kfold(len(pool), folds, fold, seed)
+    else:
+        rest, held = cut(len(pool), parts[-1:], seed)
+    return [pool[rest], pool[held], *test]
+
+
+def _in_time(
+    whole: Whole, origin: str, parts: list[int | float], fold: int | None, folds: int | None, seed: int
+) -> list[Tensor]:
+    """The same in blocks of consecutive examples."""
+    count = whole.length(origin)
+    blocks = min(whole.blocks, count)
+    if fold is not None and folds is not None:
+        pool, *test = in_blocks(count, blocks, parts[:-1], seed)
+        return [*block_fold(pool, folds, fold), *test]
+    rest, *test, held = in_blocks(count, blocks, parts, seed)
+    return [rest, held, *test]
+
+
+def limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dict[str, Cut]:
+    """At most `limit` training examples, and the other parts in proportion."""
+    counts = {part: whole.length(origin) if index is None else len(index) for part, (origin, index) in cuts.items()}
+    share = limit / counts["train"]
+    if share >= 1:
+        return dict(cuts)
+    found: dict[str, Cut] = {}
+    for part, (origin, index) in cuts.items():
+        index = torch.arange(counts[part]) if index is None else index
+        wanted = limit if part == "train" else min(counts[part], max(1, round(share * counts[part])))
+        # An official test part is shortened in one way only, whatever the seed.
+        chosen_by = 0 if origin == "test" else seed
+        y = whole.parts[origin].get("y")
+        if y is not None and y.ndim == 1 and len(index):
+            labels = y[index]
+            wanted = wanted if part == "train" else min(counts[part], max(wanted, len(labels.unique())))
+            chosen = stratified(labels, wanted, chosen_by)
+        else:
+            chosen = permutation(counts[part], chosen_by)[:wanted].sort().values
+        found[part] = (origin, index[chosen])
+    return found
