@@ -61,7 +61,7 @@ class PowerLaw(Counts):
 
     P(n <= k) = 1 - (1 - (k + 1) / N)^a: few places most of the time, none among them, and about N / (a + 1) - 1/2 on
     average; the density of n / N is a (1 - n / N)^(a - 1). u is a single-precision number of at least 2^-24, so that
-    n stays below N (1 - 2^(-24 / a)): 0.34 N for a = 40. ValueError for an exponent that is not above 0.
+    n stays below N, and below 0.34 N for a = 40. ValueError for an exponent that is not above 0.
     """
 
     exponent: float
@@ -71,8 +71,8 @@ class PowerLaw(Counts):
             raise ValueError(f"PowerLaw.exponent is above 0, as 20 or 40; got {self.exponent}")
 
     def most(self, places: int) -> int:
-        # One more than the formula gives: the device rounds in single precision.
-        return min(places, 1 + math.floor(-places * math.expm1(-24 * math.log(2) / self.exponent)))
+        # One more than the formula gives, since the device rounds in single precision; N itself has probability zero.
+        return min(max(places - 1, 0), 1 + math.floor(-places * math.expm1(-24 * math.log(2) / self.exponent)))
 
     def draw(self, batch: int, places: int, device: torch.device) -> Tensor:
         u = 1 - torch.rand(batch, device=device)
