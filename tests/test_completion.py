@@ -124,7 +124,7 @@ def test_a_prior_that_reads_the_observation_places_z() -> None:
 def test_weighed_by_what_is_seen_a_linear_model_conditions_as_a_normal_does(conditioned: bool) -> None:
     model = semi_conditional() if conditioned else VAE(encoder(), StandardNormal(2), decoder("z"))
     x, mask = data(3, points=3)
-    found = pv.complete(model, torch.where(mask, x, torch.nan), mask, draws=40_000, weigh="seen")
+    found = pv.complete(model, torch.where(mask, x, torch.nan), mask, draws=40_000, candidates=40_000, weigh="seen")
     a, *others = maps(model)
     centre = sparse(x, mask).flatten(1) @ others[0].T if others else torch.zeros(3, 6)
     for row in range(3):
@@ -137,6 +137,24 @@ def test_weighed_by_what_is_seen_a_linear_model_conditions_as_a_normal_does(cond
         tolerance = 6 * float(variance.sqrt().max()) / sqrt(float(found.effective[row]))
         assert close(found.mean[row].flatten(), centre[row] + a @ code, tolerance)
         assert close(found.std[row].flatten() / variance.sqrt(), torch.ones(()), 0.1)
+
+
+def test_more_candidates_leave_more_to_draw_from() -> None:
+    model = semi_conditional()
+    x, mask = data(20, points=4)
+    few, usual, many = (
+        pv.complete(model, x, mask, weigh="seen", candidates=number).effective for number in (100, None, 10_000)
+    )
+    assert bool((few <= 100).all())
+    assert bool((few >= 1 - 1e-5).all())
+    ratios = [float(other.mean() / few.mean()) for other in (usual, many)]
+    assert 5 < ratios[0] < 20
+    assert 50 < ratios[1] < 200
+
+
+def test_latents_come_from_one_of_three_places() -> None:
+    with pytest.raises(ValueError, match="one of prior, weighed, posterior; got 'z'"):
+        Completer(latents="z")
 
 
 def test_samples_are_expected_pictures_and_with_pixels_draws_of_the_likelihood() -> None:
@@ -268,7 +286,7 @@ def test_every_likelihood_scores_its_values_one_by_one() -> None:
         law = family.eval()(raw[:, : family.size(1)])
         value = (x * 8).round() / 8
         torch.testing.assert_close(value_log_prob(law, value).flatten(1).sum(1), law.log_prob(value))
-    with pytest.raises(ValueError, match="a likelihood of independent values"):
+    with pytest.raises(ValueError, match="need a likelihood of independent values"):
         value_log_prob(torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)), torch.zeros(2))
 
 
@@ -299,6 +317,8 @@ BAD = {
     ),
     "no draws": ({"draws": 0}, "at least 1; got 0"),
     "a quantile in per cent": ({"quantiles": (0.5, 95)}, r"between 0 and 1; got \[95\]"),
+    "no candidates": ({"weigh": "seen", "candidates": 0}, "candidates counts draws .* got 0"),
+    "candidates for nothing": ({"candidates": 5}, "without weights there are none"),
     "another weighing": ({"weigh": "all"}, "weigh is one of none, seen; got 'all'"),
     "weights of a posterior": ({"weigh": "seen", "use_x": True}, "they come from the posterior"),
     "another head": ({"head": "y"}, r"heads are \['x'\]; got 'y'"),

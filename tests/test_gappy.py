@@ -95,6 +95,14 @@ def test_few_points_take_a_lower_rank_than_many_and_noisy_ones_a_lower_rank_than
     assert best_rank(basis, x[:100], some, observed=noisy).rank < best_rank(basis, x[:100], some).rank
 
 
+def test_where_a_point_says_next_to_nothing_the_mean_alone_is_best() -> None:
+    x = torch.randn(300, 1, 4, 5, generator=random(0), dtype=torch.float64)  # no value knows of another
+    chosen = best_rank(x[100:], x[:100], masks(100, 2, (4, 5)))
+    assert chosen.rank == 0
+    torch.testing.assert_close(chosen.complete(x[:3], masks(3, 2, (4, 5))), x[100:].mean(0).expand(3, 1, 4, 5))
+    torch.testing.assert_close(GappyPCA(0).fit(x[100:]).mean, chosen.mean)
+
+
 def test_the_best_rank_is_the_same_from_a_basis_and_from_the_examples() -> None:
     x = of_rank(5, noise=0.1)
     mask = masks(20, 6, (4, 5))
@@ -110,16 +118,17 @@ def test_chunks_do_not_change_a_completion() -> None:
 
 
 def test_ranks_are_dense_where_they_are_low() -> None:
-    assert usual_ranks(1) == [1]
-    assert usual_ranks(20) == [*range(1, 17), 18, 20]
+    assert usual_ranks(0) == [0]
+    assert usual_ranks(1) == [0, 1]
+    assert usual_ranks(20) == [*range(17), 18, 20]
     assert usual_ranks(300)[-1] == 300
     assert len(usual_ranks(300)) < 40
 
 
 def test_what_gappy_pca_cannot_do_is_refused() -> None:
     x, mask = of_rank(3), masks(60, 3, (4, 5))
-    with pytest.raises(ValueError, match="rank is at least 1; got 0"):
-        GappyPCA(0)
+    with pytest.raises(ValueError, match="rank is at least 0; got -1"):
+        GappyPCA(-1)
     with pytest.raises(ValueError, match="fit it first"):
         GappyPCA(2).complete(x, mask)
     with pytest.raises(ValueError, match="whole examples"):
@@ -131,7 +140,7 @@ def test_what_gappy_pca_cannot_do_is_refused() -> None:
         fitted.complete(x[:, :1], mask)
     with pytest.raises(ValueError, match=r"a row for each example or one for all; got \[3, 1, 4, 5\]"):
         fitted.complete(x, mask[:3])
-    with pytest.raises(ValueError, match=r"1..2; got 3"):
+    with pytest.raises(ValueError, match=r"0..2; got 3"):
         fitted.of_rank(3)
     with pytest.raises(ValueError, match="everything is seen"):
         best_rank(x, x, torch.ones(1, 1, 4, 5))

@@ -23,7 +23,7 @@ class Completion:
 
     `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
     ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...] of
-    draws of the likelihood, at the probabilities `levels`. `effective` [N]: how many of the draws their weights leave.
+    draws of the likelihood, at the probabilities `levels`. `effective` [N]: to how many draws of z the weights come.
     """
 
     mean: Tensor
@@ -53,6 +53,7 @@ def complete(
     given: Mapping[str, Tensor] | None = None,
     head: str | None = None,
     weigh: str = "none",
+    candidates: int | None = None,
     noise: bool = True,
     pixels: bool = False,
     keep: int | None = None,
@@ -61,9 +62,13 @@ def complete(
 
     p(x | m) = E p(x | z, m), z ~ p(z) or p(z | m) from m alone, z ~ q(z | x, m) with `use_x`
 
+    A prior that does not read m knows nothing of what is seen. With `weigh` "seen", z is drawn from as many
+    `candidates` of the prior (ten for each draw where None) by their likelihood of the seen values: exact with many,
+    and `effective` says of how many it comes.
+
     `x` [N, C, H, W] or [N, d], bytes or floats, not a number where it is unknown; `mask` [N, 1, H, W] or [N, d] of
     booleans or zeros and ones, or one row for all. `draws`: S, of z for each example. `quantiles`: probabilities.
-    `given`: what else the model reads, as labels under "y". `head`, `weigh`, `noise`: see `predictive.Completer`.
+    `given`: what else the model reads, as labels under "y". `head`: which one predicts; by default that which reads m.
     `pixels`: samples with the likelihood's noise. `keep`: how many samples are returned; all by default.
 
     The spread is that of the likelihood and of z together: a likelihood whose scale was fixed in training, such as
@@ -75,7 +80,7 @@ def complete(
     """
     model, observe = parts(source)
     transforms, of, name = _taken_apart(observe)
-    completer = Completer(draws, use_x, head, weigh, noise, of, name)
+    completer = Completer(draws, latents_of(use_x, weigh), candidates, head, noise, of, name)
     completer.head_of(model)
     x, mask = _checked(x, mask, use_x)
     if wrong := [level for level in quantiles if not 0 < level < 1]:
@@ -109,6 +114,15 @@ def complete(
         tuple(quantiles),
         torch.cat(effective),
     )
+
+
+def latents_of(use_x: bool, weigh: str) -> str:
+    """Where z comes from, as `Completer.latents` says it. Raises ValueError where the two do not fit."""
+    if weigh not in ("none", "seen"):
+        raise ValueError(f"weigh is one of none, seen; got {weigh!r}")
+    if use_x and weigh == "seen":
+        raise ValueError("weigh='seen' weighs draws from the prior; with use_x they come from the posterior of all x")
+    return "posterior" if use_x else "weighed" if weigh == "seen" else "prior"
 
 
 @dataclass(frozen=True)

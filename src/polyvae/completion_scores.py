@@ -71,10 +71,10 @@ def score_completions(
 ) -> list[Score]:
     """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
 
-    Methods: "model"; with `completer.use_x` also "without m", the head that reads no observation, or the same head when
-    nothing is seen; for pictures "nearest" and "linear" interpolation; with `train` and `validation` "gappy PCA" at the
-    rank, up to twice the number of seen values, that is best on validation at that count. With `validation` the model's
-    spread is also calibrated there, by one factor for all values at each count. ValueError below two draws.
+    Methods: "model"; where z comes from the posterior also "without m", the head that reads no observation, or the same
+    head when nothing is seen; for pictures "nearest" and "linear" interpolation; with `train` and `validation` "gappy
+    PCA" at the rank, up to twice the number of seen values, that is best on validation at that count. With `validation`
+    the model's spread is also calibrated there, by one factor for all values at each count. ValueError below two draws.
     """
     if completer.draws < 2:
         raise ValueError(f"a score needs at least two draws; got {completer.draws}")
@@ -147,7 +147,7 @@ def _measured(
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         known = _known(made, batch)
         found = _errors(MODEL, known, completer, model, batch, factors)
-        if completer.use_x:
+        if completer.latents == "posterior":
             blind = replace(completer, head=_blind_head(model, completer))
             nothing = {**batch, made.name: torch.zeros_like(batch[made.name])}
             found |= _errors(BLIND, known, blind, model, nothing, None)

@@ -19,14 +19,15 @@ class GappyPCA:
 
     There is no ridge: with about as many seen values as axes the system is nearly singular and the error large, which
     is why the rank is chosen on held-out data, see `best_rank`. Once fitted: `mean` [D] and `axes` [rank, D]
-    orthonormal, both float64 on the CPU, and the `shape` of an example, D values. Raises ValueError for a rank below 1.
+    orthonormal, both float64 on the CPU, and the `shape` of an example, D values. Rank 0 is the mean, whatever is seen.
+    Raises ValueError for a rank below 0.
 
     Everson, Sirovich: Karhunen-Loeve procedure for gappy data, 1995, with a basis of whole examples.
     """
 
     def __init__(self, rank: int) -> None:
-        if rank < 1:
-            raise ValueError(f"rank is at least 1; got {rank}")
+        if rank < 0:
+            raise ValueError(f"rank is at least 0; got {rank}")
         self.rank = rank
         self.shape: tuple[int, ...] = ()
         self.mean = torch.empty(0)
@@ -46,15 +47,15 @@ class GappyPCA:
         if not bool(rows.isfinite().all()):
             raise ValueError("principal axes need whole examples; x holds NaN or infinite values")
         self.rank = min(self.rank, len(rows) - 1, rows.shape[1])
-        fitted = PCA(self.rank, random_state=0).fit(rows.numpy())
-        self.shape, self.mean = tuple(x.shape[1:]), rows.mean(0)
-        self.axes = torch.tensor(fitted.components_)
+        self.shape, self.mean, self.axes = tuple(x.shape[1:]), rows.mean(0), rows.new_empty(0, rows.shape[1])
+        if self.rank:
+            self.axes = torch.tensor(PCA(self.rank, random_state=0).fit(rows.numpy()).components_)
         return self
 
     def of_rank(self, rank: int) -> GappyPCA:
         """Another with the first `rank` of these axes. Raises ValueError for more than there are."""
         if rank > self.rank:
-            raise ValueError(f"rank lies in 1..{self.rank}; got {rank}")
+            raise ValueError(f"rank lies in 0..{self.rank}; got {rank}")
         made = GappyPCA(rank)
         made.shape, made.mean, made.axes = self.shape, self.mean, self.axes[:rank]
         return made
@@ -71,7 +72,7 @@ class GappyPCA:
         seen = mask.to(x.device).bool().expand_as(x).flatten(1).cpu()
         # Only as many rows as the fullest example has seen values; a shorter one is filled up with zero equations.
         rows = int(seen.sum(1).max())
-        if rows == 0:
+        if rows == 0 or self.rank == 0:
             return self.mean.new_zeros(len(x), self.rank)
         index = seen.byte().argsort(dim=1, descending=True, stable=True)[:, :rows]
         valid = seen.gather(1, index)
@@ -111,7 +112,7 @@ def best_rank(
     wanted = None if ranks is None else sorted(set(ranks))
     most = min(len(train) - 1, train[0].numel(), MOST) if isinstance(train, Tensor) else train.rank
     basis = train if isinstance(train, GappyPCA) else GappyPCA(max(wanted or [most])).fit(train)
-    tried = [rank for rank in wanted or usual_ranks(basis.rank) if 1 <= rank <= basis.rank]
+    tried = [rank for rank in wanted or usual_ranks(basis.rank) if 0 <= rank <= basis.rank]
     if not tried:
         raise ValueError(f"none of the ranks {wanted} is possible: there are {basis.rank} axes")
     seen, errors = validation if observed is None else observed, {}
@@ -124,8 +125,8 @@ def best_rank(
 
 
 def usual_ranks(most: int) -> list[int]:
-    """1, 2, 3, ... up to 16, then in steps of about a sixth, at most `most`, which is among them."""
-    ranks = [*range(1, min(most, 16) + 1)]
+    """0, 1, 2, ... up to 16, then in steps of about a sixth, at most `most`, which is among them."""
+    ranks = [*range(min(most, 16) + 1)]
     while ranks[-1] < most:
         ranks.append(min(most, ranks[-1] + max(1, ranks[-1] // 6)))
     return ranks

@@ -16,7 +16,7 @@ from polyvae.distributions import Bernoulli, SharedNormal
 from polyvae.draw import repeat
 from polyvae.evaluation.bounds import chunk_values
 
-WEIGHINGS = ("none", "seen")
+LATENTS = ("prior", "weighed", "posterior")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Predictive:
 
     `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s. `std` [n, ...]: of the mixture of likelihoods, by the law of total
     variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2). `means` [S, n, ...]: the mu_s. `draws` [S,
-    n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: how many of the draws the weights leave, S without weights.
+    n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: to how many draws the weights of z come, S without.
     """
 
     mean: Tensor
@@ -37,34 +37,33 @@ class Predictive:
 
 @dataclass(frozen=True)
 class Completer:
-    """How a model completes what is seen of a value: the latents' source and weights, the head, the noise.
+    """How a model completes what is seen of a value: where z comes from, which head predicts, with which noise.
 
-    `use_x`: z from the posterior, which sees all of x, else from the prior, which sees at most m. `head`: the one that
-    predicts; by default the first that explains the value and reads m. `weigh`: "seen" draws z once more from the
-    prior's draws with weights p(x_seen | z) (sampling, importance resampling), so that z ~ p(z | m, x_seen) roughly;
-    "none" does not. `noise`: whether the likelihood's own noise is part of the spread. `of`, `name`: what is completed,
-    and what its observation is called. Raises ValueError for a wrong choice.
+    `latents`: "posterior", q(z | x, ...) that sees all of x; "prior", which sees at most m; "weighed", `candidates`
+    draws from the prior (ten for each of `draws` where None), of which `draws` are drawn again with weights p(x_seen |
+    z), so that roughly z ~ p(z | m, x_seen). `head`: by default the first that explains the value and reads m. `noise`:
+    whether the likelihood's own is part of the spread. `of`, `name`: what is completed, and what its observation is
+    called. Raises ValueError for a wrong choice.
 
-    Rubin: The Calculation of Posterior Distributions by Data Augmentation, comment, 1987.
+    The weights: Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
     """
 
     draws: int = 100
-    use_x: bool = False
+    latents: str = "prior"
+    candidates: int | None = None
     head: str | None = None
-    weigh: str = "none"
     noise: bool = True
     of: str = "x"
     name: str = "m"
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise ValueError(f"draws counts draws of the latents, at least 1; got {self.draws}")
-        if self.weigh not in WEIGHINGS:
-            raise ValueError(f"weigh is one of {', '.join(WEIGHINGS)}; got {self.weigh!r}")
-        if self.use_x and self.weigh == "seen":
-            raise ValueError(
-                "weigh='seen' weighs draws from the prior; with use_x they come from the posterior of all x"
-            )
+        for name, count in (("draws", self.draws), ("candidates", self.candidates)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} counts draws of the latents, at least 1; got {count}")
+        if self.latents not in LATENTS:
+            raise ValueError(f"latents come from one of {', '.join(LATENTS)}; got {self.latents!r}")
+        if self.candidates is not None and self.latents != "weighed":
+            raise ValueError("candidates are what is weighed by what is seen; without weights there are none")
 
     def head_of(self, model: VAE) -> str:
         """The head that predicts. Raises ValueError where there is none, or where it would not see anything."""
@@ -78,15 +77,15 @@ class Completer:
         for name in heads:
             if sees(model.heads[name], self.name):
                 return name
-        parts = model.posterior if self.use_x else model.prior
-        if self.weigh == "none" and not any(sees(part, self.name) for part in parts.values()):
+        parts = model.posterior if self.latents == "posterior" else model.prior
+        if self.latents != "weighed" and not any(sees(part, self.name) for part in parts.values()):
             raise ValueError(self._blind(heads[0]))
         return heads[0]
 
     def predict(self, model: VAE, batch: Values) -> Iterator[Predictive]:
         """The predictive law of a batch that holds m and what else the model reads, some examples at a time.
 
-        With `use_x` it holds all of x; with weights x may be anything where m does not see it.
+        For the posterior it holds all of x; for weights x may be anything where m does not see it.
         """
         head = self.head_of(model)
         rows, values = len(batch[self.name]), batch[self.of][0].numel()
@@ -97,13 +96,13 @@ class Completer:
 
     def _predict(self, model: VAE, head: str, batch: Values) -> Predictive:
         rows, effective = len(batch[self.name]), None
-        if self.use_x:
-            laws = (model(batch, count).heads[head].p for count in self._counts(batch))
-        else:
-            latents = self._latents(model, batch)
-            if self.weigh == "seen":
-                latents, effective = self._resampled(model, head, batch, latents)
+        if self.latents == "posterior":
+            laws = (model(batch, count).heads[head].p for count in self._counts(batch, self.draws))
+        elif self.latents == "weighed":
+            latents, effective = self._resampled(model, head, batch)
             laws = (law for law, _ in self._decoded(model, head, batch, latents))
+        else:
+            laws = (law for law, _ in self._decoded(model, head, batch, self._drawn(model, batch, self.draws)))
         means, draws, within = [], [], 0.0
         for law in laws:
             mean = law.mean
@@ -121,20 +120,19 @@ class Completer:
             centre, std, joined, whole, centre.new_full((rows,), self.draws) if effective is None else effective
         )
 
-    def _latents(self, model: VAE, batch: Values) -> dict[str, Tensor]:
-        """Draws from the prior, each [S, n, ...]."""
+    def _drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
+        """So many draws from the prior, each latent [total, n, ...]."""
         given, rows = {name: batch[name] for name in model.conditions}, len(batch[self.name])
         chunks = []
-        for count in self._counts(batch):
+        for count in self._counts(batch, total):
             # Without conditions the prior has one row, which stands for all of the batch.
             values = model.sample_latents(given, count if given else count * rows)
             chunks.append({name: values[name].unflatten(0, (count, rows)) for name in model.prior})
         return {name: torch.cat([chunk[name] for chunk in chunks]) for name in model.prior}
 
-    def _resampled(
-        self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Latents drawn anew by the likelihood of what is seen, and the effective number of draws [n]."""
+    def _resampled(self, model: VAE, head: str, batch: Values) -> tuple[dict[str, Tensor], Tensor]:
+        """Latents drawn from candidates by the likelihood of what is seen, and their effective number [n]."""
+        latents = self._drawn(model, batch, 10 * self.draws if self.candidates is None else self.candidates)
         x = batch[self.of]
         seen = _seen(batch[self.name], x)
         scores = []
@@ -153,22 +151,22 @@ class Completer:
         self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
     ) -> Iterator[tuple[Distribution, int]]:
         """The head's law of the latents, a chunk of k draws at a time, batch shape [k n], and k."""
-        start = 0
+        start, total = 0, len(next(iter(latents.values())))
         given = [name for name in reads(model.heads[head]) if name not in latents]
-        for count in self._counts(batch):
+        for count in self._counts(batch, total):
             values = {name: repeat(batch[name], count) for name in given}
             values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
             yield model.heads[head](values), count
             start += count
 
-    def _counts(self, batch: Values) -> Iterator[int]:
-        """The draws in chunks that the decoder takes at once."""
+    def _counts(self, batch: Values, total: int) -> Iterator[int]:
+        """So many draws in chunks that the decoder takes at once."""
         size = max(1, chunk_values(batch[self.of].device) // batch[self.of].numel())
-        for start in range(0, self.draws, size):
-            yield min(size, self.draws - start)
+        for start in range(0, total, size):
+            yield min(size, total - start)
 
     def _blind(self, head: str) -> str:
-        if self.use_x:
+        if self.latents == "posterior":
             return (
                 f"nothing in this model reads the observation {self.name!r}: from x and {self.name} it would only "
                 f"reconstruct x, whatever is seen. Ask for head={head!r} to have that, or train a model that reads "
@@ -199,7 +197,7 @@ def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
         return -F.binary_cross_entropy_with_logits(law.logits, x, reduction="none")
     if isinstance(law, SharedNormal):
         return Normal(law.loc, law.scale, validate_args=False).log_prob(x)
-    raise ValueError(f"weigh='seen' needs a likelihood of independent values; got {law}")
+    raise ValueError(f"weights need a likelihood of independent values; got {law}")
 
 
 def _seen(m: Tensor, x: Tensor) -> Tensor:

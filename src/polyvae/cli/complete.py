@@ -16,6 +16,7 @@ from polyvae.cli.evaluation import progress
 from polyvae.cli.options import UsageError, call
 from polyvae.cli.runs import Opened, console, opened
 from polyvae.cli.runs import device as usable
+from polyvae.completion import latents_of
 from polyvae.completion_scores import Count, Errors, Score, score_completions
 from polyvae.data import Split
 from polyvae.evaluation.calibration import LEVELS
@@ -42,6 +43,7 @@ def complete(
     draws: int = 100,
     from_x: bool = False,
     weigh: Literal["none", "seen"] = "none",
+    candidates: int | None = None,
     head: str | None = None,
     noise: bool = True,
     pixels: bool = False,
@@ -68,6 +70,7 @@ def complete(
     draws: of the latents, for each example.
     from_x: draw the latents from the posterior, which sees all of x, and not from the prior.
     weigh: seen weighs what the prior draws by how well it explains what is seen.
+    candidates: how many draws are weighed for each example; ten times those that are kept, where none is given.
     head: the head that predicts; the one that reads the observation where none is named.
     noise: leave the likelihood's own noise out of the spread.
     pixels: show draws of the pixels too, where their expected values are shown otherwise.
@@ -85,7 +88,10 @@ def complete(
     Example: polyvae complete runs/first --mask uniform --count 40 --draws 100
     """
     _check({"draws": (2, draws), "examples": (1, examples), "samples": (0, samples), "score": (0, score)}, out, counts)
-    completer, found, place = _completer(draws, from_x, head, weigh, noise), opened(run, data_dir), usable(device)
+    if from_x and weigh != "none":
+        raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
+    completer = Completer(draws, latents_of(from_x, weigh), candidates, head, noise)
+    found, place = opened(run, data_dir), usable(device)
     part, chosen = found.split(split)
     known = found.data.spec
     asked = [count] if not counts else counts if count is None else [count, *counts]
@@ -94,7 +100,7 @@ def complete(
     notes = [GREY] if noise and _grey(found, completer, chosen) else []
     scores: list[Score] = []
     if score:
-        counted = {_points(chosen, masks[number], number): masks[number] for number in dict.fromkeys(asked)}
+        counted = dict(sorted((_points(chosen, masks[number], number), masks[number]) for number in masks))
         scored = chosen.take(range(min(score, len(chosen))))
         with progress("completing") as moved:
             scores = score_completions(
@@ -123,7 +129,7 @@ def table(scores: Sequence[Score], title: str) -> Table:
     """The errors over unseen values, a row a method at each number of points; calibrated, and over all values."""
     shown = Table(title=title, title_justify="left")
     for words in ("points", "method", "squared error", "+-", "CRPS", *(f"in {level:.0%}" for level in LEVELS)):
-        shown.add_column(words, justify="left" if words == "method" else "right")
+        shown.add_column(words, justify="left" if words == "method" else "right", no_wrap=words == "method")
     for words in ("calibrated: CRPS", *(f"in {level:.0%}" for level in LEVELS), "all: squared error", "CRPS"):
         shown.add_column(words, justify="right")
     points = None
@@ -153,12 +159,6 @@ def _check(least: dict[str, tuple[int, int]], out: Path | None, counts: Sequence
         raise UsageError(f"--out is a PNG file, such as completions.png; got {out}")
     if any(number < 0 for number in counts or []):
         raise UsageError(f"--counts are numbers of pixels from 0; got {','.join(map(str, counts or []))}")
-
-
-def _completer(draws: int, from_x: bool, head: str | None, weigh: str, noise: bool) -> Completer:
-    if from_x and weigh != "none":
-        raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
-    return Completer(draws, from_x, head, weigh, noise)
 
 
 def _draw(

@@ -190,13 +190,13 @@ def _(figure: Completions, title: str) -> Figure:
 @_draw.register
 def _(figure: PointErrors, title: str) -> Figure:
     drawn = Figure(figsize=(9.5, 4), layout="constrained")
-    both = {"squared error per value": figure.mse, "CRPS (without a spread: absolute error)": figure.crps}
+    both = {"squared error of unseen values": figure.mse, "CRPS, absolute error without a spread": figure.crps}
     for axes, (words, errors) in zip(drawn.subplots(1, 2), both.items(), strict=True):
         for place, (method, values) in enumerate(errors.items()):
             colour = colormaps["tab10"](place)
             axes.plot(figure.points[method], values, color=colour, marker="o", markersize=4, label=method)
         axes.set_ylim(bottom=0)
-        _finish(axes, "", "points seen", f"{words}, unseen values")
+        _finish(axes, words, "points seen", "")
     axes.legend(frameon=False, fontsize=8)
     drawn.suptitle(title, color=_INK)
     return drawn
