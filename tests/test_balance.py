@@ -185,6 +185,8 @@ def test_a_run_stopped_at_any_step_goes_on_with_its_history_bit_for_bit(tmp_path
     factors = whole.recipe.objective.balance.factors
     assert factors.min() > 0
     assert (factors - 0.5).abs().max() > 0.01, "the losses fell at different rates"
+    last = [whole.history[-1][f"train_factor_{name}"] for name in ("reconstruction", "squares")]
+    assert last == factors.tolist()
 
 
 def test_the_history_of_two_processes_is_that_of_one(tmp_path: Path) -> None:

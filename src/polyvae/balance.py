@@ -140,6 +140,10 @@ class SoftAdapt(nn.Module):
         shares = (scores - scores.max()).exp()
         return shares / (shares.sum() + mode.epsilon)
 
+    def epoch_values(self) -> dict[str, float]:
+        """The factors as they stand, by name."""
+        return {f"factor_{name}": factor for name, factor in zip(self.names, self.factors.tolist(), strict=True)}
+
     def _step(self, losses: Tensor) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(losses)
