@@ -51,6 +51,12 @@ def smallest(keys: Tensor, numbers: Tensor, most: int) -> Tensor:
 
     Counts are exact whatever ties there are among the keys, since topk names `most` different places.
     """
+    half = keys.shape[1] // 2
+    if most > half:  # all but the N - n largest are fewer to sort
+        turned = numbers > half
+        numbers = torch.where(turned, keys.shape[1] - numbers, numbers)
+        few = smallest(torch.where(turned[:, None], -keys, keys), numbers, half)
+        return torch.where(turned[:, None], 1 - few, few)
     order = keys.topk(most, dim=1, largest=False).indices
     taken = torch.arange(most, device=keys.device) < numbers[:, None]
     return torch.zeros_like(keys).scatter_(1, order, taken.to(keys.dtype))
