@@ -6,12 +6,6 @@ import base64
 import io
 import json
 import math
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +21,7 @@ from polyvae.cli import main
 from polyvae.codes import Quantised
 from polyvae.data import Split, wrap
 from polyvae.recipes import named
-from polyvae.study import Cell, Job, Method, Records, run
-from polyvae.study.grid import methods
+from polyvae.study import Cell, Job, Method, run
 from polyvae.study.measure import by_size, measure
 from polyvae.study.run import RunFailed, loaded
 from polyvae.study.watch import codes_loss, heads, kl, watch
@@ -250,129 +243,3 @@ def test_tables_are_no_data_for_the_study(tmp_path: Path) -> None:
 def test_folds_of_a_limited_study_hold_as_many_images_as_asked_for() -> None:
     cut = data.load("digits", limit=200, fold=2, folds=5)
     assert (len(cut.train), len(cut.validation)) == (200, 50)
-
-
-def test_the_command_from_its_first_run_to_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "study"
-    command = ["study", "multitask", *TINY, "--folds", "2", "--only", "*baseline,*two-grid", "--out", str(out)]
-    assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["runs"] == 8
-    assert found["failed"] == []
-    assert {each["claim"] for each in found["claims"]} == {"a", "f"}
-    for name in ("REPORT.md", "report.html", "runs.csv", "curves.csv", "masks.csv", "study.json"):
-        assert (out / name).stat().st_size > 0
-    assert not list(out.glob("runs/*/*/state.safetensors"))
-    assert len(list(out.glob("runs/*/*/weights.safetensors"))) == 8
-    tables = (out / "runs.csv").read_bytes()
-    assert main(["study", "multitask", "--report-only", "--out", str(out)]) == 0
-    assert "(a) Gaussian, two decoders" in capsys.readouterr().out
-    assert main(command) == 0
-    assert (out / "runs.csv").read_bytes() == tables
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said", "code"),
-    [
-        (["other", *TINY], "no study is named other", 2),
-        (["multitask", *TINY, "--family", "gauss"], "family is one of gaussian, vq; got gauss", 2),
-        (["multitask", *TINY, "--folds", "9"], "folds", 2),
-        (["multitask", *TINY, "--folds", "0,7"], "the folds are 0..4", 2),
-        (["multitask", *TINY, "--only", "none*"], "no cell matches 'none*'", 2),
-        (["multitask", *TINY, "--config", "4"], "the configurations of gaussian and vq are 1, 2, 3; got 4", 2),
-        (["multitask", *TINY, "--limit", "0"], "limit counts training images", 2),
-        (["multitask", *TINY, "--epochs", "-1"], "epochs is a whole number", 2),
-        (["multitask", *TINY, "--data", "digts"], "did you mean 'digits'", 2),
-        (["multitask", *TINY, "--data", ","], "expected names with commas", 2),
-        (["multitask", *TINY, "--workers", "0"], "workers counts runs at once", 1),
-        (["multitask", "--report-only"], "holds no study", 1),
-    ],
-)
-def test_mistakes_of_the_command_line(
-    arguments: list[str],
-    said: str,
-    code: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["study", *arguments]) == code
-    message = capsys.readouterr().err
-    assert said in message
-    assert len(message.splitlines()) == 1
-    assert not list(tmp_path.iterdir())
-
-
-def timeless(folder: Path) -> tuple[Any, ...]:
-    """The tables of a study without what a clock measured."""
-    found = Records.read(folder)
-    rows = {key: {name: value for name, value in row.items() if name != "seconds"} for key, row in found.rows.items()}
-    return rows, found.curves, found.masks
-
-
-def killed_and_resumed(tmp_path: Path, only: str, epochs: int, workers: int) -> None:
-    """The command killed three times by SIGKILL at random moments and given again, beside one that was left alone."""
-    command = ["study", "multitask", *TINY, "--only", only, "--folds", "2", "--workers", str(workers)]
-    command[command.index("--epochs") + 1] = str(epochs)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "polyvae", *command, "--out", str(whole)], check=True, capture_output=True)
-    length = time.monotonic() - began
-    chance = random.Random(0)
-    for _ in range(3):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "polyvae", *command, "--out", str(parts)], stderr=subprocess.PIPE
-        )
-        end, before = time.monotonic() + 120, len(list(parts.glob("runs/*/*/metrics.csv")))
-        while len(list(parts.glob("runs/*/*/metrics.csv"))) == before and time.monotonic() < end:
-            time.sleep(0.01)  # importing takes most of the time: kill it while it trains
-        time.sleep(chance.uniform(0, 0.1 * length))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    reached = len(Records.read(parts).rows)
-    subprocess.run([sys.executable, "-m", "polyvae", *command, "--out", str(parts)], check=True, capture_output=True)
-    assert timeless(parts) == timeless(whole)
-    assert not list(parts.rglob("*.part"))
-    for name in ("REPORT.md", "report.html"):
-        assert (parts / name).exists()
-    print(f"killed three times with {reached} of {len(Records.read(parts).rows)} runs recorded; the same tables")
-
-
-@pytest.mark.slow
-def test_a_study_killed_three_times_and_resumed_comes_to_the_same_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    killed_and_resumed(tmp_path, "*-baseline,*-two-grid-softadapt,*-one-uniform-20", epochs=8, workers=1)
-
-
-@pytest.mark.slow
-def test_a_study_of_two_workers_killed_three_times_comes_to_the_same_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    killed_and_resumed(tmp_path, "*-baseline,*-two-grid", epochs=8, workers=2)
-
-
-@pytest.mark.slow
-def test_every_method_trains_on_digits_and_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["study", "multitask", *TINY, "--folds", "2", "--out", str(tmp_path / "study"), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["runs"] == 2 * 2 * len(methods())
-    assert {each["claim"] for each in found["claims"]} == set("abcdefg")
-    assert math.isfinite(sum(row["mse"] for row in Records.read(tmp_path / "study").rows.values()))
-
-
-@pytest.mark.slow
-def test_a_study_on_a_local_cluster_of_two_comes_to_the_same_table(tmp_path: Path) -> None:
-    command = ["study", "multitask", *TINY, "--only", "*-vq-1-baseline,*-vq-1-two-grid", "--folds", "2"]
-    for extra, out in ([], "one"), (["--ray", "local", "--workers", "2"], "ray"):
-        done = subprocess.run(
-            [sys.executable, "-m", "polyvae", *command, *extra, "--out", str(tmp_path / out)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
-    assert timeless(tmp_path / "ray") == timeless(tmp_path / "one")
