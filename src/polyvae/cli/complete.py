@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from polyvae.cli.evaluation import progress
 from polyvae.cli.options import UsageError, call
-from polyvae.cli.runs import Opened, console, opened
+from polyvae.cli.runs import Opened, chosen_prior, console, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion import latents_of
 from polyvae.completion_scores import Count, Errors, Score, score_completions
@@ -44,6 +44,7 @@ def complete(
     from_x: bool = False,
     weigh: Literal["none", "seen"] = "none",
     candidates: int | None = None,
+    prior: Literal["uniform", "learned"] | None = None,
     head: str | None = None,
     noise: bool = True,
     pixels: bool = False,
@@ -71,6 +72,7 @@ def complete(
     from_x: draw the latents from the posterior, which sees all of x, and not from the prior.
     weigh: seen weighs what the prior draws by how well it explains what is seen.
     candidates: how many draws are weighed for each example; ten times those that are kept, where none is given.
+    prior: of a vector-quantised run, equally probable codes or the learned prior, which is taken where there is one.
     head: the head that predicts; the one that reads the observation where none is named.
     noise: leave the likelihood's own noise out of the spread.
     pixels: show draws of the pixels too, where their expected values are shown otherwise.
@@ -92,37 +94,17 @@ def complete(
         raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
     completer = Completer(draws, latents_of(from_x, weigh), candidates, head, noise)
     found, place = opened(run, data_dir), usable(device)
+    found = replace(found, run=chosen_prior(found.run, prior))
     part, chosen = found.split(split)
-    known = found.data.spec
-    asked = [count] if not counts else counts if count is None else [count, *counts]
-    masks = {number: observed(known, mask, number, None, positions) for number in asked}
-    files = _draw(found, chosen, masks[asked[0]], completer, (examples, samples, pixels), seed, place, out, npz)
+    masks = _masks(found, chosen, mask, count, counts, positions)
+    first = observed(found.data.spec, mask, counts[0] if counts and count is None else count, None, positions)
+    files = _draw(found, chosen, first, completer, (examples, samples, pixels), seed, place, out, npz)
+    scored = chosen.take(range(min(score, len(chosen))))
+    scores = _scores(found, scored, masks, completer, seed, place) if score else []
+    files += _draw_errors(scores, files[0]) if scores and len(masks) > 1 else []
     notes = [GREY] if noise and _grey(found, completer, chosen) else []
-    scores: list[Score] = []
-    if score:
-        counted = dict(sorted((_points(chosen, masks[number], number), masks[number]) for number in masks))
-        scored = chosen.take(range(min(score, len(chosen))))
-        with progress("completing") as moved:
-            scores = score_completions(
-                found.run, scored, counted, completer, found.data.train, found.data.validation, seed, place, moved
-            )
-        files += _draw_errors(scores, files[0]) if counts else []
-    if json:
-        told = {"run": str(run), "split": part, "mask": mask, "draws": draws, "examples": min(score, len(chosen))}
-        print(
-            json_module.dumps(
-                {**told, "scores": list(map(asdict, scores)), "notes": notes, "files": list(map(str, files))}
-            )
-        )
-        return
-    shown = console()
-    for note in notes:
-        print(f"polyvae: note: {note}", file=sys.stderr)
-    if scores:
-        title = f"{run}: {mask} masks, {draws} draws, {min(score, len(chosen))} examples of the {part} part"
-        shown.print(table(scores, title))
-    for file in files:
-        shown.print(str(file), markup=False, soft_wrap=True)
+    told = {"run": str(run), "split": part, "mask": mask, "draws": draws, "examples": len(scored), "notes": notes}
+    _say(told, scores, files, json)
 
 
 def table(scores: Sequence[Score], title: str) -> Table:
@@ -149,6 +131,21 @@ def table(scores: Sequence[Score], title: str) -> Table:
         )
         points = score.points
     return shown
+
+
+def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], json: bool) -> None:
+    if json:
+        whole = {**told, "scores": list(map(asdict, scores)), "files": list(map(str, files))}
+        print(json_module.dumps(whole))
+        return
+    for note in told["notes"]:
+        print(f"polyvae: note: {note}", file=sys.stderr)
+    shown = console()
+    if scores:
+        words = "{run}: {mask} masks, {draws} draws, {examples} examples of the {split} part"
+        shown.print(table(scores, words.format(**told)))
+    for file in files:
+        shown.print(str(file), markup=False, soft_wrap=True)
 
 
 def _check(least: dict[str, tuple[int, int]], out: Path | None, counts: Sequence[int] | None) -> None:
@@ -189,11 +186,28 @@ def _draw_errors(scores: Sequence[Score], beside: Path) -> list[Path]:
     return [draw(point_errors(scores), place, "Errors against the number of points seen")]
 
 
-def _points(split: Split, masks: SparsePixels, asked: Count | None) -> Count:
-    """A number to tell a mask by: the one that was asked for, or how many pixels it shows."""
-    if asked is not None:
-        return asked
-    return int(masks.mask(split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]).sum())
+def _masks(
+    found: Opened,
+    split: Split,
+    mask: str,
+    count: Count | None,
+    counts: Sequence[int] | None,
+    positions: Sequence[int] | None,
+) -> dict[Count, SparsePixels]:
+    """The masks that are scored, fewest pixels first, each by its count or, where none was asked for, its pixels."""
+    one = split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]
+    numbers = [*([] if counts and count is None else [count]), *(counts or [])]
+    made = [(number, observed(found.data.spec, mask, number, None, positions)) for number in dict.fromkeys(numbers)]
+    sized = sorted(((int(masks.mask(one).sum()), number, masks) for number, masks in made), key=lambda each: each[0])
+    return {points if number is None else number: masks for points, number, masks in sized}
+
+
+def _scores(
+    found: Opened, split: Split, masks: dict[Count, SparsePixels], completer: Completer, seed: int, device: str
+) -> list[Score]:
+    data = found.data
+    with progress("completing") as moved:
+        return score_completions(found.run, split, masks, completer, data.train, data.validation, seed, device, moved)
 
 
 def _grey(found: Opened, completer: Completer, split: Split) -> bool:

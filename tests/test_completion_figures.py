@@ -1,0 +1,139 @@
+"""Figures of completions: their arrays, the grid they make, and that they are drawn."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from polyvae import complete, figures, recipes
+from polyvae.completion_scores import Errors, Score
+from polyvae.data.split import Split
+from polyvae.figures.kinds import Completions, PointErrors
+from polyvae.masks import observation, sparse
+from polyvae.predictive import Completer
+from polyvae.spec import Spec
+
+PNG = b"\x89PNG"
+
+
+def split(count=9, shape=(1, 6, 8)):
+    return Split({"x": torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))})
+
+
+def model(shape=(1, 6, 8)):
+    return recipes.semi_conditional(Spec(shape, levels=None), network="mlp", widths=(8,), latent=2, seed=0)
+
+
+def made(shape=(2, 1, 3, 4), low=0.0, high=1.0):
+    generator = np.random.default_rng(0)
+
+    def values(*lead):
+        return generator.uniform(low, high, (*lead, *shape)).astype(np.float32)
+
+    mask = (generator.random((shape[0], 1, *shape[2:])) < 0.5).astype(np.float32)
+    return Completions(values(), mask, values(), values() / 4, values(), values(), values(3))
+
+
+def test_the_arrays_are_those_of_complete_with_the_masks_that_were_drawn() -> None:
+    found = figures.completions(model(), split(), observation("uniform", 5), Completer(20), count=7, samples=3)
+    x = torch.from_numpy(found.truth)
+    torch.testing.assert_close(x, split().tensors["x"][:7])
+    mask = torch.from_numpy(found.mask)
+    assert mask.sum((1, 2, 3)).tolist() == [5] * 7
+    expected = complete(model(), x, mask, draws=2000)
+    assert found.samples.shape == (3, 7, 1, 6, 8)
+    # The draws follow those of the masks, so that they are others; with many of them both are the same law.
+    many = figures.completions(model(), split(), observation("uniform", 5), Completer(2000), count=7, samples=3)
+    np.testing.assert_allclose(many.mean, expected.mean.numpy(), atol=0.02)
+    np.testing.assert_allclose(many.std, expected.std.numpy(), atol=0.02)
+    seen = sparse(x, mask)[:, :1]
+    assert bool((seen[mask.bool()] == x[mask.bool()]).all())
+
+
+def test_the_band_of_the_figure_holds_nine_tenths_of_what_is_drawn() -> None:
+    spec = Spec((6,), levels=None)
+    table = recipes.semi_conditional(spec, network="mlp", widths=(8,), latent=2, seed=0)
+    found = figures.completions(table, split(9, (6,)), observation("uniform", 2), Completer(3000), samples=3000)
+    drawn = figures.completions(
+        table, split(9, (6,)), observation("uniform", 2), Completer(3000), samples=3000, pixels=True
+    )
+    inside = (found.low <= drawn.samples) & (drawn.samples <= found.high)
+    assert inside.mean() == pytest.approx(0.9, abs=0.01)
+    assert drawn.samples.std() > found.samples.std()
+
+
+def test_panels_show_truth_what_is_seen_mean_spread_and_draws() -> None:
+    found = made()
+    pictures, names = figures.panels(found)
+    assert pictures.shape == (2, 7, 3, 3, 4)
+    assert names[:3] == ["truth", "seen", "mean"]
+    assert names[3] == f"spread to {found.std.max():.2g}"
+    assert names[4:] == ["1", "2", "3"]
+    np.testing.assert_allclose(pictures[:, 0], found.truth.repeat(3, 1))
+    np.testing.assert_allclose(pictures[:, 2], found.mean.repeat(3, 1))
+    np.testing.assert_allclose(pictures[1, 4], found.samples[0, 1].repeat(3, 0))
+    seen = found.mask[0, 0] > 0
+    np.testing.assert_allclose(pictures[0, 1][:, seen], found.truth[0][:, seen].repeat(3, 0))
+    colours = np.unique(pictures[0, 1][:, ~seen], axis=1)
+    assert colours.shape == (3, 1)
+    assert colours[0, 0] < colours[2, 0]  # a blue, which no grey pixel has
+    spread = pictures[:, 3].sum(1)
+    assert spread.max() == pytest.approx(3, rel=1e-5)
+    order = np.argsort(found.std.ravel())
+    assert (np.diff(spread.ravel()[order]) >= -1e-6).all()
+
+
+def test_pictures_in_colour_stay_in_colour_and_fields_have_a_row_for_each_channel() -> None:
+    pictures, _ = figures.panels(made((2, 3, 3, 4)))
+    assert pictures.shape[:3] == (2, 7, 3)
+    np.testing.assert_allclose(pictures[:, 0], made((2, 3, 3, 4)).truth)
+    field = made((2, 3, 3, 4), -5, 3)
+    pictures, names = figures.panels(field)
+    assert pictures.shape == (6, 7, 3, 3, 4)
+    for channel in range(3):
+        truth = pictures[channel::3, 0]
+        assert truth.min() == 0
+        assert truth.max() == 1
+    assert len(names) == 7
+    assert figures.panels(made((2, 2, 3, 4)))[0].shape[0] == 4
+
+
+def test_a_constant_picture_without_spread_is_drawn_too() -> None:
+    one = np.full((1, 1, 2, 2), 7.0, dtype=np.float32)
+    found = Completions(one, one * 0, one, one * 0, one, one, one[None])
+    pictures, _ = figures.panels(found)
+    assert np.isfinite(pictures).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 6, 8), (2, 3, 6, 8), (3, 7)])
+def test_completions_are_drawn(shape: tuple[int, ...], tmp_path) -> None:
+    found = made(shape) if len(shape) == 4 else made_table(*shape)
+    path = figures.draw(found, tmp_path / "a.png", "Completed", npz=True)
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10
+    with np.load(tmp_path / "a.npz") as arrays:
+        np.testing.assert_array_equal(arrays["mask"], found.mask)
+
+
+def made_table(count, columns):
+    values = np.random.default_rng(0).normal(size=(6, count, columns)).astype(np.float32)
+    mask = (values[5] > 0).astype(np.float32)
+    return Completions(values[0], mask, values[1], abs(values[2]), values[1] - 1, values[1] + 1, values[3:4])
+
+
+def score(method: str, points: float, mse: float | None) -> Score:
+    errors = Errors(mse, None, mse, {})
+    return Score(method, int(points), points, errors, errors)
+
+
+def test_errors_are_sorted_by_points_and_drawn(tmp_path) -> None:
+    found = figures.point_errors(
+        [score("model", 8, 1.0), score("linear", 2, 4.0), score("model", 2, 3.0), score("model", 9, None)]
+    )
+    assert isinstance(found, PointErrors)
+    assert list(found.mse) == ["model", "linear"]
+    np.testing.assert_array_equal(found.points["model"], [2, 8, 9])
+    np.testing.assert_array_equal(found.mse["model"], [3, 1, np.nan])
+    np.testing.assert_array_equal(found.crps["linear"], [4])
+    assert figures.draw(found, tmp_path / "a.png", "Errors", npz=True).read_bytes().startswith(PNG)
