@@ -11,7 +11,7 @@ from torch import Tensor
 
 from polyvae.core import VAE, Values
 from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
-from polyvae.evaluation.calibration import quantile
+from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.masks import SparsePixels, sparse
 from polyvae.observe import Chain, chain
 from polyvae.predictive import Completer, Predictive
@@ -89,7 +89,7 @@ def complete(
     _check_given(model, others, len(x), {of, name})
 
     def kept(found: Predictive) -> tuple[Tensor, ...]:
-        ordered = found.draws.sort(0).values if quantiles else found.draws
+        ordered = sorted_draws(found.draws) if quantiles else found.draws
         levels = [quantile(ordered, level) for level in quantiles]
         samples = found.draws if pixels else found.means
         made = found.mean, found.std, samples[:keep], ordered[:0] if not levels else torch.stack(levels)

@@ -14,7 +14,16 @@ from polyvae.completion import Seeing, seeing
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined
-from polyvae.evaluation.calibration import LEVELS, Calibration, calibrate, central_band, coverage, crps, mean_where
+from polyvae.evaluation.calibration import (
+    LEVELS,
+    Calibration,
+    calibrate,
+    central_band,
+    coverage,
+    crps,
+    mean_where,
+    sorted_draws,
+)
 from polyvae.gappy import GappyPCA, best_rank, usual_ranks
 from polyvae.interpolation import METHODS, interpolate
 from polyvae.masks import SparsePixels
@@ -184,7 +193,7 @@ def _errors(
 
 
 def _part(method: str, x: Tensor, unseen: Tensor, part: Predictive, factors: Calibration | None) -> dict[str, Tensor]:
-    ordered = part.draws.sort(0).values
+    ordered = sorted_draws(part.draws)
     score = crps(ordered, x, ordered=True)
     bands = {level: central_band(ordered, level) for level in LEVELS}
     found = _of(f"{method} unseen", x, part.mean, score, bands, unseen)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, pi, sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.special import ndtr
@@ -28,6 +29,13 @@ def mean_where(values: Tensor, where: Tensor | None = None) -> Tensor:
 def coverage(x: Tensor, low: Tensor, high: Tensor, where: Tensor | None = None) -> Tensor:
     """The share of each example's values within [low, high], ends included, [N]."""
     return mean_where(((low <= x) & (x <= high)).to(x.dtype), where)
+
+
+def sorted_draws(draws: Tensor) -> Tensor:
+    """Draws [S, ...] in the order of their values, each value on its own."""
+    if draws.device.type == "cpu":  # NumPy's sort takes a tenth of the time of torch's
+        return torch.from_numpy(np.sort(draws.detach().numpy(), 0))
+    return draws.sort(0).values
 
 
 def quantile(ordered: Tensor, probability: float) -> Tensor:
@@ -67,7 +75,7 @@ def crps(draws: Tensor, x: Tensor, ordered: bool = False) -> Tensor:
     if count < 2:
         raise ValueError(f"the score needs at least two draws; got {count}")
     if not ordered:
-        draws = draws.sort(0).values
+        draws = sorted_draws(draws)
     # sum_{s < t} (x_(t) - x_(s)) = sum_i (2 i - S - 1) x_(i)
     ranks = 2 * torch.arange(1, count + 1, dtype=draws.dtype, device=draws.device) - count - 1
     apart = torch.tensordot(ranks, draws - x, 1) / (count * (count - 1))  # about x, where fewer digits cancel

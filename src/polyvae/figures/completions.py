@@ -14,7 +14,7 @@ from polyvae.completion_scores import Score
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, joined
-from polyvae.evaluation.calibration import central_band
+from polyvae.evaluation.calibration import central_band, sorted_draws
 from polyvae.figures.kinds import Completions, PointErrors
 from polyvae.masks import SparsePixels
 from polyvae.predictive import Completer
@@ -41,7 +41,7 @@ def completions(
     def measure(model: VAE, batch: Values) -> dict[str, torch.Tensor]:
         pieces = []
         for part in asked.predict(model, batch):
-            low, high = central_band(part.draws.sort(0).values, 0.9)
+            low, high = central_band(sorted_draws(part.draws), 0.9)
             shown = (part.draws if pixels else part.means)[:samples].movedim(0, 1)
             pieces.append({"mean": part.mean, "std": part.std, "low": low, "high": high, "samples": shown})
         x, m = batch[made.of], batch[made.name]
