@@ -41,7 +41,7 @@ setup: .venv/.stamp-test .venv/.stamp-lint .venv/.stamp-docs
 test: .venv/.stamp-test
 	$(PYTEST) $(ARGS)
 
-test-slow: .venv/.stamp-test
+test-slow: .venv/.stamp-test .venv/.stamp-ray
 	$(PYTEST) -m slow $(ARGS)
 
 bench: .venv/.stamp-bench
@@ -70,7 +70,7 @@ clean:
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-.venv/.stamp-test .venv/.stamp-lint .venv/.stamp-docs .venv/.stamp-bench: .venv/.stamp-%: .venv/.stamp-base
+.venv/.stamp-test .venv/.stamp-ray .venv/.stamp-lint .venv/.stamp-docs .venv/.stamp-bench: .venv/.stamp-%: .venv/.stamp-base
 	@echo "Installing polyvae[$*] into .venv"
 	@$(PIP) install -c constraints.txt -e '.[$*]'
 	@touch $@

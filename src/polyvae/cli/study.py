@@ -77,7 +77,9 @@ def study(
     if not report_only:
         given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths))
         plan = _plan(sources, _parts(family), config, folds, only, given, data_dir)
-        failed = _run(plan, out, device=checked_device(device), workers=workers, ray=ray, keep=keep)
+        # What devices a cluster has is seen there.
+        wanted = device if ray is not None and device == "auto" else checked_device(device)
+        failed = _run(plan, out, device=wanted, workers=workers, ray=ray, keep=keep)
     else:
         failed = {}
     _report(out, failed, json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from polyvae.study.run import Job
 from polyvae.study.worker import answer, named_runner
 
 LOCAL = "local"
+PASSED = ("POLYVAE_DATA", "OMP_NUM_THREADS")  # of this process's environment, to the cluster's
 
 
 def on_cluster(jobs: Sequence[Job], workers: int, address: str, runner: str) -> Iterator[tuple[Job, dict[str, Any]]]:
@@ -22,14 +24,15 @@ def on_cluster(jobs: Sequence[Job], workers: int, address: str, runner: str) -> 
     elsewhere runs are trained as well, but a run that was interrupted starts anew. Raises ImportError without Ray.
     """
     try:
-        import ray
+        ray = import_module("ray")
     except ImportError as error:
         raise ImportError("a cluster needs Ray: pip install 'polyvae[ray]'") from error
-    quiet = {"include_dashboard": False, "num_cpus": workers} if address == LOCAL else {}
-    ray.init(address=address, log_to_driver=False, **quiet)
-    gpu = any(job.device in ("auto", "cuda") for job in jobs) and ray.cluster_resources().get("GPU", 0) > 0
+    here = {"include_dashboard": False, "num_cpus": workers} if address == LOCAL else {}
+    passed = {name: os.environ[name] for name in PASSED if name in os.environ}
+    ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": passed}, **here)
+    gpus = 0 if all(job.device == "cpu" for job in jobs) else ray.cluster_resources().get("GPU", 0)
     # Several runs share a GPU: they are too small to fill it.
-    needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": 1 / workers if gpu else 0, "max_retries": 2}
+    needs: dict[str, Any] = {"num_cpus": 1, "num_gpus": min(1, gpus / workers), "max_retries": 2}
     task = ray.remote(_task).options(**needs)
     waiting, running = list(reversed(jobs)), {}
     try:
@@ -42,7 +45,8 @@ def on_cluster(jobs: Sequence[Job], workers: int, address: str, runner: str) -> 
     except BaseException:
         for each in running:
             ray.cancel(each)  # as Ctrl-C does: what is being trained saves its state
-        ray.wait(list(running), num_returns=len(running), timeout=60) if running else None
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=60)
         raise
     finally:
         ray.shutdown()

@@ -41,16 +41,25 @@ class Plan:
 
     def jobs(self, study: Path, device: str = "auto") -> list[Job]:
         """Every run, fold after fold, so that a table stands early. Raises ValueError, DataError."""
-        sources = {dataset_name(source): source for source in self.data}
-        for source in self.data:
-            if source not in data.names() and not Path(source).expanduser().exists():
-                raise unknown(source)
+        sources = {dataset_name(source): _source(source) for source in self.data}
+        # Other processes may have another working directory.
+        place = None if self.data_dir is None else self.data_dir.absolute()
         chosen = select(cells(self.data, self.families, self.configs), self.only)
         return [
-            Job(cell, fold, sources[cell.dataset], study, self.protocol, device, self.data_dir)
+            Job(cell, fold, sources[cell.dataset], study.absolute(), self.protocol, device, place)
             for fold in chosen_folds(self.folds)
             for cell in chosen
         ]
+
+
+def _source(name: str) -> str:
+    """The name of a data set, or the whole path of a file. Raises DataError for neither."""
+    if name in data.names():
+        return name
+    path = Path(name).expanduser().absolute()
+    if not path.exists():
+        raise unknown(name)
+    return str(path)
 
 
 @dataclass(frozen=True)

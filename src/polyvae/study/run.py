@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -173,7 +173,8 @@ def loaded(source: str, data_dir: Path | None, limit: int | None, fold: int) -> 
     found = data.load(source, data_dir, limit=limit, size=SIDES.get(source), fold=fold, folds=FOLDS)
     if len(found.spec.x) != 3:
         raise ValueError(f"the study is of pictures; {source} holds examples of shape {found.spec.x}")
-    return found
+    # Where the files lie now is no part of the run: it goes on with them elsewhere.
+    return replace(found, call={name: value for name, value in found.call.items() if name != "data_dir"})
 
 
 def _device(device: torch.device) -> str:
