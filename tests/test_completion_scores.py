@@ -87,6 +87,17 @@ def test_the_right_model_beats_every_baseline_and_all_fall_with_points(scored: l
         assert errors == sorted(errors, reverse=True)
 
 
+def test_held_out_errors_give_baselines_a_spread_that_covers_as_it_says(scored: list[Score]) -> None:
+    model = of(scored, "model")
+    for method in ("nearest", "linear", "gappy PCA"):
+        for count, score in of(scored, method).items():
+            assert score.calibrated is not None
+            assert score.calibrated.crps < score.unseen.crps  # pyright: ignore
+            assert score.calibrated.crps > 0.98 * model[count].unseen.crps  # pyright: ignore
+            for level, share in score.calibrated.coverage.items():
+                assert share == pytest.approx(level, abs=0.06)
+
+
 def test_baselines_see_the_same_pixels_and_are_scored_by_their_own_functions(linear: recipes.Recipe) -> None:
     x, train, held = drawn(150, 2), drawn(500, 3), drawn(150, 4)
     mask = observation("grid", 4)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -22,6 +23,7 @@ from polyvae.evaluation.calibration import (
     coverage,
     crps,
     mean_where,
+    normal_crps,
     sorted_draws,
 )
 from polyvae.gappy import GappyPCA, best_rank, usual_ranks
@@ -55,7 +57,8 @@ class Score:
     """One method at one number of points.
 
     `count` as asked for, `points` seen on average. `unseen`, `all`: over the values that are not seen, and over all.
-    `calibrated`: over the unseen ones, the spread scaled on held-out data. `rank`: of gappy PCA.
+    `calibrated`: over the unseen ones, the spread scaled on held-out data, or where there is none made of the errors
+    there, a normal law about each value. `rank`: of gappy PCA.
     """
 
     method: str
@@ -105,7 +108,7 @@ def score_completions(
         if found["x"].ndim == 4:
             empty = 0.0 if basis is None else basis.mean.view(basis.shape)
             for method in METHODS:
-                scores.append(_alone(method, count, found, interpolate(found["x"], found["seen"], method, empty)))
+                scores.append(_alone(method, count, partial(interpolate, method=method, empty=empty), found, told))
         if basis is not None and told is not None:
             scores.append(_gappy(count, found, basis, told))
     return scores
@@ -210,12 +213,26 @@ def _of(name: str, x: Tensor, mean: Tensor, score: Tensor, bands: Bands, where: 
     return found | {f"{name} {level}": coverage(x, *band, where) for level, band in bands.items()}
 
 
-def _alone(method: str, count: Count, found: Mapping[str, Tensor], made: Tensor) -> Score:
-    """The score of a prediction without spread."""
+def _alone(
+    method: str,
+    count: Count,
+    complete: Callable[[Tensor, Tensor], Tensor],
+    found: Mapping[str, Tensor],
+    told: Mapping[str, Tensor] | None,
+) -> Score:
+    """The score of a prediction without spread; the held-out errors of each value make it one."""
     x, unseen = found["x"], found["seen"] == 0
+    made = complete(x, found["seen"])
     score = (made - x).abs()
-    errors = {**_of(f"{method} unseen", x, made, score, {}, unseen), **_of(f"{method} all", x, made, score, {}, None)}
-    return _score(method, count, {"seen": found["seen"], **errors})
+    errors = {"seen": found["seen"], **_of(f"{method} unseen", x, made, score, {}, unseen)}
+    errors |= _of(f"{method} all", x, made, score, {}, None)
+    if told is not None and bool((told["seen"] == 0).any()):
+        held, one = complete(told["x"], told["seen"]), torch.ones_like(told["x"])
+        factors = calibrate(told["x"], held, one, LEVELS, "value", told["seen"] == 0)
+        bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
+        score = normal_crps(x, made, factors.scale.to(x))
+        errors |= _of(f"{method} calibrated", x, made, score, bands, unseen)
+    return _score(method, count, errors)
 
 
 def _gappy(count: Count, found: Mapping[str, Tensor], basis: GappyPCA, told: Mapping[str, Tensor]) -> Score:
@@ -223,7 +240,7 @@ def _gappy(count: Count, found: Mapping[str, Tensor], basis: GappyPCA, told: Map
     ranks = [rank for rank in usual_ranks(basis.rank) if rank <= max(1, 2 * int(values))]
     whole = bool((told["seen"] == 1).all())  # then there is nothing to choose it by
     chosen = basis if whole else best_rank(basis, told["x"], told["seen"], ranks)
-    return replace(_alone(GAPPY, count, found, chosen.complete(found["x"], found["seen"])), rank=chosen.rank)
+    return replace(_alone(GAPPY, count, chosen.complete, found, told), rank=chosen.rank)
 
 
 def _score(method: str, count: Count, found: Mapping[str, Tensor]) -> Score:

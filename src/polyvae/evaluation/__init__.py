@@ -2,6 +2,7 @@
 
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, seeded
 from polyvae.evaluation.bounds import Bounds, LogMeanExp, both_bounds, importance_bound
+from polyvae.evaluation.calibration import Calibration, calibrate, coverage, crps, normal_crps
 from polyvae.evaluation.classifier import Classifier, accuracy, recognisable, train_classifier
 from polyvae.evaluation.codes import Code, describe_codes, moments, mutual_information
 from polyvae.evaluation.frechet import frechet_distance, sampled_pictures
@@ -12,11 +13,15 @@ from polyvae.evaluation.tables import table
 __all__ = [
     "BLOCK",
     "Bounds",
+    "Calibration",
     "Classifier",
     "Code",
     "LogMeanExp",
     "accuracy",
     "both_bounds",
+    "calibrate",
+    "coverage",
+    "crps",
     "describe_codes",
     "each_block",
     "errors",
@@ -26,6 +31,7 @@ __all__ = [
     "importance_bound",
     "moments",
     "mutual_information",
+    "normal_crps",
     "recognisable",
     "reconstruction_errors",
     "sampled_pictures",
