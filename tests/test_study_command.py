@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from polyvae.cli import main
+from polyvae.store import read_tensors
 from polyvae.study import Records
 from polyvae.study.grid import methods
 
@@ -93,6 +95,27 @@ def finished(command: list[str], out: Path) -> None:
     process = started(command, out)
     _, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_study_says_how_to_go_on_and_loses_no_epoch(workers: int, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    command = ["study", "multitask", *TINY, "--only", "*-baseline", "--folds", "2", "--workers", str(workers)]
+    command[command.index("--epochs") + 1] = "100000"
+    process = started(command, out)
+    end = time.monotonic() + 120
+    while len(list(out.glob("runs/*/*/metrics.csv"))) < workers and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said.splitlines()[-1] == f"polyvae: interrupted; the same command goes on with {out}"
+    assert "Traceback" not in said
+    for folder in out.glob("runs/*/*"):
+        if (folder / "metrics.csv").exists():
+            written = len((folder / "metrics.csv").read_text().splitlines()) - 1
+            assert len(read_tensors(folder / "state.safetensors")[1]["history"]) == written
 
 
 def killed_and_resumed(tmp_path: Path, only: str, epochs: int, workers: int) -> None:
