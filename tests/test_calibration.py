@@ -82,6 +82,11 @@ def test_the_score_of_a_normal_is_the_integral_of_its_definition() -> None:
         assert found.item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_score_of_a_law_without_spread_is_the_absolute_error() -> None:
+    x = torch.tensor([-2.0, 0.0, 3.0])
+    torch.testing.assert_close(normal_crps(x, torch.zeros(3), torch.zeros(3)), x.abs())
+
+
 def test_the_score_of_few_draws_is_unbiased() -> None:
     for count in (2, 5):
         scores = crps(0.5 + 2 * normal(count, 200_000), torch.full((200_000,), 1.7, dtype=torch.float64))

@@ -83,14 +83,16 @@ def crps(draws: Tensor, x: Tensor, ordered: bool = False) -> Tensor:
 
 
 def normal_crps(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """The same score of a normal law, s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (x - mean) / s; s above zero.
+    """The same score of a normal law, s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (x - mean) / s.
+
+    Where s is 0 it is the absolute error.
 
     Gneiting, Raftery, Westveld, Goldman: Calibrated Probabilistic Forecasting Using Ensemble Model Output Statistics
     and Minimum CRPS Estimation, 2005.
     """
-    z = (x - mean) / std
+    z = (x - mean) / std.clamp(min=torch.finfo(std.dtype).tiny)
     density = torch.exp(-0.5 * z.square()) / sqrt(2 * pi)
-    return std * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / sqrt(pi))
+    return (x - mean) * (2 * ndtr(z) - 1) + std * (2 * density - 1 / sqrt(pi))
 
 
 @dataclass(frozen=True)
