@@ -13,7 +13,7 @@ from polyvae.evaluation.codes import Words
 def walks(
     model: VAE, values: Values, name: str, words: Words, rows: int, steps: int
 ) -> tuple[dict[str, Tensor], tuple[str, ...], np.ndarray]:
-    """What to decode so that each of the `rows` places of most entropy takes each of the `steps` most used words.
+    """What to decode so that each of the `rows` places of most entropy takes each of the `steps` words most used there.
 
     `values` hold one example, whose codes stand everywhere else. Returns the values [R * S, ...], the rows' names and
     the words' codes [S].
@@ -24,7 +24,7 @@ def walks(
     share = words.counts.double() / words.counts.sum(1, keepdim=True)
     entropy = -torch.xlogy(share, share).sum(1)
     places = entropy.argsort(descending=True, stable=True)[:rows].tolist()
-    used = words.counts.sum(0).argsort(descending=True, stable=True)[:steps]
+    used = words.counts[places].sum(0).argsort(descending=True, stable=True)[:steps]
     moved = codes.flatten(1).repeat(len(places) * len(used), 1)
     for row, place in enumerate(places):
         moved[row * len(used) : (row + 1) * len(used), place] = used.to(moved.device)
