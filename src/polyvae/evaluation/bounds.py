@@ -102,7 +102,8 @@ def both_bounds(
         for draw in _draws(model, batch, samples):
             analytic.update({name: latent.analytic for name, latent in draw.latents.items()})
             mean.add(_pieces(draw), draw.samples)
-            weights.add(draw.log_weight)
+            # Of a map of codes log q = 0, and its KL is -log p: a learned prior need not be asked twice.
+            weights.add(draw.log_px - draw.kl if _certain(model) else draw.log_weight)
         return {**mean.values, "importance": weights.value}
 
     found = joined(each_block(source, split, measure, seed, device, progress))
@@ -142,7 +143,7 @@ def _draws(model: VAE, batch: Values, samples: int) -> Iterator[Draw]:
 
     Where every posterior holds one value alone (a map of codes), all draws are the same: one is made.
     """
-    if all(getattr(posterior, "certain", False) for posterior in model.posterior.values()):
+    if _certain(model):
         samples = 1
     rows = len(batch[model.inputs[0]])
     values = rows * sum(prod(batch[head.of].shape[1:]) for head in model.heads.values())  # pyright: ignore
@@ -154,6 +155,11 @@ def _draws(model: VAE, batch: Values, samples: int) -> Iterator[Draw]:
         done += draw.samples
         if done == draw.samples and bool((draw.kl == inf).all()):
             return
+
+
+def _certain(model: VAE) -> bool:
+    """Whether every posterior holds one value alone."""
+    return all(getattr(posterior, "certain", False) for posterior in model.posterior.values())
 
 
 def chunk_values(device: torch.device) -> int:
