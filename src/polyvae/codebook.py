@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -151,11 +149,6 @@ def usage(counts: Tensor) -> dict[str, float]:
     share = counts / counts.sum().clamp(min=1)
     entropy = -torch.xlogy(share, share).sum()
     return {"perplexity": float(entropy.exp()), "usage": float((counts > 0).double().mean())}
-
-
-def positions(shape: tuple[int, ...]) -> int:
-    """How many codes a map of shape (D, *rest) holds."""
-    return prod(shape[1:])
 
 
 def _of_all(tensor: Tensor) -> Tensor:

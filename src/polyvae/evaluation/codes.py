@@ -24,7 +24,7 @@ _PAIRS = 2**22  # values in one chunk of log q(z_n | x_m)
 
 
 @dataclass(frozen=True)
-class Words:
+class CodeUse:
     """How N examples use a codebook of `size` words, a map of `positions` codes each.
 
     `perplexity`: exp H of the codes at all positions together, from 1 to `size`. `usage`: the share of words used.
@@ -57,7 +57,7 @@ class Code:
     aggregate: int
     moments: tuple[Tensor, Tensor] | None
     prior_moments: tuple[Tensor, Tensor] | None
-    words: Words | None = None
+    words: CodeUse | None = None
 
     @property
     def activity(self) -> Tensor:
@@ -180,13 +180,13 @@ def _collect(parts: list[_Part]) -> Code:
     )
 
 
-def _words(codes: Tensor, size: int) -> Words:
+def _words(codes: Tensor, size: int) -> CodeUse:
     """The use of `size` words by codes [N, P]."""
     positions = codes.shape[1]
     place = codes + size * torch.arange(positions)
     counts = place.flatten().bincount(minlength=size * positions).view(positions, size)
     found = usage(counts.sum(0).double())
-    return Words(size, positions, found["perplexity"], found["usage"], counts)
+    return CodeUse(size, positions, found["perplexity"], found["usage"], counts)
 
 
 def _entropy(counts: Tensor) -> float:

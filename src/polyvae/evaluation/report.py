@@ -17,7 +17,7 @@ from polyvae.data.tensors import spec_of
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import Progress, device_of, each_block, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
-from polyvae.evaluation.codes import ACTIVE, Code, Words, describe_codes
+from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.pictures import first_head, reconstruction_errors
 from polyvae.spec import Spec
@@ -167,7 +167,7 @@ def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str,
     }
 
 
-def _codebook(words: Words) -> dict[str, Any]:
+def _codebook(words: CodeUse) -> dict[str, Any]:
     return {name: getattr(words, name) for name in ("size", "positions", "perplexity", "usage")}
 
 

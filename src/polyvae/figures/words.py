@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from polyvae.core import VAE, Values
-from polyvae.evaluation.codes import Words
+from polyvae.evaluation.codes import CodeUse
 
 
 def walks(
-    model: VAE, values: Values, name: str, words: Words, rows: int, steps: int
+    model: VAE, values: Values, name: str, words: CodeUse, rows: int, steps: int
 ) -> tuple[dict[str, Tensor], tuple[str, ...], np.ndarray]:
     """What to decode so that each of the `rows` places of most entropy takes each of the `steps` words most used there.
 
