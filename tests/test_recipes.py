@@ -259,7 +259,9 @@ def test_recipes_refuse_what_makes_no_sense() -> None:
         ValueError, match="prior is one of standard, mixture, vamp, conditional, or a module; got 'flat'"
     ):
         make("vae", prior="flat")
-    with pytest.raises(ValueError, match="no recipe is named 'nothing'; the recipes are ae, beta_vae"):
+    with pytest.raises(
+        ValueError, match="no recipe is named 'nothing'; the recipes are ae, arbitrary_conditioning, beta_vae"
+    ):
         pv.recipes.named("nothing")
     with pytest.raises(TypeError, match="a recipe needs a Spec, the shape of one example or a data set; got str"):
         pv.recipes.vae("mnist")

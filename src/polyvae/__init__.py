@@ -12,6 +12,8 @@ from polyvae.version import __version__
 
 if TYPE_CHECKING:
     from polyvae import (
+        balance,
+        codes,
         data,
         distributions,
         evaluation,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         networks,
         objectives,
         observe,
+        posteriors,
         priors,
         recipes,
         second_stage,
@@ -52,6 +55,8 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = (
+    "balance",
+    "codes",
     "data",
     "distributions",
     "evaluation",
@@ -61,6 +66,7 @@ _MODULES = (
     "networks",
     "objectives",
     "observe",
+    "posteriors",
     "priors",
     "recipes",
     "second_stage",
@@ -87,6 +93,8 @@ __all__ = [
     "Values",
     "Weighted",
     "__version__",
+    "balance",
+    "codes",
     "complete",
     "data",
     "distributions",
@@ -99,6 +107,7 @@ __all__ = [
     "networks",
     "objectives",
     "observe",
+    "posteriors",
     "priors",
     "recipes",
     "second_stage",
