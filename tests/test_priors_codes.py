@@ -186,3 +186,13 @@ def test_what_is_generated_differs_by_class() -> None:
     assert run.model.conditions == ("y",)
     lit = run.model.generate({"y": torch.eye(2)}, count=200)["x"].mean.unflatten(0, (200, 2)).mean((0, 2, 3, 4))
     assert lit.tolist() == pytest.approx([0.15, 0.85], abs=0.08)
+
+
+def test_training_in_half_precision_sees_the_grey_levels_as_they_are() -> None:
+    x = torch.arange(256).repeat(2).view(32, 1, 4, 4).to(torch.uint8)
+    data = wrap(x, validation=8)
+    made = pv.recipes.pixel_cnn(data.spec, channels=8, layers=1, seed=0)
+    run = pv.fit(made, data, epochs=1, batch_size=8, precision="bf16", device="cpu", progress=False)
+    (row,) = run.history
+    assert row["train_reconstruction"] == row["validation_reconstruction"] == 0
+    assert row["train_kl"] == pytest.approx(16 * math.log(256), rel=0.1)

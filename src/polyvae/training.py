@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae.data.split import Data, permutation, wrap
@@ -281,12 +282,22 @@ def _fabric(settings: Settings, strategy: str = "auto") -> Fabric:
         available[n] for n in ("cuda", "mps") if settings.device in (n, "auto")
     ):
         raise ValueError("fp16 needs a GPU; on a CPU take bf16 or fp32")
-    return Fabric(
-        accelerator=settings.device,
-        devices=settings.devices,
-        strategy=strategy,
-        precision=PRECISIONS[settings.precision],
-    )
+    precision = PRECISIONS[settings.precision]
+    given: dict[str, Any] = {"precision": precision}
+    if settings.precision != "fp32":
+        usual = next(name for name in ("mps", "cuda", "cpu") if available[name])
+        given = {"plugins": [_Mixed(precision, usual if settings.device == "auto" else settings.device)]}
+    return Fabric(accelerator=settings.device, devices=settings.devices, strategy=strategy, **given)
+
+
+class _Mixed(MixedPrecision):
+    """Half precision where autocast chooses it; a batch stays as it is.
+
+    Rounded to eight bits, grey values and codes would be others, and every density would be that of other data.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        return data
 
 
 def _interrupt(number: int, frame: Any) -> None:
