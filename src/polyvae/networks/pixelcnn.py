@@ -97,7 +97,8 @@ class GatedPixelCNN(nn.Module):
     def logits(self, embedded: Tensor, y: Tensor | None = None) -> Tensor:
         """The logits [B, H, W, codes] of maps of embedded codes [B, H, W, E]."""
         self.check_condition(y)
-        v = h = embedded.movedim(-1, 1)  # channels last in memory, which costs nothing here
+        v = embedded.movedim(-1, 1)  # channels last in memory, which costs nothing here
+        h = v = v.contiguous() if v.device.type == "mps" else v
         for layer in self.layers:
             v, h = layer(v, h, y)
             if layer.first:
