@@ -160,8 +160,7 @@ def multitask(
     a slope. `softadapt_frequency`: steps between new factors. `softadapt_mode`: the slope, "least-squares",
     "backward" or as its "authors" coded it.
 
-    Gundersen, Oleynik, Blaser, Alendal: Semi-conditional Variational Auto-encoder for Flow Reconstruction, 2021;
-    Heydari, Thompson, Mehmood: SoftAdapt, 2019.
+    Zakovskis: Multitask Variational Autoencoders, 2024; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
     z = gaussian_latent(spec, latent, network, widths, posterior)
     parts = gaussian(spec, likelihood, z, network, widths, decoder)
@@ -217,8 +216,8 @@ def vq_multitask(
     `softadapt_window`: steps that make a slope. `softadapt_frequency`: steps between new factors. `softadapt_mode`:
     the slope, "least-squares", "backward" or as its "authors" coded it.
 
-    van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017; Heydari, Thompson, Mehmood:
-    SoftAdapt, 2019.
+    Zakovskis: Multitask Variational Autoencoders, 2024; van den Oord, Vinyals, Kavukcuoglu: Neural Discrete
+    Representation Learning, 2017; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
     z = vq_latent(spec, codes, dim, widths, blocks, codebook, beta, revive, kmeans)
     parts = quantised(spec, likelihood, z, widths, blocks, decoder)
