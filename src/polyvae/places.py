@@ -41,9 +41,14 @@ class Where(ABC):
             return self.area(batch, height, width, device).expand(batch, -1)
         places = self.places(height, width)
         most, numbers = count.most(places), count.draw(batch, places, device)
-        if device.type == "cpu":  # to look costs nothing here, and few images come near the bound
+        if at_hand(device):  # to look costs nothing there, and few images come near the bound
             most = max(numbers.tolist(), default=0)
         return smallest(self.keys(batch, height, width, device), numbers, most)
+
+
+def at_hand(device: torch.device) -> bool:
+    """Whether a value on that device can be read without waiting for it."""
+    return device.type == "cpu"
 
 
 def smallest(keys: Tensor, numbers: Tensor, most: int) -> Tensor:
