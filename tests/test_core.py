@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 from jaxtyping import Float, jaxtyped
+from rich.console import Console
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
@@ -348,6 +350,7 @@ def test_of_two_heads_of_one_value_the_first_enters_every_bound() -> None:
     batch = {"x": torch.randn(5, 4)}
     draw = model(batch, 2)
     assert draw.heads["second"].of == "x"
+    assert model.bounded_given == ()
     assert torch.equal(draw.log_px, draw.heads["x"].log_p)
     chosen = {name: Reconstruction(heads=(name,))(draw) for name in heads}
     assert torch.equal(chosen["second"], -3 * draw.heads["second"].log_p)
@@ -372,3 +375,19 @@ def test_integer_codes_are_embedded_before_they_are_decoded() -> None:
     codes = torch.arange(3)
     embedded = torch.stack([codes, codes.square()], 1).float()
     assert torch.equal(model.decode({"z": codes})["x"].mean, model.decode({"z": embedded})["x"].mean)
+
+
+def test_what_the_bounds_are_conditional_on_is_named() -> None:
+    prior, plain_head = part("y", [3], 2), part("z", [2], 4)
+    seeing = pv.Head(part(("z", "m"), [2, 5], 4), of="x")
+    q = part("x", [4], 2)
+    assert pv.VAE(q, StandardNormal(2), {"x": plain_head, "x_given_m": seeing}).bounded_given == ()
+    assert pv.VAE(q, StandardNormal(2), {"x_given_m": seeing, "x": plain_head}).bounded_given == ("m",)
+    assert pv.VAE(q, prior, {"x": seeing}).bounded_given == ("m", "y")
+    model = pv.VAE(q, prior, plain_head)
+    data = pv.data.wrap({"x": torch.randn(6, 4), "y": torch.randn(6, 3)}, validation=1)
+    report = pv.evaluate(model, data.train, samples=2, spec=data.spec)
+    assert report["given"] == ["y"]
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(pv.evaluation.table(report))
+    assert "plain bound on log p(x | y)" in console.export_text()

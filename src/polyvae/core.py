@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from polyvae.draw import Draw, Latent, Observed, Values, log_likelihood, repeat
+from polyvae.draw import Draw, Latent, Observed, Values, first_heads, log_likelihood, repeat
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"]
 
@@ -175,6 +175,12 @@ class VAE(nn.Module):
 
     def _heads(self) -> Iterable[tuple[str, Head]]:
         return ((name, head) for name, head in self.heads.items() if isinstance(head, Head))
+
+    @property
+    def bounded_given(self) -> tuple[str, ...]:
+        """What every bound is conditional on: what priors and the heads that enter it read beside the latents."""
+        heads = {name for head in first_heads(self.heads) for name in _given(self.heads[head].likelihood)}  # pyright: ignore
+        return tuple(sorted((heads | _all_given(self.prior)) - set(self.prior)))
 
     @property
     def _given_heads(self) -> set[str]:

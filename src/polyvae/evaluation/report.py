@@ -37,8 +37,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """A report on a recipe (or run, or bare model) over a split, in numbers, text, lists and dicts.
 
-    bound, importance_bound: on log p(x) in nats per example, beside `*_error`, their standard error over the examples,
-    and `*_bits`, bits per dimension. reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
+    bound, importance_bound: on log p(x) in nats per example, or on log p(x | given) where `given` names what priors and
+    heads read (bounds given m compare only at the same masks); `*_error`, their standard error over the examples,
+    `*_bits`, bits per dimension. reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
     latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior, and of a
     codebook its size, positions, perplexity and share of words used. mse, psnr (dB), ssim: of the deterministic
     reconstruction. frechet: with so many samples in the features of `classifier` (see `train_classifier`), 0 for none.
@@ -60,6 +61,7 @@ def evaluate(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "dimensions": scale.dimensions,
         "levels": spec.levels,
+        "given": list(model.bounded_given),
         **_bound("bound", found.plain, scale),
         **_bound("importance_bound", found.importance, scale),
         "reconstruction": {name: -_mean(value) for name, value in found.heads.items()},

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-_BOUNDS = {"bound": "plain bound on log p(x)", "importance_bound": "importance-weighted bound, K = {samples}"}
+_BOUNDS = {"bound": "plain bound on log p({x})", "importance_bound": "importance-weighted bound, K = {samples}"}
 _LATENT = {
     "dimensions": ("dimensions", 0, ""),
     "active_units": ("active units", 0, ""),
@@ -36,8 +36,9 @@ def table(report: Mapping[str, Any], title: str = "Evaluation") -> Group:
 
 def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "examples", str(report["examples"]), ""
+    x = f"x | {escape(', '.join(report['given']))}" if report["given"] else "x"
     for name, words in _BOUNDS.items():
-        yield words.format(**report), _number(report[name]), "nats an example"
+        yield words.format(**report, x=x), _number(report[name]), "nats an example"
         yield "  standard error over the examples", _number(report[f"{name}_error"]), "nats"
         yield "  the same", _number(report[f"{name}_bits"], 4), "bits per dimension"
     for name, value in report["reconstruction"].items():
