@@ -1,7 +1,8 @@
 """Digits from a vector-quantised autoencoder: uniform codes beside those of a PixelCNN, judged by a classifier.
 
-Trains `vq_vae` on MNIST, a PixelCNN over its codes, and a classifier of the real digits; counts the samples of either
-prior that the classifier gives one label with more than 0.9, and draws both. Run again, it goes on where it was.
+Trains `vq_vae` on MNIST, a PixelCNN over its codes, and a classifier of the real digits that also knows what is none
+(real digits with their tiles shuffled); counts the samples of either prior to which it gives one label with more than
+0.9, and draws both. Run again, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     begun = (asked.out / "prior").exists()
     train_prior(run, data, resume=begun, epochs=asked.prior_epochs, precision=asked.precision)
 
-    classifier = train_classifier(data.train)
+    classifier = train_classifier(data.train, rejects=True)
     real = data.test.batch(torch.arange(len(data.test)))["x"]
     report = {"real": {"recognisable": recognisable(classifier, real, ABOVE)}}
     for name, source in {"uniform": run, "learned": with_prior(run)}.items():

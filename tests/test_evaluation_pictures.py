@@ -18,6 +18,7 @@ from polyvae.evaluation import (
     sampled_pictures,
     train_classifier,
 )
+from polyvae.evaluation.classifier import scrambled
 from polyvae.evaluation.frechet import inception_distance
 from polyvae.spec import Spec
 
@@ -176,3 +177,27 @@ def test_recognisable_is_the_share_a_classifier_is_sure_of():
         assert recognisable(Fixed(), pictures, above) == float((sure > above).float().mean())
     with pytest.raises(ValueError, match="above is a probability below 1; got 1"):
         recognisable(Fixed(), pictures, 1.0)
+
+
+def test_a_rejecting_classifier_knows_pictures_of_no_class():
+    split = labelled()
+    made = train_classifier(split, steps=150, batch=32, rejects=True)
+    assert made(split.batch(torch.arange(3))["x"]).shape == (3, made.classes + 1)
+    real = split.batch(torch.arange(len(split)))["x"]
+    torch.manual_seed(0)
+    strange = scrambled(real)
+    assert torch.equal(strange.flatten(1).sort(1).values, real.flatten(1).sort(1).values)
+    assert recognisable(made, real, 0.8) > 0.9
+    assert recognisable(made, strange, 0.8) < 0.5
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 7, 10), (2, 9, 4)])
+def test_scrambled_pictures_keep_their_tiles(shape):
+    x = torch.rand(5, *shape)
+    found = scrambled(x)
+    assert found.shape == x.shape
+    tile = max(2, min(shape[1:]) // 7)
+    if not any(side % tile for side in shape[1:]):
+        tiles = torch.nn.functional.unfold(x, tile, stride=tile)
+        moved = torch.nn.functional.unfold(found, tile, stride=tile)
+        torch.testing.assert_close(tiles.sum(1).sort(1).values, moved.sum(1).sort(1).values)

@@ -16,22 +16,25 @@ from polyvae.data.split import Split
 from polyvae.evaluation.blocks import BLOCK, evaluating, seeded
 from polyvae.files import replacing
 
-_VERSION = 1  # of the classifier's layers and training; part of the cache's key
+_VERSION = 2  # of the classifier's layers and training; part of the cache's key
 
 
 class Classifier(nn.Module):
     """Two convolutions and a layer of 64 features over pictures of any size: what pictures are judged by.
 
-    `forward`: logits [B, classes]; `features`: [B, 64].
+    `forward`: logits [B, classes], and of one class more, for pictures of no class, where it `rejects`; `features`: [B,
+    64].
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, rejects: bool = False) -> None:
         super().__init__()
+        self.classes = classes
+        self.rejects = rejects
         self.convolutions = nn.Sequential(
             nn.Conv2d(channels, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(7)
         )
         self.hidden = nn.Linear(32 * 49, 64)
-        self.output = nn.Linear(64, classes)
+        self.output = nn.Linear(64, classes + rejects)
 
     def features(self, x: Tensor) -> Tensor:
         return F.relu(self.hidden(self.convolutions(x).flatten(1)))
@@ -41,19 +44,26 @@ class Classifier(nn.Module):
 
 
 def train_classifier(
-    split: Split, cache: str | os.PathLike[str] | None = None, seed: int = 0, steps: int = 2000, batch: int = 128
+    split: Split,
+    cache: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    steps: int = 2000,
+    batch: int = 128,
+    rejects: bool = False,
 ) -> Classifier:
     """A classifier of labelled pictures, trained on a split with Adam, in about half a minute on two cores.
 
     With a `cache` folder its weights are kept there in safetensors under a key of the data, the seed and the steps, and
-    read back the next time. It sees grey values, whatever binarisation the split has. Raises ValueError without
-    pictures and integer labels.
+    read back the next time. It sees grey values, whatever binarisation the split has. With `rejects` it also learns a
+    class of no class, from pictures whose tiles have changed places: a classifier that knows nothing else is sure of
+    most pictures that are unlike any (Hein, Andriushchenko, Bitterwolf: Why ReLU Networks Yield High-Confidence
+    Predictions Far Away From the Training Data, 2019). Raises ValueError without pictures and integer labels.
     """
     x, y = split.tensors.get("x"), split.tensors.get("y")
     if x is None or y is None or x.ndim != 4 or y.ndim != 1 or y.is_floating_point():
         raise ValueError("a classifier needs pictures x [N, C, H, W] and integer labels y [N]")
-    made = Classifier(x.shape[1], int(y.max()) + 1)
-    path = None if cache is None else Path(cache) / f"classifier-{_key(x, y, seed, steps, batch)}.safetensors"
+    made = Classifier(x.shape[1], int(y.max()) + 1, rejects)
+    path = None if cache is None else Path(cache) / f"classifier-{_key(x, y, seed, steps, batch, rejects)}.safetensors"
     if path is not None and path.exists():
         try:
             made.load_state_dict(load_file(path))
@@ -61,7 +71,7 @@ def train_classifier(
         except (SafetensorError, RuntimeError):
             path.unlink()  # half-written or foreign: train anew
     with seeded(x.device, seed):
-        made = Classifier(x.shape[1], int(y.max()) + 1).to(x.device)
+        made = Classifier(x.shape[1], int(y.max()) + 1, rejects).to(x.device)
         _train(made, Split({"x": x, "y": y}), steps, batch)
     if path is not None:
         with replacing(path) as beside:
@@ -70,13 +80,18 @@ def train_classifier(
 
 
 def recognisable(classifier: nn.Module, pictures: Tensor, above: float = 0.9) -> float:
-    """Share of pictures [N, C, H, W] in [0, 1] whose most probable label the classifier gives more than `above`."""
+    """Share of pictures [N, C, H, W] in [0, 1] to which the classifier gives one label with more than `above`.
+
+    Take one that rejects: others are sure of noise, too.
+    """
     if not 0 <= above < 1:
         raise ValueError(f"above is a probability below 1; got {above}")
     sure = 0
     with evaluating(classifier) as device:
         for part in pictures.split(BLOCK):
-            sure += int((classifier(grey(part.to(device))).softmax(1).amax(1) > above).sum())
+            labels = classifier(grey(part.to(device))).softmax(1)
+            labels = labels[:, : getattr(classifier, "classes", labels.shape[1])]
+            sure += int((labels.amax(1) > above).sum())
     return sure / len(pictures)
 
 
@@ -90,6 +105,16 @@ def accuracy(classifier: nn.Module, split: Split) -> float:
     return right / len(split)
 
 
+def scrambled(x: Tensor) -> Tensor:
+    """Pictures [B, C, H, W] whose square tiles, about seven a side and at least 2 x 2 pixels, have changed places."""
+    height, width = x.shape[2:]
+    tile = max(2, min(height, width) // 7)
+    padded = F.pad(x, (0, -width % tile, 0, -height % tile))
+    tiles = F.unfold(padded, tile, stride=tile)
+    order = torch.rand(len(x), tiles.shape[2], device=x.device).argsort(1)[:, None].expand_as(tiles)
+    return F.fold(tiles.gather(2, order), padded.shape[2:], tile, stride=tile)[..., :height, :width]
+
+
 def grey(x: Tensor) -> Tensor:
     """Bytes as grey values in [0, 1]."""
     return x.float() / 255 if x.dtype is torch.uint8 else x.float()
@@ -101,7 +126,10 @@ def _train(classifier: Classifier, split: Split, steps: int, batch: int) -> None
     for _ in range(steps):
         values = split.batch(torch.randint(len(split), (min(batch, len(split)),), device=split.device))
         optimiser.zero_grad()
-        F.cross_entropy(classifier(values["x"]), values["y"]).backward()
+        x, y = values["x"], values["y"]
+        if classifier.rejects:
+            x, y = torch.cat([x, scrambled(x)]), torch.cat([y, torch.full_like(y, classifier.classes)])
+        F.cross_entropy(classifier(x), y).backward()
         optimiser.step()
         schedule.step()
 
