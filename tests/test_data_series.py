@@ -1,0 +1,92 @@
+"""Series in time: blocks held out whole, vortices that obey their equations, a user's own fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyvae import data
+from polyvae.data.blocks import block_fold, in_blocks
+from polyvae.data.sources.vortices import LENGTHS, vortices
+
+
+@given(st.integers(20, 300), st.integers(6, 20), st.integers(0, 7))
+def test_blocks_share_out_all_examples_and_only_their_ends_have_neighbours_elsewhere(count, blocks, seed) -> None:
+    rest, *held = in_blocks(count, blocks, [0.2, 0.2], seed)
+    assert torch.equal(torch.cat([rest, *held]).sort().values, torch.arange(count))
+    lengths = {len(run) for run in torch.tensor_split(torch.arange(count), blocks)}
+    for part in held:
+        runs = torch.tensor_split(part, (part.diff() != 1).nonzero().flatten() + 1)
+        assert all(len(run) >= min(lengths) for run in runs)
+        assert len(part) == pytest.approx(0.2 * count, abs=max(lengths))
+
+
+def test_folds_of_a_series_are_whole_runs_and_share_them_out() -> None:
+    rest, _ = in_blocks(120, 12, [0.25], 0)
+    folds = [block_fold(rest, 3, fold) for fold in range(3)]
+    assert torch.equal(torch.cat([held for _, held in folds]).sort().values, rest)
+    for kept, held in folds:
+        assert torch.equal(torch.cat([kept, held]).sort().values, rest)
+        # a run of what is left goes to one fold as a whole
+        inside = [number for number in held.tolist() if number + 1 in set(rest.tolist())]
+        assert all(number + 1 in set(held.tolist()) for number in inside)
+    with pytest.raises(ValueError, match=r"fold lies in 0\.\.2; got 3"):
+        block_fold(rest, 3, 3)
+    with pytest.raises(ValueError, match="nothing remains"):
+        in_blocks(10, 2, [0.5, 0.5], 0)
+
+
+def test_vortices_have_no_divergence_and_the_pressure_of_their_velocity() -> None:
+    x, times, middles = vortices(3, 64, seed=2)
+    assert (x.shape, times.shape, middles.shape) == ((3, 3, 32, 64), (3, 1), (3, 4, 2))
+    u, v, p = (x[:, k].astype(float) for k in range(3))
+    kx = 2j * np.pi * np.fft.fftfreq(64, LENGTHS[0] / 64)
+    ky = 2j * np.pi * np.fft.fftfreq(32, LENGTHS[1] / 32)[:, None]
+
+    def along(field: np.ndarray, wave: np.ndarray) -> np.ndarray:
+        return np.fft.ifft2(np.fft.fft2(field) * wave).real
+
+    assert np.abs(along(u, kx) + along(v, ky)).max() < 1e-4 * np.abs(along(u, kx)).max()
+    source = 2 * (along(u, kx) * along(v, ky) - along(u, ky) * along(v, kx))
+    laplacian = along(along(p, kx), kx) + along(along(p, ky), ky)
+    assert np.abs(laplacian - source + source.mean((1, 2), keepdims=True)).max() < 1e-2 * np.abs(source).max()
+
+
+def test_vortices_are_the_same_by_seed_and_a_longer_series_begins_alike() -> None:
+    short, longer, other = vortices(5, 16, 1), vortices(300, 16, 1), vortices(5, 16, 3)
+    for a, b in zip(short, longer, strict=True):
+        np.testing.assert_array_equal(a, b[:5])
+    assert np.abs(short[0] - other[0]).max() > 0.1
+    with pytest.raises(ValueError, match="an even width >= 16; got 5, 4, 15"):
+        vortices(5, 15)
+
+
+def test_a_users_own_fields_become_channels_and_are_held_out_in_blocks(tmp_path: Path) -> None:
+    stream = np.random.default_rng(0)
+    u, v = stream.normal(size=(2, 40, 6, 9))
+    fluid = stream.random((6, 9)) > 0.2
+    path = tmp_path / "flow.npz"
+    np.savez(path, u=u, v=v, fluid=fluid, t=np.arange(40.0))
+    loaded = data.load(path, blocks=10)
+    assert (loaded.spec.x, loaded.spec.levels) == ((2, 6, 9), None)
+    parts = {part: getattr(loaded, part) for part in ("train", "validation", "test")}
+    assert sum(len(part) for part in parts.values()) == 40
+    for part in parts.values():
+        batch = part.batch(torch.arange(len(part)))
+        times = batch["t"].flatten().long()
+        expected = torch.from_numpy(np.stack([u, v], 1).astype(np.float32) * fluid)[times]
+        assert torch.equal(batch["x"], expected)
+    times = parts["test"].tensors["t"].flatten()
+    assert all(float(step) == 1 or float(step) > 4 for step in times.diff())
+
+
+def test_fields_of_different_shapes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "flow.npz"
+    np.savez(path, u=np.zeros((8, 4, 4)) - 1.5, v=np.zeros((8, 4, 5)))
+    with pytest.raises(data.DataError, match="of one shape"):
+        data.load(path)
