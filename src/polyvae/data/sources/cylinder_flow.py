@@ -39,7 +39,7 @@ CYLINDER_FLOW = Source(
         "interpolate a simulation to u, v, cp [150, 64, 128], fluid [64, 128], t [150] in cylinder_re100_grid.npz",
         validation=0.2,
         test=0.2,
-        blocks=15,
+        blocks=30,
     ),
     Spec((len(CHANNELS), *SHAPE[1:]), levels=None),
     _read,

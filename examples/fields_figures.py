@@ -1,0 +1,119 @@
+"""Figures of completed fields: maps of one moment, a place in time with its band, errors against sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fields_scores import LEVEL, Predictions, Trial, calibrated
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+CHANNELS = {"cylinder_flow": ("u", "v", "pressure"), "vortices": ("u", "v", "pressure")}
+SOLID = "0.75"
+COLOURS = ("0.35", "#8c6bb1", "#d95f02", "#1b7837")
+
+
+def maps(path: Path, trial: Trial, ours: Predictions, baseline: Predictions, title: str, index: int = 0) -> None:
+    """A row a channel: the truth with the sensors, our mean, the half width of its band, both methods' errors."""
+    truth = trial.truth["test"][index]
+    mean, half = ours["test"][0][index], _half_widths(trial, ours)[index]
+    errors = mean - truth, baseline["test"][0][index] - truth
+    names = ("truth and sensors", "mean", f"half width of the {LEVEL:.0%} band", "error", "error of gappy PCA")
+    count, (height, width) = len(truth), truth.shape[1:]
+    figure = Figure(figsize=(3.2 * len(names), 3.2 * count * height / width + 0.9), layout="constrained")
+    axes = figure.subplots(count, len(names), squeeze=False)
+    for channel, row in enumerate(axes):
+        scale, centre = float(trial.field.scale[channel]), float(trial.field.centre[channel])
+        shown = [scale * value[channel] for value in (truth, mean, half, *errors)]
+        most = float(max(value.abs().max() for value in shown[:2]))
+        wrong = float(max(value.abs().quantile(0.995) for value in shown[3:]))
+        limits = [(centre - most, centre + most)] * 2 + [(0.0, float(shown[2].max()))] + [(-wrong, wrong)] * 2
+        shown = [value + centre if place < 2 else value for place, value in enumerate(shown)]
+        for place, (axis, value, (low, high)) in enumerate(zip(row, shown, limits, strict=True)):
+            colours = "magma" if place == 2 else "RdBu_r" if place < 2 else "PuOr_r"
+            drawn = _map(axis, value, trial.field.fluid, colours, low, high)
+            if place in (1, 2, 4):
+                figure.colorbar(drawn, ax=row[[0, 1]] if place == 1 else row[[3, 4]] if place == 4 else axis, pad=0.01)
+            if channel == 0:
+                axis.set_title(names[place], fontsize=10)
+        row[0].plot(*trial.positions.T.flip(0), "o", color="black", markerfacecolor="gold", markersize=6)
+        row[0].set_ylabel(_channels(trial)[channel])
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+
+
+def band(path: Path, trial: Trial, predictions: Mapping[str, Predictions], title: str, channel: int = 1) -> None:
+    """The place where the channel varies most, at all held-out times of the test part: truth, means and bands."""
+    field = trial.field
+    count = len(field.x("test"))
+    varied = field.x("train")[:, channel].std(0)
+    row, column = divmod(int(varied.argmax()), varied.shape[1])
+    scale, centre = float(field.scale[channel]), float(field.centre[channel])
+    times = field.data.test.tensors.get("t", torch.arange(count).float()[:, None])[:count, 0]
+    # A line breaks where a block of held-out times ends.
+    step = times.diff().median()
+    ends = [0, *((times.diff() > 1.5 * step).nonzero().flatten() + 1).tolist(), count]
+    figure = Figure(figsize=(10, 2.6 * len(predictions) + 0.6), layout="constrained")
+    rows = figure.subplots(len(predictions), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+    for axis, (name, found), colour in zip(rows, predictions.items(), COLOURS[-len(predictions) :], strict=True):
+        mean, half = found["test"][0][:count, channel, row, column], _half_widths(trial, found)
+        half = half[:count, channel, row, column]
+        places = np.arange(count)
+        for start, stop in pairwise(ends):
+            part = slice(start, stop)
+            low, high = (scale * (mean + sign * half) + centre for sign in (-1, 1))
+            axis.fill_between(places[part], low[part], high[part], color=colour, alpha=0.3, linewidth=0)
+            axis.plot(places[part], scale * mean[part] + centre, color=colour)
+            truth = scale * trial.truth["test"][part, channel, row, column] + centre
+            axis.plot(places[part], truth, "k.", markersize=4)
+        axis.set_ylabel(f"{_channels(trial)[channel]}, {name}")
+    rows[-1].set_xlabel(f"test fields, blocks of time after one another, at row {row}, column {column}")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+
+
+def errors(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Relative error and ranked probability score against the number of sensors, a column a noise."""
+    noises = sorted({row["noise"] for row in rows})
+    figure = Figure(figsize=(4.2 * len(noises), 6.4), layout="constrained")
+    axes = figure.subplots(2, len(noises), squeeze=False, sharex=True, sharey="row")
+    for column, noise in enumerate(noises):
+        for axis, quantity in zip(axes[:, column], ("error", "crps"), strict=True):
+            for method, colour in zip(dict.fromkeys(row["method"] for row in rows), COLOURS, strict=False):
+                mine = [row for row in rows if row["noise"] == noise and row["method"] == method]
+                counts = sorted({row["sensors"] for row in mine})
+                values = [np.mean([row[quantity] for row in mine if row["sensors"] == count]) for count in counts]
+                axis.plot(counts, values, "o-", color=colour, label=method)
+            axis.set_yscale("log")
+            axis.grid(alpha=0.3, which="both")
+        axes[0, column].set_title(f"noise of {noise:.0%}" if noise else "clean")
+        axes[1, column].set_xlabel("sensors")
+    axes[0, 0].set_ylabel("relative error")
+    axes[1, 0].set_ylabel("ranked probability score")
+    axes[0, 0].legend(frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+
+
+def _half_widths(trial: Trial, predictions: Predictions) -> Tensor:
+    """Of the calibrated bands on the test part, [N, C, H, W]."""
+    return calibrated(trial, predictions).factors[LEVEL].to(torch.float32) * predictions["test"][1]
+
+
+def _map(axis: Axes, value: Tensor, fluid: Tensor, colours: str, low: float, high: float) -> Any:
+    axis.set_facecolor(SOLID)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    masked = np.ma.masked_array(value.numpy(), ~fluid.numpy())
+    return axis.imshow(masked, cmap=colours, vmin=low, vmax=high, origin="lower", interpolation="nearest")
+
+
+def _channels(trial: Trial) -> tuple[str, ...]:
+    data = trial.field.data
+    return CHANNELS.get(data.name, tuple(f"channel {place}" for place in range(data.spec.x[0])))

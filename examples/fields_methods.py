@@ -1,0 +1,140 @@
+"""The methods that complete a field from a few sensors: gappy PCA, linear least squares and two autoencoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from fields_networks import LinearCompletion, NoisySensors, PlaceNormal, Sensing, linear_completion
+from fields_scores import HELD_OUT, Predictions, Trial, without_spread
+
+import polyvae as pv
+from polyvae.core import VAE, Conditional
+from polyvae.data import Split
+from polyvae.families import DiagonalNormal
+from polyvae.gappy import best_rank
+from polyvae.masks import observation_shape
+from polyvae.objectives import Objective, Weighted
+from polyvae.observe import chain
+from polyvae.recipes import Recipe
+from polyvae.terms import KL, Reconstruction
+
+
+@dataclass(frozen=True)
+class Case:
+    """How the autoencoders of a field are made and trained.
+
+    `modes`: principal axes that a network's output is made of. `hidden`: its layers' widths, `leading`: coefficients
+    that it reads. `passes`: over the training part in what is called an epoch here. `draws`: of z for a completion.
+    """
+
+    modes: int = 60
+    hidden: tuple[int, ...] = (128, 128)
+    leading: int = 8
+    latent: int = 2
+    steps: int = 800
+    batch: int = 45
+    lr: float = 8e-3
+    passes: int = 10
+    draws: int = 50
+
+
+def gappy_pca(trial: Trial, case: Case) -> Predictions:
+    """The rank is the best on the validation part as it is measured, up to twice the number of measured values."""
+    field, mask = trial.field, trial.mask
+    most = min(2 * len(trial.positions) * field.data.spec.x[0], field.basis.rank)
+    chosen = best_rank(
+        field.basis, trial.truth["validation"], mask, range(1, most + 1), observed=trial.observed["validation"]
+    )
+    return without_spread(trial, {part: chosen.complete(trial.observed[part], mask) for part in HELD_OUT})
+
+
+def linear(trial: Trial, case: Case) -> Predictions:
+    """The linear completion that the networks start from."""
+    found = _linear(trial, case)
+    return without_spread(trial, {part: found.complete(trial.observed[part]) for part in HELD_OUT})
+
+
+def semi_conditional(trial: Trial, case: Case) -> Predictions:
+    """p(z) p(x | z, m): whatever z holds beside m is drawn blindly in a completion.
+
+    A field's many values are all nearly told by one number, the phase, so that z is used at almost any price, and m
+    neglected. At a price of 10,000 a nat z says nothing, and the decoder reads all it can from m.
+    """
+    start = _linear(trial, case)
+    objective = Objective({"reconstruction": Reconstruction(), "kl": Weighted(KL(), 1e4)})
+    recipe = pv.recipes.semi_conditional(trial.field.data.spec, **_options(trial, case, start), objective=objective)
+    return _completed(trial, case, recipe)
+
+
+def arbitrary_conditioning(trial: Trial, case: Case) -> Predictions:
+    """p(z | m) p(x | z, m), trained on the plain bound: m says where z may lie, and how surely.
+
+    The recipe's prior reads m filled in as a picture; fixed sensors are better read as they are, so another takes its
+    place.
+    """
+    spec, start = trial.field.data.spec, _linear(trial, case)
+    recipe = pv.recipes.arbitrary_conditioning(spec, **_options(trial, case, start))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Sensing(start, case.hidden, case.leading)((observation_shape(spec.x),), (2 * case.latent,))
+    model = VAE(recipe.model.posterior, Conditional(network, DiagonalNormal(), "m"), recipe.model.heads)
+    return _completed(trial, case, replace(recipe, model=model, call=None))
+
+
+METHODS: dict[str, Callable[[Trial, Case], Predictions]] = {
+    "gappy PCA": gappy_pca,
+    "linear": linear,
+    "SC-VAE": semi_conditional,
+    "arbitrary conditioning": arbitrary_conditioning,
+}
+
+
+def _linear(trial: Trial, case: Case) -> LinearCompletion:
+    field, width = trial.field, trial.field.fluid.shape[1]
+    basis = field.basis.of_rank(min(case.modes, field.basis.rank))
+    pixels = trial.positions[:, 0] * width + trial.positions[:, 1]
+    return linear_completion(basis, field.x("train"), field.x("validation"), pixels, trial.noise)
+
+
+def _options(trial: Trial, case: Case, start: LinearCompletion) -> dict:
+    """Both recipes' options: latent, networks, likelihood and sensors."""
+    x = trial.field.x("train")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        errors = start.complete(x + trial.noise * torch.randn_like(x)) - x
+    return {
+        "latent": case.latent,
+        "network": Sensing(start, case.hidden, case.leading),
+        "likelihood": PlaceNormal(errors.square().mean(0).sqrt()),
+        "decoder": "flat",
+        "mask": "points",
+        "positions": trial.positions.flatten().tolist(),
+        "seed": 0,
+    }
+
+
+def _completed(trial: Trial, case: Case, recipe: Recipe) -> Predictions:
+    """Trains a recipe, with noise on its sensors, and completes the held-out parts."""
+    rows, columns = (tuple(axis.tolist()) for axis in trial.positions.T)
+    recipe = replace(recipe, observe=chain(recipe.observe, NoisySensors(trial.noise, rows, columns)))
+    data = trial.field.data
+    # Small as the set is, an epoch is several passes over it: less time goes into validation.
+    data = replace(data, train=Split({"x": trial.field.x("train").repeat(case.passes, 1, 1, 1)}))
+    steps = -(-len(data.train) // case.batch)
+    run = pv.fit(
+        recipe,
+        data,
+        epochs=max(1, round(case.steps / steps)),
+        batch_size=case.batch,
+        lr=case.lr,
+        schedule="cosine",
+        warmup=50,
+        average=0.99,
+    )
+    mask = trial.mask
+    found = {
+        part: pv.complete(run, trial.observed[part], mask, draws=case.draws, quantiles=(), keep=0) for part in HELD_OUT
+    }
+    return {part: (completion.mean, completion.std) for part, completion in found.items()}
