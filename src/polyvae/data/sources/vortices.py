@@ -21,8 +21,8 @@ def vortices(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Velocity and pressure of travelling vortices: x float32 [T, 3, W/2, W], t [T, 1], middles [T, number, 2].
 
-    On the domain 2 x 1, periodic in both directions, a shear flow U(y) = 1 + cos(2 pi y) / 2 carries `number` Gaussian
-    (Lamb-Oseen) vortices, each on a line of its own and so at a speed of its own:
+    On the domain 2 x 1, periodic in both directions, a shear flow U(y) = 1 + cos(2 pi y - pi / (2 number)) / 2 carries
+    `number` Gaussian (Lamb-Oseen) vortices, each on a line of its own and so at a speed of its own:
 
     omega = sum_k G_k / (pi a_k^2) exp(-|r - r_k(t)|^2 / a_k^2), less its mean
 
@@ -41,7 +41,7 @@ def vortices(
     circulations = stream.uniform(0.7, 1.3, number) * (-1.0) ** np.arange(number)
     cores = stream.uniform(0.1, 0.16, number)
     times = STEP * np.arange(count)
-    along = (starts + times[:, None] * _shear(lines)) % LENGTHS[0]
+    along = (starts + times[:, None] * _shear(lines, number)[0]) % LENGTHS[0]
     middles = np.stack([along, np.broadcast_to(lines, along.shape)], -1)
     x = np.empty((count, 3, width // 2, width), np.float32)
     for start in range(0, count, ROWS):
@@ -50,8 +50,10 @@ def vortices(
     return x, times.astype(np.float32)[:, None], middles.astype(np.float32)
 
 
-def _shear(y: np.ndarray) -> np.ndarray:
-    return 1 + np.cos(2 * np.pi * y / LENGTHS[1]) / 2
+def _shear(y: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """U(y) and its slope; out of step with evenly spaced lines, of which no two then share a speed."""
+    angle = 2 * np.pi * y / LENGTHS[1] - np.pi / (2 * number)
+    return 1 + np.cos(angle) / 2, -np.pi / LENGTHS[1] * np.sin(angle)
 
 
 def _flow(middles: np.ndarray, circulations: np.ndarray, cores: np.ndarray, width: int) -> np.ndarray:
@@ -76,8 +78,7 @@ def _flow(middles: np.ndarray, circulations: np.ndarray, cores: np.ndarray, widt
         return np.fft.irfft2(waves, (height, width))
 
     y = (np.arange(height)[:, None] + 0.5) * LENGTHS[1] / height
-    shear = _shear(y)
-    slope = -np.pi / LENGTHS[1] * np.sin(2 * np.pi * y / LENGTHS[1])
+    shear, slope = _shear(y, middles.shape[1])
     u, v = field(1j * ky * potential) + shear, field(-1j * kx * potential)
     u_x, v_x = field(-kx * ky * potential), field(kx**2 * potential)
     u_y = field(-(ky**2) * potential) + slope
