@@ -97,7 +97,7 @@ def draw(folder: Path, trial: Trial, found: Mapping[str, Predictions]) -> None:
     place = len(trial.field.x("test")) // 2
     fields_figures.maps(folder / f"maps_{count}.png", trial, shown, found[BASELINE], f"{ours}, {seen}", place)
     both = {BASELINE: found[BASELINE], ours: shown}
-    fields_figures.band(folder / f"band_{count}.png", trial, both, f"Test times, {seen}")
+    fields_figures.band(folder / f"band_{count}.png", trial, both, seen)
 
 
 def table(rows: Sequence[Row]) -> list[str]:

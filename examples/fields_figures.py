@@ -49,32 +49,28 @@ def maps(path: Path, trial: Trial, ours: Predictions, baseline: Predictions, tit
 
 
 def band(path: Path, trial: Trial, predictions: Mapping[str, Predictions], title: str, channel: int = 1) -> None:
-    """The place where the channel varies most, at all held-out times of the test part: truth, means and bands."""
-    field = trial.field
-    count = len(field.x("test"))
+    """What the means leave of the truth, within their bands, at the place where a channel varies most."""
+    field, truth = trial.field, trial.truth["test"]
+    channel = min(channel, truth.shape[1] - 1)
     varied = field.x("train")[:, channel].std(0)
-    row, column = divmod(int(varied.argmax()), varied.shape[1])
-    scale, centre = float(field.scale[channel]), float(field.centre[channel])
-    times = field.data.test.tensors.get("t", torch.arange(count).float()[:, None])[:count, 0]
-    # A line breaks where a block of held-out times ends.
-    step = times.diff().median()
-    ends = [0, *((times.diff() > 1.5 * step).nonzero().flatten() + 1).tolist(), count]
-    figure = Figure(figsize=(10, 2.6 * len(predictions) + 0.6), layout="constrained")
+    place = channel, *divmod(int(varied.argmax()), varied.shape[1])
+    count, scale = len(field.x("test")), float(field.scale[channel])
+    times = field.data.test.tensors.get("t", torch.arange(count).float()[:, None])[:, 0]
+    apart = times.diff()
+    ends = [0, *((apart > 1.5 * apart.median()).nonzero().flatten() + 1).tolist(), count]
+    figure = Figure(figsize=(10, 2.2 * len(predictions) + 0.8), layout="constrained")
     rows = figure.subplots(len(predictions), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
-    for axis, (name, found), colour in zip(rows, predictions.items(), COLOURS[-len(predictions) :], strict=True):
-        mean, half = found["test"][0][:count, channel, row, column], _half_widths(trial, found)
-        half = half[:count, channel, row, column]
-        places = np.arange(count)
-        for start, stop in pairwise(ends):
+    for axis, (name, found), colour in zip(rows, predictions.items(), (COLOURS[0], COLOURS[-1]), strict=True):
+        left = scale * (truth - found["test"][0])[:count, *place]
+        half = scale * _half_widths(trial, found)[:count, *place]
+        for start, stop in pairwise(ends):  # a block of times
             part = slice(start, stop)
-            low, high = (scale * (mean + sign * half) + centre for sign in (-1, 1))
-            axis.fill_between(places[part], low[part], high[part], color=colour, alpha=0.3, linewidth=0)
-            axis.plot(places[part], scale * mean[part] + centre, color=colour)
-            truth = scale * trial.truth["test"][part, channel, row, column] + centre
-            axis.plot(places[part], truth, "k.", markersize=4)
-        axis.set_ylabel(f"{_channels(trial)[channel]}, {name}")
-    rows[-1].set_xlabel(f"test fields, blocks of time after one another, at row {row}, column {column}")
-    figure.suptitle(title)
+            axis.fill_between(np.arange(start, stop), -half[part], half[part], color=colour, alpha=0.25, linewidth=0)
+            axis.plot(np.arange(start, stop), left[part], ".-", color=colour, linewidth=0.7)
+        axis.axhline(0.0, color="black", linewidth=0.5)
+        axis.set_ylabel(name)
+    rows[-1].set_xlabel("test fields, the blocks of time after one another")
+    figure.suptitle(f"{title}: truth less mean of {_channels(trial)[channel]} at row {place[1]}, column {place[2]}")
     figure.savefig(path, dpi=110)
 
 
