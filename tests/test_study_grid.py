@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import polyvae as pv
+from polyvae.networks.sparse import MultiscaleDecoder
 from polyvae.recipes import named
 from polyvae.study import Cell, Method, cells, methods, published
 from polyvae.study.grid import FOLDS, chosen_folds, dataset_name, grid_points, select
@@ -93,6 +94,24 @@ def test_methods_have_the_networks_of_the_baseline_and_the_decoder_with_m_only_m
         (mine, theirs) = unequal[0]
         assert mine[0] == theirs[0]
         assert mine[1] == theirs[1] + 2 * 256
+
+
+@pytest.mark.parametrize("family", ["gaussian", "vq"])
+def test_multiscale_decoders_are_those_of_all_methods_and_what_does_not_see_m_is_the_baseline(family: str) -> None:
+    spec = pv.Spec((1, 16, 16))
+    base, *others = [
+        named(name)(spec, seed=0, **options).model
+        for name, options in (
+            Cell("x", family, 1, method).recipe(spec, (4, 8), "multiscale")
+            for method in (Method(), Method("two", "grid"), Method("one", "uniform", exponent=20))
+        )
+    ]
+    alone = [tuple(p.shape) for p in base.heads["x"].parameters()]
+    for model in others:
+        seeing = next(head for head in model.heads.values() if "m" in head.likelihood.given)
+        assert any(isinstance(module, MultiscaleDecoder) for module in seeing.modules())
+        assert [p.shape for p in model.posterior.parameters()] == [p.shape for p in base.posterior.parameters()]
+    assert [tuple(p.shape) for p in others[0].heads["x"].parameters()] == alone
 
 
 def test_masks_of_the_methods_see_what_their_names_say() -> None:

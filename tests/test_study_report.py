@@ -6,6 +6,7 @@ import base64
 import math
 import re
 import shutil
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ import numpy as np
 import pytest
 from study_runs import fake_result, fake_row
 
-from polyvae.study import Interval, Records, Report, StudyError, Table, cells, report
+from polyvae.study import Interval, Protocol, Records, Report, StudyError, Table, cells, report
 from polyvae.study.document import Code, Grid, Heading, Picture, Text, markdown
 from polyvae.study.page import page
 from polyvae.study.records import open_study
 from polyvae.study.sections import command, expected, observed, results
 from polyvae.study.table import bounds, number, percent, plus_minus
 
-PROTOCOL = {"limit": 500, "epochs": 3, "batch_size": 128, "seed": 0, "precision": "fp32", "widths": None}
+PROTOCOL = asdict(Protocol(limit=500, epochs=3))
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -165,6 +166,7 @@ def test_command_of_a_single_fold_is_one_that_is_read_as_a_list() -> None:
     assert command(table, {**PROTOCOL, "widths": [4, 8], "epochs": 100, "limit": None}) == (
         "polyvae study multitask --data mnist --family vq --config 3 --folds 4, --widths 4,8"
     )
+    assert command(table, {**PROTOCOL, "decoder": "multiscale"}).endswith("--decoder multiscale")
 
 
 def test_expected_counts_are_those_of_the_law() -> None:

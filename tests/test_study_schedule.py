@@ -208,6 +208,7 @@ def test_a_job_goes_through_json() -> None:
         ({"widths": None}, r"widths: \[4, 8\] then, None now"),
         ({"precision": "bf16"}, "precision: fp32 then, bf16 now"),
         ({"seed": 1}, "seed: 0 then, 1 now"),
+        ({"decoder": "multiscale"}, "decoder: flat then, multiscale now"),
     ],
 )
 def test_a_folder_of_a_study_with_other_settings_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def study(
     seed: int = 0,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
     widths: Sequence[int] | None = None,
+    decoder: Literal["flat", "multiscale"] = "flat",
     workers: int = 1,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     ray: str | None = None,
@@ -58,6 +59,7 @@ def study(
     limit: so many training images of each fold, the validation part in proportion.
     widths: channels of the networks in the place of the configurations', for small studies.
     workers: runs at once on this device, each in a process of its own.
+    decoder: of all methods: flat as published, or multiscale, which joins what convolutions of m see to z's maps.
     ray: address of a Ray cluster to run on, auto, or local for one that is started here.
     keep: of a run that is measured, all, its weights without the state to train on from, or none of either.
     data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
@@ -75,7 +77,7 @@ def study(
 
     out = out or Path("results") / "-".join([name, *map(dataset_name, sources)])
     if not report_only:
-        given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths))
+        given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths), decoder)
         plan = _plan(sources, _parts(family), config, folds, only, given, data_dir)
         # What devices a cluster has is seen there.
         wanted = device if ray is not None and device == "auto" else checked_device(device)

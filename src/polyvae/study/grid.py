@@ -12,6 +12,7 @@ from typing import Any
 from polyvae.spec import Spec
 
 FOLDS = 5
+DECODERS = {"flat": "flat", "multiscale": "map"}  # how all decoders of a study are made: of z and m, of a map z alone
 EXPONENTS = (20, 30, 40, 50, 60)
 SHARE = 0.05  # of the pixels that the uniform masks of two decoders see
 # What the study calls its configurations. Both families read the networks of every method from here alone.
@@ -69,15 +70,22 @@ class Cell:
         """For example mnist-vq-1-two-grid-softadapt."""
         return f"{self.group}-{self.method.name}"
 
-    def recipe(self, spec: Spec, widths: Sequence[int] | None = None) -> tuple[str, dict[str, Any]]:
-        """The recipe's name and options; `widths` in the place of the configuration's make a smaller study."""
+    def recipe(
+        self, spec: Spec, widths: Sequence[int] | None = None, decoder: str = "flat"
+    ) -> tuple[str, dict[str, Any]]:
+        """The recipe's name and options; `widths` in the place of the configuration's make a smaller study.
+
+        `decoder`, one of `DECODERS`, is that of all methods, so that nothing but the method is compared.
+        """
         options: dict[str, Any] = {"likelihood": "normal", **CONFIGURATIONS[self.family][self.config]}
         if self.family == "gaussian":
             options |= {"network": "conv", "widths": GAUSSIAN_WIDTHS}
         if widths is not None:
             options["widths"] = tuple(widths)
-        if self.family == "vq" or self.method.kind != "baseline":
-            options["decoder"] = "flat"  # the one of all methods, so that nothing but the method is compared
+        if self.method.kind != "baseline":
+            options["decoder"] = decoder
+        elif self.family == "vq":
+            options["decoder"] = DECODERS[decoder]
         return NAMES[self.family, self.method.kind], options | OPTIONS[self.method.kind](self.method, spec)
 
 

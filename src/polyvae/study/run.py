@@ -38,7 +38,7 @@ class Protocol:
     """What all runs of a study share, so that they can be compared.
 
     limit: training images of a fold, None for all; the validation fold shrinks in proportion. widths: channels in the
-    place of the configurations', for a small study.
+    place of the configurations', for a small study. decoder: "flat" as published, or "multiscale".
     """
 
     limit: int | None = None
@@ -47,6 +47,7 @@ class Protocol:
     seed: int = 0
     precision: str = "fp32"
     widths: tuple[int, ...] | None = None
+    decoder: str = "flat"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _result(job: Job) -> dict[str, Any]:
     fit = import_module("polyvae.training").fit
     protocol = job.protocol
     cut = loaded(job.source, job.data_dir, protocol.limit, job.fold)
-    name, options = job.cell.recipe(cut.spec, protocol.widths)
+    name, options = job.cell.recipe(cut.spec, protocol.widths, protocol.decoder)
     seed = protocol.seed + job.fold
     recipe = named(name)(cut.spec, seed=seed, **options)
     watch(recipe, job.cell.family)

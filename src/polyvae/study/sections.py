@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from polyvae.study.grid import EXPONENTS, FOLDS
 from polyvae.study.progress import duration
 from polyvae.study.published import published
 from polyvae.study.records import Records
+from polyvae.study.run import Protocol
 from polyvae.study.statistics import UNDECIDED, Interval, interval, paired, together, verdict
 from polyvae.study.table import LATENT_NAMES, Group, Table, bounds, number, percent, plus_minus
 
@@ -33,6 +35,7 @@ def facts(table: Table, protocol: Mapping[str, Any]) -> list[Block]:
     epochs = f"{protocol['epochs']} epochs (best by validation), batches of {protocol['batch_size']}, AdamW at 1e-3"
     numbers = f"{len(rows)} runs on folds {', '.join(map(str, folds))} of {FOLDS}: {size}; {epochs}"
     narrow = f", networks with widths {protocol['widths']}" if protocol["widths"] else ""
+    narrow += f", {protocol['decoder']} decoders" if protocol["decoder"] != "flat" else ""
     time = duration(sum(row["seconds"] for row in rows))
     machine = f"Device: {distinct('device')}; precision {distinct('precision')}; {time} of training in all"
     versions = f"polyvae {distinct('polyvae')} (commit {distinct('commit')}), torch {distinct('torch')}"
@@ -51,11 +54,11 @@ def command(table: Table, protocol: Mapping[str, Any]) -> str:
     words += ["--config", ",".join(str(config) for config in sorted({group.config for group in table.groups}))]
     words += ["--folds", ",".join(str(fold) for fold in sorted({row["fold"] for row in rows}))]
     words[-1] += "," if "," not in words[-1] else ""
-    for name, default in (("limit", None), ("epochs", 100), ("batch_size", 128), ("seed", 0), ("precision", "fp32")):
-        if protocol[name] != default:
-            words += [f"--{name.replace('_', '-')}", str(protocol[name])]
-    if protocol["widths"]:
-        words += ["--widths", ",".join(map(str, protocol["widths"]))]
+    for option in fields(Protocol):
+        value = protocol[option.name]
+        if value != option.default:
+            told = ",".join(map(str, value)) if option.name == "widths" else str(value)
+            words += [f"--{option.name.replace('_', '-')}", told]
     return shlex.join(words)
 
 
