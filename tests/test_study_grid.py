@@ -108,7 +108,7 @@ def test_multiscale_decoders_are_those_of_all_methods_and_what_does_not_see_m_is
     ]
     alone = [tuple(p.shape) for p in base.heads["x"].parameters()]
     for model in others:
-        seeing = next(head for head in model.heads.values() if "m" in head.likelihood.given)
+        seeing = next(head for head in model.heads.values() if "m" in head.likelihood.given)  # pyright: ignore
         assert any(isinstance(module, MultiscaleDecoder) for module in seeing.modules())
         assert [p.shape for p in model.posterior.parameters()] == [p.shape for p in base.posterior.parameters()]
     assert [tuple(p.shape) for p in others[0].heads["x"].parameters()] == alone
