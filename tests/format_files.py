@@ -123,7 +123,7 @@ def cylinder_flow(path: Path) -> Arrays:
     path.parent.mkdir(parents=True, exist_ok=True)
     x, y, t = np.linspace(-1, 7, 128), np.linspace(-2, 2, 64), 85 + 0.1 * np.arange(150)
     phase = x - t[:, None, None] + 0 * y[:, None]
-    fields = {"u": 1 + 0.1 * np.sin(phase), "v": 0.2 * np.cos(phase), "cp": -0.1 * np.sin(2 * phase)}
+    fields = {"u": 1 + 0.1 * np.sin(phase), "v": 0.2 * np.cos(phase), "cp": -0.03 * np.sin(2 * phase)}
     fluid = (x - 0.5) ** 2 + y[:, None] ** 2 > 0.25
     arrays = {name: field.astype(np.float32) for name, field in fields.items()}
     arrays |= {"x": x.astype(np.float32), "y": y.astype(np.float32), "fluid": fluid, "t": t.astype(np.float32)}

@@ -165,7 +165,10 @@ def _features(array: np.ndarray, name: str, where: str) -> Tensor:
 
 
 def _range(place: str, low: float, high: float) -> DataError:
-    advice = "divide by the largest value, or give grey levels 0..255 as uint8"
+    advice = (
+        "divide by the largest value, or give grey levels 0..255 as uint8; a physical field is read from an .npz with "
+        "an array [T, H, W] for each quantity, under its name"
+    )
     return DataError(place, "pictures of floats in [0, 1] or of bytes", f"values in [{low:g}, {high:g}]", advice)
 
 
