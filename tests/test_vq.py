@@ -189,16 +189,19 @@ def test_a_run_stopped_and_resumed_is_the_same_run(options: dict[str, Any], tmp_
         assert timeless(again.history) == timeless(whole.history)
 
 
-def test_two_processes_train_the_codes_of_one(tmp_path: Path) -> None:
-    data = stripes(95)  # batches that two cannot share evenly
-    one, two = (
-        fit(recipe(codebook="ema", revive=0.0), data, tmp_path / str(devices), devices=devices, **FIT)
-        for devices in (1, 2)
+@pytest.mark.parametrize(("processes", "batch_size"), [(2, 16), (3, 23)])
+def test_several_processes_train_the_codes_of_one(processes: int, batch_size: int, tmp_path: Path) -> None:
+    data = stripes(95)  # 71 to train on: batches that two cannot share evenly, a last one of two examples for three
+    given = {**FIT, "batch_size": batch_size}
+    one, several = (
+        fit(recipe(codebook="ema", revive=0.0), data, tmp_path / str(devices), devices=devices, **given)
+        for devices in (1, processes)
     )
     for name, tensor in weights(one.recipe).items():
-        torch.testing.assert_close(weights(two.recipe)[name], tensor, rtol=1e-3, atol=1e-5)
-    for mine, theirs in zip(timeless(one.history), timeless(two.history), strict=True):
+        torch.testing.assert_close(weights(several.recipe)[name], tensor, rtol=1e-3, atol=1e-5)
+    for mine, theirs in zip(timeless(one.history), timeless(several.history), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-3)
+        assert mine["train_perplexity"] == pytest.approx(theirs["train_perplexity"], rel=1e-9)
 
 
 def test_the_kmeans_start_follows_the_seed_of_the_run_and_uses_the_words(tmp_path: Path) -> None:

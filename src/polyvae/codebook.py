@@ -25,8 +25,11 @@ class Codebook(nn.Module):
     In training mode a code whose averaged use falls below `revive` / K becomes an encoder output of the batch, drawn
     with a probability in proportion to the squared distance from its nearest word, and its use starts again at 1 / K;
     0 revives none (Dhariwal, Jun, Payne, Kim, Radford, Sutskever: Jukebox, 2020; Arthur, Vassilvitskii: k-means++,
-    2007). Several processes sum their batches and hold the same words.
+    2007). Several processes sum their batches and hold the same words; one whose batch stands in for none sets
+    `counted` to False, and takes part in the sums with zeros.
     """
+
+    counted = True
 
     use: Tensor
     steps: Tensor
@@ -116,7 +119,8 @@ class Codebook(nn.Module):
     def _learn(self, rows: Tensor, codes: Tensor, gaps: Tensor) -> None:
         """Takes in a batch of training: averages of use, the words where they are averages, revival."""
         columns = torch.cat([rows, rows.new_ones(len(rows), 1)], 1) if self.average else rows.new_ones(len(rows), 1)
-        sums = _of_all(columns.new_zeros(self.size, columns.shape[1]).index_add_(0, codes, columns))
+        sums = columns.new_zeros(self.size, columns.shape[1])
+        sums = _of_all(sums.index_add_(0, codes, columns) if self.counted else sums)
         counts = sums[:, -1]
         self.seen += counts.long()
         # The average of the first steps is that of few: what the untrained encoder left is soon forgotten.

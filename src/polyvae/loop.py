@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -39,6 +40,19 @@ class Step(nn.Module):
 
     def forward(self, batch: Values, step: int | Tensor) -> dict[str, Tensor]:
         return self.objective(self.model, self.observe(batch), step)
+
+
+@contextmanager
+def uncounted(module: nn.Module) -> Iterator[None]:
+    """Tells parts that count what they see, those with a `counted`, that the examples within stand in for none."""
+    parts = [part for part in module.modules() if hasattr(part, "counted")]
+    for part in parts:
+        part.counted = False  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.counted = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Loop:
@@ -133,7 +147,8 @@ class Loop:
         # A process without a share takes part with an example that does not count.
         batch = self.train.batch(index if share else torch.zeros(1, dtype=torch.int64, device=fabric.device))
         step = torch.full((), self.step, device=fabric.device) if settings.compile else self.step
-        values = self.module(batch, step)
+        with nullcontext() if share else uncounted(self.plain):
+            values = self.module(batch, step)
         if not self.meter.names:
             self._check_names(values)
         self.meter.add(values, share, self.step)
