@@ -53,7 +53,7 @@ def test_figures_arrays_and_a_table(say: Said, runs: Path) -> None:
         "a mean allows\n"
     )
     assert "uniform masks, 8 draws, 20 examples of the test part" in " ".join(out.split())
-    for words in ("model", "nearest", "linear", "gappy PCA, rank", "in 95%", "calibrated"):
+    for words in ("model", "nearest", "linear", "gappy PCA, rank", "50 / 90 / 95", "calibrated"):
         assert words in out
     figures = runs / "seeing" / "figures"
     assert out.splitlines()[-2:] == [str(figures / "completions.png"), str(figures / "completions.npz")]

@@ -47,12 +47,12 @@ def uncounted(module: nn.Module) -> Iterator[None]:
     """Tells parts that count what they see, those with a `counted`, that the examples within stand in for none."""
     parts = [part for part in module.modules() if hasattr(part, "counted")]
     for part in parts:
-        part.counted = False  # pyright: ignore[reportAttributeAccessIssue]
+        part.counted = False  # pyright: ignore[reportArgumentType]
     try:
         yield
     finally:
         for part in parts:
-            part.counted = True  # pyright: ignore[reportAttributeAccessIssue]
+            part.counted = True  # pyright: ignore[reportArgumentType]
 
 
 class Loop:

@@ -108,12 +108,11 @@ def complete(
 
 
 def table(scores: Sequence[Score], title: str) -> Table:
-    """The errors over unseen values, a row a method at each number of points; calibrated, and over all values."""
+    """The errors over unseen values, a row a method at each number of points, and after calibration."""
     shown = Table(title=title, title_justify="left")
-    for words in ("points", "method", "squared error", "+-", "CRPS", *(f"in {level:.0%}" for level in LEVELS)):
+    hold = f"bands of {' / '.join(f'{100 * level:g}' for level in LEVELS)} % hold"
+    for words in ("points", "method", "squared error", "CRPS", hold, "calibrated CRPS", hold):
         shown.add_column(words, justify="left" if words == "method" else "right", no_wrap=words == "method")
-    for words in ("calibrated: CRPS", *(f"in {level:.0%}" for level in LEVELS), "all: squared error", "CRPS"):
-        shown.add_column(words, justify="right")
     points = None
     for score in scores:
         if points not in (None, score.points):
@@ -123,11 +122,11 @@ def table(scores: Sequence[Score], title: str) -> Table:
         shown.add_row(
             f"{score.points:g}" if score.points != points else "",
             method,
-            *map(_number, (unseen.mse, unseen.mse_error, unseen.crps)),
-            *(_share(unseen, level) for level in LEVELS),
+            _number(unseen.mse) + (f" ± {unseen.mse_error:.2g}" if unseen.mse_error is not None else ""),
+            _number(unseen.crps),
+            _held(unseen),
             _number(calibrated.crps),
-            *(_share(calibrated, level) for level in LEVELS),
-            *map(_number, (score.all.mse, score.all.crps)),
+            _held(calibrated),
         )
         points = score.points
     return shown
@@ -221,9 +220,9 @@ def _grey(found: Opened, completer: Completer, split: Split) -> bool:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.5f}"
+    return "-" if value is None else f"{value:.4g}"
 
 
-def _share(errors: Errors, level: float) -> str:
-    share = errors.coverage.get(level)
-    return "-" if share is None else f"{100 * share:.1f} %"
+def _held(errors: Errors) -> str:
+    shares = [errors.coverage.get(level) for level in LEVELS]
+    return " / ".join("-" if share is None else f"{100 * share:.0f}" for share in shares) if any(shares) else "-"
