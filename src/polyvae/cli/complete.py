@@ -110,8 +110,8 @@ def complete(
 def table(scores: Sequence[Score], title: str) -> Table:
     """The errors over unseen values, a row a method at each number of points, and after calibration."""
     shown = Table(title=title, title_justify="left")
-    hold = f"bands of {' / '.join(f'{100 * level:g}' for level in LEVELS)} % hold"
-    for words in ("points", "method", "squared error", "CRPS", hold, "calibrated CRPS", hold):
+    bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %"
+    for words in ("points", "method", "squared error", "CRPS", bands, "calibrated\nCRPS", bands):
         shown.add_column(words, justify="left" if words == "method" else "right", no_wrap=words == "method")
     points = None
     for score in scores:
