@@ -164,7 +164,7 @@ def test_the_table_holds_ours_beside_the_published(study: Path, made: Report) ->
 def test_command_of_a_single_fold_is_one_that_is_read_as_a_list() -> None:
     table = Table([fake_row(cells(["mnist"], ["vq"], [3])[0], 4)])
     assert command(table, {**PROTOCOL, "widths": [4, 8], "epochs": 100, "limit": None}) == (
-        "polyvae study multitask --data mnist --family vq --config 3 --folds 4, --widths 4,8"
+        "polyvae study multitask --data mnist --family vq --config 3 --folds 4, --only '*-baseline' --widths 4,8"
     )
     assert command(table, {**PROTOCOL, "decoder": "multiscale"}).endswith("--decoder multiscale")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from polyvae.study.claims import TEXTS, Judged
 from polyvae.study.document import Block, Grid, Heading, Text
-from polyvae.study.grid import EXPONENTS, FOLDS
+from polyvae.study.grid import EXPONENTS, FOLDS, methods
 from polyvae.study.progress import duration
 from polyvae.study.published import published
 from polyvae.study.records import Records
@@ -54,6 +54,9 @@ def command(table: Table, protocol: Mapping[str, Any]) -> str:
     words += ["--config", ",".join(str(config) for config in sorted({group.config for group in table.groups}))]
     words += ["--folds", ",".join(str(fold) for fold in sorted({row["fold"] for row in rows}))]
     words[-1] += "," if "," not in words[-1] else ""
+    ran = [method.name for method in methods() if any(row["method"] == method.name for row in rows)]
+    if len(ran) < len(methods()):
+        words += ["--only", ",".join(f"*-{name}" for name in ran)]
     for option in fields(Protocol):
         value = protocol[option.name]
         if value != option.default:
