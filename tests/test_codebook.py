@@ -153,6 +153,18 @@ def test_what_is_far_from_every_word_is_revived_in_proportion_to_its_squared_dis
 
 
 @pytest.mark.parametrize("average", [False, True])
+def test_trap49_the_first_dead_code_becomes_the_first_candidate_whatever_its_index(average: bool) -> None:
+    rows = torch.tensor([[0.0, 0.0]] * 7 + [[5.0, 5.0]])
+    words = Codebook(8, 2, average=average, revive=0.5)
+    with torch.no_grad():
+        words.weight.copy_(torch.tensor([[0.0, 0.0]] * 7 + [[1e3, 1e3]]))
+        words.use.copy_(torch.tensor([1 / 7] * 7 + [1e-6]))
+        words.steps.fill_(1000)
+    words(rows)
+    assert words.weight[7].tolist() == [5.0, 5.0]  # the only output that is no copy of a living word
+
+
+@pytest.mark.parametrize("average", [False, True])
 def test_a_step_of_training_never_waits_for_the_device(average: bool) -> None:
     words = Codebook(6, 3, average=average).to("meta")  # has no values: to ask for one raises
     with pytest.MonkeyPatch.context() as patch:

@@ -133,11 +133,13 @@ class Codebook(nn.Module):
             self.weight += (1 - keep) * drift / self.use[:, None]
         if self.revive:
             dead = self.use * self.size < self.revive
-            self.weight.copy_(torch.where(dead[:, None], _of_first(self._candidates(rows, gaps)), self.weight))
+            # By its rank among the dead: the first of them becomes the first candidate, whatever its index.
+            fresh = _of_first(self._candidates(rows, gaps))[(dead.cumsum(0) - 1).clamp(min=0)]
+            self.weight.copy_(torch.where(dead[:, None], fresh, self.weight))
             self.use.copy_(torch.where(dead, 1 / self.size, self.use))
 
     def _candidates(self, rows: Tensor, gaps: Tensor) -> Tensor:
-        """K rows drawn without replacement, weighted by gaps: the largest of log gap + Gumbel noise."""
+        """K rows drawn without replacement, weighted by gaps, first drawn first; begun again where there are fewer."""
         count = min(self.size, len(rows))
         noise = -torch.rand_like(gaps).clamp(min=1e-20).log()
         chosen = (gaps / noise).topk(count).indices

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from polyvae.draw import Draw, Latent, Observed, Values, first_heads, log_likelihood, repeat
+from polyvae.precision import full_precision
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"]
 
@@ -110,14 +111,15 @@ class VAE(nn.Module):
     def forward(self, batch: Values, samples: int = 1) -> Draw:
         """Draws K `samples` of every latent for each of B examples and scores every head."""
         self._require(batch, self.inputs)
-        rows = batch[self.inputs[0]].shape[0]
+        rows, device = batch[self.inputs[0]].shape[0], batch[self.inputs[0]].device
         shape = torch.Size((samples, rows))
         values = {name: repeat(batch[name], samples) for name in self._repeated}
         latents: dict[str, Latent] = {}
         drawn: dict[str, tuple[Distribution, Tensor]] = {}
         for name, (below, _, _) in self._plan.items():
             q = self.posterior[name](values if below else batch)
-            z = q.rsample(() if below else (samples,))
+            with full_precision(device):
+                z = q.rsample(() if below else (samples,))
             drawn[name] = q, z
             values[name] = z if below else z.flatten(0, 1)
         for name, (_, folded, separate) in self._plan.items():
@@ -128,7 +130,8 @@ class VAE(nn.Module):
         for name, head in self._heads():
             p, x = head(values), batch[head.of]
             scored = None if head.where is None else batch[head.where]
-            heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight, head.of)
+            with full_precision(device):
+                heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight, head.of)
         return Draw(samples, {**batch, **{n: values[n] for n in latents}}, latents, heads)
 
     def encode(self, batch: Values) -> dict[str, Distribution]:

@@ -19,6 +19,7 @@ from polyvae.core import Values
 from polyvae.data.split import Data
 from polyvae.events import Events
 from polyvae.meter import Meter, NonFiniteError
+from polyvae.precision import as_here, full_precision
 from polyvae.processor import clear_small
 from polyvae.progress import Reporter
 from polyvae.recipes import Recipe
@@ -30,7 +31,10 @@ from polyvae.validation import batches, validate
 
 
 class Step(nn.Module):
-    """What one training step computes: the observed batch through model and objective."""
+    """What one training step computes: the observed batch through model and objective.
+
+    In a region of half precision the model's networks run in it; terms, their sum and their balance do not.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
@@ -39,7 +43,11 @@ class Step(nn.Module):
         self.observe = recipe.observe
 
     def forward(self, batch: Values, step: int | Tensor) -> dict[str, Tensor]:
-        return self.objective(self.model, self.observe(batch), step)
+        observed = self.observe(batch)
+        device = next(iter(observed.values())).device
+        model = as_here(self.model, device)
+        with full_precision(device):
+            return self.objective(model, observed, step)
 
 
 @contextmanager

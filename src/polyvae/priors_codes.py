@@ -14,6 +14,7 @@ from polyvae.codes import CodePrior, Words
 from polyvae.core import Values
 from polyvae.networks.pixelcnn import GatedPixelCNN
 from polyvae.networks.pixelcnn_sampling import check_sharpness, draw
+from polyvae.precision import as_here
 
 
 class PixelCodes(CodePrior):
@@ -33,6 +34,7 @@ class PixelCodes(CodePrior):
         top_k: int | None = None,
     ) -> None:
         self.net, self.y = net, y
+        self.score = as_here(net, net.rows.device)  # asked for later, where densities are not in half precision
         self.temperature, self.top_k = temperature, top_k
         super().__init__(codebook, positions, Size() if y is None else y.shape[:1])
 
@@ -40,7 +42,7 @@ class PixelCodes(CodePrior):
         lead = codes.shape[: codes.ndim - len(self.positions)]
         maps = as_maps(codes.reshape(-1, *self.positions))
         y = None if self.y is None else self.y.expand(*lead, -1).reshape(len(maps), -1)
-        logits = self.net(maps, y)
+        logits = self.score(maps, y)
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         cost = F.cross_entropy(logits.flatten(0, 2), maps.flatten(), reduction="none")
         return -cost.view(len(maps), -1).sum(1).view(lead)
