@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from polyvae.meter import NonFiniteError
     from polyvae.objectives import ImportanceWeighted, Objective, Weighted
     from polyvae.recipes import Recipe
+    from polyvae.run import Run
     from polyvae.settings import Settings
     from polyvae.spec import Spec
-    from polyvae.store import Run, RunError
+    from polyvae.store import RunError
     from polyvae.training import fit
 
 _HOMES = {
@@ -48,9 +49,10 @@ _HOMES = {
     "polyvae.meter": ("NonFiniteError",),
     "polyvae.objectives": ("ImportanceWeighted", "Objective", "Weighted"),
     "polyvae.recipes": ("Recipe",),
+    "polyvae.run": ("Run",),
     "polyvae.settings": ("Settings",),
     "polyvae.spec": ("Spec",),
-    "polyvae.store": ("Run", "RunError"),
+    "polyvae.store": ("RunError",),
     "polyvae.training": ("fit",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

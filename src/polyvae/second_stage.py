@@ -21,9 +21,10 @@ from polyvae.data.split import Data, Split, wrap
 from polyvae.evaluation.blocks import each_block
 from polyvae.priors_codes import PixelCNNPrior, map_shape
 from polyvae.recipes import named
+from polyvae.run import Run
 from polyvae.settings import Settings
 from polyvae.spec import Spec
-from polyvae.store import WEIGHTS, Run, RunError, read_description
+from polyvae.store import WEIGHTS, RunError, read_description
 from polyvae.training import fit
 
 PRIOR = "prior"  # the folder of the learned prior within that of the run

@@ -28,6 +28,7 @@ from polyvae.meter import NonFiniteError
 from polyvae.processor import kept_heap
 from polyvae.progress import reporter
 from polyvae.recipes import Recipe, named
+from polyvae.run import Run
 from polyvae.seeds import forked, seed_generators
 from polyvae.settings import PRECISIONS, Settings, checked
 from polyvae.store import (
@@ -35,7 +36,6 @@ from polyvae.store import (
     METRICS,
     STATE,
     WEIGHTS,
-    Run,
     RunError,
     describe,
     load_tensors,

@@ -13,8 +13,9 @@ from typing import Any
 from polyvae.cli.options import Option, Parser, UsageError, options_of
 from polyvae.cli.runs import opened, printable
 from polyvae.cli.train import CHOICES, recipe_options
+from polyvae.run import Run
 from polyvae.settings import Settings
-from polyvae.store import DESCRIPTION, STATE, Run, RunError
+from polyvae.store import DESCRIPTION, STATE, RunError
 
 TEXT = """Trains a learned prior over the codes of a vector-quantised run, the rest of it left as it is.
 

@@ -16,7 +16,8 @@ from rich.console import Console
 from polyvae import data
 from polyvae.cli.options import UsageError
 from polyvae.data import Data, Split
-from polyvae.store import DESCRIPTION, Run, RunError, read_description
+from polyvae.run import Run
+from polyvae.store import DESCRIPTION, RunError, read_description
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from polyvae.families import LIKELIHOODS, POSTERIORS
 from polyvae.networks import NETWORKS
 from polyvae.recipes import RECIPES, Recipe, vae
 from polyvae.recipes.parts import PRIORS
+from polyvae.run import Run
 from polyvae.settings import Settings
-from polyvae.store import DESCRIPTION, METRICS, STATE, Run, RunError, read_metrics
+from polyvae.store import DESCRIPTION, METRICS, STATE, RunError, read_metrics
 from polyvae.terms import KERNELS
 
 CHOICES = {
