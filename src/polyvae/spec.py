@@ -2,30 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
+from typing import Any
+
+KINDS = ("bits", "category", "counts", "positive", "real", "grey")
+UNIT = frozenset({"bits", "grey"})  # the kinds whose values lie in [0, 1]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature along dimension 1 of x, a table's column or a field's channel, and what its numbers are.
+
+    `kind`: "bits", 0 and 1; "category", codes 0..K-1 of the K `labels`; "counts", whole numbers from 0; "positive" and
+    "real" numbers; "grey" levels in [0, 1]. `centre`, `scale`: mean and standard deviation, over what is trained on, of
+    the number that a network reads in its place: x where it is real, log x where it is positive, log(1 + x) of counts.
+    """
+
+    kind: str = "real"
+    name: str | None = None
+    labels: tuple[str, ...] | None = None
+    centre: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(self.labels))
+        if self.kind not in KINDS:
+            raise ValueError(f"Column.kind is one of {', '.join(KINDS)}; got {self.kind!r}")
+        if (self.kind == "category") != (self.labels is not None):
+            raise ValueError(f"labels belong to a category and to nothing else; got {self.labels} for {self.kind!r}")
+        if not (isfinite(self.centre) and isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"centre is finite and scale positive; got {self.centre} and {self.scale}")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of one example and of what may condition it.
+    """The shape of one example and of what may condition it, and what kinds of numbers it holds.
 
     `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
-    0..classes-1. `y`: length when `y` holds vectors. `levels`: grey levels of the original values (256 for bytes scaled
-    to [0, 1], 2 for binarised pictures, None for continuous data); bits per dimension are counted with it.
+    0..classes-1; `labels`: what the data call them. `y`: length when `y` holds vectors. `levels`: grey levels of the
+    original values (256 for bytes scaled to [0, 1], 2 for binarised pictures, None for continuous data); bits per
+    dimension are counted with it. `columns`: one for each feature of dimension 1, or none where x is a picture in
+    [0, 1], or where nothing is known.
     """
 
     x: tuple[int, ...]
     classes: int | None = None
     y: int | None = None
     levels: int | None = 256
+    labels: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", tuple(int(side) for side in self.x))
+        object.__setattr__(self, "columns", tuple(self.columns))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(self.labels))
         if not self.x or min(self.x) < 1:
             raise ValueError(f"Spec.x is the shape of one example, every side at least 1; got {self.x}")
         if self.classes is not None and self.classes < 1:
             raise ValueError(f"Spec.classes counts the labels; got {self.classes}")
+        if self.columns and len(self.columns) != self.x[0]:
+            raise ValueError(f"Spec.columns has one entry for each of {self.x[0]} features; got {len(self.columns)}")
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> Spec:
+        """The spec of `dataclasses.asdict`, also after JSON made lists of tuples."""
+        columns = [Column(**column) for column in held.get("columns", ())]
+        return cls(**{**held, "columns": tuple(columns)})
+
+    @property
+    def unit(self) -> bool:
+        """Whether all values are known to lie in [0, 1], as those of pictures and bits do."""
+        if self.columns:
+            return all(column.kind in UNIT for column in self.columns)
+        return len(self.x) == 3 or self.levels == 2
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of the columns, each once, in the order of their first."""
+        return tuple(dict.fromkeys(column.kind for column in self.columns))
 
     @property
     def dimensions(self) -> int:

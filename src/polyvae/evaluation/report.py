@@ -121,7 +121,7 @@ class _Scale:
 
 def _spec(source: Any, split: Split) -> Spec:
     call = getattr(getattr(source, "recipe", source), "call", None)
-    return Spec(**call["spec"]) if call is not None else spec_of(split.tensors)
+    return Spec.from_dict(call["spec"]) if call is not None else spec_of(split.tensors)
 
 
 def _pairs(laws: Mapping[str, Distribution], observed: Mapping[str, Tensor]) -> list[tuple[Distribution, Tensor]]:

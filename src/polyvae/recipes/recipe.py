@@ -72,8 +72,7 @@ def named(name: str) -> Callable[..., Recipe]:
 
 def rebuild(call: Mapping[str, Any]) -> Recipe:
     """The recipe of a recorded call."""
-    spec = call["spec"]
-    return named(call["name"])(Spec(**{**spec, "x": tuple(spec["x"])}), **call["options"])
+    return named(call["name"])(Spec.from_dict(call["spec"]), **call["options"])
 
 
 def as_spec(source: Any) -> Spec:
