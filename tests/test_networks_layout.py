@@ -1,5 +1,7 @@
 """Networks: both memory layouts are one network, no layer converts between them, gradients reach every parameter."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -29,7 +31,10 @@ def test_every_parameter_gets_a_gradient(name, inputs, output):
     assert not silent
 
 
-@pytest.mark.parametrize("build", [conv, residual])
+GROUPED = [partial(conv, norm="group"), partial(residual, norm="group")]
+
+
+@pytest.mark.parametrize("build", [conv, residual, *GROUPED])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 12), (1, 23, 9)])
 def test_channels_last_is_the_same_network_with_the_same_state(build, shape):
     for inputs, output in (([shape, (4,)], (5,)), ([(5,), shape], shape)):
@@ -47,6 +52,25 @@ def test_channels_last_is_the_same_network_with_the_same_state(build, shape):
         for one, other in zip(plain.parameters(), turned.parameters(), strict=True):
             torch.testing.assert_close(one.grad, other.grad)
         assert plain.state_dict().keys() == turned.state_dict().keys()
+
+
+@pytest.mark.parametrize("build", GROUPED)
+def test_a_network_with_group_norm_holds_no_statistics_of_a_batch(build):
+    for inputs, output in (([(1, 8, 8)], (5,)), ([(5,)], (1, 8, 8))):
+        net = build(inputs, output, channels=(8, 12, 16))
+        assert not list(net.buffers())
+        given = values(inputs)
+        whole = net(*given)
+        torch.testing.assert_close(net.eval()(*given), whole)
+        rows = [net(*[value[row : row + 1] for value in given]) for row in range(3)]
+        torch.testing.assert_close(torch.cat(rows), whole)
+        assert (whole[0] - whole[1]).abs().max() > 1e-4, "what is one pixel large is not normalised to nothing"
+
+
+def test_an_unknown_normalisation_is_refused():
+    for build in (conv, residual):
+        with pytest.raises(ValueError, match="norm is one of batch, group; got 'layer'"):
+            build([(1, 8, 8)], (5,), norm="layer")
 
 
 @pytest.mark.parametrize("depth", [1, 3])

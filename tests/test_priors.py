@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 import polyvae as pv
-from polyvae.families import DiagonalNormal, FullNormal
-from polyvae.networks import mlp
+from polyvae.families import Bernoulli, DiagonalNormal, FullNormal
+from polyvae.networks import conv, mlp
 from polyvae.priors import Mixture, StandardNormal, VampPrior, mixture
 
 
@@ -112,6 +112,47 @@ def test_a_vamp_prior_needs_what_its_posterior_reads() -> None:
         VampPrior(encoder(("x", "y"), 4, 3), {"x": torch.zeros(2, 4)})
     with pytest.raises(ValueError, match="the same number of components"):
         VampPrior(encoder(("x", "y"), 4, 3), {"x": torch.zeros(2, 4), "y": torch.zeros(3, 3)})
+
+
+@pytest.mark.parametrize("network", ["conv", "residual"])
+def test_trap47_a_vamp_prior_in_evaluation_is_the_one_that_was_trained(network) -> None:
+    torch.manual_seed(0)
+    x = (torch.rand(128, 1, 8, 8) < 0.3).float()
+    x[:64, :, :4] = 1  # two kinds of pictures, unlike the pseudo-inputs' faint noise
+    made = pv.recipes.vae((1, 8, 8), network=network, widths=(8, 16), latent=4, prior="vamp", seed=0)
+    pv.fit(made, x, epochs=3, batch_size=32, lr=1e-2, device="cpu", progress=False)
+    found = []
+    for training in (True, False):
+        made.model.train(training)
+        torch.manual_seed(1)
+        found.append(made.model({"x": x}, 2).kl)
+    torch.testing.assert_close(*found)
+
+
+class PseudoInputs(nn.Module):
+    """A user's own prior on the posterior's network."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+
+def test_trap47_a_prior_made_of_a_network_with_statistics_of_batches_is_refused() -> None:
+    family, decoder = DiagonalNormal(), pv.Conditional(mlp([(2,)], (1, 8, 8)), Bernoulli(), "z")
+    net = conv([(1, 8, 8)], (4,), channels=(4, 4))
+    q = pv.Conditional(net, family, "x")
+    for prior in (VampPrior(q, {"x": torch.rand(3, 1, 8, 8)}), PseudoInputs(net)):
+        with pytest.raises(ValueError, match=r"the prior of 'z' \(\w+\) .* 2 layers .* \(BatchNorm2d\).*norm='group'"):
+            pv.VAE(q, prior, decoder)
+    with pytest.raises(ValueError, match="BatchNorm2d"):
+        pv.recipes.vae((1, 8, 8), network=conv, prior="vamp")
+    for free in (
+        conv([(1, 8, 8)], (4,), norm="group"),
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.InstanceNorm1d(4)),
+    ):
+        q = pv.Conditional(free, family, "x")
+        pv.VAE(q, VampPrior(q, {"x": torch.rand(3, 1, 8, 8)}), decoder)
+    pv.VAE(pv.Conditional(net, family, "x"), StandardNormal(2), decoder)  # shared with nobody
 
 
 def test_sizes_are_at_least_one() -> None:

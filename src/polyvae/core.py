@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from polyvae.draw import Draw, Latent, Observed, Values, first_heads, log_likelihood, repeat
 from polyvae.precision import full_precision
@@ -102,6 +103,7 @@ class VAE(nn.Module):
             raise ValueError(f"{sorted(clash)} name both a latent and an observed value; rename one of them")
         _check_order(self.posterior, "posterior")
         _check_order(self.prior, "prior")
+        _check_statistics(self.posterior, self.prior)
         self.conditions = tuple(sorted(given - latents))
         self.inputs = tuple(sorted((given | scored | _all_given(self.posterior)) - latents))
         self._plan = self._order()
@@ -209,6 +211,26 @@ class VAE(nn.Module):
     def _require(values: Values, names: Iterable[str]) -> None:
         if missing := [name for name in names if name not in values]:
             raise KeyError(f"the model needs {missing}, the batch holds {sorted(values)}")
+
+
+def _check_statistics(posteriors: nn.ModuleDict, priors: nn.ModuleDict) -> None:
+    """ValueError where a prior is made of a posterior's layers that hold statistics of a batch.
+
+    Such a layer would see the data and the prior's pseudo-inputs by turns: its running statistics are those of
+    neither, so that the prior in evaluation is not the one that was trained.
+    """
+    mine = {id(layer) for layer in posteriors.modules() if _has_statistics(layer)}
+    for name, prior in priors.items():
+        if shared := [type(layer).__name__ for layer in prior.modules() if id(layer) in mine]:
+            raise ValueError(
+                f"the prior of {name!r} ({type(prior).__name__}) reads the posterior's network, which holds "
+                f"{len(shared)} layers of batch statistics ({', '.join(sorted(set(shared)))}), so that it would not be "
+                "the same in training and evaluation; take a network without, as conv or residual with norm='group'"
+            )
+
+
+def _has_statistics(layer: nn.Module) -> bool:
+    return isinstance(layer, _NormBase) and (isinstance(layer, _BatchNorm) or layer.track_running_stats)
 
 
 def _named(part: nn.Module | Mapping[str, nn.Module], name: str) -> dict[str, nn.Module]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from math import prod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import gcd, prod
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,30 @@ def checked_widths(name: str, widths: Sequence[int]) -> tuple[int, ...]:
     if not widths or min(widths) < 1:
         raise ValueError(f"{name} is one width a layer, each at least 1; got {widths}")
     return widths
+
+
+def _group_norm(channels: int) -> nn.GroupNorm:
+    # Groups of eight channels or more: where maps shrink to a pixel, a group of one would be normalised to nothing.
+    return nn.GroupNorm(gcd(channels, max(1, channels // 8)), channels)
+
+
+NORMS: Mapping[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": _group_norm}
+
+
+def checked_norm(norm: str) -> str:
+    """Return the name of a normalisation; ValueError names the known ones."""
+    if norm not in NORMS:
+        raise ValueError(f"norm is one of {', '.join(NORMS)}; got {norm!r}")
+    return norm
+
+
+def activated(channels: int, norm: str) -> list[nn.Module]:
+    """A normalisation and LeakyReLU; in place, since neither layer's gradient needs what is overwritten.
+
+    "batch": by the statistics of a batch in training and by running ones in evaluation. "group": each example by
+    itself, the same in both (Wu, He: Group Normalization, 2018).
+    """
+    return [NORMS[norm](channels), nn.LeakyReLU(inplace=True)]
 
 
 class Stage(NamedTuple):

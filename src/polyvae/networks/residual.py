@@ -13,7 +13,9 @@ from polyvae.networks.layers import (
     Shape,
     Stack,
     Stage,
+    activated,
     checked,
+    checked_norm,
     checked_widths,
     is_picture,
     stages,
@@ -21,19 +23,15 @@ from polyvae.networks.layers import (
 from polyvae.networks.mlp import mlp
 
 
-def _activated(channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels), nn.LeakyReLU(inplace=True)]
-
-
 class Block(nn.Module):
-    """A pre-activation residual block: shortcut(x) + F(x), F twice BatchNorm, LeakyReLU, 3x3 convolution.
+    """A pre-activation residual block: shortcut(x) + F(x), F twice `norm`, LeakyReLU, 3x3 convolution.
 
     `up` turns it round: a block up is the block down read backwards. The shortcut is the identity, or average pooling
-    and a 1x1 convolution (down), or a 1x1 convolution and each pixel repeated (up). No biases: the next BatchNorm
-    subtracts them. Source: He, Zhang, Ren, Sun, "Identity mappings in deep residual networks", 2016.
+    and a 1x1 convolution (down), or a 1x1 convolution and each pixel repeated (up). No biases: the next
+    normalisation has its own. Source: He, Zhang, Ren, Sun, "Identity mappings in deep residual networks", 2016.
     """
 
-    def __init__(self, before: int, after: int, stage: Stage, up: bool = False) -> None:
+    def __init__(self, before: int, after: int, stage: Stage, up: bool = False, norm: str = "batch") -> None:
         super().__init__()
         narrow, wide = (after, before) if up else (before, after)
         same = nn.Conv2d(wide, wide, 3, padding=1, bias=False)
@@ -43,7 +41,7 @@ class Block(nn.Module):
             change = nn.Conv2d(narrow, wide, 3, stage.stride, 1, bias=False)
         first, second = (same, change) if up else (change, same)
         middle = wide
-        self.residue = nn.Sequential(*_activated(before), first, *_activated(middle), second)
+        self.residue = nn.Sequential(*activated(before, norm), first, *activated(middle, norm), second)
         project = nn.Identity() if before == after else nn.Conv2d(before, after, 1, bias=False)
         resize = nn.Identity()
         if stage.stride != (1, 1):
@@ -66,43 +64,52 @@ class Repeat(nn.Module):
         return stretched[:, :, : self.stage.before[0], : self.stage.before[1]]
 
 
-def _encoder(inputs: Sequence[Shape], output: Shape, channels: tuple[int, ...], blocks: int) -> PictureEncoder:
+def _encoder(
+    inputs: Sequence[Shape], output: Shape, channels: tuple[int, ...], blocks: int, norm: str
+) -> PictureEncoder:
     depth, height, width = next(shape for shape in inputs if is_picture(shape))
     layers: list[nn.Module] = [nn.Conv2d(depth, channels[0], 3, padding=1, bias=False)]
     before = channels[0]
     for stage, after in zip(stages(height, width, len(channels)), channels, strict=True):
-        layers.append(Block(before, after, stage))
-        layers += [Block(after, after, stage.still) for _ in range(blocks - 1)]
+        layers.append(Block(before, after, stage, norm=norm))
+        layers += [Block(after, after, stage.still, norm=norm) for _ in range(blocks - 1)]
         before, height, width = after, *stage.after
-    return PictureEncoder(inputs, output, Stack(*layers, *_activated(before)), (before, height, width))
+    return PictureEncoder(inputs, output, Stack(*layers, *activated(before, norm)), (before, height, width))
 
 
-def _decoder(inputs: Sequence[Shape], output: Shape, channels: tuple[int, ...], blocks: int) -> PictureDecoder:
+def _decoder(
+    inputs: Sequence[Shape], output: Shape, channels: tuple[int, ...], blocks: int, norm: str
+) -> PictureDecoder:
     depth, height, width = output
     steps = list(stages(height, width, len(channels)))
     layers: list[nn.Module] = []
     for stage, before, after in zip(reversed(steps), reversed(channels), (*channels[-2::-1], channels[0]), strict=True):
-        layers += [Block(before, before, stage.still, up=True) for _ in range(blocks - 1)]
-        layers.append(Block(before, after, stage, up=True))
-    layers += [*_activated(channels[0]), LastConvolution(channels[0], depth)]
+        layers += [Block(before, before, stage.still, True, norm) for _ in range(blocks - 1)]
+        layers.append(Block(before, after, stage, True, norm))
+    layers += [*activated(channels[0], norm), LastConvolution(channels[0], depth)]
     return PictureDecoder(inputs, Stack(*layers), (channels[-1], *steps[-1].after))
 
 
 def residual(
-    inputs: Sequence[Shape], output: Shape, channels: Sequence[int] = (32, 64, 128, 256), blocks: int = 1
+    inputs: Sequence[Shape],
+    output: Shape,
+    channels: Sequence[int] = (32, 64, 128, 256),
+    blocks: int = 1,
+    norm: str = "batch",
 ) -> nn.Module:
     """Build a residual decoder when `output` is a picture, else an encoder when an input is one, else a perceptron.
 
     A 3x3 convolution to the first width, then `blocks` pre-activation residual blocks for each of `channels`, the first
-    of which changes the width and halves the sides by the rule of `conv`; the rest as in `conv`. The decoder is the
-    encoder read backwards, layer by layer. ValueError for an empty or non-positive shape, width or count.
+    of which changes the width and halves the sides by the rule of `conv`; the rest and `norm` as in `conv`. The
+    decoder is the encoder read backwards, layer by layer. ValueError for an empty or non-positive shape, width or
+    count.
     """
     inputs, output = checked(inputs, output)
-    channels = checked_widths("channels", channels)
+    channels, norm = checked_widths("channels", channels), checked_norm(norm)
     if blocks < 1:
         raise ValueError(f"blocks counts the residual blocks of a stage, at least 1; got {blocks}")
     if is_picture(output):
-        return _decoder(inputs, output, channels, blocks)
+        return _decoder(inputs, output, channels, blocks, norm)
     if any(is_picture(shape) for shape in inputs):
-        return _encoder(inputs, output, channels, blocks)
+        return _encoder(inputs, output, channels, blocks, norm)
     return mlp(inputs, output)

@@ -12,7 +12,7 @@ from torch import nn
 from polyvae import families
 from polyvae.core import Conditional, Family
 from polyvae.families import DiagonalNormal
-from polyvae.networks import Builder, Shape, mirrored, mlp, network
+from polyvae.networks import Builder, Shape, conv, mirrored, mlp, network, residual
 from polyvae.observe import Chain, OneHot, chain
 from polyvae.priors import Mixture, StandardNormal, VampPrior
 from polyvae.spec import Spec
@@ -58,6 +58,13 @@ def decoder_family(which: str | Family | None, spec: Spec) -> Family:
     return families.likelihood(which, spec.levels) if isinstance(which, str) else which
 
 
+def shared_network(which: str | Builder, prior: str | nn.Module) -> str | Builder:
+    """The encoder's network as it is, or by its name without statistics of a batch where the prior reads it too."""
+    if isinstance(which, str) and isinstance(prior, str) and prior in SHARING:
+        return WITHOUT_STATISTICS.get(which, which)
+    return which
+
+
 def named_prior(which: str | nn.Module, posterior: Conditional, spec: Spec, latent: int, components: int) -> nn.Module:
     """A prior by name, or as it is."""
     if not isinstance(which, str):
@@ -87,6 +94,12 @@ PRIORS: dict[str, Callable[[Conditional, Spec, int, int], nn.Module]] = {
     "mixture": lambda posterior, spec, latent, components: Mixture(latent, components),
     "vamp": _vamp,
     "conditional": _conditional,
+}
+
+SHARING = ("vamp",)  # the priors that are made of the posterior's own network
+WITHOUT_STATISTICS: dict[str, Builder] = {
+    "conv": partial(conv, norm="group"),
+    "residual": partial(residual, norm="group"),
 }
 
 

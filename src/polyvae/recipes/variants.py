@@ -11,7 +11,15 @@ from polyvae.core import VAE, Conditional, Family
 from polyvae.families import DiagonalNormal, PixelNormal, Point
 from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
 from polyvae.priors import StandardNormal
-from polyvae.recipes.parts import Condition, decoder_family, decoder_net, encoder_family, encoder_net, named_prior
+from polyvae.recipes.parts import (
+    Condition,
+    decoder_family,
+    decoder_net,
+    encoder_family,
+    encoder_net,
+    named_prior,
+    shared_network,
+)
 from polyvae.recipes.recipe import Recipe, recipe
 from polyvae.spec import Spec
 from polyvae.terms import KL, MMD, Reconstruction
@@ -37,13 +45,14 @@ def vae(
     `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules; `widths`: its layers'
     widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" (cross-entropy) for pictures and
     "normal-learned" for tables; "normal" is a normal of variance 1/2, whose cost is the squared error summed over
-    pixels. `prior`: "standard", "mixture", "vamp" or "conditional". `components`: of a mixture or VampPrior.
+    pixels. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data
+    and pseudo-inputs share the encoder) or "conditional". `components`: of a mixture or VampPrior.
     `condition`: posterior and likelihood also read the labels or vectors y.
 
     Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
     2014.
     """
-    y = Condition(spec, condition)
+    y, network = Condition(spec, condition), shared_network(network, prior)
     q_family, p_family = encoder_family(posterior), decoder_family(likelihood, spec)
     q = Conditional(encoder_net(network, widths, (spec.x, *y.shapes), latent, q_family), q_family, ("x", *y.names))
     p_net = decoder_net(network, widths, ((latent,), *y.shapes), spec.x, p_family)
@@ -127,8 +136,8 @@ def sigma_vae(spec: Spec, scale: float | str = "learned", **options: Any) -> Rec
 def vamp_prior(spec: Spec, components: int = 500, network: str = "mlp", **options: Any) -> Recipe:
     """p(z) = 1/M sum_m q(z | u_m) over M learned pseudo-inputs.
 
-    `components`: M, how many pseudo-inputs. `network`: "mlp", "conv", "residual" or a builder of modules. The default
-    network has no BatchNorm, whose statistics would mix data and pseudo-inputs.
+    `components`: M, how many pseudo-inputs. `network`: "mlp", "conv", "residual" (these two with GroupNorm) or a
+    builder of modules without BatchNorm, whose statistics would mix data and pseudo-inputs.
 
     Tomczak, Welling: VAE with a VampPrior, 2018.
     """
