@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from polyvae import discretised, distributions
 from polyvae.core import Family
-from polyvae.scales import OPTIMAL, SCALES, between, find, scale_of
+from polyvae.count_families import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
+from polyvae.scales import OPTIMAL, SCALES, between, find, full, scale_of
 
 
 class DiagonalNormal(Family):
@@ -37,7 +38,7 @@ class DiagonalNormal(Family):
         return 2 * features
 
     def forward(self, raw: Tensor) -> Distribution:
-        loc, scale = _full(raw).chunk(2, 1)
+        loc, scale = full(raw).chunk(2, 1)
         return _event(_normal(loc, _positive(scale, self.floor)))
 
 
@@ -61,7 +62,7 @@ class FullNormal(Family):
         features = (isqrt(9 + 8 * raw.shape[1]) - 3) // 2
         if raw.ndim != 2 or self.size(features) != raw.shape[1]:
             raise ValueError(f"a full covariance needs raw [B, d (d + 3) / 2], got {list(raw.shape)}")
-        loc, diagonal, lower = _full(raw).split([features, features, raw.shape[1] - 2 * features], 1)
+        loc, diagonal, lower = full(raw).split([features, features, raw.shape[1] - 2 * features], 1)
         tril = _positive(diagonal, self.floor).diag_embed()
         row, column = torch.tril_indices(features, features, -1, device=raw.device)
         tril[:, row, column] = lower
@@ -75,7 +76,7 @@ class Point(Family):
         return features
 
     def forward(self, raw: Tensor) -> Distribution:
-        raw = _full(raw)
+        raw = full(raw)
         return distributions.Point(raw, raw.ndim - 1)
 
 
@@ -86,7 +87,7 @@ class Bernoulli(Family):
         return features
 
     def forward(self, raw: Tensor) -> Distribution:
-        raw = _full(raw)
+        raw = full(raw)
         return distributions.Bernoulli(raw, raw.ndim - 1)
 
 
@@ -110,7 +111,7 @@ class PixelNormal(Family):
         return self.scale.outputs * features
 
     def forward(self, raw: Tensor) -> Distribution:
-        return self.scale(_full(raw), _pixel_normal)
+        return self.scale(full(raw), _pixel_normal)
 
 
 class Laplace(Family):
@@ -127,7 +128,7 @@ class Laplace(Family):
         return self.scale.outputs * features
 
     def forward(self, raw: Tensor) -> Distribution:
-        return self.scale(_full(raw), lambda loc, scale: _event(td.Laplace(loc, scale, validate_args=False)))
+        return self.scale(full(raw), lambda loc, scale: _event(td.Laplace(loc, scale, validate_args=False)))
 
 
 class DiscretisedLogistic(Family):
@@ -144,7 +145,7 @@ class DiscretisedLogistic(Family):
         return 2 * features
 
     def forward(self, raw: Tensor) -> Distribution:
-        loc, scale = _full(raw).chunk(2, 1)
+        loc, scale = full(raw).chunk(2, 1)
         return _event(_logistic(loc, scale, self.levels))
 
     def extra_repr(self) -> str:
@@ -171,7 +172,7 @@ class DiscretisedLogisticMixture(Family):
         return 3 * self.components * features
 
     def forward(self, raw: Tensor) -> Distribution:
-        logits, loc, scale = _full(raw).unflatten(1, (3, self.components, -1)).movedim(2, -1).unbind(1)
+        logits, loc, scale = full(raw).unflatten(1, (3, self.components, -1)).movedim(2, -1).unbind(1)
         parts = _logistic(loc + self.centres, scale, self.levels)
         return _event(MixtureSameFamily(td.Categorical(logits=logits, validate_args=False), parts, validate_args=False))
 
@@ -190,7 +191,7 @@ class Categorical(Family):
         return self.levels * features
 
     def forward(self, raw: Tensor) -> Distribution:
-        return _event(discretised.GridCategorical(_full(raw).unflatten(1, (self.levels, -1)).movedim(1, -1)))
+        return _event(discretised.GridCategorical(full(raw).unflatten(1, (self.levels, -1)).movedim(1, -1)))
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
@@ -215,11 +216,6 @@ def _event(law: Distribution) -> Distribution:
 def _positive(raw: Tensor, floor: float) -> Tensor:
     """floor + softplus(raw + c), 1 at raw = 0."""
     return floor + F.softplus(raw + log(expm1(1 - floor)))
-
-
-def _full(raw: Tensor) -> Tensor:
-    """Densities lose their digits in half precision."""
-    return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
 
 
 def _floor(floor: float) -> float:
@@ -247,6 +243,9 @@ LIKELIHOODS: Mapping[str, Callable[[int | None], Family]] = {
     "logistic": lambda levels: DiscretisedLogistic(_grey(levels)),
     "logistic-mixture": lambda levels: DiscretisedLogisticMixture(levels=_grey(levels)),
     "categorical": lambda levels: Categorical(_grey(levels)),
+    "poisson": lambda levels: Poisson(),
+    "negative-binomial": lambda levels: NegativeBinomial(),
+    "zero-inflated-negative-binomial": lambda levels: ZeroInflatedNegativeBinomial(),
 }
 
 

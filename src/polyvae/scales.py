@@ -108,3 +108,8 @@ def find(known: Mapping[str, Callable[..., T]], name: str, kind: str, more: str 
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}; known are {', '.join(known)}{more}")
     return known[name]
+
+
+def full(raw: Tensor) -> Tensor:
+    """Densities lose their digits in half precision."""
+    return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
