@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from training import (
 import polyvae as pv
 from polyvae.loop import Loop
 from polyvae.settings import Settings
-from polyvae.store import STATE, WEIGHTS, read_tensors
+from polyvae.store import STATE, WEIGHTS, read_tensors, unique_tensors
 
 OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}),
@@ -138,19 +139,56 @@ def test_trap40_a_device_that_is_not_waited_for_still_names_the_first_bad_step(m
         fit(small(objective=Spoiled(5, not_a_number)), pictures(), epochs=3)
 
 
-@pytest.mark.parametrize("first", [torch.nan, -torch.inf, -1e30, torch.inf])
-def test_trap40_the_best_model_is_defined_whatever_the_first_value_is(first, tmp_path) -> None:
-    class Late(pv.Objective):
-        def forward(self, model: Any, batch: pv.Values, step: Any = 0) -> dict[str, Tensor]:
-            values = super().forward(model, batch, step)
-            if not self.training and step == 4:
-                values["bound"] = values["bound"] * 0 + first
-            return values
+class Early(pv.Objective):
+    """The negative bound, in whose first validation one value is another."""
 
-    fit(small(objective=Late()), pictures(), tmp_path / "run", epochs=3)
+    def __init__(self, name: str, first: float) -> None:
+        super().__init__()
+        self.name, self.first = name, first
+
+    def forward(self, model: Any, batch: pv.Values, step: Any = 0) -> dict[str, Tensor]:
+        values = super().forward(model, batch, step)
+        if not self.training and step == 4:
+            values[self.name] = values[self.name] * 0 + self.first
+        return values
+
+
+def test_trap40_the_best_model_is_defined_whatever_the_first_finite_value_is(tmp_path) -> None:
+    fit(small(objective=Early("bound", -1e30)), pictures(), tmp_path / "run", epochs=3)
     _, metadata = read_tensors(tmp_path / "run" / WEIGHTS)
-    # +inf is the best there is; from anything worse or undefined a later, finite value takes over
-    assert metadata["epoch"] == (1 if first == torch.inf else 3)
+    assert metadata["epoch"] == 3
+
+
+@pytest.mark.parametrize("first", [torch.nan, -torch.inf, torch.inf])
+@pytest.mark.parametrize("name", ["bound", "loss"])
+def test_trap56_a_validation_that_is_not_finite_stops_and_leaves_the_last_good_state(name, first, tmp_path) -> None:
+    folder, data = tmp_path / "run", pictures()
+    with pytest.raises(pv.NonFiniteError, match=rf"validation {name} = .*epoch 1.*{tmp_path}"):
+        fit(small(objective=Early(name, first)), data, folder, epochs=3)
+    assert sorted(path.name for path in folder.iterdir()) == ["run.json", STATE]
+    fit(small(objective=pv.Objective()), data, folder, epochs=3, resume=True)
+    fit(small(objective=pv.Objective()), data, tmp_path / "whole", epochs=3)
+    assert_same_run(folder, tmp_path / "whole")
+
+
+def test_trap56_a_term_that_chooses_must_be_finite_and_beside_it_the_bound_of_a_point_may_be_infinite() -> None:
+    data = pictures()
+    run = fit(small("ae"), data, epochs=1)
+    assert run.history[0]["validation_bound"] == -torch.inf
+    with pytest.raises(pv.NonFiniteError, match="validation kl = inf"):
+        fit(replace(small(objective=Early("kl", torch.inf)), monitor="kl"), data, epochs=1)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_trap56_a_closed_form_that_is_not_finite_is_no_result(value, tmp_path) -> None:
+    recipe = small("ppca")
+
+    def solve(x: Tensor) -> None:
+        with torch.no_grad():
+            next(iter(unique_tensors(recipe.model).values())).fill_(value)
+
+    with pytest.raises(pv.NonFiniteError, match="validation loss = nan"):
+        fit(replace(recipe, solve=solve), pictures(), tmp_path / "run")
 
 
 class Planted:

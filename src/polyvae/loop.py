@@ -18,7 +18,7 @@ from polyvae.average import Average
 from polyvae.core import Values
 from polyvae.data.split import Data
 from polyvae.events import Events
-from polyvae.meter import Meter, NonFiniteError
+from polyvae.meter import Meter, NonFiniteError, check_validation
 from polyvae.precision import as_here, full_precision
 from polyvae.processor import clear_small
 from polyvae.progress import Reporter
@@ -186,10 +186,11 @@ class Loop:
         values = validate(
             self.kept, recipe.objective, recipe.observe, self.validation, settings.seed, self.step, reduce, share
         )
+        check_validation(values, recipe.monitor)
         self.epoch, self.batch = self.epoch + 1, 0
         value = -values["bound"] if recipe.monitor == "bound" else values[recipe.monitor]
         if not self.best_epoch or value < self.best_value:
-            self.best_value, self.best_epoch = math.inf if math.isnan(value) else value, self.epoch
+            self.best_value, self.best_epoch = value, self.epoch
             copy_tensors(self.best, unique_tensors(self.kept), "the weights")
             self._write_weights({"epoch": self.epoch, recipe.monitor: values[recipe.monitor]})
         totals = self.meter.totals()

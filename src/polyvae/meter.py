@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class NonFiniteError(ArithmeticError):
     """The loss or the weights became infinite or not a number; the message names step and term."""
+
+
+def check_validation(values: Mapping[str, float], monitor: str) -> None:
+    """NonFiniteError where a validation loss or the value that chooses the best weights is not finite, or a bound NaN.
+
+    Beside a term that is monitored a bound of -inf stands: that of a posterior that is a point.
+    """
+    bad = [name for name in dict.fromkeys(("loss", monitor)) if not math.isfinite(values.get(name, 0.0))]
+    if math.isnan(values.get("bound", 0.0)) and "bound" not in bad:
+        bad.append("bound")
+    if bad:
+        found = ", ".join(f"validation {name} = {values[name]}" for name in bad)
+        raise NonFiniteError(f"{found}, which can choose no weights")
+
+
+def check_weights(module: nn.Module, whose: str = "the model") -> None:
+    """NonFiniteError where a parameter or a buffer is infinite or not a number; it names the first three of them."""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    bad = [name for name, tensor in tensors if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise NonFiniteError(
+            f"{whose}: the weights {', '.join(bad[:3])}{more} are not finite, so nothing can be computed with them; "
+            "train again, with a smaller lr or a clip"
+        )
 
 
 class Meter:

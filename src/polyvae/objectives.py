@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.core import Draw, Values
+from polyvae.finite import check_finite
 from polyvae.terms import KL, Reconstruction, Term
 
 Step = int | Tensor
@@ -26,6 +27,7 @@ class Linear:
     steps: int
 
     def __post_init__(self) -> None:
+        check_finite({"start": self.start, "end": self.end})
         if self.steps < 1:
             raise ValueError(f"steps counts training steps, at least 1; got {self.steps}")
 
@@ -48,6 +50,7 @@ class Cyclical:
     rise: float = 0.5
 
     def __post_init__(self) -> None:
+        check_finite({"start": self.start, "end": self.end})
         if self.period < 1 or not 0 < self.rise <= 1:
             raise ValueError(f"period is at least 1 step and rise in (0, 1]; got {self.period} and {self.rise}")
 
@@ -62,6 +65,7 @@ class Weighted(nn.Module):
 
     def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None) -> None:
         super().__init__()
+        check_finite({"weight": weight, "target": target})
         self.term = term
         self.weight = weight
         self.target = target

@@ -19,6 +19,7 @@ from polyvae.codes import Quantised, UniformPrior
 from polyvae.core import VAE, Values
 from polyvae.data.split import Data, Split, wrap
 from polyvae.evaluation.blocks import each_block
+from polyvae.meter import check_weights
 from polyvae.priors_codes import PixelCNNPrior, map_shape
 from polyvae.recipes import named
 from polyvae.run import Run
@@ -177,6 +178,7 @@ def _stored(run: Run) -> Run:
     if run.folder is None or not has_prior(Path(run.folder)):
         raise RunError(f"{where} has no learned prior yet; train one with `polyvae train-prior {where}`")
     prior = Run.load(Path(run.folder) / PRIOR)
+    check_weights(prior.model, str(Path(run.folder) / PRIOR / WEIGHTS))
     recorded = prior.description.get("data", {}).get("call", {}).get("weights")
     if recorded != fingerprint(Path(run.folder) / WEIGHTS):
         raise RunError(

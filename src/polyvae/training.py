@@ -24,7 +24,7 @@ from polyvae.data.split import Data, permutation, wrap
 from polyvae.events import check_tensorboard
 from polyvae.files import write_text
 from polyvae.loop import Loop
-from polyvae.meter import NonFiniteError
+from polyvae.meter import NonFiniteError, check_validation
 from polyvae.processor import kept_heap
 from polyvae.progress import reporter
 from polyvae.recipes import Recipe, named
@@ -225,6 +225,7 @@ def _solve(recipe: Recipe, data: Data, folder: Path | None, description: dict[st
         recipe.solve(recipe.observe(data.train.batch(torch.arange(len(data.train), device=data.train.device)))["x"])
     recipe.model.eval()
     values = validate(recipe.model, recipe.objective, recipe.observe, data.validation, settings.seed)
+    check_validation(values, recipe.monitor)
     history = [{"epoch": 0, "step": 0, **{f"validation_{name}": value for name, value in values.items()}}]
     if folder is not None:
         write_tensors(folder / WEIGHTS, unique_tensors(recipe.model), {"epoch": 0})

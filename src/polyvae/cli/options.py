@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
+import math
 import re
 import textwrap
 import types
@@ -180,9 +181,16 @@ class _Kind:
     read: Callable[[str], Any]
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise OverflowError(text)
+    return value
+
+
 KINDS: dict[Any, _Kind] = {
     int: _Kind("a whole number", "N", int),
-    float: _Kind("a number", "X", float),
+    float: _Kind("a number", "X", _finite),
     str: _Kind("a text", "TEXT", str),
     Path: _Kind("a path", "PATH", Path),
     Sequence: _Kind(
@@ -207,6 +215,8 @@ def _first_of(kinds: Sequence[_Kind]) -> Callable[[str], Any]:
                 return kind.read(text)
             except ValueError:
                 continue
+            except OverflowError:  # not a text either, where an option takes both
+                raise ValueError(f"expected a finite number, got {text!r}") from None
         raise ValueError(f"expected {' or '.join(kind.expected for kind in kinds)}, got {text!r}")
 
     return read

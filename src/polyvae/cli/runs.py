@@ -16,8 +16,9 @@ from rich.console import Console
 from polyvae import data
 from polyvae.cli.options import UsageError
 from polyvae.data import Data, Split
+from polyvae.meter import check_weights
 from polyvae.run import Run
-from polyvae.store import DESCRIPTION, RunError, read_description
+from polyvae.store import DESCRIPTION, WEIGHTS, RunError, read_description
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,13 @@ class Opened:
 
 
 def opened(folder: Path, data_dir: Path | None = None) -> Opened:
-    """The run in a folder, by what it recorded. Raises RunError."""
+    """The run in a folder, by what it recorded. Raises RunError, NonFiniteError where its weights are of no use."""
     described(folder)
     try:
         run = Run.load(folder)
     except (KeyError, TypeError) as error:
         raise _foreign(folder, error) from error
+    check_weights(run.model, str(folder / WEIGHTS))
     return Opened(run, folder, data_dir)
 
 

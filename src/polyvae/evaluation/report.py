@@ -20,6 +20,7 @@ from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.pictures import first_head, reconstruction_errors
+from polyvae.meter import NonFiniteError, check_weights
 from polyvae.spec import Spec
 
 
@@ -45,13 +46,17 @@ def evaluate(
     reconstruction. frechet: with so many samples in the features of `classifier` (see `train_classifier`), 0 for none.
     Whatever is None or approximate is explained in notes.
 
+    Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number.
+
     `samples` K serves both bounds; `spec` is the recipe's own by default. No training weight enters, the model's mode
     and torch's generators are left as they were, and nothing depends on a batch size.
     """
     spec = spec or _spec(source, split)
     model, _ = parts(source)
+    check_weights(model)
     notes: list[str] = []
     found = both_bounds(source, split, samples, seed, device, progress)
+    _check_bounds(found)
     scale = _Scale.of(source, split, spec, seed, device, notes)
     report: dict[str, Any] = {
         "examples": len(split),
@@ -195,6 +200,16 @@ def _errors(
     elif "ssim" not in found:
         notes.append("no SSIM: the pictures are smaller than 6 x 6 pixels")
     return {name: _mean(found[name]) if name in found else None for name in ("mse", "psnr", "ssim")}
+
+
+def _check_bounds(found: Bounds) -> None:
+    """NonFiniteError where a bound is not a number; an infinite one may be right, and is explained in the notes."""
+    for name, values in {"plain bound": found.plain, "importance-weighted bound": found.importance}.items():
+        if count := int(values.isnan().sum()):
+            raise NonFiniteError(
+                f"the {name} of {count} of {len(values)} examples is not a number, though every weight is finite: look "
+                "at the range of the data, and at weights that have grown too large (a smaller lr, a clip)"
+            )
 
 
 def _mean(values: Tensor) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.core import VAE, Values
+from polyvae.finite import check_finite
 from polyvae.observe import Chain
 from polyvae.spec import Spec
 
@@ -45,12 +46,14 @@ def recipe(build: Callable[..., Recipe]) -> Callable[..., Recipe]:
     """Enters a function `build(spec, **options)` in the catalogue.
 
     `spec` may then be a `Spec`, the shape of one example, or anything that has a `spec`; the keyword `seed` fixes the
-    weights without touching torch's global generator; the call is recorded.
+    weights without touching torch's global generator; the call is recorded. An option that is infinite or not a number
+    is refused by name.
     """
 
     @functools.wraps(build)
     def recorded(spec: Any, *, seed: int | None = None, **options: Any) -> Recipe:
         spec = as_spec(spec)
+        check_finite(options)
         if seed is None:
             made = build(spec, **options)
         else:
