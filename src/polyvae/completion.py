@@ -12,12 +12,13 @@ from torch import Tensor
 from polyvae.core import VAE, Values
 from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluation.calibration import quantile, sorted_draws
+from polyvae.exchange import tensor
 from polyvae.masks import SparsePixels, sparse
 from polyvae.observe import Chain, chain
 from polyvae.predictive import Completer, Predictive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Completion:
     """The predictive law of every value of N examples, where x lay before.
 
@@ -33,6 +34,10 @@ class Completion:
     levels: tuple[float, ...]
     effective: Tensor
 
+    def __repr__(self) -> str:
+        shape, levels = list(self.mean.shape), ", ".join(map(str, self.levels)) or "none"
+        return f"Completion of x {shape}: {len(self.samples)} samples, quantiles at {levels}"
+
     def quantile(self, probability: float) -> Tensor:
         """One of the quantiles, [N, ...]. Raises ValueError for a probability that was not asked for."""
         if probability not in self.levels:
@@ -42,8 +47,8 @@ class Completion:
 
 def complete(
     source: Any,
-    x: Tensor,
-    mask: Tensor,
+    x: Any,
+    mask: Any = None,
     draws: int = 100,
     use_x: bool = False,
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
@@ -66,8 +71,9 @@ def complete(
     `candidates` of the prior (ten for each draw where None) by their likelihood of the seen values: exact with many,
     and `effective` says of how many it comes.
 
-    `x` [N, C, H, W] or [N, d], bytes or floats, not a number where it is unknown; `mask` [N, 1, H, W] or [N, d] of
-    booleans or zeros and ones, or one row for all. `draws`: S, of z for each example. `quantiles`: probabilities.
+    `x` [N, C, H, W] or [N, d], a tensor, array or DataFrame of bytes or floats, not a number where it is unknown;
+    `mask` [N, 1, H, W] or [N, d] of booleans or zeros and ones, or one row for all; without one, all that is a number
+    is seen. `draws`: S, of z for each example. `quantiles`: probabilities.
     `given`: what else the model reads, as labels under "y". `head`: which one predicts; by default that which reads m.
     `pixels`: samples with the likelihood's noise. `keep`: how many samples are returned; all by default.
 
@@ -85,7 +91,7 @@ def complete(
     x, mask = _checked(x, mask, use_x)
     if wrong := [level for level in quantiles if not 0 < level < 1]:
         raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
-    others = {key: torch.as_tensor(value) for key, value in (given or {}).items()}
+    others = {key: tensor(value) for key, value in (given or {}).items()}
     _check_given(model, others, len(x), {of, name})
 
     def kept(found: Predictive) -> tuple[Tensor, ...]:
@@ -154,13 +160,15 @@ def _taken_apart(observe: Callable[[Values], Values]) -> tuple[Callable[[Values]
     return rest, first.of, first.name
 
 
-def _checked(x: Tensor, mask: Tensor, use_x: bool) -> tuple[Tensor, Tensor]:
+def _checked(x: Any, mask: Any, use_x: bool) -> tuple[Tensor, Tensor]:
     """x as floats and a boolean mask with a row for each example."""
-    x, mask = torch.as_tensor(x), torch.as_tensor(mask)
+    x = tensor(x)
     if x.ndim not in (2, 4) or len(x) == 0:
         raise ValueError(f"x holds examples, [N, C, H, W] or [N, d], at least one; got {list(x.shape)}")
     x = x.float() / 255 if x.dtype is torch.uint8 else x if x.is_floating_point() else x.float()
     shape = (1, *x.shape[2:]) if x.ndim == 4 else tuple(x.shape[1:])
+    known = ~x.isnan()
+    mask = (known.all(1, keepdim=True) if x.ndim == 4 else known) if mask is None else tensor(mask)
     if mask.ndim != x.ndim or len(mask) not in (1, len(x)) or tuple(mask.shape[1:]) != shape:
         wanted = ", ".join(map(str, (f"{len(x)} or 1", *shape)))
         raise ValueError(f"mask is [{wanted}] for x {list(x.shape)}; got {list(mask.shape)}")

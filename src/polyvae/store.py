@@ -10,6 +10,7 @@ import subprocess
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from polyvae.data.split import Data, Split
 from polyvae.files import replacing, write_text
@@ -43,6 +45,7 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
             "examples": {name: len(part) for name, part in parts.items()},
             "checksum": {name: _checksum(part) for name, part in parts.items()},
         },
+        "spec": asdict(data.spec),
         "settings": dict(settings),
         "seed": settings.get("seed"),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
@@ -97,6 +100,13 @@ def copy_tensors(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], sourc
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
     """Copies tensors into the module that `unique_tensors` would list them of. Raises RunError."""
     copy_tensors(unique_tensors(module), tensors, source)
+
+
+def materialise(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Gives the parameters and buffers that a lazy module left open the shapes of `tensors` of the same names."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor) and name in tensors:
+            tensor.materialize(tensors[name].shape)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

@@ -91,7 +91,7 @@ def fit(
     _check_data(recipe, data)
     description = describe(recipe, data, asdict(chosen))
     if folder is not None:
-        description = _open(folder, description, chosen, resume)
+        description = _open(folder, description, chosen, resume, recipe.solve is not None)
     if recipe.solve is not None:
         return _solve(recipe, data, folder, description, chosen)
     if chosen.devices > 1:
@@ -233,7 +233,7 @@ def _solve(recipe: Recipe, data: Data, folder: Path | None, description: dict[st
     return Run(recipe, folder, history, description)
 
 
-def _open(folder: Path, description: dict[str, Any], settings: Settings, resume: bool) -> dict[str, Any]:
+def _open(folder: Path, description: dict[str, Any], settings: Settings, resume: bool, closed: bool) -> dict[str, Any]:
     """Starts a run folder, or checks that it holds the same run."""
     if not (folder / DESCRIPTION).exists():
         if folder.exists() and (not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir())):
@@ -242,6 +242,8 @@ def _open(folder: Path, description: dict[str, Any], settings: Settings, resume:
         return description
     if not resume:
         raise RunError(f"{folder} already holds a run; resume it, or choose another folder")
+    if (folder / WEIGHTS).exists() and not (folder / STATE).exists() and not closed:
+        raise RunError(f"{folder} was saved without the state to resume from; train again in another folder")
     recorded = read_description(folder)
     differences = settings.differences(recorded["settings"])
     for part in ("recipe", "data"):

@@ -204,8 +204,7 @@ def _next_folder(stem: str) -> Path:
 
 def _report(made: Run, as_json: bool) -> None:
     monitor = made.recipe.monitor
-    name, sign = f"validation_{monitor}", 1 if monitor == "bound" else -1
-    best = max(made.history, key=lambda row: sign * row[name], default={})
+    name, best = f"validation_{monitor}", made.best or {}
     result = {
         "run": str(made.folder),
         "recipe": made.description["recipe"],

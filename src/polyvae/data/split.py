@@ -17,7 +17,7 @@ from polyvae.spec import Spec
 Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Examples by name, kept compact and on one device; bytes are grey levels and leave as float32 in [0, 1].
 
@@ -37,6 +37,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {list(value.shape[1:])} {value.dtype}" for name, value in self.tensors.items())
+        return f"Split of {len(self):,} examples: {values.replace('torch.', '')}"
 
     @property
     def device(self) -> torch.device:
@@ -68,7 +72,7 @@ def _floats(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32).div_(255) if tensor.dtype is torch.uint8 else tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """A data set cut in three, with its spec and the call that loads it again.
 
@@ -82,10 +86,34 @@ class Data:
     spec: Spec
     call: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        spec, parts = self.spec, {part: getattr(self, part) for part in ("train", "validation", "test")}
+        sizes = ", ".join(f"{part} {len(split):,}" for part, split in parts.items())
+        y = (
+            ""
+            if spec.condition is None
+            else f"; y {spec.y} numbers"
+            if spec.classes is None
+            else f"; {spec.classes} classes"
+        )
+        levels = "real numbers" if spec.levels is None else f"{spec.levels} levels"
+        count = sum(tensor.nbytes for split in parts.values() for tensor in split.tensors.values())
+        return f"Data {self.name}: x {list(spec.x)}, {levels}{y}\n  {sizes} examples, {count / 1e6:,.1f} MB"
+
     def to(self, device: torch.device | str) -> Data:
         """The same data with all three splits on `device`."""
         parts = {part: getattr(self, part).to(device) for part in ("train", "validation", "test")}
         return replace(self, **parts)
+
+
+def as_split(anything: Any) -> Split:
+    """A split as it is; of Data the test part, or the validation part where none was cut; else all that is given.
+
+    `anything`: what `wrap` takes. Raises DataError.
+    """
+    if isinstance(anything, Data):
+        return anything.test if len(anything.test) else anything.validation
+    return anything if isinstance(anything, Split) else Split(tensors_of(anything, "the data"))
 
 
 def permutation(count: int, seed: int) -> Tensor:

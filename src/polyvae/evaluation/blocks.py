@@ -89,13 +89,13 @@ def each_block(
         raise ValueError("there is nothing to evaluate: the split holds no examples")
     results = []
     with evaluating(model, device) as target:
-        split = split.to(target)
         for number, start in enumerate(range(0, len(split), BLOCK)):
-            index = torch.arange(start, min(start + BLOCK, len(split)), device=split.device)
+            # A block at a time: what is evaluated need not fit on the device, nor a mapped file into memory.
+            block = split.take(range(start, min(start + BLOCK, len(split)))).to(target)
             with seeded(target, seed, number):
-                results.append(measure(model, observe(split.batch(index))))
+                results.append(measure(model, observe(block.batch(torch.arange(len(block), device=target)))))
             if progress is not None:
-                progress(start + len(index), len(split))
+                progress(start + len(block), len(split))
     return results
 
 

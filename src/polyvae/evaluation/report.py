@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from polyvae.core import VAE, Values
-from polyvae.data.split import Split
+from polyvae.data.split import Split, as_split
 from polyvae.data.tensors import spec_of
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import Progress, device_of, each_block, parts
@@ -26,7 +26,7 @@ from polyvae.spec import Spec
 
 def evaluate(
     source: Any,
-    split: Split,
+    data: Any,
     *,
     samples: int = 5000,
     seed: int = 0,
@@ -36,7 +36,9 @@ def evaluate(
     classifier: nn.Module | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """A report on a recipe (or run, or bare model) over a split, in numbers, text, lists and dicts.
+    """A report on a recipe (or run, or bare model) over data, in numbers, text, lists and dicts.
+
+    `data`: a Split, or what `fit` takes; of Data the test part, or the validation part where none was cut.
 
     bound, importance_bound: on log p(x) in nats per example, or on log p(x | given) where `given` names what priors and
     heads read (bounds given m compare only at the same masks); `*_error`, their standard error over the examples,
@@ -51,6 +53,7 @@ def evaluate(
     `samples` K serves both bounds; `spec` is the recipe's own by default. No training weight enters, the model's mode
     and torch's generators are left as they were, and nothing depends on a batch size.
     """
+    split = as_split(data)
     spec = spec or _spec(source, split)
     model, _ = parts(source)
     check_weights(model)

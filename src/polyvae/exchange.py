@@ -1,0 +1,157 @@
+"""What a user gives a run as a split of the data's shape, and values handed back in the kind that was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyvae.data.split import Split
+from polyvae.data.tensors import tensors_of
+from polyvae.observe import Transform, chain
+from polyvae.spec import Spec
+
+
+def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | None = None) -> Split:
+    """Examples x [N, ...] and what is given beside them, as `fit` reads them.
+
+    `x`: a tensor, an array, a DataFrame, a pair (x, y), a mapping by name, a Dataset, a DataLoader or a Split. Raises
+    ValueError where the shape of an example or a number of rows is not the data's, DataError as `data.wrap` does.
+    """
+    if y is None and isinstance(x, tuple) and len(x) == 2:
+        x, y = x
+    split = x if isinstance(x, Split) else Split(tensors_of(x, "the data"))
+    name = "x" if "x" in split.tensors else next(iter(split.tensors))
+    found = split.tensors[name]
+    if spec is not None and tuple(found.shape[1:]) != spec.x:
+        raise ValueError(_wrong_shape(_shape(x, found), spec.x))
+    others = conditions(spec, y, given)
+    if wrong := {key: len(value) for key, value in others.items() if len(value) != len(found)}:
+        raise ValueError(f"x holds {len(found)} examples; got {wrong}")
+    device = split.device
+    return replace(split, tensors={**split.tensors, **{key: value.to(device) for key, value in others.items()}})
+
+
+def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
+    """Labels or vectors `y` and other values by name as tensors. Raises ValueError for labels that are no class."""
+    found = {name: tensor(value) for name, value in (given or {}).items()}
+    if y is not None:
+        y = [y] if isinstance(y, str) or np.ndim(y) == 0 else y
+        y = y if spec is None or spec.labels is None else _classes(np.asarray(y), spec.labels)
+        found["y"] = tensors_of({"y": y}, "the condition")["y"]
+    labels, classes = found.get("y"), None if spec is None else spec.classes
+    if classes is not None and labels is not None and not labels.is_floating_point():
+        largest = int(labels.max()) if len(labels) else 0
+        if largest >= classes:
+            raise ValueError(f"labels are 0..{classes - 1} in the data of this run; got {largest}")
+    return found
+
+
+def _classes(y: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
+    """The classes that a data set's own labels stand for."""
+    codes = {label: code for code, label in enumerate(labels)}
+    if unknown := sorted({str(label) for label in y.tolist()} - set(codes)):
+        raise ValueError(f"the labels of the data of this run are {', '.join(labels)}; got {', '.join(unknown[:5])}")
+    return np.array([codes[str(label)] for label in y.tolist()], dtype=np.int64)
+
+
+def tensor(value: Any) -> Tensor:
+    """Numbers as they are, NaN included: a tensor, or anything that NumPy reads; float64 becomes float32."""
+    if isinstance(value, Tensor):
+        return value
+    value = value.toarray() if hasattr(value, "toarray") else value
+    value = value.to_numpy(dtype=np.float32, na_value=np.nan) if hasattr(value, "columns") else np.array(value)
+    found = torch.from_numpy(value)
+    return found.float() if found.dtype is torch.float64 else found
+
+
+def pictured(x: Any, spec: Spec | None) -> Tensor:
+    """Numbers, NaN included, laid out as the data's examples [N, ...]. Raises ValueError for another shape."""
+    found = tensor(x)
+    if spec is None or tuple(found.shape[1:]) == spec.x:
+        return found
+    rest = tuple(found.shape[1:])
+    if rest == spec.x[1:] and spec.x[0] == 1:
+        return found.unsqueeze(1)
+    if len(rest) == 3 and (rest[2], *rest[:2]) == spec.x:
+        return found.movedim(-1, 1)
+    raise ValueError(_wrong_shape(tuple(found.shape), spec.x))
+
+
+def masked(mask: Any, x: Tensor) -> Tensor:
+    """A mask [N or 1, 1, H, W] or [N or 1, d] of one laid out like a user's x, with a row for all or one for each."""
+    found = tensor(mask)
+    if x.ndim == 2:
+        return found[None] if found.ndim == 1 else found
+    if found.ndim == 4 and found.shape[1] != 1 and found.shape[-1] == 1:
+        return found.movedim(-1, 1)
+    return found[None, None] if found.ndim == 2 else found.unsqueeze(1) if found.ndim == 3 else found
+
+
+def returned(values: Tensor, like: Any, lead: int = 0) -> Any:
+    """Values [N, ...] as what was given: a tensor on its device, else an array; laid out as its pictures are.
+
+    A DataFrame comes back where the values are as many columns as it has. `lead`: how many dimensions come before N.
+    """
+    like = _x(like)
+    shape = tuple(np.shape(like)) if hasattr(like, "shape") else ()
+    values, own = values.detach(), tuple(values.shape[lead:])
+    if len(shape) == 4 and shape != own and shape == (*own[:1], *own[2:], *own[1:2]):
+        values = values.movedim(lead + 1, -1)
+    elif 0 < len(shape) < len(own) and np.prod(own) == np.prod(shape):
+        values = values.reshape(*values.shape[:lead], *shape)
+    if isinstance(like, Tensor):
+        return values.to(like.device, like.dtype if like.is_floating_point() else None)
+    array = values.cpu().numpy()
+    if hasattr(like, "columns") and hasattr(like, "index") and array.shape == shape:
+        return type(like)(array, index=like.index, columns=like.columns)
+    return array
+
+
+def kind_of(like: Any) -> Any:
+    """Something that `returned` makes arrays or tensors like, of no shape: for values that are no examples."""
+    like = _x(like)
+    return torch.zeros((), dtype=torch.int64, device=like.device) if isinstance(like, Tensor) else None
+
+
+def present(observe: Transform) -> Transform:
+    """A recipe's transform of a batch without x: its steps on the values that are there, the others left out."""
+
+    def observed(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        values = dict(values)
+        for step in chain(observe).transforms:
+            try:
+                values = dict(step(values))
+            except KeyError:
+                continue
+        return values
+
+    return observed
+
+
+def _x(like: Any) -> Any:
+    """The examples of a pair, a mapping or a split."""
+    like = like.tensors if isinstance(like, Split) else like
+    if isinstance(like, Mapping):
+        return like["x"] if "x" in like else next(iter(like.values()))
+    return like[0] if isinstance(like, tuple) else like
+
+
+def _shape(x: Any, found: Tensor) -> tuple[int, ...]:
+    return tuple(np.shape(x)) if isinstance(x, (Tensor, np.ndarray)) else tuple(found.shape)
+
+
+def _wrong_shape(found: tuple[int, ...], x: tuple[int, ...]) -> str:
+    wanted = f"[N, {', '.join(map(str, x))}]"
+    if len(x) == 3 and x[0] == 1:
+        wanted += f" or [N, {x[1]}, {x[2]}]"
+    text = f"examples of this run have the shape {wanted}, N of them; got {list(found)}"
+    if found in (x, x[1:] if x[0] == 1 else x):
+        return f"{text}: one example without a dimension for N; give x[None]"
+    if len(x) == 1 and len(found) == 2:
+        return f"{text}: {found[1]} columns and not {x[0]}"
+    return text
