@@ -1,13 +1,17 @@
 """Figures of completions: their arrays, the grid they make, and that they are drawn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 
 from polyvae import complete, figures, recipes
 from polyvae.completion_scores import Errors, Score
 from polyvae.data.split import Split
+from polyvae.figures import panels
 from polyvae.figures.kinds import Completions, PointErrors
 from polyvae.masks import observation, sparse
 from polyvae.predictive import Completer
@@ -37,7 +41,9 @@ def made(shape=(2, 1, 3, 4), low=0.0, high=1.0):
 def test_the_arrays_are_those_of_complete_with_the_masks_that_were_drawn() -> None:
     found = figures.completions(model(), split(), observation("uniform", 5), Completer(20), count=7, samples=3)
     x = torch.from_numpy(found.truth)
-    torch.testing.assert_close(x, split().tensors["x"][:7])
+    drawn = {row.numpy().tobytes() for row in split().tensors["x"]}
+    assert len({row.numpy().tobytes() for row in x} & drawn) == 7
+    assert found.part == "7 of 9 examples"
     mask = torch.from_numpy(found.mask)
     assert mask.sum((1, 2, 3)).tolist() == [5] * 7
     expected = complete(model(), x, mask, draws=2000)
@@ -64,11 +70,10 @@ def test_the_band_of_the_figure_holds_nine_tenths_of_what_is_drawn() -> None:
 
 def test_panels_show_truth_what_is_seen_mean_spread_and_draws() -> None:
     found = made()
-    pictures, names = figures.panels(found)
+    (block,), names = panels(found)
+    pictures = block.pictures
     assert pictures.shape == (2, 7, 3, 3, 4)
-    assert names[:3] == ["truth", "seen", "mean"]
-    assert names[3] == f"spread to {found.std.max():.2g}"
-    assert names[4:] == ["1", "2", "3"]
+    assert names == ["truth", "seen", "mean", "spread", "draw 1", "draw 2", "draw 3"]
     np.testing.assert_allclose(pictures[:, 0], found.truth.repeat(3, 1))
     np.testing.assert_allclose(pictures[:, 2], found.mean.repeat(3, 1))
     np.testing.assert_allclose(pictures[1, 4], found.samples[0, 1].repeat(3, 0))
@@ -77,32 +82,63 @@ def test_panels_show_truth_what_is_seen_mean_spread_and_draws() -> None:
     colours = np.unique(pictures[0, 1][:, ~seen], axis=1)
     assert colours.shape == (3, 1)
     assert colours[0, 0] < colours[2, 0]  # a blue, which no grey pixel has
-    spread = pictures[:, 3].sum(1)
-    assert spread.max() == pytest.approx(3, rel=1e-5)
+    bar = block.bars[0]
+    assert (bar.low, bar.high) == (0, pytest.approx(found.std.max()))
+    # The map grows lighter with the spread, so that it is read without its colours too.
+    light = (pictures[:, 3] * np.reshape([0.299, 0.587, 0.114], (3, 1, 1))).sum(1)
     order = np.argsort(found.std.ravel())
-    assert (np.diff(spread.ravel()[order]) >= -1e-6).all()
+    assert (np.diff(light.ravel()[order]) >= -0.01).all()
 
 
-def test_pictures_in_colour_stay_in_colour_and_fields_have_a_row_for_each_channel() -> None:
-    pictures, _ = figures.panels(made((2, 3, 3, 4)))
-    assert pictures.shape[:3] == (2, 7, 3)
-    np.testing.assert_allclose(pictures[:, 0], made((2, 3, 3, 4)).truth)
-    field = made((2, 3, 3, 4), -5, 3)
-    pictures, names = figures.panels(field)
-    assert pictures.shape == (6, 7, 3, 3, 4)
-    for channel in range(3):
-        truth = pictures[channel::3, 0]
-        assert truth.min() == 0
-        assert truth.max() == 1
+def test_pictures_in_colour_stay_in_colour_and_fields_have_a_panel_and_colour_bars_for_each_channel() -> None:
+    (block,), _ = panels(made((2, 3, 3, 4)))
+    np.testing.assert_allclose(block.pictures[:, 0], made((2, 3, 3, 4)).truth)
+    field = replace(made((2, 3, 3, 4), -5, 3), unit=False, names=("u", "v"))
+    found, names = panels(field)
+    assert [block.name for block in found] == ["u", "v", "channel 2"]
     assert len(names) == 7
-    assert figures.panels(made((2, 2, 3, 4)))[0].shape[0] == 4
+    for channel, block in enumerate(found):
+        assert block.pictures.shape == (2, 7, 3, 3, 4)
+        value, spread = block.bars
+        truth = field.truth[:, channel]
+        assert (value.low, value.high) == (pytest.approx(truth.min()), pytest.approx(truth.max()))
+        assert value.below == (min(field.mean[:, channel].min(), field.samples[:, :, channel].min()) < truth.min())
+        assert (spread.low, spread.high) == (0, pytest.approx(field.std[:, channel].max()))
+    assert len(panels(made((2, 2, 3, 4)))[0]) == 2
+
+
+def test_the_figure_of_a_field_has_its_bars_headings_and_names() -> None:
+    field = replace(made((2, 2, 8, 8), -5, 3), unit=False, names=("u", "v"), part="2 of 9 examples")
+    drawn = figures.drawing(field, "Completed from 5 points")
+    words = {text.get_text() for text in drawn.findobj(Text)}
+    assert {"Completed from 5 points: 2 of 9 examples", "u", "v", "truth", "draw 1", "draw 3"} <= words
+    bars = [axes.get_label() for axes in drawn.axes if "colour bar" in str(axes.get_label())]
+    assert bars == ["colour bar value", "colour bar spread, standard deviation"] * 2
+
+
+def test_a_grey_picture_has_a_bar_for_its_spread_alone() -> None:
+    drawn = figures.drawing(made((2, 1, 8, 8)))
+    assert [axes.get_label() for axes in drawn.axes[1:]] == ["colour bar spread, standard deviation"]
+
+
+def test_seen_pixels_of_large_fields_are_drawn_larger_in_the_colours_of_their_values() -> None:
+    field = replace(made((1, 1, 70, 80)), unit=False)
+    field.mask[:] = 0
+    field.mask[0, 0, 10, 20] = field.mask[0, 0, 0, 79] = 1
+    (block,), names = panels(field)
+    assert names[1] == "seen, enlarged"
+    seen, truth = block.pictures[0, 1], block.pictures[0, 0]
+    np.testing.assert_array_equal(seen[:, 9:12, 19:22], np.broadcast_to(truth[:, 10:11, 20:21], (3, 3, 3)))
+    np.testing.assert_array_equal(seen[:, :2, 78:], np.broadcast_to(truth[:, :1, 79:], (3, 2, 2)))
+    shown = (seen != seen[:, 30:31, 30:31]).any(0).sum()
+    assert shown == 9 + 4
 
 
 def test_a_constant_picture_without_spread_is_drawn_too() -> None:
     one = np.full((1, 1, 2, 2), 7.0, dtype=np.float32)
-    found = Completions(one, one * 0, one, one * 0, one, one, one[None])
-    pictures, _ = figures.panels(found)
-    assert np.isfinite(pictures).all()
+    found = Completions(one, one * 0, one, one * 0, one, one, one[None], unit=False)
+    (block,), _ = panels(found)
+    assert np.isfinite(block.pictures).all()
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 6, 8), (2, 3, 6, 8), (3, 7)])
@@ -137,3 +173,7 @@ def test_errors_are_sorted_by_points_and_drawn(tmp_path) -> None:
     np.testing.assert_array_equal(found.mse["model"], [3, 1, np.nan])
     np.testing.assert_array_equal(found.crps["linear"], [4])
     assert figures.draw(found, tmp_path / "a.png", "Errors", npz=True).read_bytes().startswith(PNG)
+    drawn = figures.drawing(found)
+    lines = drawn.axes[0].get_lines()
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == 2  # a second cue beside the colour
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["model", "linear"]

@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 from torch import nn
 
 from polyvae import figures, recipes
 from polyvae.core import VAE, Conditional
-from polyvae.data.split import Split
+from polyvae.data.split import Split, subset
 from polyvae.evaluation import describe_codes
 from polyvae.families import Point
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
@@ -49,9 +50,135 @@ def identity(size=2):
 def test_reconstructions_are_the_deterministic_means():
     made = model()
     found = figures.reconstructions(made, split(), 7)
-    x = split().batch(torch.arange(7))
+    x = subset(split(), 7, 0).batch(torch.arange(7))
     np.testing.assert_allclose(found.original, x["x"].numpy())
     np.testing.assert_allclose(found.reconstruction, made.model.reconstruct(x)["x"].mean.detach().numpy(), rtol=1e-5)
+
+
+def test_figures_take_a_seeded_subset_of_sorted_data_with_every_class() -> None:
+    data = Split({"x": torch.zeros(40, 1, 6, 8), "y": torch.arange(40) // 10})
+    data.tensors["x"][:] = data.tensors["y"].view(-1, 1, 1, 1) / 4
+    found = figures.reconstructions(model(), data, 8)
+    assert sorted(set(found.original[:, 0, 0, 0])) == [0, 0.25, 0.5, 0.75]
+    assert found.part == "8 of 40 examples"
+    other = figures.reconstructions(model(), data, 8, seed=1)
+    assert found.original.shape == other.original.shape
+    assert set(figures.latent_map(model(), data, count=8).labels) == {0, 1, 2, 3}
+    assert figures.latent_map(model(), data, count=40).part == ""
+    assert figures.kl_bars(model(), data, count=30).part == "30 of 40 examples"
+    assert figures.traversals(model(), data, rows=2).part == "2 of 3 dimensions, KL over all 40 examples"
+    assert figures.interpolations(model(), data, pairs=3).part == "6 of 40 examples"
+
+
+def field_model(channels=2):
+    torch.manual_seed(0)
+    spec = Spec((channels, 6, 8), levels=None)
+    data = Split({"x": 5 * torch.randn(40, channels, 6, 8) - 3})
+    return recipes.vae(spec, network="mlp", widths=(8,), latent=3, likelihood="normal", seed=0), data
+
+
+def test_values_of_fields_are_not_clamped_and_each_channel_has_its_own_panel_and_colour_bar() -> None:
+    made, data = field_model()
+    found = figures.reconstructions(made, data, 6)
+    assert not found.unit
+    np.testing.assert_allclose(found.original.min(), subset(data, 6, 0).tensors["x"].min())
+    assert found.original.min() < -10
+    walks = figures.interpolations(made, data)
+    assert walks.ends.min() < 0
+    for figure in (found, walks, figures.traversals(made, data), figures.samples(made, data)):
+        assert not figure.unit
+        drawn = figures.drawing(dataclasses.replace(figure, names=("u", "v")), "Fields")
+        bars = [axes for axes in drawn.axes if axes.get_label() == "colour bar value"]
+        assert len(bars) == 2
+        assert {"u", "v"} <= {text.get_text() for text in drawn.findobj(Text)}
+    drawn = figures.drawing(found)
+    low, high = found.original[:, 0].min(), found.original[:, 0].max()
+    bar = next(axes for axes in drawn.axes if axes.get_label() == "colour bar value")
+    assert bar.get_ylim() == (pytest.approx(low), pytest.approx(high))
+
+
+def test_every_example_is_drawn_and_the_last_row_is_filled_with_white() -> None:
+    pictures = np.zeros((18, 1, 6, 6))
+    drawn = figures.drawing(Reconstructions(pictures, pictures))
+    shown = drawn.axes[0].get_images()[0].get_array()
+    assert (shown == 0).all(-1).sum() == 2 * 18 * (6 * 12) ** 2
+    assert [text.get_text() for text in drawn.axes[0].get_yticklabels()] == ["original", "reconstruction"] * 2
+
+
+def test_classes_differ_by_marker_and_name_as_well_as_by_colour() -> None:
+    rng = np.random.default_rng(0)
+    drawn = figures.drawing(
+        LatentMap(rng.random((500, 2)), np.arange(500) % 10, ("a", "b"), "500 of 900 examples"), "Map"
+    )
+    axes = drawn.axes[0]
+    assert axes.get_title() == "Map: 500 of 900 examples"
+    looks = {(each.get_paths()[0].vertices.tobytes(), tuple(each.get_facecolor()[0])) for each in axes.collections}
+    assert len(looks) == 10
+    assert len({shape for shape, _ in looks}) == 8
+    assert [text.get_text() for text in axes.texts] == [str(label) for label in range(10)]
+    many = figures.drawing(LatentMap(rng.random((500, 2)), np.arange(500) % 50, ("a", "b")))
+    assert many.axes[1].get_ylabel() == "label, 50 of them"
+    assert [text.get_text() for text in many.axes[1].get_yticklabels()][-1] == "49"
+
+
+def test_a_map_of_codes_is_shown_on_its_principal_axes() -> None:
+    made = recipes.vq_vae(Spec((1, 8, 8)), codes=8, dim=3, widths=(8, 8), seed=0)
+    assert figures.latent_map(made, split(shape=(1, 8, 8))).axes == ("z, first axis", "z, second axis")
+
+
+HISTORY = [
+    {
+        "epoch": epoch + 1,
+        "lr": 1e-3,
+        "train_loss": loss,
+        "validation_loss": loss + 1,
+        "train_bound": -loss - 1e-7,
+        "validation_bound": -loss - 1,
+        "validation_kl": kl,
+        "validation_nll": loss + 1,
+    }
+    for epoch, (loss, kl) in enumerate([(9.0, 1.0), (4.0, 2.0), (5.0, 3.0)])
+]
+
+
+def test_curves_mark_the_best_epoch_and_leave_out_what_is_constant_or_mirrored() -> None:
+    found = figures.curves(HISTORY)
+    assert set(found.quantities) == {"lr", "loss", "bound", "kl", "nll"}  # the arrays keep everything
+    assert found.best == 2
+    drawn = figures.drawing(found, "Training")
+    assert [axes.get_title() for axes in drawn.axes] == ["bound = -loss", "kl", "nll"]
+    for axes in drawn.axes:
+        lines = axes.get_lines()
+        assert any(list(line.get_xdata()) == [2] and line.get_marker() == "*" for line in lines)
+        roles = [line for line in lines if line.get_label() in ("train", "validation")]
+        assert len({line.get_linestyle() for line in roles}) == len(roles)
+    names = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert set(names) == {"train", "validation", "best epoch, 2"}
+    assert figures.curves(HISTORY, "kl").best == 1
+    assert figures.curves([{"epoch": 1, "train_loss": 2.0}]).best is None
+    one = figures.drawing(figures.curves(HISTORY[:1]))
+    assert [axes.get_title() for axes in one.axes] == ["lr", "bound = -loss", "kl", "nll"]
+
+
+def test_ticks_are_plain_numbers() -> None:
+    values = {"loss": {"train": np.array([1e-5, 3e-5, 2e-5])}, "bound": {"train": 1e5 + np.array([0.01, 0.02, 0.05])}}
+    drawn = figures.drawing(Curves(np.arange(3.0), values))
+    for axes in drawn.axes:
+        drawn.canvas.draw()
+        assert axes.yaxis.get_offset_text().get_text() == ""
+        assert all("e" not in tick.get_text() for tick in axes.get_yticklabels())
+
+
+def test_no_panel_is_empty() -> None:
+    rng = np.random.default_rng(0)
+    for figure in (
+        Curves(np.arange(3.0), {name: {"train": rng.random(3)} for name in "abcd"}),
+        Reconstructions(rng.random((5, 4)), rng.random((5, 4))),
+        Samples(rng.random((2, 3, 4))),
+    ):
+        drawn = figures.drawing(figure)
+        assert len(drawn.axes) == 4
+        assert all(axes.has_data() for axes in drawn.axes)
 
 
 def test_all_arrays_of_pictures_lie_between_zero_and_one_even_where_the_likelihoods_mean_does_not():

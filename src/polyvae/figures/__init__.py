@@ -1,7 +1,8 @@
-"""Figures: functions that make arrays in [0, 1], and functions that draw them as PNG files."""
+"""Figures: functions that make arrays, and functions that draw them as PNG files."""
 
 from polyvae.figures.arrays import curves, interpolations, kl_bars, latent_map, reconstructions, samples, traversals
-from polyvae.figures.completions import completions, panels, point_errors
+from polyvae.figures.completions import completions, point_errors
+from polyvae.figures.grids import panels
 from polyvae.figures.kinds import (
     Bars,
     Completions,
@@ -13,7 +14,7 @@ from polyvae.figures.kinds import (
     Strips,
 )
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
-from polyvae.figures.plots import draw, save_figures
+from polyvae.figures.plots import draw, drawing, save_figures
 
 __all__ = [
     "Bars",
@@ -27,6 +28,7 @@ __all__ = [
     "completions",
     "curves",
     "draw",
+    "drawing",
     "interpolations",
     "kl_bars",
     "latent_map",

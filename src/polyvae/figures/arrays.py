@@ -1,4 +1,7 @@
-"""The arrays behind the figures: NumPy float32, pictures clamped to [0, 1], examples as [..., C, H, W] or [..., d]."""
+"""The arrays behind the figures: NumPy float32, examples as [..., C, H, W] or [..., d].
+
+Only what is known to lie in [0, 1] is clamped to it. Where a part of the examples is taken, it is a seeded subset.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,29 @@ import torch
 from torch import Tensor
 
 from polyvae.core import VAE, Values
-from polyvae.data.split import Split, permutation
+from polyvae.data.split import Split, permutation, subset
 from polyvae.evaluation.blocks import evaluating, parts, seeded
 from polyvae.evaluation.codes import describe_codes
 from polyvae.evaluation.pictures import first_head
+from polyvae.figures.between import between, between_spherical
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
+from polyvae.figures.looks import Look, look_of, part
 from polyvae.figures.words import walks
 
 _SCANNED = 500  # examples that rank the dimensions of a latent
 
 
 def reconstructions(source: Any, split: Split, count: int = 32, seed: int = 0) -> Reconstructions:
-    """The first `count` examples and the mean of p(x | z) at their posterior means."""
+    """A seeded `count` of examples and the mean of p(x | z) at their posterior means."""
     model, observe = parts(source)
     head = first_head(model)
+    look = _look(source, split)
+    chosen = subset(split, count, seed)
     with evaluating(model) as device:
-        batch = _observed(observe, split.to(device), torch.arange(min(count, len(split))), seed)
+        batch = _observed(observe, chosen.to(device), torch.arange(len(chosen)), seed)
         mean = model.reconstruct(batch)[head].mean
-        return Reconstructions(_array(batch[model.heads[head].of]), _array(mean))  # pyright: ignore
+        arrays = _array(batch[model.heads[head].of], look), _array(mean, look)  # pyright: ignore
+    return Reconstructions(*arrays, look.unit, look.names, part(len(chosen), len(split)))
 
 
 def samples(
@@ -44,7 +52,8 @@ def samples(
         count = columns if not names else len(names)
         made = model.generate(given, rows * (1 if names else count))[first_head(model)]
         pictures = made.sample() if draw else made.mean
-        return Samples(_array(pictures.unflatten(0, (rows, count))), names)
+    look = _look(source, split)
+    return Samples(_array(pictures.unflatten(0, (rows, count)), look), names, look.unit, look.names)
 
 
 def traversals(
@@ -66,7 +75,10 @@ def traversals(
     """
     model, observe = parts(source)
     name = _latent(model, latent)
-    code = describe_codes(source, split.take(range(min(len(split), _SCANNED))), seed)[name]
+    scanned = subset(split, _SCANNED, seed)
+    code, look = describe_codes(source, scanned, seed)[name], _look(source, split)
+    measure = "use of words" if code.words is not None else "variance" if code.kl is None else "KL"
+    shown = f"{measure} over {part(len(scanned), len(split)) or f'all {len(split):,} examples'}"
     if code.words is not None:
         if example is None:
             raise ValueError(f"{name} is a map of codes, whose prior has no mean: hold the others at an example's")
@@ -74,10 +86,9 @@ def traversals(
             values = _observed(observe, split.to(device), torch.tensor([example]), seed)
             moved, labels, words = walks(model, values, name, code.words, rows, steps)
             pictures = _decode(model, _followed(model, moved, name)).unflatten(0, (len(labels), len(words)))
-        return Strips(_array(pictures), labels, words)
+        return Strips(_array(pictures, look), labels, words, None, look.unit, look.names, shown)
     weight = code.activity if code.kl is None else code.kl
     order = weight.argsort(descending=True)[:rows].tolist()
-    measure = "variance" if code.kl is None else "KL"
     with evaluating(model) as device:
         split = split.to(device)
         values = _observed(observe, split, torch.tensor([example or 0]), seed)
@@ -91,7 +102,9 @@ def traversals(
         fixed[name] = moved.view(-1, *held[name].shape[1:])
         pictures = _decode(model, _followed(model, fixed, name)).unflatten(0, (len(order), steps))
     labels = tuple(f"{name}[{j}]  {measure} {float(weight[j]):.2f}" for j in order)
-    return Strips(_array(pictures), labels, positions.cpu().numpy())
+    if len(order) < len(weight):
+        shown = f"{len(order)} of {len(weight)} dimensions, {shown}"
+    return Strips(_array(pictures, look), labels, positions.cpu().numpy(), None, look.unit, look.names, shown)
 
 
 def interpolations(
@@ -110,71 +123,88 @@ def interpolations(
     with evaluating(model) as device:
         batch = _observed(observe, split.to(device), index, seed)
         means = {key: law.mean for key, law in model.encode(batch).items()}
-        walk = _between_spherical if spherical else _between
+        walk = between_spherical if spherical else between
         fractions = torch.linspace(0, 1, steps, device=device)
         values = {}
         for key, value in {**batch, **means}.items():
-            step = walk if key in means else _between
+            step = walk if key in means else between
             value = value if value.is_floating_point() else value.float()
             values[key] = step(value[:pairs], value[pairs:], fractions).flatten(0, 1)
         pictures = _decode(model, values).unflatten(0, (pairs, steps))
         x = batch[model.heads[first_head(model)].of]  # pyright: ignore
         ends = torch.stack([x[:pairs], x[pairs:]], 1)
-    return Strips(_array(pictures), tuple(f"{row + 1}" for row in range(pairs)), fractions.cpu().numpy(), _array(ends))
+    look = _look(source, split)
+    rows, shown = tuple(f"{row + 1}" for row in range(pairs)), part(2 * pairs, len(split))
+    walks = _array(pictures, look), rows, fractions.cpu().numpy(), _array(ends, look)
+    return Strips(*walks, look.unit, look.names, shown)
 
 
 def latent_map(
-    source: Any, split: Split, latent: str | None = None, method: str = "active", count: int = 5000, seed: int = 0
+    source: Any,
+    split: Split,
+    latent: str | None = None,
+    method: str | None = None,
+    count: int = 5000,
+    seed: int = 0,
 ) -> LatentMap:
-    """Posterior means of the first `count` examples in two dimensions.
+    """Posterior means of a seeded `count` of examples in two dimensions.
 
-    `method`: "active", the two dimensions of most KL (else most variance), or "pca", the means' two principal axes. A
-    latent of one dimension is drawn against itself. ValueError for another method.
+    `method`: "active", the two dimensions of most KL (else most variance), or "pca", the means' two principal axes;
+    where none is given "active", and "pca" of a map of codes, whose single places are on a lattice. A latent of one
+    dimension is drawn against itself. ValueError for another method.
     """
-    if method not in ("active", "pca"):
+    if method not in (None, "active", "pca"):
         raise ValueError(f"method is 'active' or 'pca'; got {method!r}")
     name = _latent(parts(source)[0], latent)
-    split = split.take(range(min(len(split), count)))
-    code = describe_codes(source, split, seed)[name]
+    chosen = subset(split, count, seed)
+    shown = part(len(chosen), len(split))
+    code = describe_codes(source, chosen, seed)[name]
+    method = method or ("active" if code.words is None else "pca")
     means = code.means.float()
-    y = split.tensors.get("y")
+    y = chosen.tensors.get("y")
     labels = None if y is None or y.ndim != 1 or y.is_floating_point() else y.cpu().numpy()
     if method == "active" or means.shape[1] < 3:
         order = (code.activity if code.kl is None else code.kl).argsort(descending=True).tolist()
         first, second = order[0], order[min(1, len(order) - 1)]
-        return LatentMap(means[:, [first, second]].numpy(), labels, (f"{name}[{first}]", f"{name}[{second}]"))
+        return LatentMap(means[:, [first, second]].numpy(), labels, (f"{name}[{first}]", f"{name}[{second}]"), shown)
     centred = means - means.mean(0)
     axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
-    return LatentMap((centred @ axes).numpy(), labels, (f"{name}, first axis", f"{name}, second axis"))
+    return LatentMap((centred @ axes).numpy(), labels, (f"{name}, first axis", f"{name}, second axis"), shown)
 
 
 def kl_bars(source: Any, split: Split, count: int = 5000, seed: int = 0) -> Bars:
-    """KL of every dimension of every latent over the first `count` examples; ValueError where no latent has one."""
-    found = describe_codes(source, split.take(range(min(len(split), count))), seed)
+    """KL of every dimension of every latent over a seeded `count` of examples; ValueError where no latent has one."""
+    chosen = subset(split, count, seed)
+    found = describe_codes(source, chosen, seed)
     bars = {name: code.kl.float().numpy() for name, code in found.items() if code.kl is not None}
     if not bars:
         raise ValueError("no latent of this model has a KL per dimension: its posteriors or priors have no marginals")
-    return Bars(bars)
+    return Bars(bars, part(len(chosen), len(split)))
 
 
 CLOCK = ("epoch", "step", "seconds", "examples_per_second")  # they say when, not how well
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> Curves:
-    """The columns of a run's history, a row an epoch, by quantity and by part; text and missing numbers left out."""
+def curves(history: Sequence[Mapping[str, Any]], monitor: str = "bound") -> Curves:
+    """The columns of a run's history, a row an epoch, by quantity and by part; text and missing numbers left out.
+
+    The best epoch is the one with the largest bound on the validation part, or the smallest value of another `monitor`.
+    """
     columns: dict[str, dict[str, np.ndarray]] = {}
     for row in history:
         for name, value in row.items():
-            part, _, rest = name.partition("_")
-            quantity, part = (rest, part) if part in ("train", "validation") and rest else (name, "")
+            role, _, rest = name.partition("_")
+            quantity, role = (rest, role) if role in ("train", "validation") and rest else (name, "")
             if name not in CLOCK and isinstance(value, (int, float)):
-                columns.setdefault(quantity, {}).setdefault(part, np.full(len(history), np.nan))
+                columns.setdefault(quantity, {}).setdefault(role, np.full(len(history), np.nan))
     epochs = np.array([float(row.get("epoch", number + 1)) for number, row in enumerate(history)])
     for quantity, found in columns.items():
-        for part, values in found.items():
-            name = f"{part}_{quantity}" if part else quantity
+        for role, values in found.items():
+            name = f"{role}_{quantity}" if role else quantity
             values[:] = [_float(row.get(name)) for row in history]
-    return Curves(epochs, columns)
+    chosen = columns.get(monitor, {}).get("validation", np.array([])) * (1 if monitor == "bound" else -1)
+    best = float(epochs[np.nanargmax(chosen)]) if np.isfinite(chosen).any() else None
+    return Curves(epochs, columns, best)
 
 
 def _observed(observe: Callable[[Values], Values], split: Split, index: Tensor, seed: int) -> Values:
@@ -241,30 +271,16 @@ def _decode(model: VAE, values: Values) -> Tensor:
     return torch.cat([model.decode(piece)[name].mean for piece in pieces])
 
 
-def _between(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:
-    """[P, ...] and [P, ...] -> [P, S, ...] on straight lines."""
-    t = fractions.view(1, -1, *[1] * (a.ndim - 1))
-    return a.unsqueeze(1) * (1 - t) + b.unsqueeze(1) * t
-
-
-def _between_spherical(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:
-    """The same at constant angular speed, lengths between both; straight where the two point the same way or apart."""
-    flat_a, flat_b = a.flatten(1), b.flatten(1)
-    lengths = _between(flat_a.norm(dim=1, keepdim=True), flat_b.norm(dim=1, keepdim=True), fractions)
-    unit_a, unit_b = (torch.nn.functional.normalize(flat, dim=1) for flat in (flat_a, flat_b))
-    angle = (unit_a * unit_b).sum(1).clamp(-1, 1).acos().view(-1, 1, 1)
-    t = fractions.view(1, -1, 1)
-    weights = ((1 - t) * angle).sin() / angle.sin(), (t * angle).sin() / angle.sin()
-    turned = lengths * (weights[0] * unit_a[:, None] + weights[1] * unit_b[:, None])
-    straight = _between(flat_a, flat_b, fractions)
-    return torch.where(angle.sin().abs() < 1e-4, straight, turned).unflatten(2, a.shape[1:])
-
-
 def _float(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
-def _array(values: Tensor) -> np.ndarray:
-    """Float32; pictures clamped to [0, 1]."""
+def _look(source: Any, split: Split | None) -> Look:
+    model = parts(source)[0]
+    return look_of(source, split, model.heads[first_head(model)].of)  # pyright: ignore[reportArgumentType]
+
+
+def _array(values: Tensor, look: Look) -> np.ndarray:
+    """Float32; pictures that lie in [0, 1] clamped to it."""
     values = values.detach().float().cpu()
-    return (values.clamp(0, 1) if values.ndim > 3 else values).numpy()
+    return (values.clamp(0, 1) if values.ndim > 3 and look.unit else values).numpy()

@@ -1,4 +1,9 @@
-"""What each kind of figure shows, as arrays."""
+"""What each kind of figure shows, as arrays.
+
+`unit`: pictures whose values lie in [0, 1] and are shown as grey levels or colours; others are fields, of which each
+channel is shown by itself, by a colour map over its range. `names`: of the channels or columns, where they have some.
+`part`: what of the data is shown, in words, empty where it is all of them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,9 @@ class Reconstructions:
 
     original: np.ndarray
     reconstruction: np.ndarray
+    unit: bool = True
+    names: tuple[str, ...] = ()
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,8 @@ class Samples:
 
     pictures: np.ndarray
     columns: tuple[str, ...] = ()
+    unit: bool = True
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,9 @@ class Strips:
     rows: tuple[str, ...]
     positions: np.ndarray
     ends: np.ndarray | None = None
+    unit: bool = True
+    names: tuple[str, ...] = ()
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,7 @@ class LatentMap:
     points: np.ndarray
     labels: np.ndarray | None
     axes: tuple[str, str]
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,14 +64,19 @@ class Bars:
     """KL of every dimension of every latent by its name, nats [d]."""
 
     kl: dict[str, np.ndarray]
+    part: str = ""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What a run recorded: `epochs` [E], and by quantity and part ("train", "validation" or "") the values [E]."""
+    """What a run recorded: `epochs` [E], and by quantity and part ("train", "validation" or "") the values [E].
+
+    `best`: the epoch whose weights the run keeps, or None where that is not known.
+    """
 
     epochs: np.ndarray
     quantities: dict[str, dict[str, np.ndarray]]
+    best: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,9 @@ class Completions:
     low: np.ndarray
     high: np.ndarray
     samples: np.ndarray
+    unit: bool = True
+    names: tuple[str, ...] = ()
+    part: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Drawing: every figure as a PNG file. The only file that imports matplotlib, and without pyplot's global state."""
+"""Drawing: every figure as a PNG file. Matplotlib enters here and in the files beside, without pyplot's state."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import parts
-from polyvae.figures import arrays
-from polyvae.figures.completions import panels
+from polyvae.figures import arrays, tables
+from polyvae.figures.grids import DPI, blocks, grid, panels
 from polyvae.figures.kinds import (
     Bars,
     Completions,
@@ -30,28 +31,36 @@ from polyvae.figures.kinds import (
     Samples,
     Strips,
 )
-from polyvae.figures.pixels import montage, save_array, to_bytes
+from polyvae.figures.pixels import save_array
+from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, finish, legend, line
 from polyvae.files import replacing
 
-_DPI = 120
-_WIDTH = 1400  # pixels that a montage fills at most, as far as whole multiples of its own pixels go
-_SIDE = 120  # pixels of one picture at most
-_COLUMNS = 9  # of a table that are drawn
-_INK, _PALE = "#303030", "#d8d8d8"
+_WIDE = 1400  # pixels that a row of pictures fills at most
+_NAMED = 20  # classes that have a marker and a name each
 _UNITS = {"seconds": "s", "lr": "learning rate", **dict.fromkeys(("loss", "bound", "reconstruction", "kl"), "nats")}
-_COLOURS = {"train": "#4477aa", "validation": "#ee6677", "": "#4477aa"}
+_ROLES = {"train": 0, "validation": 1, "": 0}
 
 
 def draw(figure: Any, path: str | os.PathLike[str], title: str = "", npz: bool = False) -> Path:
-    """Draws a figure's arrays as a PNG file, with `npz` also the arrays beside it; whole files or none."""
-    drawn = _draw(figure, title)
-    FigureCanvasAgg(drawn)
+    """Draws a figure's arrays as a PNG file, with `npz` also the arrays beside it; whole files or none.
+
+    What shows a part of the data says so behind the title.
+    """
+    drawn = drawing(figure, title)
     path = Path(path)
     with replacing(path) as beside:
-        drawn.savefig(beside, dpi=_DPI, format="png", facecolor="white")
+        drawn.savefig(beside, dpi=DPI, format="png", facecolor="white")
     if npz:
         save_array(path.with_suffix(".npz"), figure)
     return path
+
+
+def drawing(figure: Any, title: str = "") -> Figure:
+    """The same as a figure of matplotlib."""
+    part = getattr(figure, "part", "")
+    drawn = _draw(figure, f"{title}: {part}" if title and part else title or part)
+    FigureCanvasAgg(drawn)
+    return drawn
 
 
 def save_figures(
@@ -69,7 +78,8 @@ def save_figures(
     folder = Path(folder)
     made: dict[str, tuple[Any, str]] = {}
     if history:
-        made["curves"] = arrays.curves(history), "Training"
+        monitor = getattr(getattr(source, "recipe", source), "monitor", "bound")
+        made["curves"] = arrays.curves(history, monitor), "Training"
     with suppress(ValueError):
         made["kl"] = arrays.kl_bars(source, split, seed=seed), "KL of each dimension"
     made["reconstructions"] = arrays.reconstructions(source, split, seed=seed), "Reconstructions"
@@ -90,59 +100,73 @@ def _draw(figure: Any, title: str) -> Figure:
 @_draw.register
 def _(figure: Reconstructions, title: str) -> Figure:
     if figure.original.ndim == 2:
-        return _scatter(figure, title)
-    columns = min(16, len(figure.original))
-    rows = len(figure.original) // columns
-    pairs = [
-        array[: rows * columns].reshape(rows, columns, *array.shape[1:])
-        for array in (figure.original, figure.reconstruction)
-    ]
-    stacked = np.stack(pairs, 1).reshape(2 * rows, *pairs[0].shape[1:])
-    return _pictures(stacked, title, ["original", "reconstruction"] * rows, [])
+        return tables.scatter(figure, title)
+    count, *shape = figure.original.shape
+    columns = max(1, min(16, count, _WIDE // max(64, shape[-1])))
+    rows = -(-count // columns)
+    stacked = np.ones((rows, 2, columns, *shape)) if figure.unit else np.full((rows, 2, columns, *shape), np.nan)
+    for place, array in enumerate((figure.original, figure.reconstruction)):
+        for row in range(rows):
+            found = array[row * columns : (row + 1) * columns]
+            stacked[row, place, : len(found)] = found
+    whole = stacked.reshape(2 * rows, columns, *shape)
+    made = blocks(whole, figure.unit, figure.names, figure.original)
+    return grid(made, title, ["original", "reconstruction"] * rows, [])
 
 
 @_draw.register
 def _(figure: Samples, title: str) -> Figure:
     if figure.pictures.ndim == 3:
-        return _columns(figure.pictures.reshape(-1, figure.pictures.shape[-1]), title)
-    return _pictures(figure.pictures, title, [], list(figure.columns))
+        return tables.columns(figure, title)
+    return grid(blocks(figure.pictures, figure.unit, figure.names), title, [], list(figure.columns))
 
 
 @_draw.register
 def _(figure: Strips, title: str) -> Figure:
     if figure.pictures.ndim == 3:
-        return _lines(figure, title)
+        return tables.lines(figure, title)
     steps = [f"{position:.3g}" for position in figure.positions]
     if figure.ends is None:
-        return _pictures(figure.pictures, title, list(figure.rows), steps)
+        return grid(blocks(figure.pictures, figure.unit, figure.names), title, list(figure.rows), steps)
     whole = np.concatenate([figure.ends[:, :1], figure.pictures, figure.ends[:, 1:]], 1)
-    return _pictures(whole, title, [], ["from", *steps, "to"])
+    return grid(blocks(whole, figure.unit, figure.names, figure.ends), title, [], ["from", *steps, "to"])
 
 
 @_draw.register
 def _(figure: LatentMap, title: str) -> Figure:
     drawn = Figure(figsize=(8, 7), layout="constrained")
     axes = drawn.add_subplot()
-    size = float(np.clip(3e4 / max(1, len(figure.points)), 3, 30))
+    size = float(np.clip(3e4 / max(1, len(figure.points)), 4, 30))
+    shown = np.array([]) if figure.labels is None else np.unique(figure.labels)
     if figure.labels is None:
-        axes.scatter(*figure.points.T, s=size, color="#4477aa", alpha=0.6, linewidths=0)
-    else:
-        shown = np.unique(figure.labels)
-        colours = colormaps["tab10" if len(shown) <= 10 else "turbo"]
+        axes.scatter(*figure.points.T, s=size, color=COLOURS[0], alpha=0.6, linewidths=0)
+    elif len(shown) <= _NAMED:
         for place, label in enumerate(shown):
-            colour = colours(place if len(shown) <= 10 else place / (len(shown) - 1))
-            axes.scatter(
-                *figure.points[figure.labels == label].T,
-                s=size,
-                color=colour,
-                alpha=0.7,
-                linewidths=0,
-                label=str(label),
+            mine = figure.points[figure.labels == label]
+            how = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+            axes.scatter(*mine.T, s=size, alpha=0.7, linewidths=0, label=str(label), **how)
+            # Where a class lies, in words: neither colour nor marker is needed to read the map.
+            axes.text(
+                float(np.median(mine[:, 0])),
+                float(np.median(mine[:, 1])),
+                str(label),
+                ha="center",
+                va="center",
+                fontsize=10,
+                weight="bold",
+                color=INK,
+                bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.8, "linewidth": 0},
             )
-        if len(shown) <= 20:
-            axes.legend(title="label", frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=3)
+        axes.legend(title="label", frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
+    else:
+        ranks = np.searchsorted(shown, figure.labels)
+        axes.scatter(*figure.points.T, s=size, c=ranks, cmap=SEQUENTIAL, alpha=0.7, linewidths=0)
+        scale = ScalarMappable(Normalize(0, len(shown) - 1), colormaps[SEQUENTIAL])
+        places = np.linspace(0, len(shown) - 1, 6).round().astype(int)
+        made = drawn.colorbar(scale, ax=axes, label=f"label, {len(shown)} of them", ticks=list(places))
+        made.set_ticklabels([str(shown[place]) for place in places])
     axes.set_aspect("equal", adjustable="datalim")
-    _finish(axes, title, *figure.axes)
+    finish(axes, title, *figure.axes)
     return drawn
 
 
@@ -151,147 +175,92 @@ def _(figure: Bars, title: str) -> Figure:
     drawn = Figure(figsize=(9, 2.6 * len(figure.kl) + 0.6), layout="constrained")
     for axes, (name, kl) in zip(drawn.subplots(len(figure.kl), 1, squeeze=False)[:, 0], figure.kl.items(), strict=True):
         order = np.argsort(-kl)
-        axes.bar(np.arange(len(kl)), kl[order], color="#4477aa", width=0.85)
+        axes.bar(np.arange(len(kl)), kl[order], color=COLOURS[0], width=0.85)
         if len(kl) <= 40:
             axes.set_xticks(np.arange(len(kl)), [str(j) for j in order])
-        _finish(axes, f"{title}: {name}, {kl.sum():.1f} nats in all", f"dimension of {name}, by KL", "KL, nats")
+        else:
+            axes.set_xticks([])  # the bars' ranks would read as the dimensions' numbers
+        finish(
+            axes, f"{title}; {name}, {kl.sum():.1f} nats in all", f"{len(kl)} dimensions of {name}, by KL", "KL, nats"
+        )
     return drawn
+
+
+def told(figure: Curves) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
+    """The quantities worth a panel, by name: its heading and its lines.
+
+    Left out is what never changes, and what only repeats another, such as a loss that is the bound with the other sign;
+    the heading of the other then says so. Where nothing changes, as in a single epoch, all but the repeated stay.
+    """
+    first = ("bound", "loss")
+    names = sorted(figure.quantities, key=lambda name: first.index(name) if name in first else len(first))
+    moving = [name for name in names if any(_moves(values) for values in figure.quantities[name].values())]
+    kept: dict[str, str] = {}
+    for name in moving or names:
+        for other in kept:
+            if sign := _twins(figure.quantities[name], figure.quantities[other]):
+                kept[other] += f" = {'-' if sign < 0 else ''}{name}"
+                break
+        else:
+            kept[name] = name
+    return {name: (kept[name], figure.quantities[name]) for name in figure.quantities if name in kept}
+
+
+def _moves(values: np.ndarray) -> bool:
+    known = values[np.isfinite(values)]
+    return len(known) > 1 and bool(np.ptp(known) > 1e-9 * np.abs(known).max())
+
+
+def _twins(mine: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> int:
+    """1 where both have the same lines, -1 where they are mirrored, else 0."""
+    if set(mine) != set(other):
+        return 0
+    same = {sign: all(np.allclose(sign * mine[k], other[k], 1e-4, 0, equal_nan=True) for k in mine) for sign in (1, -1)}
+    return 1 if same[1] else -1 if same[-1] else 0
 
 
 @_draw.register
 def _(figure: Curves, title: str) -> Figure:
-    count = max(1, len(figure.quantities))
+    shown = told(figure)
+    count = max(1, len(shown))
     columns = min(3, count)
     rows = -(-count // columns)
-    drawn = Figure(figsize=(4.2 * columns, 3 * rows + 0.4), layout="constrained")
-    grid = drawn.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (quantity, found) in zip(grid, figure.quantities.items(), strict=False):
-        marker = "o" if len(figure.epochs) <= 15 else None
-        for part, values in found.items():
-            axes.plot(figure.epochs, values, color=_COLOURS[part], label=part or None, marker=marker, markersize=3)
-        if len(found) > 1:
-            axes.legend(frameon=False)
+    drawn = Figure(figsize=(4.2 * columns, 3 * rows + 0.6), layout="constrained")
+    for place, (quantity, (heading, found)) in enumerate(shown.items()):
+        axes = drawn.add_subplot(rows, columns, place + 1)
+        for role, values in found.items():
+            how = line(_ROLES[role])
+            every = max(1, len(figure.epochs) // 12)
+            axes.plot(figure.epochs, values, label=role or None, markersize=3.5, markevery=every, **how)
+        if figure.best is not None:
+            axes.axvline(figure.best, color=INK, linewidth=0.8, linestyle=":", label=f"best epoch, {figure.best:g}")
+            for values in found.values():
+                at = values[figure.epochs == figure.best]
+                axes.plot([figure.best] * len(at), at, "*", color=INK, markersize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _finish(axes, quantity, "epoch", _UNITS.get(quantity, ""))
-    for axes in grid[len(figure.quantities) :]:
-        axes.set_visible(False)
-    drawn.suptitle(title, color=_INK)
+        finish(axes, heading, "epoch", _UNITS.get(quantity, ""))
+    legend(drawn)
+    drawn.suptitle(title, color=INK)
     return drawn
 
 
 @_draw.register
 def _(figure: Completions, title: str) -> Figure:
     if figure.truth.ndim == 2:
-        return _profiles(figure, title)
-    pictures, columns = panels(figure)
-    return _pictures(pictures, title, [], columns)
+        return tables.profiles(figure, title)
+    made, columns = panels(figure)
+    return grid(made, title, [], columns)
 
 
 @_draw.register
 def _(figure: PointErrors, title: str) -> Figure:
-    drawn = Figure(figsize=(9.5, 4), layout="constrained")
+    drawn = Figure(figsize=(9.5, 4.4), layout="constrained")
     both = {"squared error of unseen values": figure.mse, "CRPS, absolute error without a spread": figure.crps}
     for axes, (words, errors) in zip(drawn.subplots(1, 2), both.items(), strict=True):
         for place, (method, values) in enumerate(errors.items()):
-            colour = colormaps["tab10"](place)
-            axes.plot(figure.points[method], values, color=colour, marker="o", markersize=4, label=method)
+            axes.plot(figure.points[method], values, markersize=5, label=method, **line(place))
         axes.set_ylim(bottom=0)
-        _finish(axes, words, "points seen", "")
-    axes.legend(frameon=False, fontsize=8)
-    drawn.suptitle(title, color=_INK)
+        finish(axes, words, "points seen", "")
+    legend(drawn)
+    drawn.suptitle(title, color=INK)
     return drawn
-
-
-def _profiles(figure: Completions, title: str) -> Figure:
-    """Of a table: each example's values over its columns, the band that holds 90 %, and what was seen."""
-    drawn, grid = _panels(len(figure.truth), title, "examples")
-    columns = np.arange(figure.truth.shape[1])
-    for row, axes in enumerate(grid):
-        axes.fill_between(columns, figure.low[row], figure.high[row], color="#4477aa", alpha=0.25, linewidth=0)
-        axes.plot(columns, figure.mean[row], color="#4477aa", label="mean and 90 %")
-        axes.scatter(columns, figure.truth[row], s=14, color=_INK, linewidths=0, label="truth")
-        seen = figure.mask[row] > 0
-        axes.scatter(columns[seen], figure.truth[row][seen], s=40, color="#ee6677", label="seen", marker="x")
-        _finish(axes, f"example {row + 1}", "column", "value")
-    grid[0].legend(frameon=False, fontsize=7)
-    return drawn
-
-
-def _pictures(pictures: np.ndarray, title: str, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """A montage whose pixels are whole numbers of the file's, with names beside the rows and above the columns."""
-    whole = to_bytes(montage(pictures, gap=max(1, pictures.shape[-1] // 16)))
-    scale = max(1, min(_WIDTH // whole.shape[1], _SIDE // pictures.shape[-1]))
-    height, width = whole.shape[0] * scale, whole.shape[1] * scale
-    left = 12 + (11 * max(map(len, rows)) if rows else 0)
-    top = 44 + (26 if columns else 0)
-    size = (left + width + 12, top + height + 12)
-    drawn = Figure(figsize=(size[0] / _DPI, size[1] / _DPI))
-    axes = drawn.add_axes((left / size[0], 12 / size[1], width / size[0], height / size[1]))
-    # Repeated here and not by the renderer, whose interpolation would blur edges.
-    axes.imshow(whole.repeat(scale, 0).repeat(scale, 1), interpolation="none", aspect="auto")
-    axes.xaxis.tick_top()
-    axes.set_xticks(_middles(width, len(columns)), columns)
-    axes.set_yticks(_middles(height, len(rows)), rows)
-    axes.tick_params(length=0, labelsize=9, colors=_INK)
-    axes.spines[:].set_visible(False)
-    drawn.text(12 / size[0], 1 - 10 / size[1], title, va="top", color=_INK, fontsize=11)
-    return drawn
-
-
-def _middles(length: int, count: int) -> np.ndarray:
-    return (np.arange(count) + 0.5) * length / max(count, 1) - 0.5
-
-
-def _scatter(figure: Reconstructions, title: str) -> Figure:
-    """Of a table: every column's reconstruction against the original."""
-    drawn, grid = _panels(figure.original.shape[1], title)
-    for column, axes in enumerate(grid):
-        original, made = figure.original[:, column], figure.reconstruction[:, column]
-        low, high = min(original.min(), made.min()), max(original.max(), made.max())
-        axes.plot([low, high], [low, high], color=_PALE, zorder=0)
-        axes.scatter(original, made, s=14, color="#4477aa", linewidths=0)
-        _finish(axes, f"column {column}", "original", "reconstruction")
-    return drawn
-
-
-def _columns(values: np.ndarray, title: str) -> Figure:
-    """Of a table: every column's histogram."""
-    drawn, grid = _panels(values.shape[1], title)
-    for column, axes in enumerate(grid):
-        axes.hist(values[:, column], bins=20, color="#4477aa")
-        _finish(axes, f"column {column}", "value", "samples")
-    return drawn
-
-
-def _lines(figure: Strips, title: str) -> Figure:
-    """Of a table: every column's value along each walk."""
-    drawn, grid = _panels(figure.pictures.shape[2], title)
-    for column, axes in enumerate(grid):
-        for row, name in enumerate(figure.rows):
-            axes.plot(figure.positions, figure.pictures[row, :, column], label=name)
-        _finish(axes, f"column {column}", "position", "value")
-    grid[0].legend(frameon=False, fontsize=7)
-    return drawn
-
-
-def _panels(total: int, title: str, what: str = "columns") -> tuple[Figure, list[Axes]]:
-    """A panel for each column of a table (or each of `what`), for the first nine of more."""
-    count = min(total, _COLUMNS)
-    columns = min(3, count)
-    rows = -(-count // columns)
-    drawn = Figure(figsize=(4 * columns, 3.2 * rows + 0.4), layout="constrained")
-    grid = drawn.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[count:]:
-        axes.set_visible(False)
-    drawn.suptitle(title if count == total else f"{title}, the first {count} of {total} {what}", color=_INK)
-    return drawn, list(grid[:count])
-
-
-def _finish(axes: Axes, title: str, across: str, up: str) -> None:
-    axes.set_title(title, fontsize=10, color=_INK)
-    axes.set_xlabel(across, fontsize=9, color=_INK)
-    axes.set_ylabel(up, fontsize=9, color=_INK)
-    axes.tick_params(labelsize=8, colors=_INK)
-    axes.grid(color=_PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,73 @@
+"""One look for every chart: colours that the colour-blind tell apart, a second cue beside each, plain numbers.
+
+The colours are those of Okabe, Ito: Color Universal Design, 2008, without the yellow, which white paper swallows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, ScalarFormatter
+
+INK, PALE = "#303030", "#d8d8d8"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", "--", "-.", ":")
+SEQUENTIAL, SPREAD = "viridis", "inferno"  # of values, and of how unsure they are
+
+
+def line(place: int) -> dict[str, Any]:
+    """Colour, marker and line style of the line at `place`; no two of the first 56 share all three."""
+    return {
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": MARKERS[place % len(MARKERS)],
+        "linestyle": DASHES[place % len(DASHES)],
+    }
+
+
+def finish(axes: Axes, title: str, across: str, up: str) -> None:
+    """Names, ticks and grid of a chart."""
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.set_xlabel(across, fontsize=9, color=INK)
+    axes.set_ylabel(up, fontsize=9, color=INK)
+    axes.tick_params(labelsize=8, colors=INK)
+    axes.grid(color=PALE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, ScalarFormatter):
+            formatter.set_useOffset(False)
+            formatter.set_scientific(False)
+
+
+def legend(figure: Figure, columns: int = 4) -> None:
+    """One legend below all panels, each name once; none for a single name."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, names = axes.get_legend_handles_labels()
+        found = {**dict(zip(names, handles, strict=True)), **found}
+    if len(found) > 1:
+        how = {"loc": "outside lower center", "ncols": min(columns, len(found)), "frameon": False, "fontsize": 8}
+        figure.legend(found.values(), found.keys(), **how)
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic scale upwards whose ticks are numbers as they are written, such as 0.02; after the last line."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    decades = np.log10(high / low)
+    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 0.8 else tuple(np.arange(1.0, 10.0, 0.5))
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=12))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def plain(value: float) -> str:
+    """A tick's number without a power of ten, as far as that is short."""
+    if value == 0 or 1e-6 <= abs(value) < 1e7:
+        return np.format_float_positional(float(f"{value:.6g}"), trim="-")
+    return f"{value:.3g}"
