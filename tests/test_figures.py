@@ -18,7 +18,7 @@ from polyvae.evaluation import describe_codes
 from polyvae.families import Point
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
 from polyvae.priors import StandardNormal
-from polyvae.spec import Spec
+from polyvae.spec import Column, Spec
 
 
 def split(count=40, shape=(1, 6, 8), classes=3):
@@ -95,6 +95,17 @@ def test_values_of_fields_are_not_clamped_and_each_channel_has_its_own_panel_and
     low, high = found.original[:, 0].min(), found.original[:, 0].max()
     bar = next(axes for axes in drawn.axes if axes.get_label() == "colour bar value")
     assert bar.get_ylim() == (pytest.approx(low), pytest.approx(high))
+
+
+def test_names_of_columns_and_classes_are_those_of_the_data() -> None:
+    columns = (Column("real", "u", scale=5.0), Column("positive", None))
+    spec = Spec((2, 6, 8), classes=2, levels=None, labels=("calm", "rough"), columns=columns)
+    made = recipes.cvae(spec, network="mlp", widths=(8,), latent=3, likelihood="normal", seed=0)
+    data = Split({"x": torch.rand(40, 2, 6, 8), "y": torch.arange(40) % 2})  # by chance within [0, 1]
+    found = figures.reconstructions(made, data)
+    assert (found.unit, found.names) == (False, ("u", "channel 1"))
+    assert figures.samples(made, data).columns == ("calm", "rough")
+    assert set(figures.latent_map(made, data).labels) == {"calm", "rough"}
 
 
 def test_every_example_is_drawn_and_the_last_row_is_filled_with_white() -> None:

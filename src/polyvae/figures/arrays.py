@@ -48,11 +48,11 @@ def samples(
     """
     model, observe = parts(source)
     with evaluating(model) as device, seeded(device, seed, 2):
-        given, names = _conditions(model, observe, split, columns, device)
+        look = _look(source, split)
+        given, names = _conditions(model, observe, split, columns, device, look)
         count = columns if not names else len(names)
         made = model.generate(given, rows * (1 if names else count))[first_head(model)]
         pictures = made.sample() if draw else made.mean
-    look = _look(source, split)
     return Samples(_array(pictures.unflatten(0, (rows, count)), look), names, look.unit, look.names)
 
 
@@ -147,7 +147,7 @@ def latent_map(
     count: int = 5000,
     seed: int = 0,
 ) -> LatentMap:
-    """Posterior means of a seeded `count` of examples in two dimensions.
+    """Posterior means of a seeded `count` of examples in two dimensions, with the names of their classes.
 
     `method`: "active", the two dimensions of most KL (else most variance), or "pca", the means' two principal axes;
     where none is given "active", and "pca" of a map of codes, whose single places are on a lattice. A latent of one
@@ -163,6 +163,8 @@ def latent_map(
     means = code.means.float()
     y = chosen.tensors.get("y")
     labels = None if y is None or y.ndim != 1 or y.is_floating_point() else y.cpu().numpy()
+    if labels is not None and (look := _look(source, chosen)).labels:
+        labels = np.array([look.label(label) for label in labels])
     if method == "active" or means.shape[1] < 3:
         order = (code.activity if code.kl is None else code.kl).argsort(descending=True).tolist()
         first, second = order[0], order[min(1, len(order) - 1)]
@@ -213,7 +215,7 @@ def _observed(observe: Callable[[Values], Values], split: Split, index: Tensor, 
 
 
 def _conditions(
-    model: VAE, observe: Callable[[Values], Values], split: Split | None, columns: int, device: torch.device
+    model: VAE, observe: Callable[[Values], Values], split: Split | None, columns: int, device: torch.device, look: Look
 ) -> tuple[dict[str, Tensor] | None, tuple[str, ...]]:
     """What each column is given, and its name."""
     if not model.conditions:
@@ -225,7 +227,7 @@ def _conditions(
     if y is not None and y.ndim == 1 and not y.is_floating_point():
         labels = y.unique()[: max(columns, 10)]
         index = torch.stack([(y == label).nonzero()[0, 0] for label in labels])
-        names = tuple(str(int(label)) for label in labels)
+        names = tuple(look.label(int(label)) for label in labels)
     else:
         index = torch.arange(min(columns, len(split)), device=device)
         names = tuple(f"example {int(row)}" for row in index)

@@ -1,4 +1,4 @@
-"""How a model's values are shown: whether they are pictures in [0, 1], and what their channels are called."""
+"""How a model's values are shown: whether they are pictures in [0, 1], and what their columns and classes are called."""
 
 from __future__ import annotations
 
@@ -8,27 +8,53 @@ from typing import Any
 import torch
 
 from polyvae.data.split import Split, subset
+from polyvae.spec import Spec
 
 _SCANNED = 200  # examples that tell whether values lie in [0, 1] where nothing is recorded
 
 
 @dataclass(frozen=True)
 class Look:
-    """`unit`: values in [0, 1] by what they are, so that what leaves the interval is clamped; `names`: of channels."""
+    """`unit`: values in [0, 1] by what they are, so that what leaves the interval is clamped.
+
+    `names`: of the channels or columns; `labels`: of the classes; empty where they have none.
+    """
 
     unit: bool
     names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    def label(self, number: Any) -> str:
+        """What a class is called."""
+        return self.labels[int(number)] if 0 <= int(number) < len(self.labels) else str(number)
 
 
 def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
-    """What the recipe records of its data, or else what a seeded subset of the split shows; pictures where neither."""
-    spec = (getattr(getattr(source, "recipe", source), "call", None) or {}).get("spec", {})
-    if spec.get("levels") is not None:
-        return Look(True)
+    """What a run or its recipe records of the data.
+
+    Where the kinds of numbers are not recorded, a seeded subset of the split shows whether they lie in [0, 1]; without
+    a split, pictures do.
+    """
+    spec = _spec(source)
+    labels = () if spec is None else spec.labels or ()
+    columns = () if spec is None else spec.columns
+    noun = "channel" if spec is not None and len(spec.x) > 1 else "column"
+    named = any(column.name for column in columns)
+    names = tuple(column.name or f"{noun} {place}" for place, column in enumerate(columns)) if named else ()
+    if spec is not None and (columns or spec.levels is not None):
+        return Look(spec.unit, names, labels)
     if split is None or value not in split.tensors:
-        return Look(spec == {})
+        return Look(spec is None, names, labels)
     x = subset(split, _SCANNED, 0).tensors[value]
-    return Look(x.dtype is torch.uint8 or bool(((x >= 0) & (x <= 1)).all()))
+    return Look(x.dtype is torch.uint8 or bool(((x >= 0) & (x <= 1)).all()), names, labels)
+
+
+def _spec(source: Any) -> Spec | None:
+    found = getattr(source, "spec", None)
+    if isinstance(found, Spec):
+        return found
+    record = (getattr(getattr(source, "recipe", source), "call", None) or {}).get("spec")
+    return None if record is None else Spec.from_dict(record)
 
 
 def part(shown: int, total: int, what: str = "examples") -> str:
