@@ -194,7 +194,9 @@ def test_the_history_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     runs = []
     for devices in (1, 2):
         recipe = balanced(data)
-        runs.append(pv.fit(recipe, data, tmp_path / str(devices), devices=devices, **OPTIONS))
+        # 48 = 3 * 15 + 3: shares of 8 and 7 examples, and a batch that is too small to be shared
+        options = {**OPTIONS, "batch_size": 15}
+        runs.append(pv.fit(recipe, data, tmp_path / str(devices), devices=devices, **options))
     for mine, theirs in zip(timeless(runs[0].history), timeless(runs[1].history), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
     states = [pv.store.read_tensors(tmp_path / str(devices) / pv.store.STATE)[0] for devices in (1, 2)]

@@ -119,6 +119,26 @@ def test_trap39_the_mean_gradient_of_several_processes_is_that_of_one(rows) -> N
     torch.testing.assert_close(sum(gradient(rank, 3) for rank in range(3)) / 3, whole)
 
 
+@pytest.mark.parametrize("rows", [5, 4, 3, 2])
+def test_a_batch_too_small_to_be_shared_is_one_processs_step(rows) -> None:
+    """One example a process has no statistics, and no pairs for a discrepancy."""
+    recipes: dict[str, dict[str, Any]] = {"mmd_vae": {}, "ae": {"network": "conv", "widths": (4, 8, 8)}}
+
+    def gradient(name: str, rank: int, count: int) -> Tensor:
+        fabric = Fabric(accelerator="cpu", devices=1)
+        loop = Loop(fabric, small(name, **recipes[name]), pictures(), Settings(batch_size=8, device="cpu"), None)
+        loop.fabric = Member(fabric, rank, count)
+        loop.plain.train()
+        with before_each_update(lambda optimizer: torch.cat([p.grad.flatten() for p in loop.parameters])) as seen:
+            loop._step(torch.arange(rows))
+        assert loop.meter.count == (rows if rank == 0 else 0)
+        return seen[0]
+
+    for name in recipes:
+        each = [gradient(name, rank, 3) for rank in range(3)]
+        torch.testing.assert_close(sum(each) / 3, gradient(name, 0, 1))
+
+
 def test_trap42_the_test_part_is_fixed_and_never_augmented(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path))
     tests = []

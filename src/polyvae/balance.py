@@ -84,15 +84,18 @@ class SoftAdapt(nn.Module):
     difference at the *oldest* value, a normaliser that sums with signs, which turns the ranking round when terms fall,
     and 1e-8 added to sums.
 
-    Called with the terms' values by name, scalars; returns the factor of each. In training mode every call is a step
-    of the history, the factors are computed anew every `frequency` steps, held in between, and equal until the window
-    is full; in evaluation mode the current ones are returned. Over several processes the history holds the means of
-    all. History and factors are buffers, so a resumed run continues them. ValueError for an unknown variant or mode, a
-    window below 2 (above 6 for differences), a frequency below 1, fewer than two names.
+    Called with the terms' values by name, scalars; returns the factor of each. In training mode every call is a step of
+    the history, the factors are computed anew every `frequency` steps, held in between, and equal until the window is
+    full; in evaluation mode the current ones are returned. Over several processes the history holds the means over all
+    their examples, of which each stands for `counted`. History and factors are buffers, so a resumed run continues
+    them. ValueError for an unknown variant or mode, a window below 2 (above 6 for differences), a frequency below 1,
+    fewer than two names.
 
     Heydari, Thompson, Mehmood: SoftAdapt: Techniques for Adaptive Loss Weighting of Neural Networks with Multi-Part
     Loss Functions, 2019.
     """
+
+    counted = 1
 
     history: Tensor
     factors: Tensor
@@ -146,8 +149,9 @@ class SoftAdapt(nn.Module):
 
     def _step(self, losses: Tensor) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(losses)
-            losses /= torch.distributed.get_world_size()
+            sums = torch.cat([losses, losses.new_ones(1)]) * self.counted
+            torch.distributed.all_reduce(sums)
+            losses = sums[:-1] / sums[-1]
         self.history.copy_(torch.cat([self.history[:, 1:], losses[:, None]], 1))
         self.steps += 1
         over = self.steps - self.window

@@ -25,11 +25,11 @@ class Codebook(nn.Module):
     In training mode a code whose averaged use falls below `revive` / K becomes an encoder output of the batch, drawn
     with a probability in proportion to the squared distance from its nearest word, and its use starts again at 1 / K;
     0 revives none (Dhariwal, Jun, Payne, Kim, Radford, Sutskever: Jukebox, 2020; Arthur, Vassilvitskii: k-means++,
-    2007). Several processes sum their batches and hold the same words; one whose batch stands in for none sets
-    `counted` to False, and takes part in the sums with zeros.
+    2007). Several processes sum their batches and hold the same words; one whose batch stands for no example sets
+    `counted` to 0, and takes part in the sums with zeros.
     """
 
-    counted = True
+    counted = 1
 
     use: Tensor
     steps: Tensor

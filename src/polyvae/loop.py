@@ -51,16 +51,29 @@ class Step(nn.Module):
 
 
 @contextmanager
-def uncounted(module: nn.Module) -> Iterator[None]:
-    """Tells parts that count what they see, those with a `counted`, that the examples within stand in for none."""
+def counting(module: nn.Module, share: int) -> Iterator[None]:
+    """Tells parts that sum over processes, those with a `counted`, for how many examples this process stands."""
     parts = [part for part in module.modules() if hasattr(part, "counted")]
     for part in parts:
-        part.counted = False  # pyright: ignore[reportArgumentType]
+        part.counted = share  # pyright: ignore[reportArgumentType]
     try:
         yield
     finally:
         for part in parts:
-            part.counted = True  # pyright: ignore[reportArgumentType]
+            part.counted = 1  # pyright: ignore[reportArgumentType]
+
+
+def share_of(index: Tensor, rank: int, processes: int) -> tuple[Tensor, int]:
+    """What one of several processes reads of a batch, and for how many of the batch's examples it then stands.
+
+    A batch of fewer than two examples a process is not shared: a single one has no statistics of a batch and no
+    distance to another. Every process reads it whole, so that all take part in what is summed, and the first stands
+    for it.
+    """
+    if len(index) < 2 * processes:
+        return index, 0 if rank else len(index)
+    mine = index[rank::processes]
+    return mine, len(mine)
 
 
 class Loop:
@@ -149,13 +162,12 @@ class Loop:
     def _step(self, index: Tensor) -> None:
         fabric, settings, count = self.fabric, self.settings, len(index)
         seed_generators(fabric.device, mixed(settings.seed, NOISE, self.step, fabric.global_rank))
-        if fabric.world_size > 1:
-            index = index[fabric.global_rank :: fabric.world_size]
-        share = len(index)
-        # A process without a share takes part with an example that does not count.
-        batch = self.train.batch(index if share else torch.zeros(1, dtype=torch.int64, device=fabric.device))
+        several, share = fabric.world_size > 1, count
+        if several:
+            index, share = share_of(index, fabric.global_rank, fabric.world_size)
+        batch = self.train.batch(index)
         step = torch.full((), self.step, device=fabric.device) if settings.compile else self.step
-        with nullcontext() if share else uncounted(self.plain):
+        with counting(self.plain, share) if several else nullcontext():
             values = self.module(batch, step)
         if not self.meter.names:
             self._check_names(values)

@@ -40,7 +40,8 @@ class KL(nn.Module):
 
     With `free_bits` f > 0 each latent dimension costs sum_j max(f, E_batch KL_j), f in nats, so that no dimension is
     worth collapsing further (Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling: Improved Variational Inference
-    with Inverse Autoregressive Flow, 2016). It needs a factorised posterior and prior.
+    with Inverse Autoregressive Flow, 2016). It needs a factorised posterior and prior. E_batch is the mean over what
+    one process reads: over several, free bits are those of each one's share of the batch.
     """
 
     def __init__(self, free_bits: float = 0.0, latents: tuple[str, ...] | None = None) -> None:
@@ -89,7 +90,9 @@ class MMD(nn.Module):
     E k(z, z') + E k(p, p') - 2 E k(z, p) over z ~ q(z) and as many p ~ p(z), the diagonals left out (unbiased).
     `kernel`: "rbf", exp(-|a - b|^2 / (2 s^2)), or "imq", the inverse multiquadric C / (C + |a - b|^2) with C = 2 d s^2;
     `scale` s is in units of the prior's standard deviation, and the RBF's s^2 is multiplied by the dimension d.
-    The prior must not depend on the example.
+    The prior must not depend on the example. Over several processes it is the mean of each one's own, within its share
+    of the batch: unbiased as well, but noisier than that of the whole batch, whose pairs across processes are left out.
+    ValueError for a batch of one example.
 
     Gretton, Borgwardt, Rasch, Schoelkopf, Smola: A Kernel Two-Sample Test, 2012; Tolstikhin, Bousquet, Gelly,
     Schoelkopf: Wasserstein Auto-Encoders, 2018.
