@@ -14,9 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from polyvae.figures.style import COLOURS, legend, line, logarithmic
+
 CHANNELS = {"cylinder_flow": ("u", "v", "pressure"), "vortices": ("u", "v", "pressure")}
 SOLID = "0.75"
-COLOURS = ("0.35", "#8c6bb1", "#d95f02", "#1b7837")
 
 
 def maps(path: Path, trial: Trial, ours: Predictions, baseline: Predictions, title: str, index: int = 0) -> None:
@@ -65,11 +66,13 @@ def band(path: Path, trial: Trial, predictions: Mapping[str, Predictions], title
         half = scale * _half_widths(trial, found)[:count, *place]
         for start, stop in pairwise(ends):  # a block of times
             part = slice(start, stop)
-            axis.fill_between(np.arange(start, stop), -half[part], half[part], color=colour, alpha=0.25, linewidth=0)
-            axis.plot(np.arange(start, stop), left[part], ".-", color=colour, linewidth=0.7)
+            shade = {"color": colour, "alpha": 0.25, "linewidth": 0, "label": f"{LEVEL:.0%} band"}
+            axis.fill_between(np.arange(start, stop), -half[part], half[part], **shade)
+            axis.plot(np.arange(start, stop), left[part], ".-", color=colour, linewidth=0.7, label="truth less mean")
         axis.axhline(0.0, color="black", linewidth=0.5)
         axis.set_ylabel(name)
     rows[-1].set_xlabel("test fields, the blocks of time after one another")
+    legend(figure)
     figure.suptitle(f"{title}: truth less mean of {_channels(trial)[channel]} at row {place[1]}, column {place[2]}")
     figure.savefig(path, dpi=110)
 
@@ -81,18 +84,20 @@ def errors(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     axes = figure.subplots(2, len(noises), squeeze=False, sharex=True, sharey="row")
     for column, noise in enumerate(noises):
         for axis, quantity in zip(axes[:, column], ("error", "crps"), strict=True):
-            for method, colour in zip(dict.fromkeys(row["method"] for row in rows), COLOURS, strict=False):
+            for place, method in enumerate(dict.fromkeys(row["method"] for row in rows)):
                 mine = [row for row in rows if row["noise"] == noise and row["method"] == method]
                 counts = sorted({row["sensors"] for row in mine})
                 values = [np.mean([row[quantity] for row in mine if row["sensors"] == count]) for count in counts]
-                axis.plot(counts, values, "o-", color=colour, label=method)
-            axis.set_yscale("log")
-            axis.grid(alpha=0.3, which="both")
+                axis.plot(counts, values, label=method, markersize=5, **line(place))
+            axis.set_xticks(sorted({row["sensors"] for row in rows}))
+            axis.grid(alpha=0.3)
         axes[0, column].set_title(f"noise of {noise:.0%}" if noise else "clean")
         axes[1, column].set_xlabel("sensors")
     axes[0, 0].set_ylabel("relative error")
     axes[1, 0].set_ylabel("ranked probability score")
-    axes[0, 0].legend(frameon=False)
+    for axis in axes.flat:  # rows share their limits, which stand only now
+        logarithmic(axis)
+    legend(figure)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 

@@ -1,4 +1,4 @@
-"""How a model's values are shown: whether they are pictures in [0, 1], and what their columns and classes are called."""
+"""How a model's values are shown: whether they are pictures in [0, 1], and what columns and classes are called."""
 
 from __future__ import annotations
 
