@@ -26,7 +26,17 @@ from polyvae.recipes import Recipe
 from polyvae.seeds import NOISE, SHUFFLE, mixed, seed_generators
 from polyvae.settings import Settings
 from polyvae.state import read_state, write_state
-from polyvae.store import METRICS, STATE, WEIGHTS, copy_tensors, unique_tensors, write_metrics, write_tensors
+from polyvae.store import (
+    METRICS,
+    STATE,
+    WEIGHTS,
+    RunError,
+    copy_tensors,
+    read_tensors,
+    unique_tensors,
+    write_metrics,
+    write_tensors,
+)
 from polyvae.validation import batches, validate
 
 
@@ -258,6 +268,18 @@ class Loop:
             setattr(self, name, numbers[name])
         if numbers["scaler"]:
             self.fabric.strategy.precision.scaler.load_state_dict(numbers["scaler"])
+        self._repair()
+
+    def _repair(self) -> None:
+        """Writes metrics and weights again where what lies beside the state is not what it holds."""
+        if self.folder is None or not self.best_epoch or not self.fabric.is_global_zero:
+            return
+        write_metrics(self.folder / METRICS, self.history)
+        try:
+            read_tensors(self.folder / WEIGHTS)
+        except RunError:
+            monitored = -self.best_value if self.recipe.monitor == "bound" else self.best_value
+            self._write_weights({"epoch": self.best_epoch, self.recipe.monitor: monitored})
 
     def _groups(self) -> dict[str, dict[str, Tensor]]:
         """The tensors of the state, by what they belong to, but for the optimiser's."""

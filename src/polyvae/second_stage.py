@@ -7,7 +7,6 @@ recipe, in a run folder of its own. No weight of the first stage takes part.
 from __future__ import annotations
 
 import inspect
-import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from polyvae.codes import Quantised, UniformPrior
 from polyvae.core import VAE, Values
+from polyvae.data.hashes import file_hash
 from polyvae.data.split import Data, Split, wrap
 from polyvae.evaluation.blocks import each_block
 from polyvae.meter import check_weights
@@ -118,13 +118,9 @@ def code_data(run: Run, data: Any) -> Data:
 
 
 def fingerprint(path: Path) -> str:
-    """CRC-32 of a file: whether the codes are still those of these weights."""
+    """The sha256 of a file: whether the codes are still those of these weights. Raises RunError."""
     try:
-        with path.open("rb") as file:
-            crc = 0
-            while block := file.read(2**20):
-                crc = zlib.crc32(block, crc)
-        return f"{crc:08x}"
+        return file_hash(path, "sha256")
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error}); the run has not been trained as far as that") from error
 

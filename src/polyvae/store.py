@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from polyvae.data.split import Data, Split
-from polyvae.files import replacing, write_text
+from polyvae.files import write_text
 from polyvae.recipes import Recipe
+from polyvae.sealed import intact, read_sealed, read_sealed_json, read_values, write_sealed, write_sealed_json
 
 DESCRIPTION, WEIGHTS, STATE, METRICS = "run.json", "weights.safetensors", "state.safetensors", "metrics.csv"
 
@@ -59,8 +59,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     """`run.json` of a run folder."""
     path = folder / DESCRIPTION
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(description, dict) and isinstance(description.get("settings"), dict)):
+        description = read_sealed_json(path)
+        if not isinstance(description.get("settings"), dict):
             raise ValueError("it holds no settings")
         return description
     except (FileNotFoundError, NotADirectoryError):
@@ -72,7 +72,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
     """Writes `run.json`. Raises RunError."""
     with _writing(folder / DESCRIPTION):
-        write_text(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+        write_sealed_json(folder / DESCRIPTION, description)
 
 
 def unique_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -110,10 +110,9 @@ def materialise(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Writes tensors and JSON-able metadata as one safetensors file, beside and renamed."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with _writing(path), replacing(path) as part:
-        save_file(plain, part, {"json": json.dumps(metadata)})
+    """Writes tensors and JSON-able metadata as one sealed safetensors file. Raises RunError."""
+    with _writing(path):
+        write_sealed(path, tensors, metadata)
 
 
 @contextmanager
@@ -127,19 +126,14 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the metadata of a file written by `write_tensors`."""
+    """The tensors and the metadata of a file written by `write_tensors`. Raises RunError, also for one flipped byte."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("json", "{}"))
-            if not isinstance(metadata, dict):
-                raise ValueError("its metadata are no mapping")
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+        return read_sealed(path)
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; the run has not been trained as far as that") from None
     except (SafetensorError, ValueError, OSError) as error:
-        raise RunError(
-            f"{path} is not a whole safetensors file ({error}); restore it, or train again elsewhere"
-        ) from None
+        again = "go on with the run, which writes it again from its state" if path.name == WEIGHTS else "train again elsewhere"
+        raise RunError(f"{path} is not a whole safetensors file ({error}); restore it, or {again}") from None
 
 
 def write_metrics(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -153,14 +147,30 @@ def write_metrics(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of `write_metrics`, numbers as numbers."""
+    """The rows of `write_metrics`, numbers as numbers. Raises RunError where the state beside it holds other ones."""
+    state = path.with_name(STATE)
+    saved = read_history(state)  # first: a run that is being trained writes its metrics before its state
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        if json.dumps(rows[: len(saved)]) != json.dumps(saved) and intact(state):
+            raise ValueError(f"its rows are not those of {STATE}")
+        return rows
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is not a table of numbers ({error}); restore it, or train again elsewhere") from None
+        raise RunError(
+            f"{path} is not a table of numbers ({error}); restore it, or go on with the run, "
+            "which writes it again from its state"
+        ) from None
+
+
+def read_history(state: Path) -> list[dict[str, Any]]:
+    """The rows of the epochs done that a state holds; none where it cannot be read, which is said when it is needed."""
+    try:
+        return read_values(state).get("history", [])
+    except (SafetensorError, ValueError, OSError):
+        return []
 
 
 def _number(text: str) -> int | float:

@@ -26,7 +26,7 @@ from polyvae.recipes import RECIPES, Recipe, vae
 from polyvae.recipes.parts import PRIORS
 from polyvae.run import Run
 from polyvae.settings import Settings
-from polyvae.store import DESCRIPTION, METRICS, STATE, RunError, read_metrics
+from polyvae.store import DESCRIPTION, STATE, RunError, read_history
 from polyvae.terms import KERNELS
 
 CHOICES = {
@@ -149,7 +149,7 @@ def _resume(name: str | None, given: Given) -> Run:
     settings = _settings(description["settings"], given["settings"])
     asked = dict(given["data"])
     loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
-    if (done := len(read_metrics(folder / METRICS))) >= settings.epochs:
+    if (done := len(read_history(folder / STATE))) >= settings.epochs:
         print(f"polyvae: note: {folder} has all its {done} epochs; ask for more with --epochs", file=sys.stderr)
     options = {key: value for key, value in recorded["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings)

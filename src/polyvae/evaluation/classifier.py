@@ -8,13 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import BLOCK, evaluating, seeded
-from polyvae.files import replacing
+from polyvae.sealed import read_sealed, write_sealed
 
 _VERSION = 2  # of the classifier's layers and training; part of the cache's key
 
@@ -66,16 +65,15 @@ def train_classifier(
     path = None if cache is None else Path(cache) / f"classifier-{_key(x, y, seed, steps, batch, rejects)}.safetensors"
     if path is not None and path.exists():
         try:
-            made.load_state_dict(load_file(path))
+            made.load_state_dict(read_sealed(path)[0])
             return made.eval().to(x.device)
-        except (SafetensorError, RuntimeError):
-            path.unlink()  # half-written or foreign: train anew
+        except (SafetensorError, RuntimeError, ValueError):
+            path.unlink(missing_ok=True)  # damaged or foreign: train anew
     with seeded(x.device, seed):
         made = Classifier(x.shape[1], int(y.max()) + 1, rejects).to(x.device)
         _train(made, Split({"x": x, "y": y}), steps, batch)
     if path is not None:
-        with replacing(path) as beside:
-            save_file({name: value.cpu().contiguous() for name, value in made.state_dict().items()}, beside)
+        write_sealed(path, made.state_dict(), {})
     return made.eval()
 
 
