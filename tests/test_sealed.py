@@ -6,12 +6,14 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from runs import pictures, same, small, timeless, weights
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import polyvae as pv
@@ -54,11 +56,9 @@ def test_every_single_byte_of_a_file_of_tensors_is_covered(bits: int, tmp_path: 
     unnoticed = []
     for place in range(len(whole)):
         flip(path, place, bits)
-        try:
+        with suppress(ValueError, SafetensorError, OSError):
             read_sealed(path)
             unnoticed.append(place)
-        except Exception as error:
-            assert not isinstance(error, AssertionError)
         path.write_bytes(whole)
     assert unnoticed == []
     assert read_sealed(path)[1] == {"epoch": 1}
@@ -69,11 +69,14 @@ def test_every_single_byte_of_a_json_file_is_covered(bits: int, tmp_path: Path) 
     path = tmp_path / "file"
     write_sealed_json(path, {"settings": {"lr": 0.001, "seed": 3}, "name": "é"})
     whole = path.read_bytes()
+    unnoticed = []
     for place in range(len(whole)):
         flip(path, place, bits)
-        with pytest.raises(ValueError):
+        with suppress(ValueError):
             read_sealed_json(path)
+            unnoticed.append(place)
         path.write_bytes(whole)
+    assert unnoticed == []
     assert read_sealed_json(path) == {"settings": {"lr": 0.001, "seed": 3}, "name": "é"}
 
 
@@ -107,9 +110,7 @@ def test_one_flipped_byte_of_a_run_is_found_and_the_file_named(name: str, copy: 
     pv.Run.load(copy)
 
 
-def test_a_flipped_byte_of_weights_ends_a_command_with_one_line(
-    copy: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_flipped_byte_of_weights_ends_a_command_with_one_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flip(copy / WEIGHTS, (copy / WEIGHTS).stat().st_size - 3, 0x10)
     for command in (["evaluate"], ["sample"], ["figures"]):
         assert main([*command, str(copy)]) == 1
@@ -143,7 +144,7 @@ class Killed(BaseException):
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, work: Callable[[], object]) -> bool:
-    """Does the work until the `at`-th of its operations on files, each rename and each sync; whether it got that far."""
+    """Does the work until the `at`-th of its renames, syncs and removals of files; whether that was all of it."""
     count = 0
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -69,7 +69,7 @@ def write_sealed_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_sealed_json(path: Path) -> dict[str, Any]:
-    """The object without its digest. Raises ValueError where it is damaged, OSError; one without any is read as it is."""
+    """The object without its digest. Raises ValueError where it is damaged; one without any is read as it is."""
     text = path.read_bytes().decode("utf-8")
     found = json.loads(text)
     if not isinstance(found, dict):

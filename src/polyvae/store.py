@@ -27,6 +27,7 @@ from polyvae.recipes import Recipe
 from polyvae.sealed import intact, read_sealed, read_sealed_json, read_values, write_sealed, write_sealed_json
 
 DESCRIPTION, WEIGHTS, STATE, METRICS = "run.json", "weights.safetensors", "state.safetensors", "metrics.csv"
+MENDED = "go on with the run, which writes it again from its state"
 
 
 class RunError(ValueError):
@@ -132,7 +133,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; the run has not been trained as far as that") from None
     except (SafetensorError, ValueError, OSError) as error:
-        again = "go on with the run, which writes it again from its state" if path.name == WEIGHTS else "train again elsewhere"
+        again = MENDED if path.name == WEIGHTS else "train again elsewhere"
         raise RunError(f"{path} is not a whole safetensors file ({error}); restore it, or {again}") from None
 
 
@@ -159,10 +160,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{path} is not a table of numbers ({error}); restore it, or go on with the run, "
-            "which writes it again from its state"
-        ) from None
+        raise RunError(f"{path} is not a table of numbers ({error}); restore it, or {MENDED}") from None
 
 
 def read_history(state: Path) -> list[dict[str, Any]]:
