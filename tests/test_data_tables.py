@@ -8,16 +8,23 @@ import pytest
 
 from polyvae.data.errors import DataError
 from polyvae.data.formats import table
+from polyvae.data.table import Feature
+
+
+def arrays(path, label=None):
+    """x and, where there is one, y."""
+    found = table(path, label).arrays
+    return found["x"], found.get("y")
 
 
 def test_csv_gives_numbers_and_numbered_names(tmp_path):
     written = files.csv_table(tmp_path / "a.csv")
-    x, y = table(tmp_path / "a.csv")
+    x, y = arrays(tmp_path / "a.csv")
     np.testing.assert_array_equal(x, written["x"])
     np.testing.assert_array_equal(y, written["y"])
     assert (x.dtype, y.dtype) == (np.float32, np.int64)
     written = files.csv_table(tmp_path / "b.csv", labels=())
-    x, y = table(tmp_path / "b.csv")
+    x, y = arrays(tmp_path / "b.csv")
     np.testing.assert_array_equal(x, written["x"])
     assert y is None
 
@@ -36,7 +43,7 @@ def test_csv_gives_numbers_and_numbered_names(tmp_path):
 def test_csv_in_its_dialects(tmp_path, text):
     path = tmp_path / "table.csv"
     path.write_text(text, encoding="utf-8", newline="")
-    x, y = table(path)
+    x, y = arrays(path)
     assert x.tolist() == [[1, 2], [3, 4]]
     assert y.tolist() == [0, 1]
 
@@ -44,24 +51,90 @@ def test_csv_in_its_dialects(tmp_path, text):
 def test_the_column_of_labels_is_chosen_by_name_or_left_among_the_features(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,kind,y\n1,0,5\n2,1,6\n")
-    assert table(path)[0].tolist() == [[1, 0], [2, 1]]
-    x, y = table(path, label="kind")
+    assert arrays(path)[0].tolist() == [[1, 0], [2, 1]]
+    x, y = arrays(path, label="kind")
     assert (x.tolist(), y.tolist()) == ([[1, 5], [2, 6]], [0, 1])
-    x, y = table(path, label="")
+    x, y = arrays(path, label="")
     assert (x.shape, y) == ((2, 3), None)
 
 
 def test_numbered_columns_are_a_header(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("0,1,2\n5,6,7\n")
-    assert table(path)[0].tolist() == [[5, 6, 7]]
+    assert arrays(path)[0].tolist() == [[5, 6, 7]]
+
+
+TYPES = "whole,half,truth,colour,label\n1,0.5,True,red,cat\n2,1.0,False,blue,dog\n3,2.0,True,red,cat\n"
+
+
+def test_every_column_tells_what_it_was_and_text_becomes_categories(tmp_path):
+    (tmp_path / "t.csv").write_text(TYPES)
+    columns = {"whole": [1, 2, 3], "half": [0.5, 1.0, 2.0], "truth": [True, False, True]}
+    text = {"colour": arrow.array(["red", "blue", "red"]).dictionary_encode(), "label": ["cat", "dog", "cat"]}
+    parquet.write_table(arrow.table(columns | text), tmp_path / "t.parquet")
+    for path in (tmp_path / "t.csv", tmp_path / "t.parquet"):
+        found = table(path)
+        assert found.features == (
+            Feature("whole", "int"),
+            Feature("half", "float"),
+            Feature("truth", "bool"),
+            Feature("colour", "text", ("blue", "red")),
+        )
+        assert found.arrays["x"].tolist() == [[1, 0.5, 1, 1], [2, 1, 0, 0], [3, 2, 1, 1]]
+        assert found.arrays["y"].tolist() == [0, 1, 0]
+        assert found.labels == ("cat", "dog")
+        assert found.notes == ()
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 0.1"])
+@pytest.mark.parametrize("cells", ["0123", "5555", "wxyz"])
+def test_an_index_that_pandas_wrote_is_left_out_and_noted(tmp_path, name, cells):
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([f"{name},a,b", *(f"{cell},{row},7" for row, cell in enumerate(cells))]))
+    found = table(path)
+    assert found.arrays["x"].tolist() == [[0, 7], [1, 7], [2, 7], [3, 7]]
+    assert len(found.notes) == 1
+    assert f"{path}: the column {name!r} without a name of its own is taken for an index and left out" in found.notes
+
+
+def test_names_of_rows_from_r_and_of_parquet_are_an_index(tmp_path):
+    (tmp_path / "r.csv").write_text('"a","b"\n"first",1,2\n"second",3,4\n')
+    parquet.write_table(
+        arrow.table({"a": [1, 3], "b": [2, 4], "__index_level_0__": ["u", None]}), tmp_path / "p.parquet"
+    )
+    for path in (tmp_path / "r.csv", tmp_path / "p.parquet"):
+        found = table(path)
+        assert found.arrays["x"].tolist() == [[1, 2], [3, 4]]
+        assert "left out" in found.notes[0]
+
+
+def test_text_that_names_the_rows_is_no_category(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("id,few,a\n" + "".join(f"patient {row},{'uvw'[row % 3]},{row}\n" for row in range(40)))
+    found = table(path)
+    assert [feature.name for feature in found.features] == ["few", "a"]
+    assert found.notes == (
+        f"{path}: the column 'id' holds 40 different texts in 40 rows, no categories, and is left out",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [("01", None), (["0", "1000000"], ("0", "1000000")), (["10", "9"], ("9", "10")), (["-1", "1"], ("-1", "1"))],
+)
+def test_labels_of_any_number_are_as_many_classes_as_there_are(tmp_path, cells, names):
+    path = tmp_path / "table.csv"
+    path.write_text(f"a,kind\n1,{cells[0]}\n2,{cells[1]}\n3,{cells[1]}\n")
+    found = table(path, "kind")
+    assert found.labels == names
+    assert sorted(found.arrays["y"].tolist()) in ([0, 1, 1], [0, 0, 1])
 
 
 @pytest.mark.parametrize("labels", [np.array([3, 1, 3]), ["b", "a", "b"], None])
 def test_parquet_gives_what_csv_gives(tmp_path, labels):
     columns = {"a": np.array([1, 2, 3], np.int8), "b": np.array([0.5, -1, 2e3], np.float32), "c": [True, False, True]}
     parquet.write_table(arrow.table(columns | ({} if labels is None else {"label": labels})), tmp_path / "t.parquet")
-    x, y = table(tmp_path / "t.parquet")
+    x, y = arrays(tmp_path / "t.parquet")
     assert x.tolist() == [[1, 0.5, 1], [2, -1, 0], [3, 2000, 1]]
     assert y is None if labels is None else y.tolist() == [1, 0, 1]
 
@@ -71,11 +144,17 @@ BAD = {
     "header only": ("a,b\n", "empty table"),
     "blank rows": ("a,b\n\n\n", "empty table"),
     "no header": ("1.5,2\n3,4\n", "numbers: 1.5,2"),
-    "nan": ("a,b\n1,2\n3,nan\n", "nan in row 2, column 'b' (1 in all)"),
+    "nan": ("a,b,c\n1,2,NA\n3,nan,NA\n", "found 1 missing in column 'b', 2 missing in column 'c'"),
     "overflow": ("a,b\n1,1e60\n", "1e+60 in row 1, column 'b'"),
-    "missing cell": ("a,b\n1,2\n3,\n", "row 1, column 2"),
-    "text": ("a,b\n1,2\n3,red\n", "red"),
-    "short row": ("a,b,c\n1,2,3\n4\n", "column"),
+    "missing cell": ("a,b\n1,2\n3,\n", "found 1 missing in column 'b'; drop these rows or columns, or fill"),
+    "missing text": ("a,b\n1,x\n3,\n", "found 1 missing in column 'b'"),
+    "mixed": ("a,b\n1,2\n3,red\n", "column 'b': expected numbers throughout, or text throughout, found 'red' in row 2"),
+    "late text": ("a,b\n" + "1,2\n" * 1500 + "3,red\n", "column 'b': expected numbers throughout"),
+    "late missing": ("a,b\n" + "1,2\n" * 1500 + "3,\n", "found 1 missing in column 'b'"),
+    "decimal comma": ("a;b\n1;2,5\n3;4,5\n", "column 'b': expected numbers with a decimal point, found '2,5'"),
+    "short row": ("a,b,c\n1,2,3\n4\n", "3 cells in every row, found 1 in row 2"),
+    "long row": ("a,b\n1,2\n4,5,6\n", "2 cells in every row, found 3 in row 2"),
+    "labels and index": (",y\n0,0\n1,1\n", "at least one column of numbers or categories"),
     "one class": ("a,y\n1,0\n2,0\n", "only 0"),
     "fractional label": ("a,y\n1,0.5\n2,1\n", "fractional"),
     "missing label": ("a,label\n1,x\n2,\n", "1 missing"),
@@ -108,7 +187,7 @@ def test_an_absent_column_or_file_is_named(tmp_path):
     ("columns", "word"),
     [
         ({"a": [1.0, None]}, "1 missing in column 'a'"),
-        ({"a": ["x", "y"]}, "string in column 'a'"),
+        ({"a": [b"x", b"y"]}, "binary in column 'a'"),
         ({"a": [1.0, np.inf]}, "inf in row 2"),
         ({"a": arrow.array([], arrow.float32())}, "empty table"),
         ({"a": [1, 2], "y": [4, 4]}, "only 4"),

@@ -21,6 +21,7 @@ class Whole:
     """A data set before it is cut: tensors by part and name; `call` is the name that loads it again.
 
     `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
+    `notes`: what the reader has to say.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Whole:
     share: float = 0.1
     test: float = TEST
     blocks: int = 0
+    notes: tuple[str, ...] = ()
 
     def length(self, part: str) -> int:
         return len(next(iter(self.parts[part].values())))

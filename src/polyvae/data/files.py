@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import numpy as np
 from polyvae.data.cache import cached
 from polyvae.data.errors import DataError
 from polyvae.data.formats import npy, npz, table
+from polyvae.data.table import Feature, Table
+from polyvae.data.tensors import table_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -20,21 +24,28 @@ _PART_FIRST = re.compile(rf"({'|'.join(PARTS)})_(.+)")
 _PART_LAST = re.compile(rf"(.+)_({'|'.join(PARTS)})")
 
 
-def arrays_of(path: Path, size: int | None, centre: bool) -> tuple[dict[str, Arrays], bool]:
-    """Arrays by part ("all", or "train", "validation", "test") and name, and whether `size` has been applied.
+def tables_of(path: Path, size: int | None, centre: bool, label: str | None) -> tuple[dict[str, Table], bool]:
+    """A table by part ("all", or "train", "validation", "test"), and whether `size` has been applied.
 
     The names of an .npz are kept; x_train or train_x name a part; data and images stand for x, target and labels for y.
-    Decoded pictures and tables are kept in the cache. Raises DataError for a kind of file that is not known.
+    `label` as in `table_of`. Decoded pictures and tables are kept in the cache. Raises DataError for a kind of file
+    that is not known, or a `label` that it does not hold.
     """
     if path.is_dir():
-        return {
-            "all": _kept("folder", {"size": size, "centre": centre}, path, lambda: _folder(path, size, centre))
-        }, True
+        found = _kept("folder", {"size": size, "centre": centre}, path, lambda: _folder(path, size, centre))
+        return {"all": table_of(found, str(path), label)}, True
+    if path.suffix.lower() in TABLES:
+        return {"all": _table(path, label)}, False
     read = READERS.get(path.suffix.lower())
     if read is None:
-        kinds = f"a folder of pictures or a file that ends in {', '.join(READERS)}"
+        kinds = f"a folder of pictures or a file that ends in {', '.join((*READERS, *TABLES))}"
         raise DataError(path, kinds, f"{path.suffix or 'no ending'}", "convert it")
-    return read(path), False
+    return {part: table_of(named, place_of(path, part), label) for part, named in read(path).items()}, False
+
+
+def place_of(path: Path, part: str) -> str:
+    """How a part of a file is named in messages."""
+    return str(path) if part == "all" else f"{path}, part {part}"
 
 
 def _kept(name: str, options: Mapping[str, object], path: Path, compute: Callable[[], Arrays]) -> Arrays:
@@ -48,12 +59,17 @@ def _folder(path: Path, size: int | None, centre: bool) -> Arrays:
     return {"x": x} if y is None else {"x": x, "y": y}
 
 
-def _table(path: Path) -> dict[str, Arrays]:
+def _table(path: Path, label: str | None) -> Table:
     def compute() -> Arrays:
-        x, y = table(path)
-        return {"x": x} if y is None else {"x": x, "y": y}
+        found = table(path, label)
+        facts = {"features": [asdict(each) for each in found.features], "labels": found.labels, "notes": found.notes}
+        return {**found.arrays, "facts": np.array([json.dumps(facts)])}
 
-    return {"all": _kept("table", {}, path, compute)}
+    arrays = dict(_kept("table", {"label": label}, path, compute))
+    facts = json.loads(str(arrays.pop("facts")[0]))
+    features = tuple(Feature(each["name"], each["dtype"], tuple(each["labels"])) for each in facts["features"])
+    labels = None if facts["labels"] is None else tuple(facts["labels"])
+    return Table(arrays, features, labels, tuple(facts["notes"]))
 
 
 def _npy(path: Path) -> dict[str, Arrays]:
@@ -82,8 +98,5 @@ def _npz(path: Path) -> dict[str, Arrays]:
 READERS: dict[str, Callable[[Path], dict[str, Arrays]]] = {
     ".npy": _npy,
     ".npz": _npz,
-    ".csv": _table,
-    ".tsv": _table,
-    ".parquet": _table,
-    ".pq": _table,
 }
+TABLES = (".csv", ".tsv", ".parquet", ".pq")

@@ -15,11 +15,12 @@ from polyvae.data.cache import cached
 from polyvae.data.cuts import TEST, Cut, Whole, cuts_of, limited
 from polyvae.data.errors import DataError
 from polyvae.data.fields import field_names, fields
-from polyvae.data.files import arrays_of
+from polyvae.data.files import place_of, tables_of
 from polyvae.data.listing import locate, unknown
 from polyvae.data.sources import CATALOGUE, Options, Source
 from polyvae.data.split import Data, Split, joined_spec, part_size
-from polyvae.data.tensors import spec_of, tensors_of
+from polyvae.data.table import Table, alike
+from polyvae.data.tensors import spec_of, table_of, tensors_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
 from polyvae.spec import Spec
@@ -29,9 +30,10 @@ STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws tha
 
 
 def load(
-    name: str | Path,
+    name: str | Path | object,
     data_dir: str | Path | None = None,
     *,
+    label: str | None = None,
     limit: int | None = None,
     binarise: str | None = None,
     dequantise: bool = False,
@@ -46,12 +48,15 @@ def load(
 ) -> Data:
     """A data set by its name in the catalogue, or by a path to .npy, .npz, .csv, .parquet or a folder of pictures.
 
+    Instead of a name, a data frame or whatever else `wrap` takes is cut and changed in the same way.
+
     Files are looked for in `data_dir`, $POLYVAE_DATA and the user's cache, and fetched where they are missing and
     `download` allows it. Official parts are kept; where none is official, a tenth is cut for testing by `seed`.
-    `validation`: a share or number to cut from what is trained on (default: the official part, else 10,000 of MNIST's
-    60,000, else a tenth). `folds`, `fold`: training and validation part pooled and cut in so many folds instead.
-    `blocks`: of a series in time, so many runs of consecutive examples, held out whole and evenly spread (default: of
-    a series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
+    `label`: the column of labels in a table (default: label, y or class, if any), or the array of labels in an .npz; ""
+    for none. `validation`: a share or number to cut from what is trained on (default: the official part, else 10,000 of
+    MNIST's 60,000, else a tenth). `folds`, `fold`: training and validation part pooled and cut in so many folds
+    instead. `blocks`: of a series in time, so many runs of consecutive examples, held out whole and evenly spread
+    (default: of a series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
     `limit`: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class
     at least. `size`, `centre`: pictures resized to size x size, after cutting the square in their middle. `binarise`:
     "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every training batch).
@@ -59,7 +64,9 @@ def load(
     made once and for all, so that evaluation repeats itself. Raises DataError for files, ValueError for arguments.
     """
     _check(limit, binarise, dequantise, size, blocks, fold, folds)
-    whole = _whole(name, data_dir, Options(size, centre, limit, seed), download)
+    whole = _whole(name, data_dir, Options(size, centre, limit, seed), download, label)
+    for note in whole.notes:
+        warnings.warn(note, stacklevel=2)
     if blocks is not None:
         whole = replace(whole, blocks=blocks)
     if folds is not None or validation is not None:
@@ -68,10 +75,18 @@ def load(
     if limit is not None:
         cuts = limited(cuts, whole, limit, seed)
     splits, spec = _splits(cuts, whole, binarise, dequantise)
-    given = {"limit": limit, "binarise": binarise, "size": size, "validation": validation, "fold": fold, "folds": folds}
+    given = {
+        "label": label,
+        "limit": limit,
+        "binarise": binarise,
+        "size": size,
+        "validation": validation,
+        "fold": fold,
+        "folds": folds,
+    }
     call = {"name": whole.call, "data_dir": None if data_dir is None else str(data_dir), **given, "blocks": blocks}
     call |= {"dequantise": dequantise or None, "centre": None if centre else False, "seed": seed or None}
-    call = {key: value for key, value in call.items() if value is not None}
+    call = {key: value for key, value in call.items() if value is not None} if whole.call else {}
     return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call)
 
 
@@ -98,13 +113,20 @@ def _check(
         raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got fold={fold}, folds={folds}")
 
 
-def _whole(name: str | Path, data_dir: str | Path | None, options: Options, download: bool) -> Whole:
+def _whole(
+    name: str | Path | object, data_dir: str | Path | None, options: Options, download: bool, label: str | None
+) -> Whole:
+    if not isinstance(name, (str, Path)):
+        found = table_of(name, "data", label)
+        return _from_tables({"data": found}, {"all": "data"}, options, "tensors", "")
     if isinstance(name, str) and name in CATALOGUE:
+        if label is not None:
+            raise ValueError(f"label names a column of a file of your own; {name} has its labels already")
         return _from_catalogue(*_obtained(CATALOGUE[name], data_dir, download), options)
     path = Path(name).expanduser()
     if not path.exists():
         raise unknown(name)
-    return _from_path(path.resolve(), options)
+    return _from_path(path.resolve(), options, label)
 
 
 def _obtained(source: Source, data_dir: str | Path | None, download: bool) -> tuple[Source, list[Path]]:
@@ -154,25 +176,36 @@ def _total(limit: int) -> int:
     return total
 
 
-def _from_path(path: Path, options: Options) -> Whole:
+def _from_path(path: Path, options: Options, label: str | None) -> Whole:
     if path.suffix.lower() == ".npz" and (names := field_names(path)):
         return _from_fields(path, names, options)
-    arrays, done = arrays_of(path, options.size, options.centre)
+    tables, done = tables_of(path, options.size, options.centre, label)
+    places = {part: place_of(path, part) for part in tables}
+    by_place = {places[part]: found for part, found in tables.items()}
+    return _from_tables(by_place, places, replace(options, size=None) if done else options, path.name, str(path))
+
+
+def _from_tables(
+    tables: Mapping[str, Table], places: Mapping[str, str], options: Options, name: str, call: str
+) -> Whole:
+    """Checked tensors of the tables; `places` says by which place a part ("all", or "train", ...) is named."""
+    found = alike(tables)
     parts: dict[str, dict[str, Tensor]] = {}
     specs: dict[str, Spec] = {}
-    for part, named in arrays.items():
-        tensors = tensors_of(named, str(path) if part == "all" else f"{path}, part {part}")
-        if options.size is not None and not done:
+    for part, place in places.items():
+        tensors = tensors_of(found[place], place)
+        if options.size is not None:
             x = tensors.get("x")
             if x is None or x.ndim != 4:
-                raise DataError(path, "pictures, to be resized", "other data", "leave the size away")
+                raise DataError(name, "pictures, to be resized", "other data", "leave the size away")
             tensors["x"] = torch.from_numpy(resized(x.numpy(), options.size, options.centre))
         parts[part], specs[part] = tensors, spec_of(tensors)
     first, *others = specs
     spec = specs[first]
     for part in others:
-        spec = joined_spec(spec, specs[part], f"{path}, part {part}")
-    whole = Whole(path.name, str(path), parts, spec)
+        spec = joined_spec(spec, specs[part], places[part])
+    notes = tuple(note for table in tables.values() for note in table.notes)
+    whole = Whole(name, call, parts, spec, notes=notes)
     # Without a test part, what there is to train on is cut in three.
     return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": _pooled(whole).parts["train"]})
 

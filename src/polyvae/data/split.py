@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from polyvae.data.errors import DataError
-from polyvae.data.tensors import spec_of, tensors_of
+from polyvae.data.table import alike
+from polyvae.data.tensors import spec_of, table_of, tensors_of
 from polyvae.spec import Spec
 
 Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
@@ -196,18 +198,25 @@ def subset(split: Split, count: int, seed: int) -> Split:
     return split.take(permutation(len(split), seed)[:count].sort().values)
 
 
-def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0) -> Data:
+def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0, label: str | None = None) -> Data:
     """Make Data of what a user has; Data itself is returned unchanged.
 
     `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a Dataset whose
-    items are x, (x, y) or mappings, or a DataLoader. `validation`, `test`: a share or number of examples cut with
-    `seed`, or another such data set. Without a test part the test split has length 0. Raises DataError.
+    items are x, (x, y) or mappings, a DataLoader, a data frame, a scipy sparse matrix or annotated data (AnnData).
+    `validation`, `test`: a share or number of examples cut with `seed`, or another such data set. Without a test part
+    the test split has length 0. `label`: the column of labels, of a frame or of obs, or the name of y in a mapping
+    (default: label, y or class, in a frame). Raises DataError.
     """
     if isinstance(anything, Data):
         return anything
-    tensors = tensors_of(anything, "train")
-    spec = spec_of(tensors)
     given = {"validation": validation, "test": test}
+    others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
+    tables = {part: table_of(other, part, label) for part, other in {"train": anything, **others}.items()}
+    for note in (note for table in tables.values() for note in table.notes):
+        warnings.warn(note, stacklevel=2)
+    tables = alike(tables)
+    tensors = tensors_of(tables["train"], "train")
+    spec = spec_of(tensors)
     shares = {part: share for part, share in given.items() if isinstance(share, (int, float))}
     whole = Split(tensors)
     try:
@@ -215,10 +224,10 @@ def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0) -
     except ValueError as error:
         raise DataError("train", "enough examples to cut", str(error), "give more examples or smaller parts") from error
     splits = {part: whole.take(index) for part, index in zip(shares, pieces[1:], strict=True)}
-    for part in given.keys() - shares.keys():
-        others = tensors_of(given[part], part)
-        spec = joined_spec(spec, spec_of(others), part)
-        splits[part] = Split(others)
+    for part in others:
+        held = tensors_of(tables[part], part)
+        spec = joined_spec(spec, spec_of(held), part)
+        splits[part] = Split(held)
     train = whole if len(pieces[0]) == len(whole) else whole.take(pieces[0])
     return Data("tensors", train, splits["validation"], splits["test"], spec)
 

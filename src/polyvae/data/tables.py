@@ -1,62 +1,79 @@
-"""Tables of numbers with a header: csv (comma, semicolon or tab) and parquet, with or without a column of labels."""
+"""Tables with a header: csv (comma, semicolon or tab) and parquet, of numbers, truth values and text."""
 
 from __future__ import annotations
 
 import csv
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polyvae.data.errors import DataError, reading
+from polyvae.data.table import INDEX, Table, assembled, check_missing, is_number
 
-LABELS = ("label", "y", "class")
+MISSING = ("", "na", "n/a", "nan", "-nan", "#n/a", "<na>", "null", "none")  # as pandas reads them, in small letters
+SAMPLE = 1000  # rows by which a column is judged before the others are read
 _NAMES = "write the names of the columns into the first line"
-_NUMBERS = "fill or drop missing values; name the column of labels if the table has one"
+_EVEN = "give every row as many cells as the header, text with the delimiter inside in double quotes"
 
 
-def table(path: str | Path, label: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+def table(path: str | Path, label: str | None = None) -> Table:
     """The columns of a csv or parquet file: x float32 [N, d], and y int64 [N] where there is a column of labels.
 
-    `label` names that column; by default it is the one called label, y or class, if any; "" says that there is none.
-    Labels are whole numbers or names; their sorted values are numbered from 0. Raises DataError for a missing header,
-    cells that are not finite numbers, rows of uneven length, one class only, and an empty table.
+    `label` as in `assembled`. Raises DataError for a missing header, rows of uneven length, cells that are missing,
+    columns that mix numbers and text, and what `assembled` refuses.
     """
-    if Path(path).suffix.lower() in (".parquet", ".pq"):
-        return _parquet(Path(path), label)
-    return _csv(Path(path), label)
+    read = _parquet if Path(path).suffix.lower() in (".parquet", ".pq") else _csv
+    return assembled(read(Path(path)), label, path)
 
 
-def _csv(path: Path, label: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    with reading(path, "a csv table of numbers", "save it as UTF-8 text", OSError, UnicodeDecodeError, csv.Error):
+def _csv(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a csv file, numbers as int64 or float64."""
+    with reading(path, "a csv table", "save it as UTF-8 text", OSError, UnicodeDecodeError, csv.Error):
         with open(path, encoding="utf-8-sig", newline="") as lines:
-            first, second = lines.readline(), lines.readline()
-        delimiter = max(",;\t", key=first.count)
+            first = lines.readline()
+            delimiter = max(",;\t", key=first.count)
+            rows = [row for row in islice(csv.reader(lines, delimiter=delimiter), SAMPLE) if row]
         names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-    if not second.strip():
+    if not rows:
         raise DataError(path, "a header and at least one row", "an empty table", "give a table that is not empty")
-    if names != [str(number) for number in range(len(names))] and any(_is_number(name) for name in names):
+    if names != [str(number) for number in range(len(names))] and any(is_number(name) for name in names):
         raise DataError(path, "names of columns in the first line", f"numbers: {first.strip()[:60]}", _NAMES)
-    features, chosen = _columns(path, names, label)
-    values = _cells(path, delimiter, features, np.float64)
-    x = _checked(path, values, [names[i] for i in features])
-    if chosen is None:
-        return x, None
-    return x, _labels(path, _cells(path, delimiter, [chosen], np.str_)[:, 0], names[chosen])
-
-
-def _is_number(text: str) -> bool:
+    if all(len(row) == len(names) + 1 for row in rows):
+        names = ["", *names]  # as R writes its names of rows
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise DataError(path, f"{len(names)} cells in every row", f"{len(row)} in row {number + 1}", _EVEN)
+    sample = [[row[place].strip() for row in rows] for place in range(len(names))]
+    numbers = [place for place, cells in enumerate(sample) if not any(_is_text(cell) for cell in cells)]
+    columns: dict[int, np.ndarray] = {}
     try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        values = _cells(path, delimiter, numbers, np.float64)
+        columns = {place: values[:, order] for order, place in enumerate(numbers)}
+        rest = [place for place in range(len(names)) if place not in columns]
+    except DataError:  # a cell is missing, or a text comes later
+        rest = list(range(len(names)))
+    columns |= dict(zip(rest, _cells(path, delimiter, rest, np.str_).T, strict=True)) if rest else {}
+    _check_missing(path, names, columns)
+    made = {place: _numbers(path, names[place], columns[place], delimiter) for place in columns}
+    for place, cells in made.items():
+        plain = cells.dtype.kind == "f" and not any(set(cell) & set(".eE") for cell in sample[place])
+        if plain and (np.abs(cells) < 2**53).all():
+            made[place] = cells.astype(np.int64)
+    if len(set(names)) < len(names):
+        raise DataError(path, "a name of its own for every column", f"{names}", _NAMES)
+    return {name: made[place] for place, name in enumerate(names)}
+
+
+def _is_text(cell: str) -> bool:
+    return cell.lower() not in MISSING and not is_number(cell)
 
 
 def _cells(path: Path, delimiter: str, columns: list[int], dtype: Any) -> np.ndarray:
     """Some columns of the rows below the header, [N, len(columns)]."""
-    with reading(path, "rows of numbers as long as the header", _NUMBERS, ValueError), warnings.catch_warnings():
+    with reading(path, "rows as long as the header", _EVEN, ValueError), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns of blank lines
         return np.loadtxt(
             path, dtype, delimiter=delimiter, skiprows=1, usecols=columns, ndmin=2, comments=None, quotechar='"',
@@ -64,72 +81,64 @@ def _cells(path: Path, delimiter: str, columns: list[int], dtype: Any) -> np.nda
         )  # fmt: skip
 
 
-def _parquet(path: Path, label: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _check_missing(path: Path, names: list[str], columns: dict[int, np.ndarray]) -> None:
+    missing: dict[str, int] = {}
+    for place, cells in columns.items():
+        if cells.dtype.kind == "f":
+            missing[names[place]] = int(np.isnan(cells).sum())
+        elif not (place == 0 and INDEX.fullmatch(names[place])):
+            missing[names[place]] = int(np.isin(np.char.lower(np.char.strip(cells)), MISSING).sum())
+    check_missing(missing, path)
+
+
+def _numbers(path: Path, name: str, cells: np.ndarray, delimiter: str) -> np.ndarray:
+    """A column of text as numbers or truth values, where that is what it holds."""
+    if cells.dtype.kind == "f":
+        return cells
+    cells = np.char.strip(cells)
+    distinct = np.unique(cells)
+    text = [cell for cell in distinct.tolist() if not is_number(cell)]
+    place = f"{path}, column {name!r}"
+    if not text:
+        return cells.astype(np.float64)
+    if {cell.lower() for cell in text} <= {"true", "false"} and len(text) == len(distinct):
+        return np.char.lower(cells) == "true"
+    if len(text) < len(distinct):
+        row = int(np.isin(cells, text).argmax())
+        count = int(np.isin(cells, text).sum())
+        found = f"{str(cells[row])!r} in row {row + 1} ({count:,} texts in {len(cells):,} cells)"
+        raise DataError(place, "numbers throughout, or text throughout", found, "write all its cells alike")
+    if delimiter != "," and all(is_number(cell.replace(",", ".", 1)) for cell in text):
+        raise DataError(place, "numbers with a decimal point", f"{text[0]!r}", "save the table with decimal points")
+    return cells
+
+
+def _parquet(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a parquet file in their own types."""
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise DataError(path, "pyarrow to read parquet", "none", "pip install 'polyvae[tables]'") from error
     with reading(path, "a parquet table", "save it again as parquet", OSError, arrow.ArrowException):
-        columns = parquet.read_table(path)
-    if not columns.num_rows:
+        found = parquet.read_table(path)
+    if not found.num_rows:
         raise DataError(path, "at least one row", "an empty table", "give a table that is not empty")
-    names = list(columns.column_names)
-    features, chosen = _columns(path, names, label)
-    for name in (names[i] for i in (*features, *([] if chosen is None else [chosen]))):
-        if nulls := columns.column(name).null_count:
-            raise DataError(path, "a value in every cell", f"{nulls} missing in column {name!r}", _NUMBERS)
-    values = np.empty((columns.num_rows, len(features)))
-    for place, name in enumerate(names[i] for i in features):
-        kind = columns.schema.field(name).type
-        if not (arrow.types.is_integer(kind) or arrow.types.is_floating(kind) or arrow.types.is_boolean(kind)):
-            raise DataError(path, "columns of numbers", f"{kind} in column {name!r}", _NUMBERS)
-        values[:, place] = columns.column(name).to_numpy()
-    x = _checked(path, values, [names[i] for i in features])
-    if chosen is None:
-        return x, None
-    return x, _labels(path, np.asarray(columns.column(names[chosen]).to_pylist()), names[chosen])
-
-
-def _columns(path: Path, names: list[str], label: str | None) -> tuple[list[int], int | None]:
-    """Positions of the features and of the labels."""
+    names = list(found.column_names)
     if len(set(names)) < len(names):
         raise DataError(path, "a name of its own for every column", f"{names}", _NAMES)
-    if label and label not in names:
-        raise DataError(path, f"a column of labels {label!r}", f"the columns {names}", "name one of these")
-    wanted = LABELS if label is None else (label,)
-    chosen = next((place for place, name in enumerate(names) if name.lower() in wanted or name == label), None)
-    features = [place for place in range(len(names)) if place != chosen]
-    if not features:
-        raise DataError(path, "at least one column of numbers", "labels only", "add the columns to be modelled")
-    return features, chosen
-
-
-def _checked(path: Path, values: np.ndarray, names: list[str]) -> np.ndarray:
-    """The features as float32, every one finite."""
-    with np.errstate(over="ignore"):
-        x = values.astype(np.float32)
-    bad = ~np.isfinite(x)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        found = f"{values[row, column]} in row {row + 1}, column {names[column]!r} ({int(bad.sum())} in all)"
-        raise DataError(path, "finite numbers (float32)", found, _NUMBERS)
-    return x
-
-
-def _labels(path: Path, values: np.ndarray, name: str) -> np.ndarray:
-    """Labels numbered by their sorted values: whole numbers where all are, else names."""
-    place = f"{path}, column {name!r}"
-    if values.dtype.kind in "US":
-        values = np.char.strip(values)
-        if (missing := int((values == "").sum())) > 0:
-            raise DataError(place, "a label in every row", f"{missing} missing", "drop the rows without a label")
-        if all(_is_number(value) for value in np.unique(values)):
-            values = values.astype(np.float64)
-    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.round(values))).all():
-        advice = 'give label="" to keep the column among the features'
-        raise DataError(place, "labels: whole numbers or names", "missing or fractional numbers", advice)
-    classes, y = np.unique(values, return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(place, "labels of two classes at least", f"only {classes[0]}", "drop the column")
-    return y.astype(np.int64)
+    check_missing({name: found.column(name).null_count for name in names if not INDEX.fullmatch(name)}, path)
+    columns = {}
+    for name in names:
+        kind = found.schema.field(name).type
+        text = kind.value_type if arrow.types.is_dictionary(kind) else kind
+        if arrow.types.is_string(text) or arrow.types.is_large_string(text):
+            columns[name] = np.asarray(found.column(name).to_pylist(), dtype=np.str_)
+        elif any(test(kind) for test in (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean)):
+            columns[name] = found.column(name).to_numpy()
+        elif INDEX.fullmatch(name):
+            columns[name] = np.zeros(found.num_rows)  # dates, say: it is left out
+        else:
+            advice = "write numbers or text, or leave the column out"
+            raise DataError(path, "columns of numbers or text", f"{kind} in column {name!r}", advice)
+    return columns

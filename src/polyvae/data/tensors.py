@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,19 +12,32 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from polyvae.data.errors import DataError
+from polyvae.data.frames import (
+    annotated_table,
+    dense,
+    frame_columns,
+    is_annotated,
+    is_frame,
+    is_series,
+    is_sparse,
+    series_values,
+)
+from polyvae.data.table import Table, assembled, numbered, numbered_features
 from polyvae.spec import Spec
 
 
-def tensors_of(anything: Any, where: str) -> dict[str, Tensor]:
-    """Named tensors out of a tensor, array, pair (x, y), mapping, bunch, map-style Dataset or DataLoader.
+def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str, Tensor]:
+    """Named tensors out of a tensor, array, pair (x, y), mapping, bunch, map-style Dataset, DataLoader or `Table`.
 
+    Also a data frame, a scipy sparse matrix (made dense) and annotated data (AnnData), whose `label` names the column
+    of labels, or the value of a mapping; see `table_of`.
     Pictures are [N, H, W], [N, C, H, W] or, under `x` with 1 or 3 channels, [N, H, W, C]: bytes, or floats in [0, 1].
-    Tables are [N, d] or [N]: any finite numbers. `y` is int64 [N], labels from 0 on, or floats [N, d], a condition.
-    Items of a Dataset are read once, in order. `where` names the source in a DataError, which is raised for an empty or
-    object-typed source, values that are not finite or out of range, examples of mixed sizes, and missing, negative or
-    fractional labels.
+    Tables are [N, d] or [N]: any finite numbers. `y` is [N], whole numbers or names, given as int64 0..K-1 by their
+    order, or floats [N, d], a condition. Items of a Dataset are read once, in order. `where` names the source in a
+    DataError, which is raised for an empty or object-typed source, values that are missing, not finite or out of range,
+    examples of mixed sizes, and missing, negative or fractional labels.
     """
-    columns = {name: _array(value, f"{where}[{name!r}]") for name, value in _columns(anything, where).items()}
+    columns = table_of(anything, where, label).arrays
     for name, array in columns.items():
         if array.ndim == 0:
             raise DataError(f"{where}[{name!r}]", "a leading dimension of examples", "shape []", "give an array")
@@ -34,6 +48,58 @@ def tensors_of(anything: Any, where: str) -> dict[str, Tensor]:
         raise DataError(where, "as many examples under every name", f"{lengths}", "give each example every value")
     checks = {"y": _condition}
     return {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
+
+
+def table_of(anything: Any, where: str, label: str | None = None) -> Table:
+    """The arrays of whatever a user has, by name, with the facts that tensors do not hold; values are not checked yet.
+
+    `label`: the column of labels of a data frame (default: label, y or class, if any), the column of obs that labels
+    annotated data, or the value of a mapping that stands for y; "" says that there is none. Raises DataError where it
+    names nothing, and as `tensors_of` for what is no array.
+    """
+    if isinstance(anything, Table):
+        return anything
+    if is_annotated(anything):
+        return annotated_table(anything, label, where)
+    if is_frame(anything):
+        return assembled(frame_columns(anything, where), label, where)
+    named = _columns(anything, where)
+    if label and label not in named:
+        raise DataError(where, f"labels under the name {label!r}", f"{list(named)}", "name one of these")
+    if label is not None:
+        named = {name: value for name, value in named.items() if name != "y"} | ({"y": named[label]} if label else {})
+        named = {name: value for name, value in named.items() if name == "y" or name != label}
+    return _facts({name: _part(value, name, where) for name, value in named.items()}, where)
+
+
+def _part(value: Any, name: str, where: str) -> Table:
+    """One named value as a table of its own."""
+    place = f"{where}[{name!r}]"
+    if is_sparse(value):
+        found = dense(value, place)
+        return replace(found, arrays={name: found.arrays["x"]})
+    if is_frame(value):
+        columns = frame_columns(value, place)
+        if name == "y":
+            return Table(
+                {name: next(iter(columns.values())) if len(columns) == 1 else np.stack([*columns.values()], 1)}
+            )
+        found = assembled(columns, "", place)
+        return replace(found, arrays={name: found.arrays["x"]})
+    return Table({name: _array(value, place, text=name == "y")})
+
+
+def _facts(parts: Mapping[str, Table], where: str) -> Table:
+    """The named values together: what x was, and its labels numbered."""
+    arrays = {name: part.arrays[name] for name, part in parts.items()}
+    main = "x" if "x" in parts else next(iter(parts), "x")
+    features = parts[main].features if main in parts else ()
+    if not features and main in arrays:
+        features = numbered_features(arrays[main], arrays[main].dtype)
+    y, labels = arrays.get("y"), None
+    if y is not None and y.ndim == 1 and len(y) and (y.dtype.kind == "U" or (y.dtype.kind in "biu" and y.min() >= 0)):
+        arrays["y"], labels = numbered(y, f"{where}['y']")
+    return Table(arrays, features, labels, tuple(note for part in parts.values() for note in part.notes))
 
 
 def spec_of(tensors: Mapping[str, Tensor]) -> Spec:
@@ -114,8 +180,8 @@ def _mixed(where: str, first: tuple[int, ...], other: tuple[int, ...], number: i
     return DataError(where, f"examples of one size, {list(first)} as the first", found, "resize or crop them alike")
 
 
-def _array(value: Any, where: str) -> np.ndarray:
-    """A NumPy array of numbers, sharing memory where it can."""
+def _array(value: Any, where: str, text: bool = False) -> np.ndarray:
+    """A NumPy array of numbers (or `text`), sharing memory where it can."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype is torch.bfloat16 else value
@@ -127,9 +193,9 @@ def _array(value: Any, where: str) -> np.ndarray:
                 raise _mixed(where, parts[0].shape, part.shape, number)
         array = np.stack(parts)
     else:
-        array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        advice = "turn it into numbers: names by numpy.unique(..., return_inverse=True)"
+        array = series_values(value, where) if is_series(value) else np.asarray(value)
+    if array.dtype.kind not in ("biufU" if text else "biuf"):
+        advice = "turn it into numbers (numpy.unique(..., return_inverse=True)), or name it as the label"
         raise DataError(where, "an array of numbers", f"dtype {array.dtype}", advice)
     return array
 

@@ -1,0 +1,86 @@
+"""Labels from every source: numbers far apart are two classes, names are kept, all parts number them alike."""
+
+import numpy as np
+import pytest
+import torch
+
+from polyvae import data
+from polyvae.data import DataError, wrap
+from polyvae.data.table import Table, alike, recoded
+from polyvae.data.tensors import table_of, tensors_of
+
+X = np.random.default_rng(0).random((12, 3), np.float32)
+FAR = np.array([0, 1000000, 0] * 4)
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
+
+
+SOURCES = {
+    "arrays": (X, FAR),
+    "tensors": (torch.from_numpy(X), torch.from_numpy(FAR)),
+    "unsigned": (X, FAR.astype(np.uint32)),
+    "mapping": {"x": X, "y": FAR},
+    "data set": torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(FAR)),
+    "list": (X, FAR.tolist()),
+}
+
+
+@pytest.mark.parametrize("given", SOURCES.values(), ids=SOURCES)
+def test_two_labels_far_apart_are_two_classes(given):
+    assert wrap(given).spec.classes == 2
+    assert tensors_of(given, "train")["y"].tolist() == [0, 1, 0] * 4
+    assert table_of(given, "train").labels == ("0", "1000000")
+
+
+def test_names_are_labels_and_numbers_from_zero_need_none():
+    names = np.array(["dog", "cat", "dog"] * 4)
+    assert table_of((X, names), "train").labels == ("cat", "dog")
+    assert tensors_of((X, names), "train")["y"].tolist() == [1, 0, 1] * 4
+    assert table_of((X, FAR // 1000000), "train").labels is None
+    assert table_of((X, FAR > 0), "train").labels == ("False", "True")
+
+
+def test_an_array_of_an_npz_is_the_label_by_its_name(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, x=X, y=FAR // 1000000, species=np.array(["b", "a", "c"] * 4))
+    loaded = data.load(path, label="species")
+    assert loaded.spec.classes == 3
+    assert loaded.call["label"] == "species"
+    assert set(loaded.train.tensors) == {"x", "y"}
+    np.savez(path, x=X, y=FAR)
+    assert data.load(path, label="").spec.classes is None
+    with pytest.raises(DataError, match=r"a\.npz: expected labels under the name 'kind', found \['x', 'y'\]"):
+        data.load(path, label="kind")
+    np.save(tmp_path / "a.npy", X)
+    with pytest.raises(DataError, match=r"a\.npy: expected labels under the name 'kind', found \['x'\]"):
+        data.load(tmp_path / "a.npy", label="kind")
+    with pytest.raises(ValueError, match="digits has its labels already"):
+        data.load("digits", label="kind")
+
+
+def test_parts_of_a_file_number_their_labels_together(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=X, y_train=FAR, x_test=X[:3], y_test=np.array([7, 1000000, 7]))
+    loaded = data.load(tmp_path / "a.npz")
+    assert loaded.spec.classes == 3
+    assert loaded.test.tensors["y"].tolist() == [1, 2, 1]
+    assert set(loaded.train.tensors["y"].tolist()) <= {0, 2}
+
+
+def test_new_data_are_numbered_as_the_old_ones_were_and_what_is_unknown_is_named():
+    old = table_of((X, np.array(["b", "a", "c"] * 4)), "train")
+    new = table_of((X[:2], np.array(["c", "a"])), "new")
+    assert recoded(new, old.features, old.labels).arrays["y"].tolist() == [2, 0]
+    with pytest.raises(DataError, match=r"new, labels: expected one of \['b', 'c'\], found \['a'\]"):
+        recoded(new, old.features, ("b", "c"), "new")
+
+
+def test_numbers_that_are_whole_together_keep_their_numbers():
+    parts = alike(
+        {"train": table_of((X, FAR // 1000000), "train"), "test": table_of((X[:2], np.array([3, 2])), "test")}
+    )
+    assert parts["test"].arrays["y"].tolist() == [3, 2]
+    assert {part.labels for part in parts.values()} == {None}
+    assert isinstance(parts["train"], Table)
