@@ -15,6 +15,7 @@ from torch.distributions import MultivariateNormal
 import polyvae as pv
 from polyvae.data import wrap
 from polyvae.recipes import Recipe
+from polyvae.scales import learned_scale
 
 
 def wine() -> Tensor:
@@ -107,7 +108,7 @@ def test_a_linear_gaussian_vae_trained_from_scratch_reaches_probabilistic_pca() 
     )
     model = run.model.double()
     layer = model.heads["x"].likelihood.net.layers[0]
-    scale = 1e-3 + model.heads["x"].likelihood.family.scale.log_scale.exp()
+    scale = learned_scale(model.heads["x"].likelihood.family.scale.raw_scale)
     with torch.no_grad():
         exact = evidence(x, layer.weight, layer.bias, scale).mean().item()
         bound = draw_of(made, x, 500).elbo.mean().item()

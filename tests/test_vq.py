@@ -133,7 +133,7 @@ def test_the_two_latents_of_recipes_say_what_they_are_made_of() -> None:
     assert part.start is not None
     assert part.posterior.given == ("x",)
     assert vq_latent(spec, kmeans=False).start is None
-    plain = gaussian_latent(spec, 5, "mlp", (6,), given=("x", "m"), shapes=(spec.x, (2,)))
+    plain = gaussian_latent(spec, 5, "mlp", (6,), beside={"m": (2,)})
     assert (plain.shape, list(plain.terms), plain.start) == ((5,), ["kl"], None)
     law = plain.posterior({"x": torch.zeros(2, 1, 8, 8), "m": torch.zeros(2, 2)})
     assert law.event_shape == (5,)

@@ -43,14 +43,14 @@ class _Fixed(Scale):
 
 
 class _Learned(Scale):
-    """One scale, learned: s = 0.001 + exp(log_scale), started at 1."""
+    """One scale, learned, see `learned_scale`, started at 1."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.raw_scale = nn.Parameter(torch.zeros(()))
 
     def forward(self, raw: Tensor, law: MakeLaw) -> Distribution:
-        return law(raw, 1e-3 + self.log_scale.exp())
+        return law(raw, learned_scale(self.raw_scale))
 
 
 class _Network(Scale):
@@ -96,6 +96,11 @@ def scale_of(scale: float | str, known: Mapping[str, Callable[[], Scale]]) -> Sc
     if not (isfinite(scale) and scale > 0):
         raise ValueError(f"scale must be positive and finite, got {scale}")
     return _Fixed(float(scale))
+
+
+def learned_scale(raw: Tensor) -> Tensor:
+    """0.001 + exp(10 raw): an Adam step moves every number about as far, and a scale has orders of magnitude to go."""
+    return 1e-3 + (10 * raw).exp()
 
 
 def between(raw: Tensor, low: float, high: float) -> Tensor:

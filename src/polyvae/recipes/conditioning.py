@@ -17,6 +17,7 @@ from polyvae.families import DiagonalNormal
 from polyvae.masks import observation_shape
 from polyvae.networks import Shape
 from polyvae.networks.layers import is_picture
+from polyvae.networks.prepared import prepared, prepared_observation, prepared_shape
 from polyvae.networks.sparse import Filled, Stacked
 from polyvae.objectives import Weighted
 from polyvae.recipes.latents import LatentPart, gaussian_latent, vq_latent
@@ -261,11 +262,13 @@ def arbitrary_conditioning(
         exponent = 20.0 if is_picture(spec.x) else 1.0
     if prior_network not in PRIOR_NETWORKS:
         raise ValueError(f"prior_network is one of {', '.join(PRIOR_NETWORKS)}; got {prior_network!r}")
-    q_family, p_family, m = encoder_family(posterior), DiagonalNormal(), observation_shape(spec.x)
-    both = (spec.x[0] + m[0], *m[1:])
-    q = Conditional(Stacked(encoder_net(network, widths, (both,), latent, q_family)), q_family, ("x", "m"))
+    q_family, p_family = encoder_family(posterior), DiagonalNormal()
+    m = prepared_observation(spec, observation_shape(spec.x))
+    both = (prepared_shape(spec)[0] + m[0], *m[1:])
+    q_net = Stacked(encoder_net(network, widths, (both,), latent, q_family))
     p_net = PRIOR_NETWORKS[prior_network](network, widths, m, latent, p_family)
-    z = LatentPart(q, Conditional(p_net, p_family, "m"), (latent,), {"kl": Weighted(KL())})
+    q = Conditional(prepared(q_net, spec, ("x", "m")), q_family, ("x", "m"))
+    z = LatentPart(q, Conditional(prepared(p_net, spec, ("m",)), p_family, "m"), (latent,), {"kl": Weighted(KL())})
     parts = gaussian(spec, likelihood, z, network, widths, decoder)
     return one_head(parts, observed(spec, mask, count, exponent, positions), objective=objective)
 

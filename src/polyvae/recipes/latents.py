@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -10,13 +10,14 @@ from torch import nn
 
 from polyvae.codebook import Codebook
 from polyvae.codes import UniformPrior
-from polyvae.core import Conditional, Family, Values
+from polyvae.core import Family, Values
 from polyvae.networks import Builder, Shape
+from polyvae.networks.prepared import prepared, prepared_shape
 from polyvae.networks.vq import downsampling
 from polyvae.objectives import Weighted
 from polyvae.posteriors import Quantiser
 from polyvae.priors import StandardNormal
-from polyvae.recipes.parts import encoder_family, encoder_net
+from polyvae.recipes.parts import encoder_family, reader_of_x
 from polyvae.spec import Spec
 from polyvae.terms import KL, CodebookCost, Commitment
 
@@ -41,16 +42,14 @@ def gaussian_latent(
     network: str | Builder = "conv",
     widths: Sequence[int] | None = None,
     posterior: str | Family = "diagonal",
-    given: Sequence[str] = ("x",),
-    shapes: Sequence[Shape] | None = None,
+    beside: Mapping[str, Shape] | None = None,
 ) -> LatentPart:
     """z of `latent` dimensions with a standard normal prior; term "kl".
 
-    `given`: what the posterior reads, values of `shapes` (by default x alone).
+    `beside`: names and shapes of what the posterior reads beside x.
     """
-    family = encoder_family(posterior)
-    net = encoder_net(network, widths, tuple(shapes or (spec.x,)), latent, family)
-    return LatentPart(Conditional(net, family, given), StandardNormal(latent), (latent,), {"kl": Weighted(KL())})
+    q = reader_of_x(spec, network, widths, beside or {}, latent, encoder_family(posterior))
+    return LatentPart(q, StandardNormal(latent), (latent,), {"kl": Weighted(KL())})
 
 
 CODEBOOKS = {"gradient": False, "ema": True}  # whether the words are moving averages
@@ -78,12 +77,12 @@ def vq_latent(
         raise ValueError(f"codebook is one of {', '.join(CODEBOOKS)}; got {codebook!r}")
     if beta < 0:
         raise ValueError(f"beta is at least 0; got {beta}")
-    net, shape = downsampling(spec.x, dim, widths, blocks)
+    net, shape = downsampling(prepared_shape(spec), dim, widths, blocks)
     average = CODEBOOKS[codebook]
     words = Codebook(codes, dim, average, revive=revive)
     ratio = spec.dimensions / prod(shape)
     terms = {} if average else {"codebook": Weighted(CodebookCost(), ratio)}
     terms["commitment"] = Weighted(Commitment(), beta * ratio)
-    posterior = Quantiser(net, words)
+    posterior = Quantiser(prepared(net, spec, ("x",)), words)
     start = posterior.start if kmeans else None
     return LatentPart(posterior, UniformPrior(words, shape[1:]), shape, terms, start)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from polyvae import families
+from polyvae import column_families, families
 from polyvae.core import Conditional, Family
 from polyvae.families import DiagonalNormal
 from polyvae.networks import Builder, Shape, conv, mirrored, mlp, network, residual
+from polyvae.networks.prepared import Prepared, prepared, prepared_shape
 from polyvae.observe import Chain, OneHot, chain
 from polyvae.priors import Mixture, StandardNormal, VampPrior
 from polyvae.spec import Spec
@@ -39,6 +40,20 @@ def encoder_net(
     return _builder(which, widths)(inputs, (family.size(latent),))
 
 
+def reader_of_x(
+    spec: Spec,
+    which: str | Builder,
+    widths: Sequence[int] | None,
+    beside: Mapping[str, Shape],
+    latent: int,
+    family: Family,
+) -> Conditional:
+    """A posterior of `latent` dimensions given x, in the user's units, and the values of these shapes `beside` it."""
+    names = ("x", *beside)
+    net = encoder_net(which, widths, (prepared_shape(spec), *beside.values()), latent, family)
+    return Conditional(prepared(net, spec, names), family, names)
+
+
 def decoder_net(
     which: str | Builder, widths: Sequence[int] | None, inputs: Sequence[Shape], x: Shape, family: Family
 ) -> nn.Module:
@@ -52,10 +67,16 @@ def encoder_family(which: str | Family) -> Family:
 
 
 def decoder_family(which: str | Family | None, spec: Spec) -> Family:
-    """A likelihood's family, by name or as it is; by default Bernoulli for pictures, a learned normal for tables."""
-    if which is None:
-        which = "bernoulli" if len(spec.x) == 3 else "normal-learned"
-    return families.likelihood(which, spec.levels) if isinstance(which, str) else which
+    """A likelihood's family, by name or as it is; by default what the data are: see `column_families`.
+
+    Without columns a picture of two levels has Bernoulli bits; all else a normal with one learned scale.
+    """
+    if isinstance(which, Family):
+        return which
+    if spec.columns:
+        return column_families.by_kind(spec) if which is None else column_families.named(which, spec)
+    default = "bernoulli" if spec.levels == 2 and len(spec.x) == 3 else "normal-learned"
+    return families.likelihood(which or default, spec.levels)
 
 
 def shared_network(which: str | Builder, prior: str | nn.Module) -> str | Builder:
@@ -75,10 +96,13 @@ def named_prior(which: str | nn.Module, posterior: Conditional, spec: Spec, late
 
 
 def _vamp(posterior: Conditional, spec: Spec, latent: int, components: int) -> VampPrior:
-    # Started as faint noise, inside the range of pictures; a condition starts between the classes.
-    start = {"x": torch.rand(components, *spec.x) * 0.1}
+    # Started as faint noise, inside the range of pictures; a condition starts between the classes. What stands before
+    # the network is left out: pseudo-inputs are learned in the units that it reads.
+    start = {"x": torch.rand(components, *prepared_shape(spec)) * 0.1}
     if "y" in posterior.given and spec.condition is not None:
         start["y"] = torch.rand(components, spec.condition).softmax(1)
+    if isinstance(posterior.net, Prepared):
+        posterior = Conditional(posterior.net.net, posterior.family, posterior.given)
     return VampPrior(posterior, start)
 
 

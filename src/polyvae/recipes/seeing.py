@@ -13,6 +13,7 @@ from polyvae.families import Point
 from polyvae.masks import SparsePixels, observation, observation_shape
 from polyvae.networks import Builder, Shape
 from polyvae.networks.layers import is_picture
+from polyvae.networks.prepared import prepared, prepared_observation
 from polyvae.networks.sparse import multiscale
 from polyvae.networks.vq import flat, upsampling
 from polyvae.objectives import Objective, Weighted
@@ -44,9 +45,11 @@ class Parts:
         family = decoder_family(self.likelihood, self.spec)
         if isinstance(self.likelihood, Family):
             family = deepcopy(family)  # two decoders are two also in what their families learn
-        shapes = {"z": self.latent.shape, "m": observation_shape(self.spec.x)}
+        m = prepared_observation(self.spec, observation_shape(self.spec.x))
+        shapes = {"z": self.latent.shape, "m": m}
         build = self.seeing if "m" in given else self.alone
-        return Conditional(build([shapes[name] for name in given], family), family, given)
+        net = build([shapes[name] for name in given], family)
+        return Conditional(prepared(net, self.spec, given), family, given)
 
 
 def gaussian(

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from polyvae.column_families import standardised
 from polyvae.core import VAE, Conditional, Family
 from polyvae.families import DiagonalNormal, PixelNormal, Point
 from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
@@ -18,6 +19,7 @@ from polyvae.recipes.parts import (
     encoder_family,
     encoder_net,
     named_prior,
+    reader_of_x,
     shared_network,
 )
 from polyvae.recipes.recipe import Recipe, recipe
@@ -54,7 +56,7 @@ def vae(
     """
     y, network = Condition(spec, condition), shared_network(network, prior)
     q_family, p_family = encoder_family(posterior), decoder_family(likelihood, spec)
-    q = Conditional(encoder_net(network, widths, (spec.x, *y.shapes), latent, q_family), q_family, ("x", *y.names))
+    q = reader_of_x(spec, network, widths, dict(zip(y.names, y.shapes, strict=True)), latent, q_family)
     p_net = decoder_net(network, widths, ((latent,), *y.shapes), spec.x, p_family)
     p = named_prior(prior, q, spec, latent, components)
     model = VAE(q, p, Conditional(p_net, p_family, ("z", *y.names)))
@@ -129,7 +131,7 @@ def sigma_vae(spec: Spec, scale: float | str = "learned", **options: Any) -> Rec
 
     Rybkin, Daniilidis, Levine: Simple and Effective VAE Training with Calibrated Decoders, 2021.
     """
-    return vae(spec, likelihood=PixelNormal(scale), **options)
+    return vae(spec, likelihood=standardised(PixelNormal(scale), spec), **options)
 
 
 @recipe
@@ -211,8 +213,8 @@ def two_level(
     """
     normal, p_family = DiagonalNormal(), decoder_family(likelihood, spec)
     posteriors = {
-        "z2": Conditional(encoder_net(network, widths, (spec.x,), top, normal), normal, "x"),
-        "z1": Conditional(encoder_net(network, widths, (spec.x, (top,)), latent, normal), normal, ("x", "z2")),
+        "z2": reader_of_x(spec, network, widths, {}, top, normal),
+        "z1": reader_of_x(spec, network, widths, {"z2": (top,)}, latent, normal),
     }
     prior = Conditional(encoder_net("mlp", None, ((top,),), latent, normal), normal, "z2")
     decoder = Conditional(decoder_net(network, widths, ((latent,), (top,)), spec.x, p_family), p_family, ("z1", "z2"))
