@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from polyvae.study.grid import EXPONENTS, methods
+from polyvae.study.precisions import Precisions, compared
 from polyvae.study.statistics import Interval, averaged, interval, little, paired, slopes, together, verdict
 from polyvae.study.table import Group, Table
 
@@ -31,12 +32,14 @@ class Part:
     """One statement of a claim: the difference it is about, its interval over folds and the verdict.
 
     relative: the same as a share of the value it is compared with, None where the difference is one already.
+    precisions: what the runs that are compared were trained in.
     """
 
     text: str
     found: Interval
     relative: float | None
     verdict: str
+    precisions: Precisions
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Judged:
     @property
     def verdict(self) -> str:
         return together([part.verdict for part in self.parts])
+
+    @property
+    def mixed(self) -> str:
+        """The precisions that its parts compare with each other, empty where none does."""
+        return "; ".join(dict.fromkeys(part.precisions.text for part in self.parts if part.precisions.mixed))
 
 
 def judge(table: Table) -> list[Judged]:
@@ -73,7 +81,8 @@ def _against(table: Table, group: Group, names: Sequence[str], column: str, side
     relative = table.difference(group, names, column, relative=True)
     held = [name for name in names if table.values(group, name, column)]
     words = f"{text}, {_listed(held)} against the baseline"
-    return [Part(words, found, None if relative is None else relative.mean, verdict(found, side))]
+    share = None if relative is None else relative.mean
+    return [Part(words, found, share, verdict(found, side), table.precision(group, names))]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -107,33 +116,36 @@ def _e(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
 
 
 def _slope(table: Table, group: Group, column: str, side: int, text: str) -> Iterable[Part]:
-    """Slope of the mean over both samplings against the exponent, for ten of it."""
-    lines = {}
+    """Slope against the exponent of the mean over both samplings, for ten of it, on the folds of all exponents."""
+    lines, sides = {}, []
     for exponent in EXPONENTS:
         names = [f"one-{sampling}-{exponent}" for sampling in ("gaussian", "uniform")]
         if values := table.mean(group, names, column):
             lines[exponent / 10] = values
-    found = slopes(lines)
+            sides.append(table.precisions(group, names))
+    level = averaged(list(lines.values()))
+    found = slopes({at: {fold: values[fold] for fold in level} for at, values in lines.items()})
     if found:
-        level = averaged(list(lines.values()))
-        share = sum(found) / len(found) / (sum(level.values()) / len(level)) if level else None
+        share = sum(found) / len(found) / (sum(level.values()) / len(level))
         judged = interval(found)
-        yield Part(f"{text}, for ten of it", judged, share, verdict(judged, side))
+        yield Part(f"{text}, for ten of it", judged, share, verdict(judged, side), compared(sides))
 
 
 def _f(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
-    gains = {}
+    gains, trained = {}, []
     for name, group in (("Gaussian", gaussian), ("VQ", vq)):
+        trained.append(table.precisions(group, TWO))
         without, given = table.mean(group, TWO, "mse"), table.mean(group, TWO, "conditioned_mse")
         gains[name] = dict(zip(sorted(set(without) & set(given)), paired(given, without, relative=True), strict=True))
         if differences := paired(given, without):
             found, share = interval(differences), interval(gains[name].values()).mean
-            yield Part(
-                f"{name}: squared error with m is less than without, two decoders", found, share, verdict(found, -1)
-            )
+            words = f"{name}: squared error with m is less than without, two decoders"
+            # Both errors are of the same runs, so that their precisions cannot differ.
+            yield Part(words, found, share, verdict(found, -1), compared(trained[-1:]))
     if more := paired(gains["Gaussian"], gains["VQ"]):
         found = interval(more)
-        yield Part("the fall as a share is larger for Gaussian than for VQ", found, None, verdict(found, -1))
+        words = "the fall as a share is larger for Gaussian than for VQ"
+        yield Part(words, found, None, verdict(found, -1), compared(trained))
 
 
 def _g(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
@@ -142,7 +154,9 @@ def _g(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
             shares = paired(table.mean(group, UNIFORM, column), table.mean(group, GRID, column), relative=True)
             if shares:
                 found = interval(shares)
-                yield Part(f"{name}: {quantity}, uniform less grid, as a share", found, None, little(found, MARGIN))
+                words = f"{name}: {quantity}, uniform less grid, as a share"
+                trained = compared([table.precisions(group, UNIFORM), table.precisions(group, GRID)])
+                yield Part(words, found, None, little(found, MARGIN), trained)
 
 
 CLAIMS: dict[str, Callable[[Table, Group, Group], Iterable[Part]]] = {

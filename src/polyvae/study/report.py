@@ -12,9 +12,10 @@ from polyvae.study.document import Block, Code, Heading, Picture, Text, markdown
 from polyvae.study.figures import figures, save
 from polyvae.study.multitask import PICTURES, cells_of
 from polyvae.study.page import page
+from polyvae.study.provenance import chosen, command, facts, mixtures
 from polyvae.study.published import SOURCE
 from polyvae.study.records import Records, StudyError, read_study
-from polyvae.study.sections import claims, command, differences, facts, observed, parts, results, sizes
+from polyvae.study.sections import claims, differences, observed, parts, results, sizes
 from polyvae.study.table import Table
 
 REPORT, PAGE, FIGURES = "REPORT.md", "report.html", "figures"
@@ -26,10 +27,10 @@ HOW = (
     "the baseline; what the decoder with m has more is in the counts of parameters."
 )
 STATISTICS = (
-    "Differences are paired by fold; intervals are Student's at 95 %, with as many values as folds. The folds share "
-    "most of their training images, so the intervals are somewhat too narrow. A claim holds where the interval lies "
-    "wholly on the claimed side, fails where it lies wholly on the other, and is undecided else; a claim of several "
-    "parts holds with all of them and fails with one."
+    "Differences are paired by fold, over the folds that both sides have; intervals are Student's at 95 %, with as "
+    "many values as folds. The folds share most of their training images, so the intervals are somewhat too narrow. A "
+    "claim holds where the interval lies wholly on the claimed side, fails where it lies wholly on the other, and is "
+    "undecided else; a claim of several parts holds with all of them and fails with one."
 )
 PUBLISHED = (
     f"Published: {SOURCE}, means over five folds of the last validation values; the deviations are the roots of the "
@@ -53,7 +54,8 @@ class Report:
     def text(self) -> str:
         """The verdicts, a line each."""
         lines = [
-            f"{each.verdict:<10} ({each.claim}) {TEXTS[each.claim]} [{each.dataset}, configuration {each.config}]"
+            f"{each.verdict:<10} ({each.claim}) {TEXTS[each.claim]} [{each.dataset}, configuration {each.config}"
+            f"{f'; {each.mixed}' if each.mixed else ''}]"
             for each in self.judged
         ]
         return "\n".join([f"{self.runs} runs", *lines])
@@ -79,6 +81,8 @@ class Report:
                             "high": part.found.high,
                             "folds": part.found.count,
                             "relative": part.relative,
+                            "precision": part.precisions.text,
+                            "mixed": part.precisions.mixed,
                             "verdict": part.verdict,
                         }
                         for part in judged.parts
@@ -107,8 +111,10 @@ def report(folder: str | Path) -> Report:
         Code(command(table, protocol)),
         Heading("The claims"),
         *claims(judged),
+        *mixtures(judged),
         Heading("Results beside the published ones"),
         Text(HOW),
+        chosen(table),
         Text(PUBLISHED),
         *(block for group in table.groups for block in results(table, group)),
         Heading("Differences to the baseline"),

@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
 from polyvae.study.claims import TEXTS, Judged
 from polyvae.study.document import Block, Grid, Heading, Text
-from polyvae.study.grid import EXPONENTS, FOLDS, methods
-from polyvae.study.progress import duration
+from polyvae.study.grid import EXPONENTS
+from polyvae.study.precisions import UNKNOWN, listed
 from polyvae.study.published import published
 from polyvae.study.records import Records
-from polyvae.study.run import Protocol
 from polyvae.study.statistics import UNDECIDED, Interval, interval, paired, together, verdict
 from polyvae.study.table import LATENT_NAMES, Group, Table, bounds, number, percent, plus_minus
 
 WITHOUT = -1  # in the place of a size: no m
-
-
-def facts(table: Table, protocol: Mapping[str, Any]) -> list[Block]:
-    """What was run: how much, with what, on what."""
-    rows = table.rows
-
-    def distinct(column: str) -> str:
-        return ", ".join(sorted({str(row[column]) for row in rows if row[column] not in ("", None)})) or "unknown"
-
-    folds = sorted({row["fold"] for row in rows})
-    train, validation = (sorted({row[part] for row in rows}) for part in ("train", "validation"))
-    size = f"{_range(train)} training and {_range(validation)} validation images a run"
-    epochs = f"{protocol['epochs']} epochs (best by validation), batches of {protocol['batch_size']}, AdamW at 1e-3"
-    numbers = f"{len(rows)} runs on folds {', '.join(map(str, folds))} of {FOLDS}: {size}; {epochs}"
-    narrow = f", networks with widths {protocol['widths']}" if protocol["widths"] else ""
-    narrow += f", {protocol['decoder']} decoders" if protocol["decoder"] != "flat" else ""
-    time = duration(sum(row["seconds"] for row in rows))
-    machine = f"Device: {distinct('device')}; precision {distinct('precision')}; {time} of training in all"
-    versions = f"polyvae {distinct('polyvae')} (commit {distinct('commit')}), torch {distinct('torch')}"
-    return [Text(f"{numbers}{narrow}. {machine}. {versions}. Made by:")]
-
-
-def _range(values: Sequence[int]) -> str:
-    return f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,} to {values[-1]:,}"
-
-
-def command(table: Table, protocol: Mapping[str, Any]) -> str:
-    """The command that makes such a study."""
-    rows = table.rows
-    words = ["polyvae", "study", "multitask", "--data", ",".join(dict.fromkeys(row["dataset"] for row in rows))]
-    words += ["--family", ",".join(dict.fromkeys(group.family for group in table.groups))]
-    words += ["--config", ",".join(str(config) for config in sorted({group.config for group in table.groups}))]
-    words += ["--folds", ",".join(str(fold) for fold in sorted({row["fold"] for row in rows}))]
-    words[-1] += "," if "," not in words[-1] else ""
-    ran = [method.name for method in methods() if any(row["method"] == method.name for row in rows)]
-    if len(ran) < len(methods()):
-        words += ["--only", ",".join(f"*-{name}" for name in ran)]
-    for option in fields(Protocol):
-        value = protocol[option.name]
-        if value != option.default:
-            told = ",".join(map(str, value)) if option.name == "widths" else str(value)
-            words += [f"--{option.name.replace('_', '-')}", told]
-    return shlex.join(words)
 
 
 def claims(judged: Sequence[Judged]) -> list[Block]:
@@ -81,6 +35,7 @@ def results(table: Table, group: Group) -> list[Block]:
     columns = (
         "method",
         "folds",
+        "precision",
         "parameters",
         "squared error",
         "published",
@@ -98,6 +53,7 @@ def results(table: Table, group: Group) -> list[Block]:
             (
                 method.name,
                 str(len(runs)),
+                listed(run["precision"] or UNKNOWN for run in runs),
                 f"{runs[0]['parameters']:,}",
                 _spread([run["mse"] for run in runs]),
                 "–" if theirs is None else plus_minus(theirs.mse, theirs.mse_sd),
@@ -122,7 +78,7 @@ def _spread(values: Sequence[float]) -> str:
 def differences(table: Table, group: Group) -> list[Block]:
     """Every method less the baseline, paired by fold."""
     latent = LATENT_NAMES[group.family]
-    columns = ("method", "folds", "Δ squared error", "95 %", "share", f"Δ {latent}", "95 %", "share")
+    columns = ("method", "folds", "precision", "Δ squared error", "95 %", "share", f"Δ {latent}", "95 %", "share")
     rows = []
     for method in table.methods(group)[1:] if table.runs(group, "baseline") else []:
         cells: list[str] = []
@@ -135,7 +91,7 @@ def differences(table: Table, group: Group) -> list[Block]:
                 continue
             folds = found.count
             cells += [number(found.mean, 3), bounds(found), percent(None if share is None else share.mean)]
-        rows.append((method.name, str(folds), *cells))
+        rows.append((method.name, str(folds), table.precision(group, [method.name]).text, *cells))
     return [Heading(group.title, 3), Grid(columns, tuple(rows))] if rows else []
 
 
@@ -144,13 +100,19 @@ def parts(judged: Sequence[Judged]) -> list[Block]:
     blocks: list[Block] = []
     for dataset, config in sorted({(each.dataset, each.config) for each in judged}):
         rows = [
-            (f"({each.claim}) {part.text}", *_numbers(part.found), percent(part.relative), part.verdict)
+            (
+                f"({each.claim}) {part.text}",
+                *_numbers(part.found),
+                percent(part.relative),
+                part.precisions.text,
+                part.verdict,
+            )
             for each in judged
             if (each.dataset, each.config) == (dataset, config)
             for part in each.parts
         ]
         blocks.append(Heading(f"{dataset}, configuration {config}", 3))
-        blocks.append(Grid(("statement", "difference", "95 %", "folds", "share", "verdict"), tuple(rows)))
+        blocks.append(Grid(("statement", "difference", "95 %", "folds", "share", "precision", "verdict"), tuple(rows)))
     return blocks
 
 

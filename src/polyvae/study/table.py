@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyvae.study.grid import CONFIGURATIONS, Cell, Method, methods
+from polyvae.study.precisions import UNKNOWN, Precisions, compared
 from polyvae.study.statistics import Interval, averaged, interval, paired
 
 LATENT_NAMES = {"gaussian": "KL, nats", "vq": "code loss"}
@@ -67,6 +68,16 @@ class Table:
         """What these methods differ from the baseline on the same folds; None without such folds."""
         found = paired(self.mean(group, names, column), self.values(group, "baseline", column), relative)
         return interval(found) if found else None
+
+    def precisions(self, group: Group, names: Iterable[str]) -> dict[int, frozenset[str]]:
+        """What several methods were trained in, on every fold that all of them have; those without runs left out."""
+        runs = [found for name in names if (found := self.runs(group, name))]
+        folds = sorted(set.intersection(*(set(each) for each in runs))) if runs else []
+        return {fold: frozenset(each[fold]["precision"] or UNKNOWN for each in runs) for fold in folds}
+
+    def precision(self, group: Group, names: Iterable[str]) -> Precisions:
+        """Of these methods beside the baseline."""
+        return compared([self.precisions(group, names), self.precisions(group, ["baseline"])])
 
 
 def cell_of(group: Group, method: Method) -> Cell:
