@@ -8,6 +8,7 @@ from polyvae import data
 from polyvae.data import DataError, wrap
 from polyvae.data.table import Table, alike, recoded
 from polyvae.data.tensors import table_of, tensors_of
+from polyvae.spec import Spec
 
 X = np.random.default_rng(0).random((12, 3), np.float32)
 FAR = np.array([0, 1000000, 0] * 4)
@@ -30,7 +31,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("given", SOURCES.values(), ids=SOURCES)
 def test_two_labels_far_apart_are_two_classes(given):
-    assert wrap(given).spec.classes == 2
+    assert (wrap(given).spec.classes, wrap(given).spec.labels) == (2, ("0", "1000000"))
     assert tensors_of(given, "train")["y"].tolist() == [0, 1, 0] * 4
     assert table_of(given, "train").labels == ("0", "1000000")
 
@@ -47,7 +48,7 @@ def test_an_array_of_an_npz_is_the_label_by_its_name(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, x=X, y=FAR // 1000000, species=np.array(["b", "a", "c"] * 4))
     loaded = data.load(path, label="species")
-    assert loaded.spec.classes == 3
+    assert loaded.spec.labels == ("a", "b", "c")
     assert loaded.call["label"] == "species"
     assert set(loaded.train.tensors) == {"x", "y"}
     np.savez(path, x=X, y=FAR)
@@ -64,7 +65,7 @@ def test_an_array_of_an_npz_is_the_label_by_its_name(tmp_path):
 def test_parts_of_a_file_number_their_labels_together(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=X, y_train=FAR, x_test=X[:3], y_test=np.array([7, 1000000, 7]))
     loaded = data.load(tmp_path / "a.npz")
-    assert loaded.spec.classes == 3
+    assert loaded.spec == Spec((3,), classes=3, levels=None, labels=("0", "7", "1000000"))
     assert loaded.test.tensors["y"].tolist() == [1, 2, 1]
     assert set(loaded.train.tensors["y"].tolist()) <= {0, 2}
 

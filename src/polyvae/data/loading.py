@@ -204,6 +204,8 @@ def _from_tables(
     spec = specs[first]
     for part in others:
         spec = joined_spec(spec, specs[part], places[part])
+    if labels := found[places[first]].labels:
+        spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in tables.values() for note in table.notes)
     whole = Whole(name, call, parts, spec, notes=notes)
     # Without a test part, what there is to train on is cut in three.

@@ -229,6 +229,8 @@ def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0, l
         spec = joined_spec(spec, spec_of(held), part)
         splits[part] = Split(held)
     train = whole if len(pieces[0]) == len(whole) else whole.take(pieces[0])
+    if labels := tables["train"].labels:
+        spec = replace(spec, classes=len(labels), labels=labels)
     return Data("tensors", train, splits["validation"], splits["test"], spec)
 
 
