@@ -319,7 +319,12 @@ BAD_NUMPY = {
     "empty file": ("npy", b"", "EOFError"),
     "no array": ("npy", b"text", "allow_pickle"),
     "truncated": ("npy", _npy(np.arange(100))[:-8], "ValueError"),
-    "pickle": ("npy", _npy(np.array([{}, []], dtype=object)), "allow_pickle"),
+    "pickle": ("npy", _npy(np.array([{}, []], dtype=object)), "Python objects"),
+    "claims 400 TB": (
+        "npy",
+        _npy(np.zeros((10, 10))).replace(b"10), }" + b" " * 12, b"5000000000000), }" + b" "),
+        "ValueError",
+    ),
     "bare pickle": ("npy", pickle.dumps([1, 2]), "allow_pickle"),
     "archive": ("npy", _npz(x=np.ones(2)), "npz"),
     "nan": ("npy", _npy(np.array([[0, 1], [np.inf, 2]])), "[1, 0]"),

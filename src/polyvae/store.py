@@ -179,8 +179,7 @@ def _checksum(split: Split, examples: int = 512) -> str:
     """CRC-32 over evenly spaced examples: enough to tell that a run is resumed with other data."""
     chosen = range(0, len(split), max(1, len(split) // examples))
     crc = 0
-    for name in sorted(split.tensors):
-        rows = split.tensors[name][chosen.start : chosen.stop : chosen.step]
+    for name, rows in sorted(split.take(chosen).tensors.items()):
         crc = zlib.crc32(rows.cpu().contiguous().numpy().tobytes(), zlib.crc32(name.encode(), crc))
     return f"{crc:08x}"
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from polyvae.data.mapped import opened
+
 Arrays = dict[str, np.ndarray]
 
 LAYOUT = 1  # raised when entries written by an older version must not be read
@@ -99,8 +101,7 @@ def _read(entry: Path) -> Arrays | None:
             size = path.stat().st_size
             if size != about["bytes"]:
                 return None
-            # Copy-on-write, not read-only: torch warns of arrays that cannot be written, and the file stays as it is.
-            array = np.load(path, mmap_mode="c" if size > LARGE else None, allow_pickle=False)
+            array = opened(path) if size > LARGE else np.load(path, allow_pickle=False)
             if list(array.shape) != about["shape"] or str(array.dtype) != about["dtype"]:
                 return None
             arrays[key] = array

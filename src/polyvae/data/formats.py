@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.errors import DataError, reading
+from polyvae.data.mapped import is_large, opened
 from polyvae.data.tables import table as table
 
 AGAIN = "delete the file and fetch it again"
@@ -95,13 +96,17 @@ def amat(path: str | Path, width: int = 784) -> np.ndarray:
 
 
 def npy(path: str | Path) -> np.ndarray:
-    """The array of an .npy file, finite and not empty; Python objects (pickles) are refused."""
+    """The array of an .npy file, finite and not empty; Python objects (pickles) are refused.
+
+    From 128 MiB on it is mapped, copy-on-write, and not looked at yet.
+    """
     advice = "save a plain array of numbers with numpy.save"
-    with reading(path, "an .npy array of numbers", advice, *_BROKEN), open(path, "rb") as file:
-        array = np.load(file, allow_pickle=False)
+    with reading(path, "an .npy array of numbers", advice, *_BROKEN):
+        array = opened(Path(path))
         if not isinstance(array, np.ndarray):
+            array.close()
             raise DataError(path, "an .npy array", "an .npz archive", "name it .npz")
-    return _finite(array, path)
+    return array if is_large(array.nbytes) else _finite(np.array(array), path)
 
 
 def npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from polyvae.data.errors import DataError
 from polyvae.data.fields import field_names, fields
 from polyvae.data.files import place_of, tables_of
 from polyvae.data.listing import locate, unknown
+from polyvae.data.rows import cut_rows
 from polyvae.data.sources import CATALOGUE, Options, Source
 from polyvae.data.split import Data, Split, joined_spec, part_size
 from polyvae.data.table import Table, alike
@@ -254,13 +255,12 @@ def _splits(
                 drawn[origin] = binarised(tensors["x"], STREAMS[origin])
             tensors["x"] = drawn[origin]
         if index is not None:
-            # index_select copies whole rows, many times faster than tensor[index].
-            tensors = {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
+            tensors = cut_rows(tensors, index)
         if dequantise and spec.levels is not None:
             if part == "train":
                 transform = Dequantise(spec.levels)
             else:
-                tensors["x"] = dequantised(tensors["x"], spec.levels, STREAMS[part])
+                tensors = {**tensors, "x": dequantised(tensors["x"], spec.levels, STREAMS[part])}
         splits[part] = Split(tensors, transform)
     levels = None if dequantise else 2 if binarise is not None else spec.levels
     return splits, replace(spec, levels=levels)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.errors import DataError
+from polyvae.data.rows import Rows, cut_rows, selected
 from polyvae.data.table import alike
 from polyvae.data.tensors import spec_of, table_of, tensors_of
 from polyvae.spec import Spec
@@ -23,14 +24,17 @@ Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 class Split:
     """Examples by name, kept compact and on one device; bytes are grey levels and leave as float32 in [0, 1].
 
-    `tensors`: name -> [N, ...], uint8 pictures, float32 tables or pictures, int64 labels. `transform`: what is done to
-    every batch (dynamic binarisation, dequantisation). Raises DataError without tensors or when their lengths differ.
+    `tensors`: name -> [N, ...], uint8 pictures, float32 tables or pictures, int64 labels; `Rows` of larger ones where
+    these are too large to be cut, of which a name gives a copy. `transform`: what is done to every batch (dynamic
+    binarisation, dequantisation). Raises DataError without tensors or when their lengths differ.
     """
 
     tensors: Mapping[str, Tensor]
     transform: Transform | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.tensors, Rows):
+            return
         lengths = {name: len(tensor) for name, tensor in self.tensors.items()}
         if not lengths:
             raise DataError("Split", "at least one named tensor", "none")
@@ -38,35 +42,40 @@ class Split:
             raise DataError("Split", "as many examples under every name", f"{lengths}", "give each example every value")
 
     def __len__(self) -> int:
+        if isinstance(self.tensors, Rows):
+            return len(self.tensors.index)
         return len(next(iter(self.tensors.values())))
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name} {list(value.shape[1:])} {value.dtype}" for name, value in self.tensors.items())
+        held = self.tensors.heads if isinstance(self.tensors, Rows) else self.tensors
+        values = ", ".join(f"{name} {list(value.shape[1:])} {value.dtype}" for name, value in held.items())
         return f"Split of {len(self):,} examples: {values.replace('torch.', '')}"
 
     @property
     def device(self) -> torch.device:
         """Where the tensors lie, and where an index must lie."""
+        if isinstance(self.tensors, Rows):
+            return self.tensors.index.device
         return next(iter(self.tensors.values())).device
 
     def to(self, device: torch.device | str) -> Split:
         """The same split on another device; a memory-mapped tensor is read on the way."""
+        if isinstance(self.tensors, Rows):
+            return replace(self, tensors=self.tensors.to(device))
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def take(self, index: Tensor | Sequence[int]) -> Split:
         """The examples at `index` (integers [n]) as a split of their own, in that order; a run shares memory."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.device)
-        if len(index) and bool((index.diff() == 1).all()):
+        if not isinstance(self.tensors, Rows) and len(index) and bool((index.diff() == 1).all()):
             first = int(index[0])
             parts = {name: tensor[first : first + len(index)] for name, tensor in self.tensors.items()}
-        else:
-            parts = {name: tensor.index_select(0, index) for name, tensor in self.tensors.items()}
-        return replace(self, tensors=parts)
+            return replace(self, tensors=parts)
+        return replace(self, tensors=cut_rows(self.tensors, index))
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The examples at `index` (int64 [B], on the split's device), bytes divided by 255, then the transform."""
-        # index_select copies whole examples: on CPU it is an order of magnitude faster than tensor[index].
-        values = {name: _floats(tensor.index_select(0, index)) for name, tensor in self.tensors.items()}
+        values = {name: _floats(tensor) for name, tensor in selected(self.tensors, index).items()}
         return values if self.transform is None else dict(self.transform(values))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from typing import Any, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from polyvae.data.frames import (
     is_sparse,
     series_values,
 )
+from polyvae.data.mapped import float32, is_large, pieces, tensor_pieces
 from polyvae.data.table import Table, assembled, numbered, numbered_features
 from polyvae.spec import Spec
 
@@ -127,9 +129,9 @@ def _levels(x: Tensor) -> int | None:
     return 256 if on_grid else None
 
 
-def _all(x: Tensor, condition: Any, rows: int = 4096) -> bool:
+def _all(x: Tensor, condition: Any) -> bool:
     """Whether a condition holds everywhere, asked of some examples at a time: most data answer at once."""
-    return all(bool(condition(part).all()) for part in x.split(rows))
+    return all(bool(condition(part).all()) for part in tensor_pieces(x))
 
 
 def _columns(anything: Any, where: str) -> dict[str, Any]:
@@ -213,21 +215,32 @@ def _features(array: np.ndarray, name: str, where: str) -> Tensor:
             raise _range(place, low, high)
         array = array.astype(np.uint8)
     if array.dtype != np.uint8:
-        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such
-            array = array.astype(np.float32, copy=False)
-        if not np.isfinite(array).all():
-            row = int(np.argwhere(~np.isfinite(array))[0][0])
-            advice = "drop or fill what is missing, and rescale what overflows"
-            raise DataError(place, "finite numbers (float32)", f"NaN or infinity, first in example {row}", advice)
-        if picture and (array.min() < 0 or array.max() > 1):
-            raise _range(place, array.min(), array.max())
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
+        array = float32(array)
+        low, high = _extremes(array, place)
+        if picture and (low < 0 or high > 1):
+            raise _range(place, low, high)
+    tensor = torch.from_numpy(array if is_large(array.nbytes) else np.ascontiguousarray(array))
     if array.ndim == 1:
         return tensor[:, None]
     if array.ndim == 3:
         return tensor[:, None]
-    channels_last = name == "x" and array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] not in (1, 3)
-    return tensor.permute(0, 3, 1, 2).contiguous() if channels_last else tensor
+    if name == "x" and array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] not in (1, 3):
+        tensor = tensor.permute(0, 3, 1, 2)  # channels last
+        return tensor if is_large(array.nbytes) else tensor.contiguous()
+    return tensor
+
+
+def _extremes(array: np.ndarray, place: str) -> tuple[float, float]:
+    """The smallest and the largest value. Raises DataError for values that are not finite."""
+    low, high, start = np.inf, -np.inf, 0
+    for piece in pieces(array):
+        least, most = float(piece.min()), float(piece.max())
+        if not (isfinite(least) and isfinite(most)):
+            row = start + int(np.argwhere(~np.isfinite(piece))[0][0])
+            advice = "drop or fill what is missing, and rescale what overflows"
+            raise DataError(place, "finite numbers (float32)", f"NaN or infinity, first in example {row}", advice)
+        low, high, start = min(low, least), max(high, most), start + len(piece)
+    return low, high
 
 
 def _range(place: str, low: float, high: float) -> DataError:
