@@ -68,6 +68,9 @@ class ZeroInflatedNegativeBinomial(Family):
         return _event(count_laws.ZeroInflatedNegativeBinomial(log_mean, log_theta, gate))
 
 
+COUNTS = (Poisson, NegativeBinomial, ZeroInflatedNegativeBinomial)
+
+
 class _Column(nn.Module):
     """One theta for each feature, learned."""
 

@@ -12,7 +12,7 @@ from typing import Self
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, Independent, constraints
+from torch.distributions import Distribution, Gamma, Independent, constraints
 from torch.nn import functional as F
 
 from polyvae.distributions import Law
@@ -183,5 +183,5 @@ def _stirling(x: Tensor) -> Tensor:
 
 
 def _gamma_poisson(log_mean: Tensor, log_theta: Tensor, shape: Size) -> Tensor:
-    theta = log_theta.exp().expand(shape)
-    return torch.poisson(torch._standard_gamma(theta) * (log_mean - log_theta).exp())
+    rate = Gamma(log_theta.exp().expand(shape), (log_theta - log_mean).exp().expand(shape), validate_args=False)
+    return torch.poisson(rate.sample())

@@ -245,7 +245,9 @@ LIKELIHOODS: Mapping[str, Callable[[int | None], Family]] = {
     "categorical": lambda levels: Categorical(_grey(levels)),
     "poisson": lambda levels: Poisson(),
     "negative-binomial": lambda levels: NegativeBinomial(),
+    "negative-binomial-network": lambda levels: NegativeBinomial("network"),
     "zero-inflated-negative-binomial": lambda levels: ZeroInflatedNegativeBinomial(),
+    "zero-inflated-negative-binomial-network": lambda levels: ZeroInflatedNegativeBinomial("network"),
 }
 
 

@@ -86,6 +86,17 @@ class OneHot:
 
 
 @dataclass(frozen=True)
+class Total:
+    """Add the total of each example's values, [B, ...] -> [B, 1]: the observed library size of counts."""
+
+    name: str = "x"
+    to: str = "library"
+
+    def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {**values, self.to: values[self.name].flatten(1).sum(1, keepdim=True)}
+
+
+@dataclass(frozen=True)
 class Chain:
     """Apply transforms one after the other, each to what the one before returned."""
 

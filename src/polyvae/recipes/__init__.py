@@ -9,6 +9,7 @@ from polyvae.recipes.conditioning import (
     vq_multitask,
     vq_semi_conditional,
 )
+from polyvae.recipes.counts import count_vae
 from polyvae.recipes.quantised import vq_vae
 from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, named, rebuild, recipe
 from polyvae.recipes.variants import (
@@ -34,6 +35,7 @@ __all__ = [
     "as_spec",
     "beta_vae",
     "capacity_vae",
+    "count_vae",
     "cvae",
     "full_covariance",
     "iwae",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -11,7 +11,9 @@ from polyvae.column_families import standardised
 from polyvae.core import VAE, Conditional, Family
 from polyvae.families import DiagonalNormal, PixelNormal, Point
 from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
+from polyvae.observe import chain
 from polyvae.priors import StandardNormal
+from polyvae.recipes.library import library_of
 from polyvae.recipes.parts import (
     Condition,
     decoder_family,
@@ -38,6 +40,7 @@ def vae(
     prior: str | nn.Module = "standard",
     components: int = 10,
     condition: bool = False,
+    library: Literal["none", "observed", "latent"] = "none",
     objective: nn.Module | None = None,
 ) -> Recipe:
     """The variational autoencoder, and the place where the axes combine.
@@ -49,19 +52,23 @@ def vae(
     "normal-learned" for tables; "normal" is a normal of variance 1/2, whose cost is the squared error summed over
     pixels. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data
     and pseudo-inputs share the encoder) or "conditional". `components`: of a mixture or VampPrior.
-    `condition`: posterior and likelihood also read the labels or vectors y.
+    `condition`: posterior and likelihood also read the labels or vectors y. `library`: of counts, what their means are
+    shares of: "none", the means are the network's; "observed", the total of x, which the bound is then given;
+    "latent", a second latent "l", log-normal with the moments of the totals.
 
     Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
     2014.
     """
     y, network = Condition(spec, condition), shared_network(network, prior)
+    size = library_of(library, spec, network, widths)
     q_family, p_family = encoder_family(posterior), decoder_family(likelihood, spec)
     q = reader_of_x(spec, network, widths, dict(zip(y.names, y.shapes, strict=True)), latent, q_family)
-    p_net = decoder_net(network, widths, ((latent,), *y.shapes), spec.x, p_family)
+    p_net = size.shared(decoder_net(network, widths, ((latent,), *y.shapes), spec.x, p_family), p_family, spec.x[0])
     p = named_prior(prior, q, spec, latent, components)
-    model = VAE(q, p, Conditional(p_net, p_family, ("z", *y.names)))
+    decoder = Conditional(p_net, p_family, ("z", *y.names, *size.names))
+    model = VAE({"z": q, **size.posterior}, {"z": p, **size.prior}, decoder)
     monitor = "reconstruction" if isinstance(q_family, Point) else "bound"  # a point has no bound
-    return Recipe(model, objective or Objective(), y.observe, monitor)
+    return Recipe(model, objective or Objective(), chain(y.observe, size.observe), monitor, start=size.start)
 
 
 @recipe

@@ -1,0 +1,39 @@
+"""Variants for counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from torch import nn
+
+from polyvae.core import Family
+from polyvae.recipes.recipe import Recipe, recipe
+from polyvae.recipes.variants import vae
+from polyvae.spec import Column, Spec
+
+
+@recipe
+def count_vae(
+    spec: Spec,
+    likelihood: str | Family = "zero-inflated-negative-binomial",
+    library: Literal["none", "observed", "latent"] = "observed",
+    latent: int = 10,
+    network: str | Callable[..., nn.Module] = "mlp",
+    widths: Sequence[int] | None = (128,),
+    **options: Any,
+) -> Recipe:
+    """Counts whose means are shares of a library size n: mu = n softmax(f(z)), log(1 + x) at the encoder's input.
+
+    `likelihood`: "poisson", "negative-binomial" or "zero-inflated-negative-binomial", the latter two with one
+    dispersion for each column; with "-network" behind the name, one for each value. `library`: n, the "observed" total
+    of x, which the bound is then given, or a "latent" one, log-normal with the moments of the totals; "none" leaves
+    the means to the network. `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules;
+    `widths`: its layers' widths or channels, in the encoder's order. Batches are a `condition`.
+
+    Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
+    """
+    if not spec.columns:
+        spec = replace(spec, columns=(Column("counts"),) * spec.x[0], levels=None)
+    return vae(spec, likelihood=likelihood, library=library, latent=latent, network=network, widths=widths, **options)
