@@ -102,14 +102,28 @@ def test_a_dispersion_per_column_is_learned_one_for_each_feature() -> None:
         families.ZeroInflatedNegativeBinomial("gene")
 
 
-def test_the_network_says_mean_dispersion_and_zeros_in_that_order() -> None:
-    raw = torch.tensor([[1.0, 2.0, 30.0, 30.0, -80.0, 0.0]])
+def test_the_network_says_mean_zeros_and_dispersion_in_that_order() -> None:
+    raw = torch.tensor([[1.0, 2.0, -80.0, 0.0, 30.0, 30.0]])
     law = families.ZeroInflatedNegativeBinomial("network")
     assert law.size(2) == 6
     torch.testing.assert_close(law(raw).mean, torch.tensor([[1.0, 2.0]]).exp() * torch.tensor([[1.0, 0.5]]))
     column = families.ZeroInflatedNegativeBinomial()
     assert column.size(2) == 4
-    torch.testing.assert_close(column(raw[:, [0, 1, 4, 5]]).mean, law(raw).mean)
+    torch.testing.assert_close(column(raw[:, :4]).mean, law(raw).mean)
+    assert (law(raw).variance[:, 0] < 1.001 * raw[:, 0].exp()).all()  # Poisson's, at such a dispersion
+
+
+@by_name
+def test_a_start_is_the_mean_where_the_network_says_nothing(name) -> None:
+    kind, _, dispersion = name.partition(" ")
+    short = {"nb": "negative-binomial", "zinb": "zero-inflated-negative-binomial", "poisson": "poisson"}[kind]
+    family = families.COUNTS[short + ("-network" if dispersion == "network" else "")](start=[7.0, 0.1])
+    raw = torch.zeros(3, family.size(2), 4)
+    share = 0.5 if kind == "zinb" else 1.0
+    torch.testing.assert_close(family(raw).mean, share * torch.tensor([7.0, 0.1])[:, None].expand(3, 2, 4))
+    for bad in ([], [1.0, 0.0], [-1.0]):
+        with pytest.raises(ValueError, match="start holds one mean for each feature, each above 0"):
+            type(family)(start=bad)
 
 
 def test_the_catalogue_has_the_counts() -> None:

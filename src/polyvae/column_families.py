@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import expm1
 
 import torch
 from torch import Tensor, nn
@@ -96,8 +97,9 @@ class ColumnFamily(Family):
         return Product(laws, [self.get_buffer(f"place{number}") for number in range(len(laws))])
 
 
-def _counts(columns: Sequence[Column]) -> Family:
-    return families.likelihood("negative-binomial", None)
+def _counts(columns: Sequence[Column], which: str = "negative-binomial") -> Family:
+    """The law of that name over counts, started at what the columns' centres stand for, where these are known."""
+    return families.COUNTS[which](start=[expm1(column.centre) if column.centre > 0 else 1.0 for column in columns])
 
 
 # The law of a kind where nothing else is asked for.
@@ -113,7 +115,7 @@ DEFAULTS: Mapping[str, Callable[[Sequence[Column]], Family]] = {
 NORMAL = ("normal", "normal-learned", "normal-network", "normal-optimal")
 LAWS: Mapping[str, tuple[str, ...]] = {
     "bits": ("bernoulli",),
-    "counts": ("poisson", "negative-binomial", "zero-inflated-negative-binomial"),
+    "counts": tuple(families.COUNTS),
     "positive": NORMAL,
     "real": (*NORMAL, "laplace"),
     "category": (),
@@ -143,6 +145,8 @@ def named(which: str, spec: Spec) -> Family:
             f"likelihood {which!r} is no law of {_NUMBERS[kind]}, which the data hold; of these, {known}. "
             "Or say that they are of another kind"
         )
+    if kind == "counts":
+        return _counts(spec.columns, which)
     return standardised(families.likelihood(which, spec.levels), spec)
 
 

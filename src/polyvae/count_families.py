@@ -5,7 +5,8 @@ Where a library size scales the mean, the network adds its logarithm, see `netwo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,82 +19,108 @@ from polyvae.scales import find, full
 _LARGEST = 30.0  # of a mean and an inverse dispersion, as a logarithm; the least is its reciprocal
 
 
+class Link(nn.Module):
+    """log mu = raw + log start of counts, [B, F, *rest]; `start` is one mean for each feature, by default 1."""
+
+    log_start: Tensor | None
+
+    def __init__(self, start: Sequence[float] | None) -> None:
+        super().__init__()
+        if start is not None and not (len(start) and min(start) > 0):
+            raise ValueError(f"start holds one mean for each feature, each above 0; got {start}")
+        self.register_buffer("log_start", None if start is None else torch.tensor(start).log(), persistent=False)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return _bounded(raw if self.log_start is None else full(raw) + self.log_start.view(-1, *[1] * (raw.ndim - 2)))
+
+
 class Poisson(Family):
-    """Independent Poisson counts, log mu the raw output."""
+    """Independent Poisson counts of the mean that `Link` makes of the raw output."""
+
+    def __init__(self, start: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.link = Link(start)
 
     def size(self, features: int) -> int:
         return features
 
     def forward(self, raw: Tensor) -> Distribution:
-        return _event(count_laws.Poisson(_logarithm(raw)))
+        return _event(count_laws.Poisson(self.link(raw)))
 
 
 class NegativeBinomial(Family):
-    """Independent negative binomial counts of mean mu, log mu from the network, and inverse dispersion theta.
+    """Independent negative binomial counts of mean mu, by `Link` from raw_1, and inverse dispersion theta.
 
-    `dispersion`: "column", one theta for each feature, learned, started at 1; "network", one for each value. `size`
-    makes the learned ones, so that a family belongs to one number of features.
+    `dispersion`: "column", one theta for each feature, learned, started at 1; "network", one for each value, whose
+    logarithm comes last. `start`: of `Link`. `size` makes the learned dispersions, so that a family belongs
+    to one number of features.
 
     Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
     """
 
-    def __init__(self, dispersion: str = "column") -> None:
+    def __init__(self, dispersion: str = "column", start: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.dispersion = _dispersion(dispersion)
+        self.link, self.dispersion = Link(start), _dispersion(dispersion)
 
     def size(self, features: int) -> int:
         return features + self.dispersion.size(features)
 
     def forward(self, raw: Tensor) -> Distribution:
-        return _event(count_laws.NegativeBinomial(*self.dispersion(raw, 1)))
+        log_theta, log_mean = self.dispersion(raw, 1)
+        return _event(count_laws.NegativeBinomial(self.link(log_mean), log_theta))
 
 
 class ZeroInflatedNegativeBinomial(Family):
-    """Independent counts, zero with probability pi, else negative binomial; the log odds of pi from the network.
+    """Independent counts, zero with probability pi, else negative binomial; the log odds of pi are raw_2.
 
-    `dispersion`: as that of `NegativeBinomial`.
+    `dispersion`, `start`: as of `NegativeBinomial`, the mean that of what is not zero by itself.
 
     Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
     """
 
-    def __init__(self, dispersion: str = "column") -> None:
+    def __init__(self, dispersion: str = "column", start: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.dispersion = _dispersion(dispersion)
+        self.link, self.dispersion = Link(start), _dispersion(dispersion)
 
     def size(self, features: int) -> int:
         return 2 * features + self.dispersion.size(features)
 
     def forward(self, raw: Tensor) -> Distribution:
-        log_mean, log_theta, gate = self.dispersion(raw, 2)
-        return _event(count_laws.ZeroInflatedNegativeBinomial(log_mean, log_theta, gate))
+        log_theta, log_mean, gate = self.dispersion(raw, 2)
+        return _event(count_laws.ZeroInflatedNegativeBinomial(self.link(log_mean), log_theta, full(gate)))
 
 
-COUNTS = (Poisson, NegativeBinomial, ZeroInflatedNegativeBinomial)
+# Names on the command line; each makes a family of a `start`.
+COUNTS: Mapping[str, Callable[..., Family]] = {
+    "poisson": Poisson,
+    "negative-binomial": NegativeBinomial,
+    "negative-binomial-network": partial(NegativeBinomial, "network"),
+    "zero-inflated-negative-binomial": ZeroInflatedNegativeBinomial,
+    "zero-inflated-negative-binomial-network": partial(ZeroInflatedNegativeBinomial, "network"),
+}
 
 
 class _Column(nn.Module):
-    """One theta for each feature, learned."""
+    """One theta for each feature, learned: log theta = 10 a, so that steps of a reach any size; see `learned_scale`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_parameter("log_theta", None)
+        self.register_parameter("raw", None)
 
     def size(self, features: int) -> int:
-        if self.log_theta is None:
-            self.log_theta = nn.Parameter(torch.zeros(features))
-        if len(self.log_theta) != features:
-            raise ValueError(f"a dispersion for {len(self.log_theta)} columns; asked for {features}: make a new family")
+        if self.raw is None:
+            self.raw = nn.Parameter(torch.zeros(features))
+        if len(self.raw) != features:
+            raise ValueError(f"a dispersion for {len(self.raw)} columns; asked for {features}: make a new family")
         return 0
 
     def forward(self, raw: Tensor, parts: int) -> tuple[Tensor, ...]:
-        if self.log_theta is None:
+        if self.raw is None:
             raise ValueError("the dispersion's columns are not known yet: ask the family for size(features) first")
-        log_mean, *others = raw.chunk(parts, 1)
-        log_theta = self.log_theta.view(-1, *[1] * (raw.ndim - 2))
-        return _logarithm(log_mean), _logarithm(log_theta), *map(full, others)
+        return _bounded(10 * self.raw.view(-1, *[1] * (raw.ndim - 2))), *raw.chunk(parts, 1)
 
     def extra_repr(self) -> str:
-        return "" if self.log_theta is None else f"{len(self.log_theta)}"
+        return "" if self.raw is None else f"{len(self.raw)}"
 
 
 class _Network(nn.Module):
@@ -103,8 +130,8 @@ class _Network(nn.Module):
         return features
 
     def forward(self, raw: Tensor, parts: int) -> tuple[Tensor, ...]:
-        log_mean, log_theta, *others = raw.chunk(parts + 1, 1)
-        return _logarithm(log_mean), _logarithm(log_theta), *map(full, others)
+        *others, log_theta = raw.chunk(parts + 1, 1)
+        return _bounded(log_theta), *others
 
 
 DISPERSIONS: Mapping[str, Callable[[], _Column | _Network]] = {"column": _Column, "network": _Network}
@@ -118,7 +145,7 @@ def _event(law: count_laws.CountLaw) -> Distribution:
     return count_laws.Counts(law, len(law.batch_shape) - 1, validate_args=False)
 
 
-def _logarithm(raw: Tensor) -> Tensor:
+def _bounded(raw: Tensor) -> Tensor:
     """Within [-30, 30], where exp and its products are finite; the gradient goes on outside, and leads back."""
     raw = full(raw)
     return raw + (raw.clamp(-_LARGEST, _LARGEST) - raw).detach()

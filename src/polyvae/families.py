@@ -17,7 +17,10 @@ from torch.nn import functional as F
 
 from polyvae import discretised, distributions
 from polyvae.core import Family
-from polyvae.count_families import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
+from polyvae.count_families import COUNTS
+from polyvae.count_families import NegativeBinomial as NegativeBinomial
+from polyvae.count_families import Poisson as Poisson
+from polyvae.count_families import ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial
 from polyvae.scales import OPTIMAL, SCALES, between, find, full, scale_of
 
 
@@ -243,11 +246,7 @@ LIKELIHOODS: Mapping[str, Callable[[int | None], Family]] = {
     "logistic": lambda levels: DiscretisedLogistic(_grey(levels)),
     "logistic-mixture": lambda levels: DiscretisedLogisticMixture(levels=_grey(levels)),
     "categorical": lambda levels: Categorical(_grey(levels)),
-    "poisson": lambda levels: Poisson(),
-    "negative-binomial": lambda levels: NegativeBinomial(),
-    "negative-binomial-network": lambda levels: NegativeBinomial("network"),
-    "zero-inflated-negative-binomial": lambda levels: ZeroInflatedNegativeBinomial(),
-    "zero-inflated-negative-binomial-network": lambda levels: ZeroInflatedNegativeBinomial("network"),
+    **{name: lambda levels, make=make: make() for name, make in COUNTS.items()},
 }
 
 

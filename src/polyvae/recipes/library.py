@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from polyvae.core import Conditional, Family, Values
-from polyvae.count_families import COUNTS
+from polyvae.count_families import COUNTS, Link
 from polyvae.families import DiagonalNormal
 from polyvae.networks import Builder
 from polyvae.networks.library import LogNormalSize, LogTotal, Shares, SizeEncoder
@@ -40,10 +40,13 @@ class Library:
         """The decoder's network, its means the shares of the library size; ValueError for a family not of counts."""
         if self.log_size is None:
             return net
-        if not isinstance(family, COUNTS):
-            known = ", ".join(kind.__name__ for kind in COUNTS)
-            raise ValueError(f"a library size scales counts, the families {known}; got {type(family).__name__}")
-        return Shares(net, features, self.log_size)
+        link = getattr(family, "link", None)
+        if not isinstance(link, Link):
+            raise ValueError(
+                f"a library size scales counts, of which the likelihoods are {', '.join(COUNTS)}; "
+                f"got {type(family).__name__}"
+            )
+        return Shares(net, features, self.log_size, link.log_start)
 
 
 def _observed(spec: Spec, network: str | Builder, widths: Sequence[int] | None) -> Library:
