@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy as copied
 
 import pytest
 import torch
@@ -106,6 +107,43 @@ def test_shared_normal_samples_have_its_moments() -> None:
     x = law.rsample((20_000,))
     torch.testing.assert_close(x.mean(0), law.mean, atol=0.02, rtol=0)
     torch.testing.assert_close(x.var(0), law.variance, atol=0.02, rtol=0)
+
+
+def test_trap51_a_copy_with_detached_parameters_keeps_the_path_through_its_draw() -> None:
+    """E |z|^2 / 2 + log q(z), parameters detached in log q: at a small scale s the gradient s - 1 / s is negative."""
+    torch.manual_seed(0)
+    loc = torch.zeros(1000, 1, dtype=torch.float64)
+    scale = torch.full((1000, 1, 1), 0.5, dtype=torch.float64, requires_grad=True)
+    q = CholeskyNormal(loc, scale_tril=scale, validate_args=False)
+    z = q.rsample()
+    fixed = copied(q)
+    for name in ("loc", "scale_tril", "_unbroadcasted_scale_tril"):
+        setattr(fixed, name, getattr(q, name).detach())
+    assert not fixed.scale_tril.requires_grad
+    cost = 0.5 * z.square().sum() + fixed.log_prob(z).sum()
+    (ours,) = torch.autograd.grad(cost, scale, retain_graph=True)
+    eps = (z / 0.5).detach()
+    torch.testing.assert_close(ours.flatten(), (eps.square() * (0.5 - 1 / 0.5)).flatten())
+    assert ours.mean() < 0
+    whole = 0.5 * z.square().sum() + q.log_prob(z).sum()  # undetached: the same in expectation
+    (known,) = torch.autograd.grad(whole, scale)
+    assert known.mean().item() == pytest.approx(ours.mean().item(), rel=0.1)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_bits_are_scored_by_the_cheaper_gradient_also_as_a_model_scores_them(samples, monkeypatch) -> None:
+    calls = []
+    plain = torch.nn.functional.binary_cross_entropy_with_logits
+    monkeypatch.setattr(
+        torch.nn.functional, "binary_cross_entropy_with_logits", lambda *a, **k: calls.append(1) or plain(*a, **k)
+    )
+    logits = randn(samples * 3, 2, 5).requires_grad_()
+    x = torch.randint(2, (3, 2, 5)).double()
+    score = Bernoulli(logits, 2).unfold(samples).log_prob(x)
+    assert calls == [1]
+    expected = Independent(td.Bernoulli(logits=logits.unflatten(0, (samples, 3))), 2).log_prob(x)
+    torch.testing.assert_close(score, expected)
+    torch.testing.assert_close(*[torch.autograd.grad(value.sum(), logits)[0] for value in (score, expected)])
 
 
 def test_optimal_normal_takes_the_scale_that_scores_best() -> None:

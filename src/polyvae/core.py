@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from polyvae.draw import Draw, Latent, Observed, Values, first_heads, log_likelihood, repeat
+from polyvae.draw import Draw, Latent, Observed, Values, check_law, first_heads, log_likelihood, repeat
 from polyvae.precision import full_precision
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"]
@@ -111,8 +111,13 @@ class VAE(nn.Module):
         self._repeated = tuple(sorted((folded | self._given_heads) - latents))
 
     def forward(self, batch: Values, samples: int = 1) -> Draw:
-        """Draws K `samples` of every latent for each of B examples and scores every head."""
+        """Draws K `samples` of every latent for each of B examples and scores every head.
+
+        Raises KeyError where the batch lacks a value, ValueError below one sample and for laws of other shapes than one
+        an example, by name.
+        """
         self._require(batch, self.inputs)
+        _check_count("samples", samples)
         rows, device = batch[self.inputs[0]].shape[0], batch[self.inputs[0]].device
         shape = torch.Size((samples, rows))
         values = {name: repeat(batch[name], samples) for name in self._repeated}
@@ -120,6 +125,7 @@ class VAE(nn.Module):
         drawn: dict[str, tuple[Distribution, Tensor]] = {}
         for name, (below, _, _) in self._plan.items():
             q = self.posterior[name](values if below else batch)
+            check_law(q, f"the posterior of {name!r}", [(samples * rows if below else rows,)], q.event_shape)
             with full_precision(device):
                 z = q.rsample(() if below else (samples,))
             drawn[name] = q, z
@@ -127,10 +133,12 @@ class VAE(nn.Module):
         for name, (_, folded, separate) in self._plan.items():
             q, z = drawn[name]
             p = self.prior[name](values if folded else batch)
-            latents[name] = Latent(q, p, values[name].unflatten(0, shape), z, separate)
+            check_law(p, f"the prior of {name!r}", [(), (rows,), (samples * rows,)], q.event_shape)
+            latents[name] = Latent(q, p, values[name].unflatten(0, shape), z, separate, name)
         heads = {}
         for name, head in self._heads():
             p, x = head(values), batch[head.of]
+            check_law(p, f"the likelihood of {name!r}", [(samples * rows,)], x.shape[1:])
             scored = None if head.where is None else batch[head.where]
             with full_precision(device):
                 heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight, head.of)
@@ -164,8 +172,12 @@ class VAE(nn.Module):
         return self.decode(self.sample_latents(given, count))
 
     def sample_latents(self, given: Values | None = None, count: int = 1) -> dict[str, Tensor]:
-        """Samples `count` latents from the prior for each row of `given`; beside `given`, [count * B, ...]."""
+        """Samples `count` latents from the prior for each row of `given`; beside `given`, [count * B, ...].
+
+        Raises ValueError below one sample.
+        """
         given = given or {}
+        _check_count("count", count)
         self._require(given, self.conditions)
         rows = next(iter(given.values())).shape[0] if given else 1
         values = {name: repeat(value, count) for name, value in given.items()}
@@ -211,6 +223,11 @@ class VAE(nn.Module):
     def _require(values: Values, names: Iterable[str]) -> None:
         if missing := [name for name in names if name not in values]:
             raise KeyError(f"the model needs {missing}, the batch holds {sorted(values)}")
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 1:
+        raise ValueError(f"{name} counts draws of the latents, at least 1; got {count}")
 
 
 def _check_statistics(posteriors: nn.ModuleDict, priors: nn.ModuleDict) -> None:

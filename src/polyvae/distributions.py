@@ -100,10 +100,11 @@ class Bernoulli(_Event):
             return (x * logits).sum(self._dims) - F.softplus(logits).sum(self._dims)
 
         def cross_entropy(x: Tensor, logits: Tensor) -> Tensor:
-            return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(self._dims)
+            return -F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(self._dims)
 
-        # torch's own has the cheaper gradient, but wants equal shapes and makes no use of slabs.
-        trained = torch.is_grad_enabled() and self.logits.requires_grad and value.shape == self.logits.shape
+        # torch's own has the cheaper gradient, but wants a value of the logits' shape and makes no use of slabs.
+        whole = torch.broadcast_shapes(value.shape, self.logits.shape) == self.logits.shape
+        trained = torch.is_grad_enabled() and self.logits.requires_grad and whole
         return _by_slabs(cross_entropy if trained else score, value, self.logits)
 
 
@@ -151,7 +152,8 @@ class OptimalNormal(SharedNormal):
     s^2 = max(mean (x - mu)^2, floor^2), over every value of the call, gradients included
 
     Over one call this is a fit, not a density that integrates to one, and the rows of a batch depend on each other: it
-    serves training. `observe` receives each s^2, so that a running value can serve evaluation; `scale` serves sampling.
+    serves training. `observe` receives each s^2, so that a running value can serve evaluation; `scale` serves sampling,
+    and where no row is scored.
 
     Rybkin, Daniilidis, Levine: Simple and Effective VAE Training with Calibrated Decoders, 2021.
     """
@@ -162,13 +164,28 @@ class OptimalNormal(SharedNormal):
         super().__init__(loc, scale, event_dim)
         self.floor = floor
         self.observe = observe
+        self.rows: Tensor | None = None
+
+    def among(self, rows: Tensor) -> OptimalNormal:
+        """The same law, fitted to the rows of a batch [B] alone that are True."""
+        new = copy(self)
+        new.rows = rows
+        return new
 
     def log_prob(self, value: Tensor) -> Tensor:
         squares = self._squares(value)
-        variance = (squares.mean() / self.event_shape.numel()).clamp(min=self.floor**2)
+        variance = (self._mean(squares) / self.event_shape.numel()).clamp(min=self.floor**2)
         if self.observe is not None:
             self.observe(variance.detach())
         return self._density(squares, variance)
+
+    def _mean(self, squares: Tensor) -> Tensor:
+        """Of squares [..., B], over the rows that are scored."""
+        if self.rows is None:
+            return squares.mean()
+        count = self.rows.sum() * (squares.numel() // self.rows.numel())
+        known = self.scale.square() * self.event_shape.numel()
+        return torch.where(count > 0, (squares * self.rows).sum() / count.clamp(min=1), known)
 
 
 class Point(_Event):
@@ -198,25 +215,29 @@ class CholeskyNormal(MultivariateNormal):
     log q(z) = sum_i log N(eps_i; 0, 1) - log L_ii, the log-density of eps less that of the Jacobian
 
     At the tensor that its own last `rsample` returned (which must not be changed in place) eps is known and no
-    triangular system is solved; at any other value one is.
+    triangular system is solved; at any other value, and in a copy with other parameters, one is: where these are
+    detached, log q(z) still depends on mu and L through z.
     """
 
-    _last: tuple[Tensor, Tensor] | None = None
+    _last: tuple[Tensor, ...] | None = None
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(Size(sample_shape))
         eps = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         with torch.autocast(eps.device.type, enabled=False):  # else this product is in half precision
             z = self.loc + torch.matmul(self.scale_tril, eps.unsqueeze(-1)).squeeze(-1)
-        self._last = z, eps
+        self._last = z, eps, *self._parameters()
         return z
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._last is None or value is not self._last[0]:
+        if self._last is None or not _are((value, *self._parameters()), (self._last[0], *self._last[2:])):
             return super().log_prob(value)
         eps = self._last[1]
         size = self.event_shape[0]
         return -0.5 * eps.square().sum(-1) - _log_diagonal(self.scale_tril).sum(-1) - size * _HALF_LOG_TWO_PI
+
+    def _parameters(self) -> tuple[Tensor, ...]:
+        return self.loc, self.scale_tril, self._unbroadcasted_scale_tril
 
 
 @register_kl(MultivariateNormal, Independent)
@@ -247,6 +268,10 @@ def _diagonal_normal(law: Independent) -> Normal:
     if not isinstance(law.base_dist, Normal) or len(law.event_shape) != 1:
         raise NotImplementedError(f"no closed form between a multivariate normal and {law}")
     return law.base_dist
+
+
+def _are(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> bool:
+    return all(one is other for one, other in zip(ours, theirs, strict=True))
 
 
 def _log_diagonal(matrix: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import log
@@ -20,7 +20,7 @@ class Latent:
     """A latent variable in one pass: posterior q, prior p and the draws z [K, B, ...].
 
     `drawn` are the draws in the shape in which q made them. `separate` is False when p was given something drawn with
-    or after z; then only the sampled KL is unbiased.
+    or after z; then only the sampled KL is unbiased. `name` is what errors call it.
     """
 
     q: Distribution
@@ -28,16 +28,17 @@ class Latent:
     z: Tensor
     drawn: Tensor
     separate: bool = True
+    name: str = "z"
 
     @cached_property
     def log_q(self) -> Tensor:
         """log q(z | ...) at the draws, [K, B] nats."""
-        return self.q.log_prob(self.drawn).reshape(self.z.shape[:2])
+        return self._per_draw(self.q.log_prob(self.drawn), "log q")
 
     @cached_property
     def log_p(self) -> Tensor:
         """log p(z | ...) at the draws, [K, B] nats."""
-        return _score(self.p, self.z)
+        return self._per_draw(_score(self.p, self.z), "log p")
 
     @cached_property
     def analytic_kl(self) -> Tensor | None:
@@ -48,7 +49,7 @@ class Latent:
             divergence = kl_divergence(self.q, self.p)
         except NotImplementedError:
             return None
-        return _unfold(divergence, self.z.shape[:2])
+        return self._per_draw(divergence, "KL(q || p)")
 
     @property
     def analytic(self) -> bool:
@@ -59,6 +60,18 @@ class Latent:
     def kl(self) -> Tensor:
         """KL(q || p), [K, B] nats: in closed form where one is known, else log q(z) - log p(z) at the draws."""
         return self.log_q - self.log_p if self.analytic_kl is None else self.analytic_kl
+
+    def _per_draw(self, value: Tensor, what: str) -> Tensor:
+        """[], [B], [K * B] or [K, B] -> [K, B]; a value of any other shape would be broadcast into another number."""
+        shape = self.z.shape[:2]
+        if value.shape == (shape.numel(),):
+            return value.view(shape)
+        if value.shape not in (shape, shape[1:], Size()):
+            raise ValueError(
+                f"{what} of the latent {self.name!r} has shape {list(value.shape)}, one number a draw would be "
+                f"{list(shape)}; {INDEPENDENT}"
+            )
+        return value.expand(shape)
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,9 @@ def first_heads(heads: Any) -> list[str]:
     return list(names.values())
 
 
+INDEPENDENT = "torch.distributions.Independent(law, n) makes the law's last n batch dimensions part of its event"
+
+
 def repeat(value: Tensor, samples: int) -> Tensor:
     """[B, ...] -> [K * B, ...], all rows for the first sample, then for the second."""
     return value if samples == 1 else value.expand(samples, *value.shape).flatten(0, 1)
@@ -146,6 +162,8 @@ def _score(p: Distribution, z: Tensor) -> Tensor:
 def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | None = None) -> Tensor:
     """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; zero where `scored` [B] is False."""
     if scored is not None:
+        among = getattr(p, "among", None)  # the laws that fit themselves to what they score
+        p = p if among is None else among(scored)
         # What is not scored may be NaN, whose gradient a mask on the score alone would let through.
         known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.zeros_like(x))
         return torch.where(scored, log_likelihood(p, known, samples), 0.0)
@@ -155,9 +173,15 @@ def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | No
     return p.log_prob(repeat(x, samples)).view(samples, len(x))
 
 
-def _unfold(value: Tensor, shape: Size) -> Tensor:
-    """[], [B] or [K * B] -> [K, B]."""
-    return value.view(shape) if value.numel() == shape.numel() else value.expand(shape)
+def check_law(law: Distribution, what: str, batches: Collection[Sequence[int]], event: Sequence[int]) -> None:
+    """ValueError unless a law has one of the batch shapes and the event shape that the model needs."""
+    if law.event_shape != event or law.batch_shape not in batches:
+        expected = " or ".join(sorted({str(list(batch)) for batch in batches}))
+        raise ValueError(
+            f"{what} ({type(law).__name__}) has batch shape {list(law.batch_shape)} and event shape "
+            f"{list(law.event_shape)}; the model needs batch shape {expected} and event shape {list(event)}"
+            + (f"; {INDEPENDENT}" if len(law.batch_shape) > 1 or len(law.event_shape) < len(event) else "")
+        )
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.core import Draw, Values
+from polyvae.draw import first_heads
 from polyvae.finite import check_finite
 from polyvae.terms import KL, Reconstruction, Term
 
@@ -61,7 +62,11 @@ class Cyclical:
 
 
 class Weighted(nn.Module):
-    """weight * term, or weight * |term - target| per example; both are numbers or schedules of the step."""
+    """weight * term, or weight * |term - target| per example; both are numbers or schedules of the step.
+
+    Of several draws the distance is that of their mean: |.| of each draw would punish the noise of an estimated term.
+    A term without a closed form, such as the KL to a mixture, is best given a few `samples`.
+    """
 
     def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None) -> None:
         super().__init__()
@@ -73,6 +78,7 @@ class Weighted(nn.Module):
     def forward(self, value: Tensor, step: Step) -> Tensor:
         """The cost of the term's value at this step, scalar."""
         if self.target is not None:
+            value = value.mean(0) if value.ndim > 1 else value
             value = (value - _at(self.target, step)).abs()
         return _at(self.weight, step) * value.mean()
 
@@ -130,6 +136,9 @@ class Objective(nn.Module):
 class ImportanceWeighted(nn.Module):
     """-log 1/K sum_k p(x, z_k) / q(z_k | x), averaged over the batch, in nats.
 
+    It is the bound itself, so every head counts once: ValueError for one with another weight than 1, or a second head
+    of one value, which no bound holds and which it would not train.
+
     Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
     """
 
@@ -140,6 +149,7 @@ class ImportanceWeighted(nn.Module):
 
     def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
         draw = model(batch, self.samples)
+        _check_bounded(draw)
         terms = {"reconstruction": -draw.log_px.mean(), "kl": draw.kl.mean()}
         return report(-draw.importance_bound.mean(), terms, draw)
 
@@ -155,6 +165,22 @@ def report(loss: Tensor, terms: dict[str, Tensor], draw: Draw) -> dict[str, Tens
 
 def _at(number: Number, step: Step) -> float | Tensor:
     return number(step) if callable(number) else number
+
+
+def _check_bounded(draw: Draw) -> None:
+    """ValueError where a head is not in the importance-weighted bound as it was asked for."""
+    first = first_heads(draw.heads)
+    for name, head in draw.heads.items():
+        if name not in first:
+            raise ValueError(
+                f"the importance-weighted bound holds one head a value: {name!r} is a second one of {head.of!r} and "
+                "would not be trained; take an Objective with Reconstruction"
+            )
+        if head.weight != 1:
+            raise ValueError(
+                f"the importance-weighted bound has no weights: the head {name!r} has {head.weight}; take weight 1, or "
+                "an Objective with Reconstruction"
+            )
 
 
 def _check_samples(samples: int) -> None:

@@ -41,8 +41,11 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def sampled_pictures(source: Any, split: Split, count: int, seed: int = 0) -> Tensor:
     """Means of the likelihood at `count` draws from the prior, clamped to [0, 1], [count, C, H, W].
 
-    A conditional model is given what the split's examples hold, in a seeded order, over again if need be.
+    A conditional model is given what the split's examples hold, in a seeded order, over again if need be. Raises
+    ValueError below one picture.
     """
+    if count < 1:
+        raise ValueError(f"count is the number of pictures, at least 1; got {count}")
     model, observe = parts(source)
     name = first_head(model)
     pictures = []
