@@ -1,4 +1,6 @@
-"""Complete a flow from 3, 5 and 10 sensors, clean and with 5 % noise: two autoencoders beside gappy PCA.
+"""Complete a flow from 3, 5 and 10 sensors, clean and with 5 % noise: two autoencoders beside three baselines.
+
+Gappy PCA, the best linear completion, and Gaussian processes from the sensors to the principal coefficients.
 
 The wake of a cylinder where its file is at hand (about ten minutes on two cores), else travelling vortices, which are
 generated; or fields of your own, --data FILE.npz. Held out are whole blocks of time. Sensors measure every channel and
@@ -25,11 +27,11 @@ import polyvae as pv
 OWN = Case()
 CASES = {
     "cylinder_flow": OWN,
-    "vortices": Case(150, (256, 256), 30, 8, steps=2_000, batch=128, lr=4e-3, passes=1, draws=20),
+    "vortices": Case(150, (256, 256), 30, 8, steps=2_000, batch=128, lr=4e-3, passes=1, draws=20, group=30),
 }
 NOISE_DRAWS = {"vortices": 1}  # of the sensors' noise in scoring, where the held-out parts are large; elsewhere 5
-QUICK = {"steps": 20, "draws": 4, "hidden": (16,)}
-BASELINE = "gappy PCA"
+QUICK = {"steps": 20, "draws": 4, "hidden": (16,), "modes": 8, "group": 8}
+BASELINE, STRONGEST = "gappy PCA", "Gaussian process"  # what errors are set beside
 Row = dict[str, Any]
 
 
@@ -40,15 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.05], help="in standard deviations")
     parser.add_argument("--splits", type=int, default=1, help="ways to hold out blocks, one after another")
     parser.add_argument("--limit", type=int, help="training fields, fewer than there are")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="those that are run")
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/fields"), help="the folder of results and figures")
     asked = parser.parse_args(arguments)
 
-    rows: list[Row] = []
     data = load(asked.data, 0, asked.limit)
     folder, case = asked.out / Path(data.name).stem, CASES.get(data.name, OWN)
     case = replace(case, **QUICK) if asked.quick else case
     folder.mkdir(parents=True, exist_ok=True)
+    whole = set(asked.methods) == set(METHODS)
+    rows = [] if whole else read(folder / "results.csv", asked.methods)
+    if missing := {BASELINE, STRONGEST} - set(asked.methods) - {row["method"] for row in rows}:
+        parser.error(
+            f"every row is set beside {' and '.join(sorted(missing))}; {folder}/results.csv has none: add to --methods"
+        )
     for split in range(asked.splits):
         data = load(asked.data, split, asked.limit) if split else data
         field = Field.of(data)
@@ -57,12 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for count in asked.sensors:
             for noise in asked.noise:
                 trial = Trial.of(field, count, noise, NOISE_DRAWS.get(data.name, 5))
-                found = compared(trial, case, split, rows)
+                found = compared(trial, case, split, rows, asked.methods)
+                rows.sort(key=place_of)
                 write(folder / "results.csv", rows)
-                if split == 0 and noise == max(asked.noise):
+                if whole and split == 0 and noise == max(asked.noise):
                     draw(folder, trial, found)
     (folder / "results.md").write_text("\n".join(table(rows)) + "\n")
-    fields_figures.errors(folder / "errors.png", rows, f"{data.name}: mean of {asked.splits} splits")
+    fields_figures.errors(
+        folder / "errors.png", rows, f"{data.name}: mean of {len({row['split'] for row in rows})} splits"
+    )
     print(*table(rows), f"\nFigures and results: {folder}", sep="\n")
 
 
@@ -77,11 +88,11 @@ def load(name: str, seed: int, limit: int | None) -> pv.data.Data:
         return pv.data.load("vortices", seed=seed, limit=limit)
 
 
-def compared(trial: Trial, case: Case, split: int, rows: list[Row]) -> dict[str, Predictions]:
+def compared(trial: Trial, case: Case, split: int, rows: list[Row], methods: Sequence[str]) -> dict[str, Predictions]:
     """What every method says, and a row of its scores."""
     found = {}
-    for name, method in METHODS.items():
-        found[name] = method(trial, case)
+    for name in [name for name in METHODS if name in methods]:
+        found[name] = METHODS[name](trial, case)
         known = {"split": split, "sensors": len(trial.positions), "noise": trial.noise, "method": name}
         rows.append({**known, **asdict(score(trial, found[name]))})
         print(
@@ -101,25 +112,43 @@ def draw(folder: Path, trial: Trial, found: Mapping[str, Predictions]) -> None:
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """Means over splits as Markdown: errors beside gappy PCA's, score, coverage and its range over splits."""
+    """Means over splits as Markdown: errors and scores beside both baselines', coverage and its range over splits."""
+    beside = f"to {BASELINE} | to {STRONGEST}"
     lines = [
-        "| sensors | noise | method | relative error | to gappy PCA | CRPS | to gappy PCA | coverage of 95 % bands |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| sensors | noise | method | relative error | {beside} | CRPS | {beside} | coverage of 95 % bands |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple, list[Row]] = {}
     for row in rows:
         groups.setdefault((row["sensors"], row["noise"], row["method"]), []).append(row)
     for (count, noise, method), mine in groups.items():
-        theirs = groups[count, noise, BASELINE]
-        error, crps, covered = (mean(row[name] for row in mine) for name in ("error", "crps", "coverage"))
-        ratios = error / mean(row["error"] for row in theirs), crps / mean(row["crps"] for row in theirs)
+        shown = []
+        for quantity in ("error", "crps"):
+            value, *theirs = (
+                mean(row[quantity] for row in group)
+                for group in (mine, *(groups[count, noise, name] for name in (BASELINE, STRONGEST)))
+            )
+            shown += [f"{value:.5f}", *(f"{value / other:.2f}" for other in theirs)]
         ends = [f"{100 * end(row['coverage'] for row in mine):.1f}" for end in (min, max)]
         among = f" ({ends[0]} to {ends[1]})" if len(mine) > 1 else ""
-        lines.append(
-            f"| {count} | {noise:.0%} | {method} | {error:.5f} | {ratios[0]:.2f} | {crps:.5f} | {ratios[1]:.2f} "
-            f"| {100 * covered:.1f} %{among} |"
-        )
+        covered = f"{100 * mean(row['coverage'] for row in mine):.1f} %{among}"
+        lines.append(f"| {' | '.join([str(count), f'{noise:.0%}', method, *shown, covered])} |")
     return lines
+
+
+def place_of(row: Row) -> tuple:
+    """Where a row stands among all."""
+    return row["split"], row["sensors"], row["noise"], list(METHODS).index(row["method"])
+
+
+def read(path: Path, but: Sequence[str]) -> list[Row]:
+    """The rows of an earlier run, without those of the methods `but`; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] not in but]
+    known: dict[str, Any] = {"split": int, "sensors": int, "method": str}
+    return [{name: known.get(name, float)(value) for name, value in row.items()} for row in rows]
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

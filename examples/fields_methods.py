@@ -1,4 +1,4 @@
-"""The methods that complete a field from a few sensors: gappy PCA, linear least squares and two autoencoders."""
+"""The methods that complete a field from a few sensors: three without networks, and two autoencoders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+from fields_gaussian import gaussian_process
 from fields_networks import LinearCompletion, NoisySensors, PlaceNormal, Sensing, linear_completion
 from fields_scores import HELD_OUT, Predictions, Trial, without_spread
 
@@ -27,6 +28,7 @@ class Case:
 
     `modes`: principal axes that a network's output is made of. `hidden`: its layers' widths, `leading`: coefficients
     that it reads. `passes`: over the training part in what is called an epoch here. `draws`: of z for a completion.
+    `group`: principal coefficients that share the hyperparameters of a Gaussian process.
     """
 
     modes: int = 60
@@ -38,6 +40,7 @@ class Case:
     lr: float = 8e-3
     passes: int = 10
     draws: int = 50
+    group: int = 2
 
 
 def gappy_pca(trial: Trial, case: Case) -> Predictions:
@@ -86,6 +89,7 @@ def arbitrary_conditioning(trial: Trial, case: Case) -> Predictions:
 METHODS: dict[str, Callable[[Trial, Case], Predictions]] = {
     "gappy PCA": gappy_pca,
     "linear": linear,
+    "Gaussian process": lambda trial, case: gaussian_process(trial, case.modes, case.group),
     "SC-VAE": semi_conditional,
     "arbitrary conditioning": arbitrary_conditioning,
 }
