@@ -21,12 +21,11 @@ from torch import Tensor
 ENERGY = 1e-9  # of the training part, which the axes that are left out may hold; with noise (noise / 50)^2
 REPEATS = 3  # of a small training part, with noise of their own
 SEARCHED = 500  # examples at most that hyperparameters are found from
-JITTER = 1e-9  # of a coefficient's variance: what float32 leaves of digits
+JITTER = 1e-10  # of a coefficient's variance: what float32 leaves of digits
 # Amplitude, length and noise, in variances of a coefficient and of the sensors. Beyond an end the law stays what it is
 # there, white noise or a plane. scikit-learn warns of bounds that are met, so its own lie further out.
-BOX = np.log([(1e-4, 1e8), (1e-2, 1e4), (1e-12, 1e1)])
+BOX = np.log([(1e-4, 1e4), (1e-2, 1e4), (1e-9, 1e1)])
 STARTS = np.log([(1e2, 10.0, 1e-4), (1.0, 1.0, 1e-2)])
-STOP = {"ftol": 1e-6}
 FAR = (1e-20, 1e20)
 
 
@@ -118,6 +117,6 @@ def _searched(
     Near the optimum the likelihood of data without noise is flat within rounding, so that a search ends there by its
     line search, not by its gradient.
     """
-    found = [minimize(cost, start, jac=True, bounds=BOX, method="L-BFGS-B", options=STOP) for start in STARTS]
+    found = [minimize(cost, start, jac=True, bounds=BOX, method="L-BFGS-B") for start in STARTS]
     best = min(found, key=lambda each: each.fun)
     return best.x, best.fun

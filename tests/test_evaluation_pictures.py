@@ -7,7 +7,7 @@ from torch import nn
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from polyvae import recipes
-from polyvae.data.split import Split
+from polyvae.data.split import Data, Split
 from polyvae.evaluation import (
     accuracy,
     errors,
@@ -20,7 +20,8 @@ from polyvae.evaluation import (
 )
 from polyvae.evaluation.classifier import scrambled
 from polyvae.evaluation.frechet import inception_distance
-from polyvae.spec import Spec
+from polyvae.evaluation.pictures import in_unit, limits_of
+from polyvae.spec import Column, Spec
 
 
 def made(**options):
@@ -39,7 +40,7 @@ def labelled(count=400):
 
 def test_squared_error_and_psnr_by_hand():
     x = torch.zeros(2, 1, 8, 8)
-    found = errors(x, torch.tensor([0.1, 0.5]).view(2, 1, 1, 1).expand_as(x))
+    found = errors(x, torch.tensor([0.1, 0.5]).view(2, 1, 1, 1).expand_as(x), True)
     torch.testing.assert_close(found["mse"], torch.tensor([0.01, 0.25]))
     torch.testing.assert_close(found["psnr"], torch.tensor([20.0, 6.0206]))
 
@@ -48,23 +49,87 @@ def test_psnr_is_that_of_torchmetrics():
     torch.manual_seed(0)
     x, other = torch.rand(4, 3, 16, 12), torch.rand(4, 3, 16, 12)
     expected = peak_signal_noise_ratio(other, x, data_range=1.0, reduction="none", dim=(1, 2, 3))
-    torch.testing.assert_close(errors(x, other)["psnr"], expected)
+    torch.testing.assert_close(errors(x, other, True)["psnr"], expected)
 
 
 def test_similarity_is_one_for_equal_pictures_falls_with_noise_and_is_per_picture():
     torch.manual_seed(0)
     x = torch.rand(5, 1, 28, 28)
     noise = torch.randn_like(x)
-    values = [errors(x, (x + s * noise).clamp(0, 1))["ssim"] for s in (0.0, 0.1, 0.5)]
+    values = [errors(x, (x + s * noise).clamp(0, 1), True)["ssim"] for s in (0.0, 0.1, 0.5)]
     torch.testing.assert_close(values[0], torch.ones(5))
     assert bool((values[0] > values[1]).all())
     assert bool((values[1] > values[2]).all())
-    torch.testing.assert_close(errors(x[:2], (x + 0.1 * noise).clamp(0, 1)[:2])["ssim"], values[1][:2])
+    torch.testing.assert_close(errors(x[:2], (x + 0.1 * noise).clamp(0, 1)[:2], True)["ssim"], values[1][:2])
 
 
 def test_small_pictures_have_no_similarity_and_tables_only_a_squared_error():
-    assert set(errors(torch.rand(2, 1, 5, 8), torch.rand(2, 1, 5, 8))) == {"mse", "psnr"}
-    assert set(errors(torch.rand(2, 5), torch.rand(2, 5))) == {"mse"}
+    assert set(errors(torch.rand(2, 1, 5, 8), torch.rand(2, 1, 5, 8), True)) == {"mse", "psnr"}
+    assert set(errors(torch.rand(2, 5), torch.rand(2, 5), True)) == {"mse"}
+
+
+def test_values_that_leave_the_unit_interval_are_compared_as_they_are():
+    """Trap 46: fields compared as if they were pictures, 0.353 where the squared error is 8.999."""
+    torch.manual_seed(0)
+    field = Split({"x": 3 * torch.randn(40, 2, 8, 8)})
+    spec = Spec((2, 8, 8), levels=None, columns=(Column("real"), Column("real")))
+    source = recipes.vae(spec, network="mlp", widths=(8,), latent=2, seed=0)
+    with torch.inference_mode():
+        expected = (source.model.reconstruct(field.tensors)["x"].mean - field.tensors["x"]).square()
+    found = evaluate(source, field, samples=1)
+    assert found["mse"] == pytest.approx(float(expected.mean()), rel=1e-5)
+    assert found["psnr"] is found["ssim"] is None
+    assert any("no PSNR and SSIM" in note for note in found["notes"])
+    # Without a spec the values themselves say where they lie.
+    torch.testing.assert_close(reconstruction_errors(source.model, field)["mse"], expected.flatten(1).mean(1).double())
+
+
+def test_values_beyond_the_unit_interval_are_judged_on_the_training_parts_scale():
+    """Scaled and shifted pictures have the scores that they had, though a channel's units are its own."""
+    torch.manual_seed(0)
+    x, other = torch.rand(6, 2, 12, 9), torch.rand(6, 2, 12, 9)
+    x[0, :, 0, 0], x[0, :, 0, 1] = 0.0, 1.0  # the ends of both channels
+    scale, shift = torch.tensor([4.0, 1000.0]).view(2, 1, 1), torch.tensor([-2.0, 5.0]).view(2, 1, 1)
+    limits = limits_of(scale * x + shift)
+    torch.testing.assert_close(torch.stack(limits), torch.tensor([[-2.0, 5.0], [2.0, 1005.0]]))
+    expected = errors(x, other, True)
+    found = errors(scale * x + shift, scale * other + shift, False, limits)
+    for name in ("psnr", "ssim"):
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["mse"], (scale * (x - other)).square().flatten(1).mean(1))
+    # What leaves the training part's range is an error like any other.
+    beyond = errors(x, x + 2, False, limits_of(x))
+    torch.testing.assert_close(beyond["psnr"], torch.full((6,), -6.0206))
+    assert set(errors(x, other, False)) == {"mse"}
+
+
+def test_the_training_part_of_data_gives_the_scale_and_the_report_says_so():
+    torch.manual_seed(0)
+    spec = Spec((1, 8, 8), levels=None, columns=(Column("real"),))
+    field = Data("field", *(Split({"x": 3 * torch.randn(count, 1, 8, 8)}) for count in (40, 5, 15)), spec)
+    source = recipes.sigma_vae(field.spec, network="mlp", widths=(8,), latent=2, seed=0)
+    report = evaluate(source, field, samples=1, frechet=5)
+    low, high = limits_of(field.train.tensors["x"])
+    with torch.inference_mode():
+        made = source.model.reconstruct(field.test.tensors)["x"].mean
+    squared = ((made - field.test.tensors["x"]) / (high - low)).square().flatten(1).mean(1)
+    assert report["psnr"] == pytest.approx(float(-10 * squared.log10().mean()), rel=1e-4)
+    assert "frechet" not in report
+    assert sum("each channel's range in the training part" in note for note in report["notes"]) == 1
+    assert sum("pictures in [0, 1]" in note for note in report["notes"]) == 1
+
+
+def test_pictures_known_to_lie_in_the_unit_interval_are_clamped():
+    x = torch.randint(0, 256, (5, 1, 8, 8), dtype=torch.uint8)
+    assert in_unit(None, x)
+    assert in_unit(None, x / 255)
+    assert not in_unit(None, x / 255 - 0.1)
+    assert in_unit(Spec((1, 8, 8), columns=(Column("grey"),)), 2.0 * x)
+    assert not in_unit(Spec((1, 8, 8), columns=(Column("real"),)), x / 255)
+    low, high = limits_of(x)
+    assert float(low) == float(x.min()) / 255
+    assert float(high) == float(x.max()) / 255
+    torch.testing.assert_close(errors(x / 255, x / 255 + 2, True), errors(x / 255, torch.ones(5, 1, 8, 8), True))
 
 
 def test_one_picture_has_a_similarity_too():

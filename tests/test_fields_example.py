@@ -17,7 +17,7 @@ from polyvae.data import DataError
 from polyvae.gappy import GappyPCA
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-METHODS = ["gappy PCA", "linear", "SC-VAE", "arbitrary conditioning"]
+METHODS = ["gappy PCA", "linear", "Gaussian process", "SC-VAE", "arbitrary conditioning"]
 
 
 @pytest.fixture
@@ -55,6 +55,56 @@ def test_the_example_writes_its_tables_and_figures(
     assert text in capsys.readouterr().out
     drawn = {path.name for path in folder.glob("*.png")}
     assert drawn == {"errors.png", "maps_2.png", "maps_3.png", "band_2.png", "band_3.png"}
+    strongest = [float(row["error"]) for row in rows if known_of(row) == ("2", "0.0", "Gaussian process")]
+    assert f"| 2 | 0% | gappy PCA | {sum(first) / 2:.5f} | 1.00 | {sum(first) / sum(strongest):.2f} |" in text
+    # Some methods alone: the others' rows stay, theirs are what they were, and nothing else is drawn.
+    before, at = (folder / "results.csv").read_text(), (folder / "maps_2.png").stat().st_mtime_ns
+    example("fields").main([*asked, "--out", str(tmp_path / "out"), "--methods", "linear", "Gaussian process"])
+    assert (folder / "results.csv").read_text() == before
+    assert (folder / "results.md").read_text() == text
+    assert (folder / "maps_2.png").stat().st_mtime_ns == at
+
+
+def test_methods_alone_need_the_rows_that_they_are_set_beside(
+    example: Callable[[str], ModuleType], flow: torch.Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "mine.npz", **dict(zip("uvp", flow.numpy().swapaxes(0, 1), strict=True)))
+    with pytest.raises(SystemExit):
+        example("fields").main(["--data", str(tmp_path / "mine.npz"), "--out", str(tmp_path), "--methods", "linear"])
+    assert "every row is set beside Gaussian process and gappy PCA" in capsys.readouterr().err
+
+
+def test_gaussian_processes_tell_a_smooth_function_and_what_cannot_be_told(
+    example: Callable[[str], ModuleType],
+) -> None:
+    """Without a warning: a curve within a thousandth, noise at its own deviation, a plane, each the same every time."""
+    processes = example("fields_gaussian").Processes
+    generator = np.random.default_rng(0)
+    phase = generator.uniform(0, 2 * np.pi, 120)
+    inputs = np.stack([np.cos(phase), np.sin(phase)], 1)
+    noise = generator.normal(size=120)
+    targets = np.stack([np.sin(3 * phase), np.cos(3 * phase), noise, 0.5 * inputs[:, 0] - inputs[:, 1]], 1)
+    fitted = processes.fit(inputs[:80], targets[:80], 1)
+    mean, std = fitted(inputs[80:])
+    assert np.abs(mean[:, :2] - targets[80:, :2]).max() < 1e-3
+    assert np.abs(mean[:, 3] - targets[80:, 3]).max() < 1e-3
+    assert std[:, 2].mean() == pytest.approx(noise[:80].std(), rel=0.15)
+    assert std[:, :2].max() < 1e-2
+    again = processes.fit(inputs[:80], targets[:80], 1)(inputs[80:])
+    assert all((one == other).all() for one, other in zip((mean, std), again, strict=True))
+    together = processes.fit(inputs[:80], targets[:80, :2], 2)(inputs[80:])[0]
+    assert np.abs(together - targets[80:, :2]).max() < 1e-3
+
+
+def test_hyperparameters_come_from_a_part_of_many_examples_and_the_law_from_all(
+    example: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = example("fields_gaussian")
+    monkeypatch.setattr(module, "SEARCHED", 20)
+    inputs = np.linspace(0, 6, 60)[:, None]
+    fitted = module.Processes.fit(inputs, np.sin(inputs), 1)
+    assert len(fitted.parts[0].X_train_) == 60
+    assert np.abs(fitted(inputs + 0.03)[0] - np.sin(inputs + 0.03)).max() < 1e-3
 
 
 def known_of(row: dict[str, str]) -> tuple[str, str, str]:

@@ -219,7 +219,7 @@ def test_trap27_a_written_picture_holds_those_bytes(tmp_path):
 def test_trap27_metrics_see_clamped_means_and_never_logits():
     x = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 6, 6)
     wild = torch.tensor([-3.0, 4.0]).view(2, 1, 1, 1).expand(2, 1, 6, 6)
-    assert errors(x, wild)["mse"].tolist() == [0, 0]
+    assert errors(x, wild, True)["mse"].tolist() == [0, 0]
     made, split = small(), bits()
     batch = split.batch(torch.arange(5))
     z = made.model.encode(batch)["z"].mean
@@ -248,7 +248,7 @@ def test_trap29_blocks_give_what_one_pass_over_everything_gives():
     with torch.no_grad():
         mean = made.model.reconstruct(batch)["x"].mean
         posterior = made.model.encode(batch)["z"].mean
-    for name, value in errors(batch["x"], mean).items():
+    for name, value in errors(batch["x"], mean, True).items():
         torch.testing.assert_close(reconstruction_errors(made, split)[name], value.double(), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(describe_codes(made, split)["z"].means, posterior.double(), rtol=1e-4, atol=1e-6)
 

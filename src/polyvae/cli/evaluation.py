@@ -63,7 +63,7 @@ def evaluate(
     found = opened(run, data_dir)
     judged_run = chosen_prior(found.run, prior)
     part, examples = found.split(split)
-    asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device)}
+    asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device), "train": found.data.train}
     with progress("evaluating") as shown:
         judged = _frechet(found.data, frechet, run) if frechet else {}
         report = report_on(judged_run, examples, **asked, **judged, spec=found.data.spec, progress=shown)

@@ -10,45 +10,89 @@ from torch import Tensor
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, joined
+from polyvae.spec import Spec
 
 SMALLEST = 6  # pixels a side: below, the window of Wang et al. cannot be mirrored at the edges
+Limits = tuple[Tensor, Tensor]  # the smallest and the largest value of each channel, [C] each
 
 
 def reconstruction_errors(
-    source: Any, split: Split, seed: int = 0, device: torch.device | str | None = None
+    source: Any,
+    split: Split,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    *,
+    unit: bool | None = None,
+    limits: Limits | None = None,
 ) -> dict[str, Tensor]:
     """Errors of the mean of p(x | z) at the posterior mean against x, for every example, float64 [N].
 
-    "mse": mean squared error over the values of an example. For pictures both sides are clamped to [0, 1] first, and
-    there are "psnr" in decibels, infinite where the error is zero, and, from 6 x 6 pixels on, "ssim".
+    "mse": mean squared error over the values of an example. For pictures also "psnr" in decibels, infinite where the
+    error is zero, and, from 6 x 6 pixels on, "ssim"; see `errors` for `unit` and `limits`. `unit` is what the recipe
+    or else the split says of the values (see `in_unit`) where it is None.
     """
+    model = getattr(getattr(source, "recipe", source), "model", source)
+    name = first_head(model)
+    of = model.heads[name].of
+    if unit is None:
+        unit = in_unit(recorded_spec(source) if of == "x" else None, split.tensors[of])
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        name = first_head(model)
-        x, mean = batch[model.heads[name].of], model.reconstruct(batch)[name].mean  # pyright: ignore
-        return errors(x, mean)
+        return errors(batch[of], model.reconstruct(batch)[name].mean, unit, limits)
 
     return {name: value.double() for name, value in joined(each_block(source, split, measure, seed, device)).items()}
 
 
-def errors(x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-    """ "mse" of every example, and for pictures [N, C, H, W] on a scale of [0, 1] "psnr" and "ssim", [N] each.
+def errors(x: Tensor, reconstruction: Tensor, unit: bool, limits: Limits | None = None) -> dict[str, Tensor]:
+    """ "mse" of every example, and for pictures [N, C, H, W] "psnr" and "ssim", [N] each.
+
+    `unit`: whether the values lie in [0, 1] by what they are; then both sides are clamped to it. Others are compared as
+    they are, and their PSNR and SSIM need a scale: that on which `limits` of each channel become 0 and 1. Without
+    `limits` they have none.
 
     PSNR = -10 log10 mse. SSIM: Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment: From Error Visibility to
     Structural Similarity, 2004, Gaussian window of 11 x 11 pixels, mirrored at the edges.
     """
-    if x.ndim == 4:
+    if unit:
         x, reconstruction = x.clamp(0, 1), reconstruction.clamp(0, 1)
-    squared = (x - reconstruction).square().flatten(1).mean(1)
-    found = {"mse": squared}
-    if x.ndim == 4:
-        found["psnr"] = -10 * squared.log10()
-    if x.ndim == 4 and min(x.shape[-2:]) >= SMALLEST:
+    found = {"mse": _squared(x, reconstruction)}
+    if x.ndim != 4 or not (unit or limits):
+        return found
+    if not unit and limits is not None:
+        low, high = (side.to(x).view(-1, 1, 1) for side in limits)
+        span = torch.where(high > low, high - low, 1.0)
+        x, reconstruction = (x - low) / span, (reconstruction - low) / span
+    found["psnr"] = -10 * _squared(x, reconstruction).log10()
+    if min(x.shape[-2:]) >= SMALLEST:
         from torchmetrics.functional.image import structural_similarity_index_measure
 
         similarity = structural_similarity_index_measure(reconstruction, x, reduction="none", data_range=1.0)
         found["ssim"] = torch.as_tensor(similarity).reshape(len(x))
     return found
+
+
+def _squared(x: Tensor, reconstruction: Tensor) -> Tensor:
+    return (x - reconstruction).square().flatten(1).mean(1)
+
+
+def in_unit(spec: Spec | None, x: Tensor) -> bool:
+    """Whether values lie in [0, 1] by what they are: as the kinds of a spec say, else as all of x [N, ...] do."""
+    if spec is not None and spec.columns:
+        return spec.unit
+    return x.dtype is torch.uint8 or all(bool(((part >= 0) & (part <= 1)).all()) for part in x.split(4096))
+
+
+def limits_of(x: Tensor) -> Limits:
+    """The smallest and the largest value of each channel of x [N, C, ...], as floats; bytes count as k / 255."""
+    parts = [part.transpose(0, 1).flatten(1) for part in x.split(4096)]  # a mapped file is read piece by piece
+    low, high = torch.stack([p.amin(1) for p in parts]).amin(0), torch.stack([p.amax(1) for p in parts]).amax(0)
+    return (low / 255, high / 255) if x.dtype is torch.uint8 else (low.float(), high.float())
+
+
+def recorded_spec(source: Any) -> Spec | None:
+    """The spec that a recipe, or the recipe of a run, was built for; None where none is recorded."""
+    call = getattr(getattr(source, "recipe", source), "call", None)
+    return None if call is None else Spec.from_dict(call["spec"])
 
 
 def first_head(model: VAE) -> str:

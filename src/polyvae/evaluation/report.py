@@ -12,14 +12,21 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from polyvae.core import VAE, Values
-from polyvae.data.split import Split, as_split
+from polyvae.data.split import Data, Split, as_split
 from polyvae.data.tensors import spec_of
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import Progress, device_of, each_block, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
 from polyvae.evaluation.frechet import frechet_report
-from polyvae.evaluation.pictures import first_head, reconstruction_errors
+from polyvae.evaluation.pictures import (
+    Limits,
+    first_head,
+    in_unit,
+    limits_of,
+    reconstruction_errors,
+    recorded_spec,
+)
 from polyvae.meter import NonFiniteError, check_weights
 from polyvae.spec import Spec
 
@@ -34,6 +41,7 @@ def evaluate(
     spec: Spec | None = None,
     frechet: int = 0,
     classifier: nn.Module | None = None,
+    train: Split | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """A report on a recipe (or run, or bare model) over data, in numbers, text, lists and dicts.
@@ -45,8 +53,10 @@ def evaluate(
     `*_bits`, bits per dimension. reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
     latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior, and of a
     codebook its size, positions, perplexity and share of words used. mse, psnr (dB), ssim: of the deterministic
-    reconstruction. frechet: with so many samples in the features of `classifier` (see `train_classifier`), 0 for none.
-    Whatever is None or approximate is explained in notes.
+    reconstruction; pictures in [0, 1] are clamped to it, other values are not, and have PSNR and SSIM on the scale on
+    which each channel of the training part, `train` or that of Data, becomes [0, 1]. frechet: with so
+    many samples in the features of `classifier` (see `train_classifier`), 0 for none. Whatever is None or approximate
+    is explained in notes.
 
     Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number.
 
@@ -54,6 +64,7 @@ def evaluate(
     and torch's generators are left as they were, and nothing depends on a batch size.
     """
     split = as_split(data)
+    train = data.train if train is None and isinstance(data, Data) else train
     spec = spec or _spec(source, split)
     model, _ = parts(source)
     check_weights(model)
@@ -79,8 +90,13 @@ def evaluate(
         notes.append("no bound: a posterior puts all its mass on a point, its divergence from any prior is infinite")
     described = describe_codes(source, split, seed, device)
     report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
-    report.update(_errors(source, split, seed, device, notes))
-    if frechet:
+    of = model.heads[first_head(model)].of
+    unit = in_unit(spec if of == "x" else None, split.tensors[of])  # pyright: ignore
+    limits = None if unit or train is None or of not in train.tensors else limits_of(train.tensors[of])  # pyright: ignore
+    report.update(_errors(source, split, seed, device, unit, limits, notes))
+    if frechet and not unit:
+        notes.append("no Fréchet distance: it is one of pictures in [0, 1]")
+    elif frechet:
         report["frechet"] = frechet_report(source, split, frechet, classifier, seed, device, notes)
     report["notes"] = notes
     return _jsonable(report, "", notes)
@@ -128,8 +144,7 @@ class _Scale:
 
 
 def _spec(source: Any, split: Split) -> Spec:
-    call = getattr(getattr(source, "recipe", source), "call", None)
-    return Spec.from_dict(call["spec"]) if call is not None else spec_of(split.tensors)
+    return recorded_spec(source) or spec_of(split.tensors)
 
 
 def _pairs(laws: Mapping[str, Distribution], observed: Mapping[str, Tensor]) -> list[tuple[Distribution, Tensor]]:
@@ -195,13 +210,25 @@ def _aggregate(code: Code) -> dict[str, Any] | None:
 
 
 def _errors(
-    source: Any, split: Split, seed: int, device: torch.device | str | None, notes: list[str]
+    source: Any,
+    split: Split,
+    seed: int,
+    device: torch.device | str | None,
+    unit: bool,
+    limits: Limits | None,
+    notes: list[str],
 ) -> dict[str, float | None]:
-    found = reconstruction_errors(source, split, seed, device)
-    if "psnr" not in found:
+    found = reconstruction_errors(source, split, seed, device, unit=unit, limits=limits)
+    head = parts(source)[0].heads[first_head(parts(source)[0])]
+    if split.tensors[head.of].ndim != 4:  # pyright: ignore
         notes.append(f"no PSNR and SSIM: {first_head(parts(source)[0])} is not a picture")
-    elif "ssim" not in found:
-        notes.append("no SSIM: the pictures are smaller than 6 x 6 pixels")
+    elif "psnr" not in found:
+        notes.append("no PSNR and SSIM: the values leave [0, 1], and no training part was given to take their range of")
+    else:
+        if not unit:
+            notes.append("PSNR and SSIM of values beyond [0, 1]: each channel's range in the training part counts as 1")
+        if "ssim" not in found:
+            notes.append("no SSIM: the pictures are smaller than 6 x 6 pixels")
     return {name: _mean(found[name]) if name in found else None for name in ("mse", "psnr", "ssim")}
 
 
