@@ -11,6 +11,7 @@ from torch import Tensor
 from polyvae.data.blocks import block_fold, in_blocks
 from polyvae.data.errors import DataError
 from polyvae.data.split import cut, kfold, part_size, permutation, stratified
+from polyvae.data.table import Feature
 from polyvae.spec import Spec
 
 TEST = 0.1  # share that is cut for testing where no test part is official
@@ -21,7 +22,7 @@ class Whole:
     """A data set before it is cut: tensors by part and name; `call` is the name that loads it again.
 
     `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
-    `notes`: what the reader has to say.
+    `features`: what the reader knows of the columns. `notes`: what it has to say.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Whole:
     share: float = 0.1
     test: float = TEST
     blocks: int = 0
+    features: tuple[Feature, ...] = ()
     notes: tuple[str, ...] = ()
 
     def length(self, part: str) -> int:

@@ -3,134 +3,151 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from polyvae.data.errors import DataError
-from polyvae.spec import KINDS, Column
+from polyvae.data.rows import selected
+from polyvae.data.table import Feature
+from polyvae.spec import KINDS, Column, Spec
 
+S = TypeVar("S", bound=Any)  # a Split, which this file does not import
 _VALUES = 2**22  # looked at at a time
 _CLEARLY = 0.1  # nats an example by which a log-normal has to fit better than a normal
 _UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no counts: years, ages, scores
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a reader knows of the columns beforehand: their names, and the labels of those that were text.
-
-    `alike`: whether all of them are of one kind, as the columns of an array are, or each of its own, as in a frame.
-    """
-
-    names: tuple[str, ...] | None = None
-    labels: Mapping[int, tuple[str, ...]] | None = None
-    alike: bool = True
-
-
-@dataclass
 class Seen:
-    """What the values of each column have been, over the parts looked at, [D]."""
+    """What the values of each column have been: smallest, largest, all whole; and moments of three kinds, [D] each.
 
-    low: Tensor
-    high: Tensor
-    whole: Tensor
-
-    @classmethod
-    def of(cls, parts: Sequence[Tensor]) -> Seen:
-        """Over tensors [N, D, *rest]."""
-        found: Seen | None = None
-        for rows in (rows for part in parts for rows in _chunks(part)):
-            now = cls(rows.amin(0), rows.amax(0), (rows == rows.round()).all(0))
-            found = now if found is None else found.with_(now)
-        assert found is not None
-        return found
-
-    def with_(self, other: Seen) -> Seen:
-        """Both together."""
-        return Seen(self.low.minimum(other.low), self.high.maximum(other.high), self.whole & other.whole)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean and variance of each column, and of its logarithm and of log(1 + x), float64 [D]; NaN where undefined."""
-
-    plain: tuple[Tensor, Tensor]
-    log: tuple[Tensor, Tensor]
-    log1p: tuple[Tensor, Tensor]
-
-    @classmethod
-    def of(cls, x: Tensor) -> Moments:
-        """Over a tensor [N, D, *rest]."""
-        return cls(*(_moments(x, map_) for map_ in (lambda v: v, torch.log, torch.log1p)))
-
-
-def _moments(x: Tensor, map_: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Means and variances by chunks, each chunk's about its own mean (Chan, Golub, LeVeque, 1983)."""
-    count, mean, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    for rows in _chunks(x):
-        values = map_(rows.double())
-        own = values.mean(0)
-        gap, total = own - mean, count + len(values)
-        squares = squares + (values - own).square().sum(0) + gap.square() * (count * len(values) / total)
-        mean, count = mean + gap * (len(values) / total), total
-    return mean, squares / count
-
-
-def _chunks(x: Tensor) -> Iterator[Tensor]:
-    """[N, D, *rest] -> rows [n, D] in floating point, some examples at a time."""
-    size = max(1, _VALUES // max(1, x[0].numel()))
-    for part in x.split(size):
-        yield part.reshape(len(part), x.shape[1], -1).movedim(1, -1).flatten(0, 1).float()
-
-
-def has_columns(x: Tensor) -> bool:
-    """Whether x holds columns or fields of numbers, and not pictures in [0, 1]."""
-    if x.ndim == 4:
-        return x.dtype is not torch.uint8 and not all(bool(((p >= 0) & (p <= 1)).all()) for p in x.split(4096))
-    return x.ndim == 2
-
-
-def columns_of(
-    train: Tensor, others: Sequence[Tensor], known: Known, kind: Mapping[str, str] | str | None, where: str
-) -> tuple[Column, ...]:
-    """The columns of x [N, D, *rest]: kinds after all parts, moments after what is trained on, to six digits.
-
-    `kind`: one for all, or by the names of columns, in place of what would be found. Raises DataError for values that
-    are not of the kind asked for.
+    `plain`, `log`, `log1p`: mean and variance of x, log x and log(1 + x), float64, NaN where undefined.
     """
-    names = known.names or tuple(str(place) for place in range(train.shape[1]))
-    asked = _asked(kind, names, where)
-    parts, labels = [train, *others], dict(known.labels or {})
-    seen, moments = Seen.of(parts), Moments.of(train)
-    found = _found(seen, moments, train.ndim == 2, known.alike)
-    columns = []
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.low = self.high = self.whole = torch.empty(0)
+        nothing = torch.zeros((), dtype=torch.float64)
+        self.means = dict.fromkeys(_MAPS, nothing)
+        self.squares = dict.fromkeys(_MAPS, nothing)
+
+    def add(self, rows: Tensor, moments: bool) -> None:
+        """Takes in rows [n, D]; what is not trained on is not part of the moments."""
+        low, high, whole = rows.amin(0), rows.amax(0), (rows == rows.round()).all(0)
+        if len(self.low):
+            low, high, whole = self.low.minimum(low), self.high.maximum(high), self.whole & whole
+        self.low, self.high, self.whole = low, high, whole
+        if not moments:
+            return
+        total = self.count + len(rows)
+        for name, map_ in _MAPS.items():  # by chunks, each about its own mean (Chan, Golub, LeVeque, 1983)
+            values = map_(rows.double())
+            own = values.mean(0)
+            gap, within = own - self.means[name], (values - own).square().sum(0)
+            self.squares[name] = self.squares[name] + within + gap.square() * (self.count * len(rows) / total)
+            self.means[name] = self.means[name] + gap * (len(rows) / total)
+        self.count = total
+
+    def moments(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and variance of "plain", "log" or "log1p" numbers."""
+        return self.means[name], self.squares[name] / self.count
+
+
+_MAPS: Mapping[str, Callable[[Tensor], Tensor]] = {"plain": lambda x: x, "log": torch.log, "log1p": torch.log1p}
+_STANDS_FOR = {"real": "plain", "positive": "log", "counts": "log1p"}
+
+
+def seen(splits: Mapping[str, Any]) -> Seen:
+    """Over the x [N, D, *rest] of all parts, the moments over that of `train`."""
+    found = Seen()
+    for part, split in splits.items():
+        for rows in _chunks(split):
+            found.add(rows, moments=part == "train")
+    return found
+
+
+def _chunks(split: Any) -> Iterator[Tensor]:
+    """x as rows [n, D] in floating point, some examples at a time, also where it is too large to be copied."""
+    size = max(1, _VALUES // max(1, _head(split).numel()))
+    for start in range(0, len(split), size):
+        index = torch.arange(start, min(start + size, len(split)), device=split.device)
+        part = selected(split.tensors, index)["x"]
+        yield part.reshape(len(part), part.shape[1], -1).movedim(1, -1).flatten(0, 1).float()
+
+
+def _head(split: Any) -> Tensor:
+    return getattr(split.tensors, "heads", split.tensors)["x"][:1]
+
+
+def with_columns(
+    spec: Spec,
+    splits: Mapping[str, S],
+    features: Sequence[Feature],
+    kind: Mapping[str, str] | str | None,
+    where: str,
+) -> tuple[Spec, dict[str, S]]:
+    """The spec with its columns, and the splits with what was numbered into codes; as they are where x is a picture.
+
+    Kinds follow the values of all parts, moments those of what is trained on, to six digits. `features`: what the
+    reader knows of each column, where it does; columns that it had to number are all of one kind, as those of an array
+    are. `kind`: one for all, or by the names of columns, in place of what would be found. Raises DataError for a kind
+    that the values are not of, or that is asked of pictures.
+    """
+    found = _of_columns(splits)
+    if found is None:
+        if kind is not None:
+            raise DataError(where, "columns or fields, to be read as kinds of numbers", "pictures", "leave kind away")
+        return spec, dict(splits)
+    numbers = [str(place) for place in range(len(found.low))]
+    names = [feature.name for feature in features] if len(features) == len(numbers) else numbers
+    labels = {place: feature.labels for place, feature in enumerate(features) if feature.labels}
+    asked = _asked(parsed(kind), names, where)
+    usual = _found(found, len(spec.x) == 1, alike=names == numbers)
+    kinds = [asked.get(name) or ("category" if n in labels else usual[n]) for n, name in enumerate(names)]
     for place, name in enumerate(names):
-        chosen = asked.get(name) or ("category" if place in labels else found[place])
-        _check(chosen, place, name, seen, known, where)
-        if chosen == "category" and place not in labels:
-            labels[place] = coded(parts, place)
-        centre, scale = _standard(moments, chosen, place)
-        columns.append(Column(chosen, known.names and known.names[place], labels.get(place), centre, scale))
-    return tuple(columns)
+        if place in labels and kinds[place] != "category":
+            raise DataError(f"{where}, column {name!r}", f"numbers, to be read as {kinds[place]}", "text")
+        _check(kinds[place], place, name, found, where)
+    if fresh := [place for place, each in enumerate(kinds) if each == "category" and place not in labels]:
+        coding, splits = coded(splits, fresh)
+        labels |= coding
+    shown: list[str | None] = [None] * len(names) if names == numbers else list(names)
+    columns = tuple(
+        Column(each, shown[place], labels.get(place), *_standard(found, each, place))
+        for place, each in enumerate(kinds)
+    )
+    return replace(spec, columns=columns, levels=2 if set(kinds) == {"bits"} else None), dict(splits)
 
 
-def _standard(moments: Moments, kind: str, place: int) -> tuple[float, float]:
+def _of_columns(splits: Mapping[str, Any]) -> Seen | None:
+    """What has been seen of the columns; None where x is no table and all its values lie in [0, 1], or it is bytes."""
+    if not all("x" in split.tensors for split in splits.values()):
+        return None
+    head = _head(splits["train"])
+    if head.ndim not in (2, 4) or (head.ndim == 4 and head.dtype is torch.uint8):
+        return None
+    found = seen(splits)
+    pictures = head.ndim == 4 and float(found.low.min()) >= 0 and float(found.high.max()) <= 1
+    return None if pictures else found
+
+
+def _standard(seen: Seen, kind: str, place: int) -> tuple[float, float]:
     """Centre and scale of a column, to six digits: the last ones differ between machines."""
-    by_kind = {"real": moments.plain, "positive": moments.log, "counts": moments.log1p}
-    if kind not in by_kind:
+    if kind not in _STANDS_FOR:
         return 0.0, 1.0
-    mean, variance = (float(moment[place]) for moment in by_kind[kind])
+    mean, variance = (float(moment[place]) for moment in seen.moments(_STANDS_FOR[kind]))
     scale = float(f"{variance**0.5:.6g}")
     return float(f"{mean:.6g}"), scale if scale > 0 else 1.0
 
 
-def _found(seen: Seen, moments: Moments, table: bool, alike: bool) -> list[str]:
+def _found(seen: Seen, table: bool, alike: bool) -> list[str]:
     """The kind of each column by its values."""
     if not table:
         return ["real"] * len(seen.low)
-    mean, variance = moments.plain
-    log_mean, log_variance = moments.log
+    mean, variance = seen.moments("plain")
+    log_mean, log_variance = seen.moments("log")
     natural = seen.whole & (seen.low >= 0)
     # By how much a log-normal's likelihood exceeds a normal's; NaN, which no comparison holds for, with a value <= 0.
     gain = (variance.log() - log_variance.log()) / 2 - log_mean
@@ -158,18 +175,17 @@ def _asked(kind: Mapping[str, str] | str | None, names: Sequence[str], where: st
     return chosen
 
 
-def parsed(text: str) -> Mapping[str, str] | str:
-    """The kinds of `--kind`: one for all columns, or NAME=KIND,NAME=KIND."""
-    if "=" not in text:
-        return text
-    pairs = [part.rpartition("=") for part in text.split(",")]
+def parsed(kind: Mapping[str, str] | str | None) -> Mapping[str, str] | str | None:
+    """One kind for all columns, or by their names what "NAME=KIND,NAME=KIND" says; as it is where it is no text."""
+    if not isinstance(kind, str) or "=" not in kind:
+        return kind
+    pairs = [part.rpartition("=") for part in kind.split(",")]
     return {name.strip(): kind.strip() for name, _, kind in pairs}
 
 
-def _check(kind: str, place: int, name: str, seen: Seen, known: Known, where: str) -> None:
+def _check(kind: str, place: int, name: str, seen: Seen, where: str) -> None:
     """DataError where the values are not of the kind."""
     low, high, whole = float(seen.low[place]), float(seen.high[place]), bool(seen.whole[place])
-    text = place in (known.labels or {})
     holds = {
         "bits": whole and low >= 0 and high <= 1,
         "category": True,
@@ -178,8 +194,6 @@ def _check(kind: str, place: int, name: str, seen: Seen, known: Known, where: st
         "real": True,
         "grey": low >= 0 and high <= 1,
     }[kind]
-    if text and kind != "category":
-        raise DataError(f"{where}, column {name!r}", f"numbers, to be read as {kind}", "text")
     if not holds:
         found = f"values in [{low:g}, {high:g}]" + ("" if whole else ", not all whole")
         raise DataError(f"{where}, column {name!r}", _EXPECTED[kind], found, "ask for another kind")
@@ -197,12 +211,17 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def coded(parts: Sequence[Tensor], column: int) -> tuple[str, ...]:
-    """Turns the numbers of a column into codes 0..K-1 in place, in all parts; their labels, from the smallest on."""
-    values = torch.cat([part[:, column] for part in parts]).unique()
-    for part in parts:
-        part[:, column] = torch.searchsorted(values, part[:, column].contiguous()).to(part)
-    return tuple(f"{float(value):g}" for value in values)
+def coded(splits: Mapping[str, S], places: Sequence[int]) -> tuple[dict[int, tuple[str, ...]], dict[str, S]]:
+    """Copies in which the numbers of these columns are codes 0..K-1; their labels by place, from the smallest on."""
+    tensors = {part: split.tensors["x"].float().clone() for part, split in splits.items()}
+    labels = {}
+    for place in places:
+        values = torch.cat([x[:, place] for x in tensors.values()]).unique()
+        labels[place] = tuple(f"{float(value):g}" for value in values)
+        for x in tensors.values():
+            x[:, place] = torch.searchsorted(values, x[:, place].contiguous()).to(x)
+    made = {part: replace(split, tensors={**split.tensors, "x": tensors[part]}) for part, split in splits.items()}
+    return labels, made
 
 
 def described(columns: Sequence[Column]) -> str:

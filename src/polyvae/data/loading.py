@@ -16,11 +16,12 @@ from polyvae.data.cuts import TEST, Cut, Whole, cuts_of, limited
 from polyvae.data.errors import DataError
 from polyvae.data.fields import field_names, fields
 from polyvae.data.files import place_of, tables_of
+from polyvae.data.kinds import with_columns
 from polyvae.data.listing import locate, unknown
 from polyvae.data.rows import cut_rows
 from polyvae.data.sources import CATALOGUE, Options, Source
 from polyvae.data.split import Data, Split, joined_spec, part_size
-from polyvae.data.table import Table, alike
+from polyvae.data.table import Feature, Table, alike
 from polyvae.data.tensors import spec_of, table_of, tensors_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
@@ -35,6 +36,7 @@ def load(
     data_dir: str | Path | None = None,
     *,
     label: str | None = None,
+    kind: str | None = None,
     limit: int | None = None,
     binarise: str | None = None,
     dequantise: bool = False,
@@ -54,10 +56,12 @@ def load(
     Files are looked for in `data_dir`, $POLYVAE_DATA and the user's cache, and fetched where they are missing and
     `download` allows it. Official parts are kept; where none is official, a tenth is cut for testing by `seed`.
     `label`: the column of labels in a table (default: label, y or class, if any), or the array of labels in an .npz; ""
-    for none. `validation`: a share or number to cut from what is trained on (default: the official part, else 10,000 of
-    MNIST's 60,000, else a tenth). `folds`, `fold`: training and validation part pooled and cut in so many folds
-    instead. `blocks`: of a series in time, so many runs of consecutive examples, held out whole and evenly spread
-    (default: of a series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
+    for none. `kind`: of the numbers in columns or fields, in place of what their values tell: bits, category, counts,
+    positive, real or grey for all, or NAME=KIND,NAME=KIND by columns. `validation`: a share or number to cut from what
+    is trained on (default: the official part, else 10,000 of MNIST's 60,000, else a tenth). `folds`, `fold`: training
+    and validation part pooled and cut in so many folds instead. `blocks`: of a series in time, so many runs of
+    consecutive examples, held out whole and evenly spread (default: of a series as many as its entry says, 15 of a
+    user's fields with times; 0 cuts at random).
     `limit`: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class
     at least. `size`, `centre`: pictures resized to size x size, after cutting the square in their middle. `binarise`:
     "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every training batch).
@@ -76,8 +80,10 @@ def load(
     if limit is not None:
         cuts = limited(cuts, whole, limit, seed)
     splits, spec = _splits(cuts, whole, binarise, dequantise)
+    spec, splits = with_columns(spec, splits, whole.features, kind, whole.name)
     given = {
         "label": label,
+        "kind": kind,
         "limit": limit,
         "binarise": binarise,
         "size": size,
@@ -208,7 +214,7 @@ def _from_tables(
     if labels := found[places[first]].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in tables.values() for note in table.notes)
-    whole = Whole(name, call, parts, spec, notes=notes)
+    whole = Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes)
     # Without a test part, what there is to train on is cut in three.
     return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": _pooled(whole).parts["train"]})
 
@@ -220,7 +226,10 @@ def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
         arrays["x"] = resized(arrays["x"], options.size, options.centre)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     spec = Spec(tuple(tensors["x"].shape[1:]), levels=None)
-    return Whole(path.name, str(path), {"all": tensors}, spec, blocks=BLOCKS if "t" in tensors else 0)
+    features = tuple(Feature(name, "float") for name in names)
+    return Whole(
+        path.name, str(path), {"all": tensors}, spec, blocks=BLOCKS if "t" in tensors else 0, features=features
+    )
 
 
 def _pooled(whole: Whole) -> Whole:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.errors import DataError
+from polyvae.data.kinds import with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
 from polyvae.data.table import alike
 from polyvae.data.tensors import spec_of, table_of, tensors_of
@@ -80,7 +81,10 @@ class Split:
 
 
 def _floats(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.float32).div_(255) if tensor.dtype is torch.uint8 else tensor
+    """Bytes as float32: those of pictures are grey levels, those of a table the numbers that they are."""
+    if tensor.dtype is not torch.uint8:
+        return tensor
+    return tensor.to(torch.float32).div_(255) if tensor.ndim > 2 else tensor.to(torch.float32)
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,14 +211,22 @@ def subset(split: Split, count: int, seed: int) -> Split:
     return split.take(permutation(len(split), seed)[:count].sort().values)
 
 
-def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0, label: str | None = None) -> Data:
+def wrap(
+    anything: Any,
+    validation: Any = 0.1,
+    test: Any = 0.0,
+    seed: int = 0,
+    label: str | None = None,
+    kind: Mapping[str, str] | str | None = None,
+) -> Data:
     """Make Data of what a user has; Data itself is returned unchanged.
 
     `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a Dataset whose
     items are x, (x, y) or mappings, a DataLoader, a data frame, a scipy sparse matrix or annotated data (AnnData).
     `validation`, `test`: a share or number of examples cut with `seed`, or another such data set. Without a test part
     the test split has length 0. `label`: the column of labels, of a frame or of obs, or the name of y in a mapping
-    (default: label, y or class, in a frame). Raises DataError.
+    (default: label, y or class, in a frame). `kind`: of the numbers in columns or fields, in place of what their values
+    tell: one of `spec.KINDS` for all, or by the names of columns. Raises DataError.
     """
     if isinstance(anything, Data):
         return anything
@@ -240,7 +252,8 @@ def wrap(anything: Any, validation: Any = 0.1, test: Any = 0.0, seed: int = 0, l
     train = whole if len(pieces[0]) == len(whole) else whole.take(pieces[0])
     if labels := tables["train"].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
-    return Data("tensors", train, splits["validation"], splits["test"], spec)
+    spec, splits = with_columns(spec, {"train": train, **splits}, tables["train"].features, kind, "train")
+    return Data("tensors", splits["train"], splits["validation"], splits["test"], spec)
 
 
 def joined_spec(train: Spec, other: Spec, part: str) -> Spec:

@@ -33,7 +33,8 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
 
     Also a data frame, a scipy sparse matrix (made dense) and annotated data (AnnData), whose `label` names the column
     of labels, or the value of a mapping; see `table_of`.
-    Pictures are [N, H, W], [N, C, H, W] or, under `x` with 1 or 3 channels, [N, H, W, C]: bytes, or floats in [0, 1].
+    Pictures are [N, H, W], [N, C, H, W] or, under `x` with up to 3 channels, [N, H, W, C]: bytes, or floats in [0, 1];
+    with values beyond these they are fields.
     Tables are [N, d] or [N]: any finite numbers. `y` is [N], whole numbers or names, given as int64 0..K-1 by their
     order, or floats [N, d], a condition. Items of a Dataset are read once, in order. `where` names the source in a
     DataError, which is raised for an empty or object-typed source, values that are missing, not finite or out of range,
@@ -121,7 +122,7 @@ def spec_of(tensors: Mapping[str, Tensor]) -> Spec:
 
 
 def _levels(x: Tensor) -> int | None:
-    if x.dtype is torch.uint8:
+    if x.dtype is torch.uint8 and x.ndim > 2:
         return 2 if _all(x, lambda part: (part == 0) | (part == 255)) else 256
     if _all(x, lambda part: (part == 0) | (part == 1)):
         return 2
@@ -203,52 +204,37 @@ def _array(value: Any, where: str, text: bool = False) -> np.ndarray:
 
 
 def _features(array: np.ndarray, name: str, where: str) -> Tensor:
-    """Bytes stay bytes, other numbers become finite float32; pictures get a channel dimension and a check of range."""
+    """Bytes stay bytes, other numbers become finite float32; pictures and fields get a channel dimension."""
     place = f"{where}[{name!r}]"
     if array.ndim > 4 or 0 in array.shape:
         expected = "examples of shape [N, d], [N, H, W] or [N, C, H, W]"
         raise DataError(place, expected, f"shape {list(array.shape)}", "bring it into one of these shapes")
     picture = array.ndim >= 3
-    if picture and array.dtype.kind in "iu" and array.dtype != np.uint8:
-        low, high = int(array.min()), int(array.max())
-        if low < 0 or high > 255:
-            raise _range(place, low, high)
+    if picture and array.dtype.kind in "iu" and array.dtype != np.uint8 and 0 <= array.min() <= array.max() <= 255:
         array = array.astype(np.uint8)
     if array.dtype != np.uint8:
         array = float32(array)
-        low, high = _extremes(array, place)
-        if picture and (low < 0 or high > 1):
-            raise _range(place, low, high)
+        _check_finite(array, place)
     tensor = torch.from_numpy(array if is_large(array.nbytes) else np.ascontiguousarray(array))
     if array.ndim == 1:
         return tensor[:, None]
     if array.ndim == 3:
         return tensor[:, None]
-    if name == "x" and array.ndim == 4 and array.shape[3] in (1, 3) and array.shape[1] not in (1, 3):
+    if name == "x" and array.ndim == 4 and array.shape[3] <= 3 < array.shape[1]:
         tensor = tensor.permute(0, 3, 1, 2)  # channels last
         return tensor if is_large(array.nbytes) else tensor.contiguous()
     return tensor
 
 
-def _extremes(array: np.ndarray, place: str) -> tuple[float, float]:
-    """The smallest and the largest value. Raises DataError for values that are not finite."""
-    low, high, start = np.inf, -np.inf, 0
+def _check_finite(array: np.ndarray, place: str) -> None:
+    """DataError for values that are not finite."""
+    start = 0
     for piece in pieces(array):
-        least, most = float(piece.min()), float(piece.max())
-        if not (isfinite(least) and isfinite(most)):
+        if not (isfinite(float(piece.min())) and isfinite(float(piece.max()))):
             row = start + int(np.argwhere(~np.isfinite(piece))[0][0])
             advice = "drop or fill what is missing, and rescale what overflows"
             raise DataError(place, "finite numbers (float32)", f"NaN or infinity, first in example {row}", advice)
-        low, high, start = min(low, least), max(high, most), start + len(piece)
-    return low, high
-
-
-def _range(place: str, low: float, high: float) -> DataError:
-    advice = (
-        "divide by the largest value, or give grey levels 0..255 as uint8; a physical field is read from an .npz with "
-        "an array [T, H, W] for each quantity, under its name"
-    )
-    return DataError(place, "pictures of floats in [0, 1] or of bytes", f"values in [{low:g}, {high:g}]", advice)
+        start += len(piece)
 
 
 def _condition(array: np.ndarray, name: str, where: str) -> Tensor:
