@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import format_files
 import numpy as np
 import pytest
@@ -88,7 +90,8 @@ def test_folds_deal_out_the_runs_that_are_left():
 def test_the_wake_arrives_as_it_is_zero_inside_the_cylinder_and_cut_in_blocks(tmp_path):
     written = format_files.cylinder_flow(tmp_path / "data" / "cylinder_flow" / "cylinder_re100_grid.npz")
     loaded = data.load("cylinder_flow")
-    assert loaded.spec == Spec((3, 64, 128), levels=None)
+    assert replace(loaded.spec, columns=()) == Spec((3, 64, 128), levels=None)
+    assert loaded.spec.kinds == ("real",)
     parts = [loaded.train, loaded.validation, loaded.test]
     times = torch.cat([part.tensors["t"][:, 0] for part in parts])
     order = times.argsort()
@@ -145,7 +148,8 @@ def test_named_arrays_become_channels_without_a_range(tmp_path):
     path = tmp_path / "flow.npz"
     np.savez(path, u=u, temperature=temperature, fluid=fluid, x=x, y=y, time=time)
     loaded = data.load(path)
-    assert loaded.spec == Spec((2, 6, 10), levels=None)
+    assert replace(loaded.spec, columns=()) == Spec((2, 6, 10), levels=None)
+    assert loaded.spec.kinds == ("real",)
     parts = [loaded.train, loaded.validation, loaded.test]
     times = torch.cat([part.tensors["t"][:, 0] for part in parts])
     values = torch.cat([part.tensors["x"] for part in parts])[times.argsort()]
@@ -161,7 +165,8 @@ def test_fields_without_times_are_cut_at_random_and_one_field_may_stand_alone(tm
     stream = np.random.default_rng(0)
     np.savez(tmp_path / "one.npz", pressure=stream.normal(size=(50, 4, 5)))
     loaded = data.load(tmp_path / "one.npz")
-    assert loaded.spec == Spec((1, 4, 5), levels=None)
+    assert replace(loaded.spec, columns=()) == Spec((1, 4, 5), levels=None)
+    assert loaded.spec.kinds == ("real",)
     assert set(loaded.train.tensors) == {"x"}
     series = data.load(tmp_path / "one.npz", blocks=10)
     assert [len(part) for part in (series.train, series.validation, series.test)] == [40, 5, 5]
@@ -177,8 +182,9 @@ def test_pictures_stay_pictures_and_tables_tables(tmp_path):
     assert data.load(tmp_path / "pictures.npz").spec == Spec((1, 4, 5), levels=None)
     assert data.load(tmp_path / "bytes.npz").spec.classes == 3
     assert len(data.load(tmp_path / "parts.npz").test) == 30
-    with pytest.raises(DataError, match=r"labelled\.npz\['other'\]: expected pictures of floats in \[0, 1\]"):
-        data.load(tmp_path / "labelled.npz")
+    labelled = data.load(tmp_path / "labelled.npz")
+    assert labelled.spec == Spec((1, 4, 5), classes=3, levels=None)
+    assert float(labelled.train.tensors["other"].min()) < 0
 
 
 def test_fields_that_do_not_fit_together_are_refused(tmp_path):
@@ -263,7 +269,8 @@ def test_vortices_repeat_themselves_and_begin_alike():
 def test_vortices_load_by_name_in_blocks_and_have_many_modes():
     loaded = data.load("vortices", limit=240, size=32, seed=1)
     assert (len(loaded.train), len(loaded.validation), len(loaded.test)) == (240, 30, 30)
-    assert loaded.spec == Spec((3, 16, 32), levels=None)
+    assert replace(loaded.spec, columns=()) == Spec((3, 16, 32), levels=None)
+    assert loaded.spec.kinds == ("real",)
     assert loaded.call == {"name": "vortices", "limit": 240, "size": 32, "seed": 1}
     assert all(len(run) > 1 for run in runs((loaded.test.tensors["t"][:, 0] / STEP).round().long()))
     x = loaded.train.tensors["x"].double()
