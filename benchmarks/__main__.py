@@ -1,4 +1,4 @@
-"""python -m benchmarks [--rounds 7] [--only training nll start masks pixelcnn] [--out docs/benchmarks.md]"""
+"""python -m benchmarks [--rounds 7] [--only training nll start masks pixelcnn counts] [--out docs/benchmarks.md]"""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from benchmarks.interleave import Result
 
 PARTS = ("start", "training", "nll", "masks", "pixelcnn")
+SCORES = ("counts",)  # what is compared by its results, not by its speed, and on a page of its own
 HEADER = ["what", "beside", "unit", "polyvae", "other", "ratio (median)", "over rounds", "bar", "held"]
 
 
@@ -22,17 +23,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Ratios measured side by side in one process."
     )
-    parser.add_argument("--rounds", type=int, default=7, help="rounds counted, at least 5 for the table")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="rounds counted, at least 5 for the table; of counts, seeds"
+    )
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, *SCORES), default=PARTS)
     parser.add_argument("--out", type=Path, help="Markdown file to write")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # the peer's and its libraries'
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if "counts" in arguments.only:
+        from benchmarks.counts import HEADER as HEADINGS
+        from benchmarks.counts import counts
+
+        print(" | ".join(HEADINGS))
+        for found in counts(arguments.rounds):
+            print(" | ".join(found.row()), flush=True)
     results = []
     for result in _results(arguments.only, device, arguments.rounds):
         results.append(result)
         print(" | ".join(result.row()), flush=True)
-    if arguments.out:
+    if arguments.out and results:
         arguments.out.write_text(_page(results, device, arguments.rounds), encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
@@ -17,8 +18,8 @@ from polyvae.data import wrap
 from polyvae.data.split import Split, cut
 from polyvae.evaluation import importance_bound
 
-LAWS = {"poisson": "poisson", "negative-binomial": "nb", "zero-inflated-negative-binomial": "zinb"}
-SAMPLES, HELD_OUT, VALIDATION, WIDTH, LATENT = 200, 0.2, 0.1, 128, 10
+LAWS = {"negative-binomial": "nb", "zero-inflated-negative-binomial": "zinb"}
+SAMPLES, HELD_OUT, VALIDATION, WIDTH, LATENT = 100, 0.2, 0.1, 128, 10
 
 
 @dataclass(frozen=True)
@@ -44,34 +45,36 @@ class Comparison:
     law: str
     ours: list[float]
     theirs: list[float]
-    annealed: list[float]
 
     @property
-    def lead(self) -> float:
-        """How much better our mean is than the better of the peer's two."""
-        return mean(self.ours) - max(mean(self.theirs), mean(self.annealed))
+    def leads(self) -> list[float]:
+        """How much better ours is, seed by seed."""
+        return [mine - other for mine, other in zip(self.ours, self.theirs, strict=True)]
 
     def row(self) -> list[str]:
-        cells = [f"{mean(found):.2f} ± {stdev(found):.2f}" for found in (self.ours, self.theirs, self.annealed)]
-        return [self.table, self.law, *cells, f"**{self.lead:+.2f}**", "yes" if self.lead >= 0 else "**no**"]
+        cells = [f"{mean(found):.2f} ± {stdev(found):.2f}" for found in (self.ours, self.theirs)]
+        spread = f"{min(self.leads):+.2f} to {max(self.leads):+.2f}"
+        held = "yes" if mean(self.leads) >= 0 else "**no**"
+        return [self.table, self.law, *cells, f"**{mean(self.leads):+.2f}**", spread, held]
 
 
-HEADER = ["table", "law", "polyvae", "scvi-tools", "scvi-tools, KL whole", "lead", "at least equal"]
+HEADER = ["table", "law", "polyvae", "scvi-tools", "lead", "over seeds", "at least equal"]
 
 
-def counts(seeds: int, chosen: list[str] | None = None) -> list[Comparison]:
-    """Every table with every law over so many seeds."""
-    logging.disable(logging.WARNING)  # the peer announces devices, tips and epochs
-    found = []
+def counts(seeds: int) -> Iterator[Comparison]:
+    """Every table with every law over so many seeds, at least two."""
+    quiet()
     for table in (synthetic(), simulated()):
-        for law in chosen or LAWS:
-            runs = [
-                (ours(table, law, seed), theirs(table, law, seed), theirs(table, law, seed, table.epochs // 4))
-                for seed in range(seeds)
-            ]
-            found.append(Comparison(table.name, law, *(list(column) for column in zip(*runs, strict=True))))
-            print(" | ".join(found[-1].row()), flush=True)
-    return found
+        for law in LAWS:
+            runs = [(ours(table, law, seed), theirs(table, law, seed)) for seed in range(seeds)]
+            yield Comparison(table.name, law, *(list(column) for column in zip(*runs, strict=True)))
+
+
+def quiet() -> None:
+    """One thread, which networks of 128 units want, and none of the peer's announcements of devices and epochs."""
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
 
 
 def synthetic() -> Table:
@@ -81,7 +84,7 @@ def synthetic() -> Table:
     scvi.settings.seed = 0
     data = scvi.data.synthetic_iid()
     y = torch.from_numpy(data.obs["batch"].astype("category").cat.codes.to_numpy().astype(np.int64))
-    return Table("synthetic_iid, 400 x 100", torch.from_numpy(np.asarray(data.X, dtype=np.float32)), y, 200)
+    return Table("synthetic_iid, 400 x 100", torch.from_numpy(np.asarray(data.X, dtype=np.float32)), y, 100)
 
 
 def simulated(count: int = 5000, genes: int = 200, seed: int = 0) -> Table:
@@ -96,7 +99,7 @@ def simulated(count: int = 5000, genes: int = 200, seed: int = 0) -> Table:
     mean_ = total * shares / shares.sum(1, keepdims=True)
     theta = draw.lognormal(1.0, 0.7, genes)
     x = draw.poisson(draw.gamma(theta, mean_ / theta)) * (draw.random((count, genes)) > 0.1)
-    return Table("simulated, 5,000 x 200", torch.from_numpy(x.astype(np.float32)), torch.from_numpy(batch), 100)
+    return Table("simulated, 5,000 x 200", torch.from_numpy(x.astype(np.float32)), torch.from_numpy(batch), 40)
 
 
 def ours(table: Table, law: str, seed: int) -> float:
@@ -111,8 +114,10 @@ def ours(table: Table, law: str, seed: int) -> float:
     return float(importance_bound(recipe, rows, samples=SAMPLES).mean())
 
 
-def theirs(table: Table, law: str, seed: int, warmup: int = 400) -> float:
-    """The same of scVI with its own defaults; `warmup`: epochs until its KL counts in full, which by default are 400."""
+def theirs(table: Table, law: str, seed: int) -> float:
+    """The same of scVI with its own defaults, but the warm-up of its KL: a quarter of the epochs, for its 400 are more
+    than there are, and cost it several nats.
+    """
     import anndata
     import scvi
 
@@ -120,17 +125,15 @@ def theirs(table: Table, law: str, seed: int, warmup: int = 400) -> float:
     whole = anndata.AnnData(table.x.numpy(), obs={"batch": [f"b{label}" for label in table.y.tolist()]})
     whole.obs_names = [str(row) for row in range(len(table.x))]
     train, held = (whole[index.numpy()].copy() for index in table.rows())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        scvi.model.SCVI.setup_anndata(train, batch_key="batch")
-        model: Any = scvi.model.SCVI(train, n_hidden=WIDTH, n_latent=LATENT, n_layers=1, gene_likelihood=LAWS[law])
-        model.train(
-            max_epochs=table.epochs,
-            train_size=1 - VALIDATION,
-            accelerator="cpu",
-            plan_kwargs={"n_epochs_kl_warmup": warmup},
-            enable_progress_bar=False,
-            logger=False,
-        )
-        found = model.get_marginal_ll(held, n_mc_samples=SAMPLES, return_mean=False, n_mc_samples_per_pass=20)
+    scvi.model.SCVI.setup_anndata(train, batch_key="batch")
+    model: Any = scvi.model.SCVI(train, n_hidden=WIDTH, n_latent=LATENT, n_layers=1, gene_likelihood=LAWS[law])
+    model.train(
+        max_epochs=table.epochs,
+        train_size=1 - VALIDATION,
+        accelerator="cpu",
+        plan_kwargs={"n_epochs_kl_warmup": table.epochs // 4},
+        enable_progress_bar=False,
+        logger=False,
+    )
+    found = model.get_marginal_ll(held, n_mc_samples=SAMPLES, return_mean=False, n_mc_samples_per_pass=20)
     return float(found.double().mean())
