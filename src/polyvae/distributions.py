@@ -80,6 +80,11 @@ class Bernoulli(_Event):
     values = constraints.boolean
 
     @property
+    def accepted(self) -> constraints.Constraint:
+        """What is scored, if not as a density."""
+        return constraints.independent(constraints.unit_interval, len(self._dims))
+
+    @property
     def logits(self) -> Tensor:
         return self.parameter
 

@@ -47,6 +47,7 @@ from polyvae.store import (
     write_metrics,
     write_tensors,
 )
+from polyvae.support import check_support
 from polyvae.validation import validate
 
 FAILURE = ".failure.json"
@@ -89,6 +90,7 @@ def fit(
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
     _check_data(recipe, data)
+    check_support(recipe, data)
     description = describe(recipe, data, asdict(chosen))
     if folder is not None:
         description = _open(folder, description, chosen, resume, recipe.solve is not None)
