@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hostile import make_files
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,11 @@ def real_data() -> Callable[[str], Path | None]:
         return found if found is not None and found.is_dir() and any(found.iterdir()) else None
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def hostile_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of good and bad data, of runs and of what is none; a test must leave it as it was."""
+    place = tmp_path_factory.mktemp("hostile")
+    make_files(place)
+    return place

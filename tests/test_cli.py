@@ -81,7 +81,7 @@ USAGE = {
     "shortened option": (["train", "vae", "--data", "digits", "--epoch", "3"], "no option --epoch"),
     "not a number": (["train", "vae", "--data", "digits", "--epochs", "2.5"], "expected a whole number, got '2.5'"),
     "not a choice": (["train", "vae", "--data", "digits", "--network", "cnv"], "did you mean conv"),
-    "out of range": (["train", "vae", "--data", "digits", "--lr", "-1"], "lr is a positive number; got -1.0"),
+    "out of range": (["train", "vae", "--data", "digits", "--lr", "-1"], "--lr is a positive number; got -1.0"),
     "refused by the recipe": (["train", "mmd_vae", "--data", "digits", "--alpha", "2"], "must be at least 0"),
     "needs labels": (["train", "cvae", "--data", "frey.npy"], "these data have none"),
     "no folder to resume": (["train", "--resume"], "--run DIR"),
@@ -90,7 +90,8 @@ USAGE = {
     "no such data set": (["datasets", "fetch", "mnis"], "did you mean mnist"),
     "no such verb": (["datasets", "fecth", "mnist"], "did you mean fetch"),
     "not a picture file": (["sample", "RUN", "--out", "samples.jpg"], "--out is a PNG file"),
-    "no pictures": (["reconstruct", "RUN", "--count", "0"], "--count is at least 1"),
+    "no pictures": (["reconstruct", "RUN", "--number", "0"], "--number: expected a whole number of at least 1"),
+    "no samples": (["evaluate", "RUN", "--samples", "0"], "--samples: expected a whole number of at least 1"),
     "no such example": (["traverse", "RUN", "--example", "9999"], "--example is from 0"),
     "another recipe": (["train", "ppca", "--resume", "--run", "RUN"], "holds a run of vae, not of ppca"),
 }
@@ -149,8 +150,7 @@ FAILURES = {
         "polyvae datasets fetch svhn",
     ),
     "not a folder to write": (["sample", "run", "--out", "run/run.json/a.png"], None, "run/run.json"),
-    "no such latent": (["traverse", "run", "--latent", "y"], None, "latents are ['z']"),
-    "no samples": (["evaluate", "run", "--samples", "0"], None, "at least 1; got 0"),
+    "no such latent": (["traverse", "run", "--latent-name", "y"], None, "latents are ['z']"),
 }
 
 
@@ -278,10 +278,10 @@ def test_without_a_test_part_the_validation_part_is_taken_and_said(
 
 
 PICTURES = {
-    "sample": (["--count", "6", "--pixels"], "samples", {"pictures": (2, 3, 1, 8, 8)}),
-    "reconstruct": (["--count", "5"], "reconstructions", {"original": (5, 1, 8, 8), "reconstruction": (5, 1, 8, 8)}),
-    "traverse": (["--count", "2", "--steps", "3", "--prior"], "traversals", {"pictures": (2, 3, 1, 8, 8)}),
-    "interpolate": (["--count", "2", "--steps", "4"], "interpolations", {"pictures": (2, 4, 1, 8, 8)}),
+    "sample": (["--number", "6", "--pixels"], "samples", {"pictures": (2, 3, 1, 8, 8)}),
+    "reconstruct": (["--number", "5"], "reconstructions", {"original": (5, 1, 8, 8), "reconstruction": (5, 1, 8, 8)}),
+    "traverse": (["--number", "2", "--columns", "3", "--at-prior"], "traversals", {"pictures": (2, 3, 1, 8, 8)}),
+    "interpolate": (["--number", "2", "--columns", "4"], "interpolations", {"pictures": (2, 4, 1, 8, 8)}),
 }
 
 
@@ -303,7 +303,7 @@ def test_pictures_and_their_arrays(command: str, say: Say, run: Path, tmp_path: 
 
 
 def test_figures_draws_everything_into_a_folder(say: Say, run: Path, tmp_path: Path) -> None:
-    code, out, err = say("figures", run, "--out", tmp_path / "all", "--npz")
+    code, out, err = say("figures", run, "--out", tmp_path / "all", "--arrays")
     assert (code, err) == (0, "")
     written = [Path(line) for line in out.splitlines()]
     assert {"curves", "kl", "reconstructions", "samples", "interpolations"} <= {path.stem for path in written}
@@ -313,7 +313,7 @@ def test_figures_draws_everything_into_a_folder(say: Say, run: Path, tmp_path: P
 def test_a_conditional_model_is_sampled_with_a_column_for_each_label(say: Say, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert say("train", "cvae", *TINY, "--epochs", "1", "--run", folder)[0] == 0
-    assert say("sample", folder, "--count", "20", "--npz", tmp_path / "a.npz")[0] == 0
+    assert say("sample", folder, "--number", "20", "--npz", tmp_path / "a.npz")[0] == 0
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["pictures"].shape == (2, 10, 1, 8, 8)
         assert list(arrays["columns"]) == [str(label) for label in range(10)]

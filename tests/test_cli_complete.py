@@ -97,7 +97,7 @@ def test_errors_at_several_counts_as_json(say: Said, runs: Path, tmp_path: Path)
     ],
 )
 def test_every_mask_has_its_count(say: Said, runs: Path, tmp_path: Path, options: list[str], seen: int) -> None:
-    asked = ["complete", runs / "seeing", *options, *FAST, "--examples", "2", "--samples", "0", "--pixels"]
+    asked = ["complete", runs / "seeing", *options, *FAST, "--examples", "2", "--show-draws", "0", "--pixels"]
     code, out, _ = say(*asked, "--out", tmp_path / "a.png", "--npz", tmp_path / "b.npz", "--json")
     assert code == 0
     report = json.loads(out)
@@ -144,13 +144,16 @@ def test_without_scores_there_are_pictures_alone(say: Said, runs: Path, tmp_path
 
 USAGE = {
     "another mask": (["--mask", "unifrm"], "did you mean uniform"),
-    "one draw": (["--draws", "1"], "--draws is at least 2; got 1"),
-    "no examples": (["--examples", "0"], "--examples is at least 1; got 0"),
-    "fewer than none": (["--counts", "4,-1"], "--counts are numbers of pixels from 0; got 4,-1"),
+    "one draw": (["--draws", "1"], "--draws: expected a whole number of at least 2, got '1'"),
+    "no examples": (["--examples", "0"], "--examples: expected a whole number of at least 1, got '0'"),
+    "fewer than none": (["--counts", "4,-1"], "--counts: expected a whole number of at least 0, got '4,-1'"),
     "not numbers": (["--counts", "4;5"], "expected whole numbers and commas"),
     "not a picture file": (["--out", "a.npz"], "--out is a PNG file"),
     "weights of the posterior": (["--from-x", "--weigh", "seen"], "leave out --from-x"),
     "another weighing": (["--weigh", "all"], "expected one of none, seen"),
+    "more pixels than there are": (["--count", "65"], "--count does not fit values of shape 1 x 8 x 8"),
+    "no positions": (["--mask", "points"], "--positions go with mask 'points'"),
+    "candidates of nothing": (["--candidates", "9"], "without weights there are none"),
 }
 
 
@@ -165,10 +168,7 @@ def test_a_command_line_not_understood_is_one_line_and_2(case: str, say: Said, r
 
 
 FAILURES = {
-    "more pixels than there are": (["--count", "65"], "65"),
-    "no positions": (["--mask", "points"], "positions"),
     "another head": (["--head", "y"], "the model's heads are ['x']; got 'y'"),
-    "candidates of nothing": (["--candidates", "9"], "without weights there are none"),
 }
 
 

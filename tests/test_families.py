@@ -248,9 +248,9 @@ def test_the_catalogue_makes_every_name() -> None:
 
 
 def test_the_catalogue_lists_what_it_knows() -> None:
-    with pytest.raises(ValueError, match=r"unknown posterior 'diag'; known are diagonal, full, point"):
+    with pytest.raises(ValueError, match=r"posterior is one of diagonal, full, point; got 'diag'"):
         posterior("diag")
-    with pytest.raises(ValueError, match=r"unknown likelihood 'gaussian'; known are bernoulli, normal"):
+    with pytest.raises(ValueError, match=r"likelihood is one of bernoulli, normal"):
         likelihood("gaussian")
     with pytest.raises(ValueError, match="known are learned, network, optimal, or a positive number"):
         families.PixelNormal("shared")

@@ -225,8 +225,8 @@ def picture(where: Where, count: Counts | None = None, batch: int = 2) -> None:
         (lambda: observation("unifrom"), "no mask is called 'unifrom'; known: uniform, gaussian, grid"),
         (lambda: observation("uniform", 40.0), "as 40, or a share of them below 1, as 0.05; got 40.0"),
         (lambda: observation("uniform", -1), "a whole number from 0; got -1"),
-        (lambda: observation("points"), "'points' needs positions"),
-        (lambda: observation("grid", positions=[[1, 2]]), "no other mask takes them; got 'grid'"),
+        (lambda: observation("points"), "positions go with mask 'points', which needs them; got None"),
+        (lambda: observation("grid", positions=[[1, 2]]), "got \\[\\[1, 2\\]\\] and mask 'grid'"),
     ],
 )
 def test_mistakes_are_named(wrong, message: str) -> None:

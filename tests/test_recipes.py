@@ -250,7 +250,7 @@ def test_any_builder_goes_in_where_a_network_goes() -> None:
 def test_recipes_refuse_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="both must be at least 0"):
         make("mmd_vae", scale=0.5, alpha=0.0)
-    with pytest.raises(ValueError, match="beta is at least 0; got -1"):
+    with pytest.raises(ValueError, match="beta is a number of at least 0; got -1"):
         make("beta_vae", beta=-1)
     for options in ({"condition": True}, {"prior": "conditional"}):
         with pytest.raises(ValueError, match="needs labels or vectors y; these data have none"):

@@ -140,7 +140,7 @@ def test_what_cannot_be_is_refused(run: pv.Run, tmp_path: Path) -> None:
     data = pictures()
     with pytest.raises(RunError, match=r"has no learned prior yet; train one with `polyvae train-prior .*run`"):
         with_prior(run)
-    with pytest.raises(ValueError, match="temperature and top_k are for those that do"):
+    with pytest.raises(ValueError, match="temperature and top_k are for runs that draw codes"):
         sharpened(run, 0.5)
     with pytest.raises(ValueError, match="needs labels or vectors y; these data have none"):
         train_prior(run, pictures(labels=False), condition=True, **SMALL)
@@ -211,7 +211,7 @@ def test_the_commands_train_use_and_report_a_learned_prior(digits: Path, tmp_pat
     uniform, learned = report["priors"]["uniform"], report["priors"]["learned"]
     assert code == 0
     assert report["bound_bits"] == learned["bound_bits"] < uniform["bound_bits"]
-    code, out, _ = say("evaluate", folder, "--json", "--prior", "uniform")
+    code, out, _ = say("evaluate", folder, "--json", "--code-prior", "uniform")
     plain = json.loads(out)
     assert "priors" not in plain
     for name in ("kl", "bound", "bound_bits"):
@@ -219,8 +219,8 @@ def test_the_commands_train_use_and_report_a_learned_prior(digits: Path, tmp_pat
     _, out, _ = say("evaluate", folder)
     assert f"│ learned              │ {learned['kl']:8.2f} │" in out
     pictures = []
-    for options in ([], ["--prior", "uniform"], ["--temperature", 0], ["--top-k", 1]):
-        assert say("sample", folder, "--count", 20, "--out", tmp_path / "s.png", *options)[0] == 0
+    for options in ([], ["--code-prior", "uniform"], ["--temperature", 0], ["--top-k", 1]):
+        assert say("sample", folder, "--number", 20, "--out", tmp_path / "s.png", *options)[0] == 0
         pictures.append((tmp_path / "s.png").read_bytes())
     assert pictures[2] == pictures[3]
     assert len(set(pictures)) == 3
@@ -259,12 +259,12 @@ def test_the_commands_say_what_is_wrong_with_a_prior(digits: Path, tmp_path: Pat
         (1, "has no map of codes"): ["train-prior", tmp_path / "vae"],
         (1, "is no run folder"): ["train-prior", tmp_path / "nowhere"],
         (1, "no learned prior to go on with"): ["train-prior", folder, "--resume"],
-        (2, "epochs is a whole number"): ["train-prior", folder, "--epochs", -1],
+        (2, "--epochs is a whole number"): ["train-prior", folder, "--epochs", -1],
         (2, "has no option --layrs"): ["train-prior", folder, "--layrs", 3],
-        (1, "has no learned prior yet"): ["sample", folder, "--prior", "learned"],
-        (1, "has no learned prior yet; train one"): ["evaluate", folder, "--prior", "learned"],
-        (1, "temperature and top_k are for those"): ["sample", folder, "--temperature", 0.5],
-        (1, "kernels are one odd number"): ["train-prior", folder, "--kernel-size", 4],
+        (1, "has no learned prior yet"): ["sample", folder, "--code-prior", "learned"],
+        (1, "has no learned prior yet; train one"): ["evaluate", folder, "--code-prior", "learned"],
+        (2, "--temperature and --top-k are for runs"): ["sample", folder, "--temperature", 0.5],
+        (2, "expected an odd number of at least 3"): ["train-prior", folder, "--kernel-size", 4],
     }
     for (code, words), arguments in wrong.items():
         found, _, err = say(*arguments)
@@ -280,7 +280,16 @@ def test_a_pixel_cnn_over_pictures_is_sharpened_too(tmp_path: Path, say: Any) ->
     out = tmp_path / "s.png"
     assert (
         say(
-            "sample", tmp_path / "run", "--count", 4, "--temperature", 0, "--out", out, "--npz", out.with_suffix(".npz")
+            "sample",
+            tmp_path / "run",
+            "--number",
+            4,
+            "--temperature",
+            0,
+            "--out",
+            out,
+            "--npz",
+            out.with_suffix(".npz"),
         )[0]
         == 0
     )

@@ -154,7 +154,7 @@ def test_cells_are_chosen_by_pattern_and_by_regular_expression() -> None:
 def test_families_and_configurations_that_do_not_exist_are_refused() -> None:
     with pytest.raises(ValueError, match="family is one of gaussian, vq; got gauss"):
         cells(["mnist"], ["gauss"])
-    with pytest.raises(ValueError, match="the configurations of gaussian are 1, 2; got 3"):
+    with pytest.raises(ValueError, match="config is of gaussian one of 1, 2; got 3"):
         cells(["mnist"], ["gaussian"], [3])
     assert {cell.family for cell in cells(["mnist"], None, [3])} == {"vq"}
 

@@ -103,5 +103,5 @@ def test_every_command_takes_a_quantised_run(command: str, trained: Path, tmp_pa
 
 
 def test_what_a_command_cannot_do_with_codes_is_one_line(trained: Path, tmp_path: Path, capsys: Any) -> None:
-    assert main(["traverse", str(trained), "--prior", "--out", str(tmp_path / "out.png")]) == 1
+    assert main(["traverse", str(trained), "--at-prior", "--out", str(tmp_path / "out.png")]) == 1
     assert capsys.readouterr().err.startswith("polyvae: z is a map of codes, whose prior has no mean")

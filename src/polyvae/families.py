@@ -262,5 +262,5 @@ def likelihood(name: str, levels: int | None = 256) -> Family:
 
 def _grey(levels: int | None) -> int:
     if levels is None:
-        raise ValueError("this likelihood counts grey levels and the data have none; take a normal or Laplace one")
+        raise ValueError("likelihood: this one counts grey levels and the data have none; take a normal or Laplace one")
     return levels

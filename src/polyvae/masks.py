@@ -133,7 +133,7 @@ def observation(
     if mask not in _NAMED:
         raise ValueError(f"no mask is called {mask!r}; known: {', '.join(_NAMED)}")
     if (positions is not None) != (mask == "points"):
-        raise ValueError(f"mask 'points' needs positions, and no other mask takes them; got {mask!r} and {positions}")
+        raise ValueError(f"positions go with mask 'points', which needs them; got {positions} and mask {mask!r}")
     where, number = _NAMED[mask](count, positions)
     return SparsePixels(where, number if exponent is None else PowerLaw(exponent))
 

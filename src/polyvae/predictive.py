@@ -64,6 +64,10 @@ class Completer:
             raise ValueError(f"latents come from one of {', '.join(LATENTS)}; got {self.latents!r}")
         if self.candidates is not None and self.latents != "weighed":
             raise ValueError("candidates are what is weighed by what is seen; without weights there are none")
+        if self.candidates is not None and self.candidates < self.draws:
+            raise ValueError(
+                f"candidates are at least as many as the draws taken of them, {self.draws}; got {self.candidates}"
+            )
 
     def head_of(self, model: VAE) -> str:
         """The head that predicts. Raises ValueError where there is none, or where it would not see anything."""

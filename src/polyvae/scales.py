@@ -111,7 +111,7 @@ def between(raw: Tensor, low: float, high: float) -> Tensor:
 def find(known: Mapping[str, Callable[..., T]], name: str, kind: str, more: str = "") -> Callable[..., T]:
     """known[name]; ValueError listing the known names if there is none."""
     if name not in known:
-        raise ValueError(f"unknown {kind} {name!r}; known are {', '.join(known)}{more}")
+        raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}")
     return known[name]
 
 

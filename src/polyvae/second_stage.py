@@ -94,7 +94,7 @@ def sharpened(run: Run, temperature: float = 1.0, top_k: int | None = None) -> R
     for name, prior in run.model.prior.items():
         if isinstance(prior, PixelCNNPrior):
             return _replaced(run, name, prior.sharpened(temperature, top_k))
-    raise ValueError(f"{_named(run)} draws no codes from a PixelCNN; temperature and top_k are for those that do")
+    raise ValueError(f"temperature and top_k are for runs that draw codes from a PixelCNN; {_named(run)} does not")
 
 
 def has_prior(folder: Path) -> bool:

@@ -6,11 +6,13 @@ import argparse
 import importlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 
-from polyvae.cli.options import UsageError, near
+from polyvae.cli.options import UsageError
+from polyvae.cli.reading import named, near
 from polyvae.version import __version__
 
 # Name -> where it is, and what it does. Each is called with the arguments that follow its name.
@@ -84,13 +86,15 @@ def _dispatch(arguments: list[str]) -> None:
     name, *rest = arguments
     if name not in COMMANDS:
         what = "option" if name.startswith("-") else "command"
-        raise UsageError(f"there is no {what} {name}{near(name, COMMANDS)}; see `polyvae --help`")
+        raise UsageError(f"there is no {what} {named(name)}{near(name, COMMANDS)}; see `polyvae --help`")
     module = importlib.import_module(COMMANDS[name][0])
     module.run(name, rest)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"polyvae: {message}", file=sys.stderr)
+    # A name of thousands of characters would push what is said of it off the screen.
+    short = re.sub(r"\S{300,}", lambda word: f"{word[0][:60]}...", " ".join(message.split()))
+    print(f"polyvae: {short}", file=sys.stderr)
     return code
 
 

@@ -7,54 +7,57 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from rich.table import Table
 
 from polyvae.cli.evaluation import progress
 from polyvae.cli.options import UsageError, call
-from polyvae.cli.runs import Opened, chosen_prior, console, opened
+from polyvae.cli.runs import Opened, check_place, chosen_prior, console, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion import latents_of
-from polyvae.completion_scores import Count, Errors, Score, score_completions
+from polyvae.completion_scores import Errors, Score, score_completions
 from polyvae.data import Split
 from polyvae.evaluation.calibration import LEVELS
 from polyvae.families import Bernoulli
 from polyvae.masks import SparsePixels
 from polyvae.predictive import Completer
+from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
 from polyvae.recipes.conditioning import Mask
 from polyvae.recipes.seeing import observed
 
+Draws = Annotated[int, Range(2, LARGEST, whole=True)]
+Numbers = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
 GREY = "grey pictures under a Bernoulli likelihood: the spread is that of bits, the widest that such a mean allows"
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
     """The command."""
-    call(complete, "polyvae complete", arguments)
+    call(complete, "polyvae complete", arguments, {"--samples": "--show-draws", "--prior": "--code-prior"})
 
 
 def complete(
     run: Path,
     mask: Mask = "uniform",
-    count: int | float | None = None,
-    counts: Sequence[int] | None = None,
-    positions: Sequence[int] | None = None,
-    draws: int = 100,
+    count: NumberOrShare | None = None,
+    counts: Numbers | None = None,
+    positions: Numbers | None = None,
+    draws: Draws = 100,
     from_x: bool = False,
     weigh: Literal["none", "seen"] = "none",
-    candidates: int | None = None,
-    prior: Literal["uniform", "learned"] | None = None,
+    candidates: Count | None = None,
+    code_prior: Literal["uniform", "learned"] | None = None,
     head: str | None = None,
     noise: bool = True,
     pixels: bool = False,
-    examples: int = 6,
-    samples: int = 4,
-    score: int = 200,
+    examples: Count = 6,
+    show_draws: Amount = 4,
+    score: Amount = 200,
     out: Path | None = None,
     npz: Path | None = None,
     json: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     split: Literal["train", "validation", "test"] | None = None,
     data_dir: Path | None = None,
@@ -72,12 +75,13 @@ def complete(
     from_x: draw the latents from the posterior, which sees all of x, and not from the prior.
     weigh: seen weighs what the prior draws by how well it explains what is seen.
     candidates: how many draws are weighed for each example; ten times those that are kept, where none is given.
-    prior: of a vector-quantised run, equally probable codes or the learned prior, which is taken where there is one.
+    code_prior: of a vector-quantised run, equally probable codes or the learned prior, which is taken where there is
+        one.
     head: the head that predicts; the one that reads the observation where none is named.
     noise: leave the likelihood's own noise out of the spread.
     pixels: show draws of the pixels too, where their expected values are shown otherwise.
     examples: how many are shown.
-    samples: how many draws of each are shown.
+    show_draws: how many draws of each are shown.
     score: how many examples of the part are scored; 0 for none.
     out: the PNG file; figures/completions.png in the run folder where none is given.
     npz: a file for the arrays; beside the PNG file where none is given.
@@ -89,16 +93,19 @@ def complete(
 
     Example: polyvae complete runs/first --mask uniform --count 40 --draws 100
     """
-    _check({"draws": (2, draws), "examples": (1, examples), "samples": (0, samples), "score": (0, score)}, out, counts)
+    if out is not None and out.suffix.lower() != ".png":
+        raise UsageError(f"--out is a PNG file, such as completions.png; got {out}")
+    check_place(out)
+    check_place(npz)
     if from_x and weigh != "none":
         raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
     completer = Completer(draws, latents_of(from_x, weigh), candidates, head, noise)
     found, place = opened(run, data_dir), usable(device)
-    found = replace(found, run=chosen_prior(found.run, prior))
+    found = replace(found, run=chosen_prior(found.run, code_prior))
     part, chosen = found.split(split)
     masks = _masks(found, chosen, mask, count, counts, positions)
     first = observed(found.data.spec, mask, counts[0] if counts and count is None else count, None, positions)
-    files = _draw(found, chosen, first, completer, (examples, samples, pixels), seed, place, out, npz)
+    files = _draw(found, chosen, first, completer, (examples, show_draws, pixels), seed, place, out, npz)
     scored = chosen.take(range(min(score, len(chosen))))
     scores = _scores(found, scored, masks, completer, seed, place) if score else []
     files += _draw_errors(scores, files[0]) if scores and len(masks) > 1 else []
@@ -147,16 +154,6 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
         shown.print(str(file), markup=False, soft_wrap=True)
 
 
-def _check(least: dict[str, tuple[int, int]], out: Path | None, counts: Sequence[int] | None) -> None:
-    for name, (smallest, value) in least.items():
-        if value < smallest:
-            raise UsageError(f"--{name} is at least {smallest}; got {value}")
-    if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"--out is a PNG file, such as completions.png; got {out}")
-    if any(number < 0 for number in counts or []):
-        raise UsageError(f"--counts are numbers of pixels from 0; got {','.join(map(str, counts or []))}")
-
-
 def _draw(
     found: Opened,
     split: Split,
@@ -189,20 +186,25 @@ def _masks(
     found: Opened,
     split: Split,
     mask: str,
-    count: Count | None,
-    counts: Sequence[int] | None,
+    count: int | float | None,
+    counts: Numbers | None,
     positions: Sequence[int] | None,
-) -> dict[Count, SparsePixels]:
+) -> dict[int | float, SparsePixels]:
     """The masks that are scored, fewest pixels first, each by its count or, where none was asked for, its pixels."""
     one = split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]
     numbers = [*([] if counts and count is None else [count]), *(counts or [])]
-    made = [(number, observed(found.data.spec, mask, number, None, positions)) for number in dict.fromkeys(numbers)]
+    made = []
+    for number in dict.fromkeys(numbers):
+        try:
+            made.append((number, observed(found.data.spec, mask, number, None, positions)))
+        except ValueError as error:
+            raise (ValueError(f"counts: {error}") if number in (counts or []) else error) from None
     sized = sorted(((int(masks.mask(one).sum()), number, masks) for number, masks in made), key=lambda each: each[0])
     return {points if number is None else number: masks for points, number, masks in sized}
 
 
 def _scores(
-    found: Opened, split: Split, masks: dict[Count, SparsePixels], completer: Completer, seed: int, device: str
+    found: Opened, split: Split, masks: dict[int | float, SparsePixels], completer: Completer, seed: int, device: str
 ) -> list[Score]:
     data = found.data
     with progress("completing") as moved:

@@ -14,32 +14,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from polyvae.cli.options import UsageError, call
-from polyvae.cli.runs import chosen_prior, console, opened
+from polyvae.cli.runs import check_place, chosen_prior, console, opened
 from polyvae.cli.runs import device as usable
 from polyvae.core import VAE
 from polyvae.data import Data
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
 from polyvae.files import write_text
+from polyvae.ranges import Amount, Count, Seed
 
 _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
     """The command."""
-    call(evaluate, "polyvae evaluate", arguments)
+    call(evaluate, "polyvae evaluate", arguments, {"--prior": "--code-prior"})
 
 
 def evaluate(
     run: Path,
-    samples: int = 5000,
+    samples: Count = 5000,
     split: Literal["train", "validation", "test"] | None = None,
     baselines: bool = False,
-    frechet: int = 0,
-    prior: Literal["uniform", "learned"] | None = None,
+    frechet: Amount = 0,
+    code_prior: Literal["uniform", "learned"] | None = None,
     json: bool = False,
     out: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     data_dir: Path | None = None,
 ) -> None:
@@ -50,8 +51,8 @@ def evaluate(
     split: the part of the data; test unless none was cut, then validation.
     baselines: PCA and probabilistic PCA with as many latents beside it; a code counts as one.
     frechet: so many samples judged by a classifier that is trained first; 0 for none.
-    prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken where
-        there is one and set beside the other.
+    code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
+        where there is one and set beside the other.
     json: print one JSON document instead of the table.
     out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
     seed: of the draws.
@@ -60,8 +61,9 @@ def evaluate(
 
     Example: polyvae evaluate runs/first --samples 500 --baselines
     """
+    check_place(out)
     found = opened(run, data_dir)
-    judged_run = chosen_prior(found.run, prior)
+    judged_run = chosen_prior(found.run, code_prior)
     part, examples = found.split(split)
     asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device), "train": found.data.train}
     with progress("evaluating") as shown:
@@ -171,4 +173,6 @@ def progress(words: str) -> Iterator[Any]:
 def _frechet(data: Data, count: int, run: Path) -> dict[str, Any]:
     from polyvae.evaluation import train_classifier
 
+    if count < 2:
+        raise UsageError(f"--frechet counts samples, at least 2, or is 0 for none; got {count}")
     return {"frechet": count, "classifier": train_classifier(data.train, cache=run)}

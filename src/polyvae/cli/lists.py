@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from polyvae.cli.options import UsageError, call, near
+from polyvae.cli.options import UsageError, call
+from polyvae.cli.reading import named, near, quoted
 from polyvae.cli.runs import console
 
 
@@ -18,10 +19,10 @@ def run(name: str, arguments: Sequence[str]) -> None:
     if name == "recipes":
         call(recipes, "polyvae recipes", arguments)
         return
-    verb, rest = (arguments[0], arguments[1:]) if arguments and arguments[0][0] != "-" else ("list", arguments)
+    verb, rest = (arguments[0], arguments[1:]) if arguments and arguments[0][:1] != "-" else ("list", arguments)
     verbs = {"list": datasets, "fetch": fetch}
     if verb not in verbs:
-        raise UsageError(f"datasets has no {verb!r}{near(verb, verbs)}; it has list and fetch")
+        raise UsageError(f"datasets has no {quoted(verb)}{near(verb, verbs)}; it has list and fetch")
     call(verbs[verb], "polyvae datasets" if verb == "list" else "polyvae datasets fetch", rest)
 
 
@@ -89,7 +90,7 @@ def fetch(name: str, data_dir: Path | None = None, json: bool = False) -> None:
     from polyvae import data
 
     if name not in data.names():
-        raise UsageError(f"no data set is named {name}{near(name, data.names())}; `polyvae datasets` lists them")
+        raise UsageError(f"no data set is named {named(name)}{near(name, data.names())}; `polyvae datasets` lists them")
     where = str(data.fetch(name, data_dir))
     print(json_module.dumps({"name": name, "where": where}) if json else where)
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
-import math
 import re
 import textwrap
-import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NoReturn
+
+from polyvae.cli.reading import KINDS, first_of, named, near, one_of, plain, quoted, within
+from polyvae.ranges import Range, ranges_of
 
 
 class UsageError(Exception):
@@ -47,9 +47,12 @@ class Option:
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes whole option names only, leaves out what was not given, and names the neighbours of an unknown option."""
+    """Takes whole option names only, leaves out what was not given, and names the neighbours of an unknown option.
 
-    def __init__(self, prog: str, usage: str, text: str, example: str) -> None:
+    `former`: what options were called before, and what they are called now.
+    """
+
+    def __init__(self, prog: str, usage: str, text: str, example: str, former: Mapping[str, str] | None = None) -> None:
         super().__init__(
             prog=prog,
             description=text,
@@ -59,6 +62,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
         )
+        self.former = former or {}
 
     def add(self, title: str, options: Iterable[Option]) -> None:
         """Adds options under a heading of the help."""
@@ -83,26 +87,39 @@ class Parser(argparse.ArgumentParser):
         values, rest = self.parse_known_args(arguments)
         for text in rest:
             if text.startswith("-"):
-                self.error(f"{self.prog} has no option {text.partition('=')[0]}{self._near(text)}")
+                self.error(f"{self.prog} has no option {named(text.partition('=')[0])}{self._near(text)}")
         if rest:
-            self.error(f"{rest[0]!r} is one argument too many")
+            self.error(f"{quoted(rest[0])} is one argument too many")
         return vars(values)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
     def _near(self, text: str) -> str:
-        known = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
-        return near(text.partition("=")[0], known)
+        name = text.partition("=")[0]
+        if name in self.former:
+            return f"; did you mean {self.former[name]}?"
+        return near(name, [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")])
 
 
-def near(text: str, known: Iterable[str]) -> str:
-    """ "; did you mean ...?" with the nearest of what is known, or nothing."""
-    found = difflib.get_close_matches(text, list(known), n=3, cutoff=0.55)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+@contextmanager
+def naming(options: Iterable[Option]) -> Iterator[None]:
+    """Turns a ValueError that begins with the names of parameters into a UsageError about their options."""
+    flags = {option.name: option.flag for option in options if option.flag is not None}
+    try:
+        yield
+    except ValueError as error:
+        led = _LED.match(str(error))
+        # Kinds of ValueError of their own are about files and runs.
+        if type(error) is not ValueError or led is None or led[1] not in flags:
+            raise
+        said = re.sub(r"\w+", lambda word: flags.get(word[0], word[0]), led[0])
+        raise UsageError((said + str(error)[led.end() :]).replace(" or None;", ";")) from error
 
 
-def call(command: Callable[..., None], prog: str, arguments: Sequence[str]) -> None:
+def call(
+    command: Callable[..., None], prog: str, arguments: Sequence[str], former: Mapping[str, str] | None = None
+) -> None:
     """Runs a typed function as a command: parameters without a default are positional, the others options.
 
     The docstring is the help: its last paragraph, after "Example:", the example.
@@ -110,11 +127,12 @@ def call(command: Callable[..., None], prog: str, arguments: Sequence[str]) -> N
     text, _, example = inspect.cleandoc(command.__doc__ or "").partition("\n\nExample: ")
     found = options_of(command)
     usage = " ".join([prog, *(option.metavar for option in found if option.flag is None), "[options]"])
-    parser = Parser(prog, usage, without_options(text), example)
+    parser = Parser(prog, usage, without_options(text), example, former)
     parser.add("what it works on", [option for option in found if option.flag is None])
     parser.add("how", [option for option in found if option.flag is not None])
     given = parser.read(arguments)
-    command(**{option.name: given[option.key] for option in found if option.key in given})
+    with naming(found):
+        command(**{option.name: given[option.key] for option in found if option.key in given})
 
 
 def options_of(
@@ -126,15 +144,16 @@ def options_of(
 
     `choices`: the texts that a parameter admits.
     """
-    hints = typing.get_type_hints(source)
+    hints, ranges = typing.get_type_hints(source), ranges_of(source)
     helps = help_of(source)
     found = []
     for name, parameter in inspect.signature(source).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD or (names is not None and name not in names):
             continue
         admitted = tuple((choices or {}).get(name, ()))
-        if members := _plain(hints[name]):
-            found.append(_option(name, members, parameter.default, helps.get(name, ""), admitted))
+        if members := plain(hints[name]):
+            option = _option(name, members, parameter.default, helps.get(name, ""), admitted)
+            found.append(_ranged(option, ranges.get(name)))
     return found
 
 
@@ -165,70 +184,17 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
     if allowed := choices or literal:
         if choices and any(each not in text for each in allowed):
             text = f"{text}; one of {', '.join(allowed)}".lstrip("; ")
-        metavar, read = ("{" + ",".join(allowed) + "}" if literal else "NAME"), _one_of(allowed)
+        metavar, read = ("{" + ",".join(allowed) + "}" if literal else "NAME"), one_of(allowed)
     else:
         kinds = [KINDS[member if member in KINDS else Sequence] for member in members]
-        metavar, read = kinds[0].metavar, _first_of(kinds)
+        metavar, read = kinds[0].metavar, first_of(kinds)
     if default is inspect.Parameter.empty:
         return Option(name, None, read, name.upper(), text, default)
     return Option(name, f"--{dashed}", read, metavar, text, default)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    expected: str
-    metavar: str
-    read: Callable[[str], Any]
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise OverflowError(text)
-    return value
-
-
-KINDS: dict[Any, _Kind] = {
-    int: _Kind("a whole number", "N", int),
-    float: _Kind("a number", "X", _finite),
-    str: _Kind("a text", "TEXT", str),
-    Path: _Kind("a path", "PATH", Path),
-    Sequence: _Kind(
-        "whole numbers and commas, like 512,256", "N,N,...", lambda text: [int(n) for n in text.split(",")]
-    ),
-}
-
-
-def _plain(annotation: Any) -> list[Any]:
-    """The members of an annotation that a text can stand for, narrow ones first."""
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    members = typing.get_args(annotation) if union else (annotation,)
-    kept = [member for member in members if member in (*KINDS, bool) or typing.get_origin(member) in _GENERIC]
-    order = [bool, int, float]
-    return sorted(kept, key=lambda member: order.index(member) if member in order else len(order))
-
-
-def _first_of(kinds: Sequence[_Kind]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        for kind in kinds:
-            try:
-                return kind.read(text)
-            except ValueError:
-                continue
-            except OverflowError:  # not a text either, where an option takes both
-                raise ValueError(f"expected a finite number, got {text!r}") from None
-        raise ValueError(f"expected {' or '.join(kind.expected for kind in kinds)}, got {text!r}")
-
-    return read
-
-
-def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"expected one of {', '.join(allowed)}, got {text!r}{near(text, allowed)}")
-        return text
-
-    return read
+def _ranged(option: Option, range: Range | None) -> Option:
+    return option if option.read is None else replace(option, read=within(option.read, range))
 
 
 def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -245,7 +211,7 @@ def _written(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+_LED = re.compile(r"(\w+)(?:(?:, | and | or )\w+)*(?=[ :])")  # the names that a message begins with
 _QUOTED = re.compile(r"`\w+`(?:, `\w+`)*:\s")
 _LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
 _SENTENCE = re.compile(r"\.\s+(?=[A-Z])")
-_GENERIC = (typing.Literal, Sequence)

@@ -10,9 +10,10 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from polyvae.cli.options import Option, Parser, UsageError, options_of
+from polyvae.cli.options import Option, Parser, naming, options_of
+from polyvae.cli.reading import read_path
 from polyvae.cli.runs import opened, printable
-from polyvae.cli.train import CHOICES, recipe_options
+from polyvae.cli.train import CHOICES, recipe_options, settings_of
 from polyvae.run import Run
 from polyvae.settings import Settings
 from polyvae.store import DESCRIPTION, STATE, RunError
@@ -25,9 +26,9 @@ beside the one with equally probable codes. Ctrl-C leaves it to be gone on with 
 EXAMPLE = """polyvae train-prior runs/codes --epochs 30 --layers 10 --condition
 polyvae sample runs/codes --temperature 0.9"""
 RUN = [
-    Option("run", None, Path, "DIR", "the folder of a vector-quantised run"),
+    Option("run", None, read_path, "DIR", "the folder of a vector-quantised run"),
     Option("resume", "--resume", None, "", "go on with DIR/prior as if it had not stopped; --epochs may rise", False),
-    Option("data_dir", "--data-dir", Path, "PATH", "where the data lie now, in DIR/NAME", None),
+    Option("data_dir", "--data-dir", read_path, "PATH", "where the data lie now, in DIR/NAME", None),
     Option("json", "--json", None, "", "print the result as one JSON document", False),
 ]
 
@@ -47,16 +48,13 @@ def run(name: str, arguments: Sequence[str]) -> None:
         parser.add(title, options)
     found = parser.read(arguments)
     given = {option.name: found[option.key] for group in groups.values() for option in group if option.key in found}
-    try:
-        Settings(**{option.name: given[option.name] for option in settings if option.name in given})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    settings_of({}, {option.name: given[option.name] for option in settings if option.name in given}, settings)
     folder, resume, as_json = given.pop("run"), given.pop("resume", False), given.pop("json", False)
-    made = _train(folder, resume, given.pop("data_dir", None), given)
+    made = _train(folder, resume, given.pop("data_dir", None), given, [*groups["the prior"], *settings])
     _report(folder, made, as_json)
 
 
-def _train(folder: Path, resume: bool, data_dir: Path | None, given: dict[str, Any]) -> Run:
+def _train(folder: Path, resume: bool, data_dir: Path | None, given: dict[str, Any], options: Sequence[Option]) -> Run:
     from polyvae.second_stage import PRIOR, train_prior  # the slowest import of all: after every mistake in the line
 
     place, line = folder / PRIOR, shlex.quote(str(folder))
@@ -67,7 +65,8 @@ def _train(folder: Path, resume: bool, data_dir: Path | None, given: dict[str, A
     found = opened(folder, data_dir)
     print(f"{'going on with' if resume else 'training in'} {place}: codes of {found.data.name}", file=sys.stderr)
     try:
-        return train_prior(found.run, found.data, resume=resume, **given)
+        with naming(options):
+            return train_prior(found.run, found.data, resume=resume, **given)
     except KeyboardInterrupt:
         if (place / STATE).exists():
             raise KeyboardInterrupt(f"interrupted; go on with `polyvae train-prior {line} --resume`") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from errno import EISDIR, ENOTDIR
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -96,6 +97,17 @@ def recorded_data(folder: Path, record: Mapping[str, Any], data_dir: Path | None
         raise _foreign(folder, error) from error
     place = {"data_dir": recorded["data_dir"]} if "data_dir" in recorded else {}
     return replace(found, call={key: value for key, value in found.call.items() if key != "data_dir"} | place)
+
+
+def check_place(path: Path | None) -> None:
+    """OSError that names the path where no file can be written there; asked before anything is computed."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, "a folder, where a file is to be written", str(path))
+    for above in path.parents:
+        if above.exists() and not above.is_dir():
+            raise NotADirectoryError(ENOTDIR, f"{above} is a file, not a folder", str(path))
 
 
 def console(stderr: bool = False) -> Console:

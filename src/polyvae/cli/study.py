@@ -9,9 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from polyvae.cli.options import UsageError, call, near
+from polyvae.cli.options import UsageError, call, naming, options_of
+from polyvae.cli.reading import named, near, quoted
 from polyvae.cli.runs import device as checked_device
 from polyvae.cli.runs import printable
+from polyvae.ranges import Amount, Count, Seed, Widths
 
 STUDIES = ("multitask",)
 
@@ -29,14 +31,14 @@ def study(
     config: Sequence[int] | None = None,
     folds: str = "5",
     only: str | None = None,
-    limit: int | None = None,
-    epochs: int = 100,
-    batch_size: int = 128,
-    seed: int = 0,
+    limit: Count | None = None,
+    epochs: Amount = 100,
+    batch_size: Count = 128,
+    seed: Seed = 0,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    widths: Sequence[int] | None = None,
+    widths: Widths | None = None,
     decoder: Literal["flat", "multiscale"] = "flat",
-    workers: int = 1,
+    workers: Count = 1,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     ray: str | None = None,
     keep: Literal["all", "weights", "none"] = "weights",
@@ -71,14 +73,14 @@ def study(
     polyvae study multitask --report-only --out results/multitask-mnist
     """
     if name not in STUDIES:
-        raise UsageError(f"no study is named {name}{near(name, STUDIES)}; there is {', '.join(STUDIES)}")
-    sources = _parts(data)
+        raise UsageError(f"no study is named {named(name)}{near(name, STUDIES)}; there is {', '.join(STUDIES)}")
+    sources = _parts("--data", data)
     from polyvae.study.grid import dataset_name
 
     out = out or Path("results") / "-".join([name, *map(dataset_name, sources)])
     if not report_only:
         given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths), decoder)
-        plan = _plan(sources, _parts(family), config, folds, only, given, data_dir)
+        plan = _plan(sources, _parts("--family", family), config, folds, only, given, data_dir)
         # What devices a cluster has is seen there.
         wanted = device if ray is not None and device == "auto" else checked_device(device)
         failed = _run(plan, out, device=wanted, workers=workers, ray=ray, keep=keep)
@@ -87,10 +89,10 @@ def study(
     _report(out, failed, json)
 
 
-def _parts(text: str) -> list[str]:
+def _parts(option: str, text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts:
-        raise UsageError(f"expected names with commas between them, got {text!r}")
+        raise UsageError(f"{option} takes names with commas between them; got {quoted(text)}")
     return parts
 
 
@@ -108,11 +110,10 @@ def _plan(
 
     named = dict(zip([field.name for field in fields(Protocol)], protocol, strict=True))
     try:
-        Settings(**{key: named[key] for key in ("epochs", "batch_size", "seed", "precision")})
-        if named["limit"] is not None and named["limit"] < 1:
-            raise ValueError(f"limit counts training images, at least 1; got {named['limit']}")
-        plan = Plan(sources, families, config, folds, only, Protocol(**named), data_dir)
-        plan.jobs(Path())  # every mistake of the command line has its chance here
+        with naming(options_of(study)):
+            Settings(**{key: named[key] for key in ("epochs", "batch_size", "seed", "precision")})
+            plan = Plan(sources, families, config, folds, only, Protocol(**named), data_dir)
+            plan.jobs(Path())  # every mistake of the command line has its chance here
     except ValueError as error:
         raise UsageError(str(error)) from error
     return plan

@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from jsonargparse import ArgumentParser
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
-from polyvae.cli.options import Option, Parser, UsageError, near, options_of
-from polyvae.cli.runs import described, printable, recorded_data
+from polyvae.cli.options import Option, Parser, UsageError, naming, options_of
+from polyvae.cli.reading import named, near, read_path
+from polyvae.cli.runs import described, device, printable, recorded_data
 from polyvae.data import Data
 from polyvae.data.listing import unknown
 from polyvae.families import LIKELIHOODS, POSTERIORS
@@ -43,7 +44,7 @@ RUN = [
     Option(
         "run",
         "--run",
-        Path,
+        read_path,
         "DIR",
         "a new folder; runs/RECIPE-DATA-N, N the next free number, where none is given",
         None,
@@ -54,13 +55,14 @@ RUN = [
     Option("json", "--json", None, "", "print the result as one JSON document", False),
 ]
 Given = Mapping[str, Mapping[str, Any]]  # options given, by group and keyword
+Groups = Mapping[str, Sequence[Option]]
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
     """The command: `polyvae train RECIPE --data NAME ...` or `polyvae train --resume --run DIR`."""
     recipe = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if recipe is not None and recipe not in RECIPES:
-        raise UsageError(f"no recipe is named {recipe}{near(recipe, RECIPES)}; `polyvae recipes` lists them")
+        raise UsageError(f"no recipe is named {named(recipe)}{near(recipe, RECIPES)}; `polyvae recipes` lists them")
     groups = {"run": RUN, "recipe": [], "data": data_options(), "settings": options_of(Settings, CHOICES)}
     if recipe is not None:
         groups["recipe"] = recipe_options(recipe, {option.flag for group in groups.values() for option in group})
@@ -73,19 +75,20 @@ def run(name: str, arguments: Sequence[str]) -> None:
         for title, options in groups.items()
     }
     if given["run"].get("resume"):
-        made = _resume(recipe, given)
+        made = _resume(recipe, given, groups)
     elif recipe is None:
         parser.error("which recipe? It comes first, as in `polyvae train vae`; `polyvae recipes` lists them")
     elif "name" not in given["data"]:
         parser.error("which data? --data takes a name of `polyvae datasets` or a path")
     else:
-        made = _start(recipe, given)
+        made = _start(recipe, given, groups)
     _report(made, bool(given["run"].get("json")))
 
 
 def data_options() -> list[Option]:
     """Those of `data.load`, its name as --data."""
-    found = options_of(data.load, CHOICES)
+    # An empty --label says that there is none.
+    found = [replace(each, read=str) if each.name == "label" else each for each in options_of(data.load, CHOICES)]
     return [option.called(*_DATA[option.name]) if option.name in _DATA else option for option in found]
 
 
@@ -118,17 +121,20 @@ def _parser(recipe: str | None) -> Parser:
     return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"))
 
 
-def _start(name: str, given: Given) -> Run:
+def _start(name: str, given: Given, groups: Groups) -> Run:
     """A new run in the folder asked for, or in the next free one."""
-    settings = _settings({}, given["settings"])
+    settings = settings_of({}, given["settings"], groups["settings"])
     where = given["data"]["name"]
-    if where not in data.names() and not Path(where).expanduser().exists():
+    if where not in data.names() and not _exists(Path(where).expanduser()):
         raise UsageError(str(unknown(where)))
     folder = given["run"].get("run")
     if folder is not None and (folder / DESCRIPTION).exists():
         raise RunError(f"{folder} already holds a run; add --resume to go on with it, or give another --run")
-    loaded = data.load(**given["data"])
-    recipe = _recipe(name, loaded, given["recipe"], settings)
+    with naming(groups["data"]):
+        loaded = data.load(**given["data"])
+        if not len(loaded.validation):
+            raise ValueError("validation: at least one example has to be left to choose the best epoch by; got none")
+    recipe = _recipe(name, loaded, given["recipe"], settings, groups["recipe"])
     folder = folder or _next_folder(f"{name}-{Path(loaded.name).stem}")
     try:
         return _fit(recipe, loaded, folder, settings, resume=False)
@@ -137,7 +143,7 @@ def _start(name: str, given: Given) -> Run:
             folder.rmdir()  # only if nothing was put into it
 
 
-def _resume(name: str | None, given: Given) -> Run:
+def _resume(name: str | None, given: Given, groups: Groups) -> Run:
     """The run in a folder gone on with: what it recorded, and over it what is given now."""
     folder = given["run"].get("run")
     if folder is None:
@@ -146,28 +152,31 @@ def _resume(name: str | None, given: Given) -> Run:
     recorded = description["recipe"]
     if name not in (None, recorded["name"]):
         raise UsageError(f"{folder} holds a run of {recorded['name']}, not of {name}")
-    settings = _settings(description["settings"], given["settings"])
+    settings = settings_of(description["settings"], given["settings"], groups["settings"])
     asked = dict(given["data"])
-    loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
+    with naming(groups["data"]):
+        loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
     if (done := len(read_history(folder / STATE))) >= settings.epochs:
         print(f"polyvae: note: {folder} has all its {done} epochs; ask for more with --epochs", file=sys.stderr)
     options = {key: value for key, value in recorded["options"].items() if key != "seed"}
-    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings)
+    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, groups["recipe"])
     return _fit(recipe, loaded, folder, settings, resume=True)
 
 
-def _settings(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
+def settings_of(recorded: Mapping[str, Any], given: Mapping[str, Any], options: Sequence[Option]) -> Settings:
+    """What a run recorded, and over it what is given; UsageError that names the option of a bad value."""
     known = {field.name for field in fields(Settings)}
     kept = {key: value for key, value in recorded.items() if key in known}
-    try:
-        return Settings(**{**kept, **given})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    with naming(options):
+        settings = Settings(**{**kept, **given})
+    device(settings.device)
+    return settings
 
 
-def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings) -> Recipe:
+def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings, known: Sequence[Option]) -> Recipe:
     try:
-        return RECIPES[name](loaded.spec, seed=settings.seed, **options)
+        with naming(known):
+            return RECIPES[name](loaded.spec, seed=settings.seed, **options)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{name}: {error}") from error
 
@@ -188,6 +197,13 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
     except ProcessRaisedException as error:
         last = str(error).strip().splitlines()[-1]  # of the traceback of another process
         raise RuntimeError(last.partition(": ")[2] or last) from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file system takes
+        return False
 
 
 def _next_folder(stem: str) -> Path:

@@ -56,6 +56,12 @@ def cuts_of(
     try:
         rest, held, *test = (_in_time if series else _at_random)(whole, origin, [*cut_test, size], fold, folds, seed)
     except ValueError as error:
+        if folds is not None:  # kfold names what is out of range
+            raise
+        if validation is not None:
+            raise ValueError(
+                f"validation leaves nothing to train on of {whole.length(origin)}; got {validation}"
+            ) from None
         raise DataError(
             whole.name, "enough examples to cut", str(error), "give more, or ask for smaller parts"
         ) from error

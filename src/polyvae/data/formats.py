@@ -20,7 +20,18 @@ from polyvae.data.mapped import is_large, opened
 from polyvae.data.tables import table as table
 
 AGAIN = "delete the file and fetch it again"
-_BROKEN = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, struct.error, KeyError, IndexError, TypeError)
+_BROKEN = (
+    OSError,
+    EOFError,
+    MemoryError,
+    ValueError,
+    zlib.error,
+    zipfile.BadZipFile,
+    struct.error,
+    KeyError,
+    IndexError,
+    TypeError,
+)
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -25,28 +26,32 @@ from polyvae.data.table import Feature, Table, alike
 from polyvae.data.tensors import spec_of, table_of, tensors_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
+from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, ranged
 from polyvae.spec import Spec
 
+Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
+Folds = Annotated[int, Range(2, LARGEST, whole=True)]
 BLOCKS = 15  # of consecutive times in a user's fields
 STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws that are made once
 
 
+@ranged
 def load(
     name: str | Path | object,
     data_dir: str | Path | None = None,
     *,
     label: str | None = None,
     kind: str | None = None,
-    limit: int | None = None,
+    limit: Count | None = None,
     binarise: str | None = None,
     dequantise: bool = False,
-    size: int | None = None,
+    size: Side | None = None,
     centre: bool = True,
-    validation: int | float | None = None,
-    fold: int | None = None,
-    folds: int | None = None,
-    blocks: int | None = None,
-    seed: int = 0,
+    validation: NumberOrShare | None = None,
+    fold: Amount | None = None,
+    folds: Folds | None = None,
+    blocks: Amount | None = None,
+    seed: Seed = 0,
     download: bool = True,
 ) -> Data:
     """A data set by its name in the catalogue, or by a path to .npy, .npz, .csv, .parquet or a folder of pictures.
@@ -68,7 +73,7 @@ def load(
     `dequantise`: noise of one grey level, fresh for every training batch. In validation and test part such draws are
     made once and for all, so that evaluation repeats itself. Raises DataError for files, ValueError for arguments.
     """
-    _check(limit, binarise, dequantise, size, blocks, fold, folds)
+    _check(binarise, dequantise, blocks, fold, folds, validation)
     whole = _whole(name, data_dir, Options(size, centre, limit, seed), download, label)
     for note in whole.notes:
         warnings.warn(note, stacklevel=2)
@@ -98,26 +103,26 @@ def load(
 
 
 def _check(
-    limit: int | None,
     binarise: str | None,
     dequantise: bool,
-    size: int | None,
     blocks: int | None,
     fold: int | None,
     folds: int | None,
+    validation: int | float | None,
 ) -> None:
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit counts training examples, at least 1; got {limit}")
     if binarise not in (None, "threshold", "dynamic", "fixed"):
         raise ValueError(f"binarise is None, 'threshold', 'dynamic' or 'fixed'; got {binarise!r}")
     if binarise and dequantise:
         raise ValueError("binarise and dequantise exclude each other: zeros and ones, or a density")
-    if size is not None and size < 1:
-        raise ValueError(f"size is the side of the pictures in pixels; got {size}")
-    if blocks is not None and (blocks < 0 or blocks == 1):
+    if blocks == 1:
         raise ValueError(f"blocks counts runs of a series, at least 2, or is 0 to cut at random; got {blocks}")
-    if (fold is None) != (folds is None):
-        raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got fold={fold}, folds={folds}")
+    if fold is None or folds is None:
+        if fold is not folds:
+            raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got fold={fold}, folds={folds}")
+    elif fold >= folds:
+        raise ValueError(f"fold lies in 0..{folds - 1}; got {fold}")
+    elif validation is not None:
+        raise ValueError("validation and folds exclude each other: a fold takes the place of the validation part")
 
 
 def _whole(

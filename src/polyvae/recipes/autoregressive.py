@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from polyvae.core import VAE
 from polyvae.exact import ExactCode, ExactDecoder
 from polyvae.networks.pixelcnn import GatedPixelCNN
 from polyvae.objectives import Objective
 from polyvae.priors_codes import PixelCNNPrior, map_shape
+from polyvae.ranges import LARGEST, Count, Range, Share
 from polyvae.recipes.parts import Condition
 from polyvae.recipes.recipe import Recipe, recipe
 from polyvae.spec import Spec
+
+Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 
 
 @recipe
 def pixel_cnn(
     spec: Spec,
-    channels: int = 64,
-    layers: int = 8,
-    kernel_size: int = 3,
-    first_kernel_size: int = 7,
-    dropout: float = 0.0,
+    channels: Count = 64,
+    layers: Count = 8,
+    kernel_size: Kernel = 3,
+    first_kernel_size: Kernel = 7,
+    dropout: Share = 0.0,
     condition: bool = False,
 ) -> Recipe:
     """log p(x) = sum_i log p(x_i | x_1 ... x_(i-1)), exactly: the bound is the likelihood itself.
@@ -39,8 +44,6 @@ def pixel_cnn(
             f"pixel_cnn needs pictures (channels, height, width) of grey levels; got {spec.x} with "
             f"{'continuous values' if spec.levels is None else f'{spec.levels} levels'}: take another recipe"
         )
-    if layers < 1:
-        raise ValueError(f"layers is at least 1; got {layers}")
     y = Condition(spec, condition)
     length = spec.condition if condition else None
     kernels = (first_kernel_size, *(kernel_size,) * (layers - 1))

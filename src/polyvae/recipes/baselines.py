@@ -11,6 +11,7 @@ from polyvae.core import VAE, Values
 from polyvae.distributions import CholeskyNormal, Point
 from polyvae.objectives import Objective
 from polyvae.priors import StandardNormal
+from polyvae.ranges import Count
 from polyvae.recipes.recipe import Recipe, recipe
 from polyvae.spec import Spec
 from polyvae.terms import Reconstruction
@@ -61,7 +62,7 @@ class LinearEncoder(nn.Module):
 
 
 @recipe
-def ppca(spec: Spec, latent: int = 16) -> Recipe:
+def ppca(spec: Spec, latent: Count = 16) -> Recipe:
     """Probabilistic principal component analysis at its maximum likelihood.
 
     p(x) = N(mu, W W^T + s^2 I) with W = U (Lambda - s^2 I)^(1/2), s^2 the mean of the discarded eigenvalues. Its
@@ -87,7 +88,7 @@ def ppca(spec: Spec, latent: int = 16) -> Recipe:
 
 
 @recipe
-def pca(spec: Spec, latent: int = 16) -> Recipe:
+def pca(spec: Spec, latent: Count = 16) -> Recipe:
     """Principal component analysis: the linear code and reconstruction of least squared error.
 
     Codes are whitened, so that N(0, I) fits their mean and covariance. The likelihood is a normal with the residual
@@ -114,13 +115,13 @@ def _principal(x: Tensor, latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
     rows = x.flatten(1).double().cpu().numpy()
     if len(rows) <= latent:
-        raise ValueError(f"{latent} components need more than {latent} examples; got {len(rows)}")
+        raise ValueError(f"latent is below the number of training examples, {len(rows)}; got {latent}")
     fitted = PCA(latent, random_state=0).fit(rows)
     count = len(rows)
     kept = fitted.explained_variance_ * (count - 1) / count
     noise = (rows.var(0).sum() - kept.sum()) / (rows.shape[1] - latent)
     if noise <= 0:
-        raise ValueError(f"{latent} components explain these data exactly; ask for fewer")
+        raise ValueError(f"latent is too large: {latent} components explain these data exactly; ask for fewer")
     return rows.mean(0), np.asarray(fitted.components_), kept, float(noise)
 
 

@@ -7,7 +7,7 @@ a priori, and only comparable at equal m.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torch import nn
 
@@ -20,7 +20,8 @@ from polyvae.networks.layers import is_picture
 from polyvae.networks.prepared import prepared, prepared_observation, prepared_shape
 from polyvae.networks.sparse import Filled, Stacked
 from polyvae.objectives import Weighted
-from polyvae.recipes.latents import LatentPart, gaussian_latent, vq_latent
+from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Positive, Range, Share, Weight, Widths
+from polyvae.recipes.latents import Codes, LatentPart, Words, gaussian_latent, vq_latent
 from polyvae.recipes.parts import encoder_family, encoder_net
 from polyvae.recipes.recipe import Recipe, recipe
 from polyvae.recipes.seeing import TASKS, Parts, gaussian, observed, of_random_size, one_head, quantised, two_heads
@@ -31,6 +32,8 @@ Mask = Literal["uniform", "gaussian", "grid", "box", "points", "left", "right", 
 Decoder = Literal["flat", "multiscale"]
 Variant = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
+Window = Annotated[int, Range(2, LARGEST, whole=True)]
+Decoders = Annotated[int, Range(1, 2, whole=True)]
 Network = str | Callable[..., nn.Module]
 
 
@@ -51,15 +54,15 @@ PRIOR_NETWORKS: dict[str, Callable[[Network, Sequence[int] | None, Shape, int, F
 @recipe
 def semi_conditional(
     spec: Spec,
-    latent: int = 16,
+    latent: Count = 16,
     network: Network = "conv",
-    widths: Sequence[int] | None = None,
+    widths: Widths | None = None,
     likelihood: str | Family | None = None,
     posterior: str | Family = "diagonal",
     decoder: Decoder = "flat",
     mask: Mask = "uniform",
-    count: int | float | None = None,
-    exponent: float | None = None,
+    count: NumberOrShare | None = None,
+    exponent: Positive | None = None,
     positions: Sequence[int] | None = None,
     objective: nn.Module | None = None,
 ) -> Recipe:
@@ -84,19 +87,19 @@ def semi_conditional(
 @recipe
 def vq_semi_conditional(
     spec: Spec,
-    codes: int = 128,
-    dim: int = 16,
-    widths: Sequence[int] = (32, 64),
-    blocks: int = 0,
-    codebook: str = "gradient",
-    beta: float = 0.25,
+    codes: Codes = 128,
+    dim: Count = 16,
+    widths: Widths = (32, 64),
+    blocks: Amount = 0,
+    codebook: Words = "gradient",
+    beta: Weight = 0.25,
     likelihood: str | Family | None = None,
-    revive: float = 0.1,
+    revive: Share = 0.1,
     kmeans: bool = True,
     decoder: Decoder = "flat",
     mask: Mask = "uniform",
-    count: int | float | None = None,
-    exponent: float | None = None,
+    count: NumberOrShare | None = None,
+    exponent: Positive | None = None,
     positions: Sequence[int] | None = None,
 ) -> Recipe:
     """log p(x | m) >= log p(x | z, m) - P log K, z the nearest of K words at each of P places, m a few pixels of x.
@@ -122,24 +125,24 @@ def vq_semi_conditional(
 @recipe
 def multitask(
     spec: Spec,
-    decoders: int = 2,
-    w1: float = 1.0,
-    w2: float = 1.0,
-    latent: int = 16,
+    decoders: Decoders = 2,
+    w1: Weight = 1.0,
+    w2: Weight = 1.0,
+    latent: Count = 16,
     network: Network = "conv",
-    widths: Sequence[int] | None = None,
+    widths: Widths | None = None,
     likelihood: str | Family | None = None,
     posterior: str | Family = "diagonal",
     decoder: Decoder = "flat",
     mask: Mask = "uniform",
-    count: int | float | None = None,
-    exponent: float | None = None,
+    count: NumberOrShare | None = None,
+    exponent: Positive | None = None,
     positions: Sequence[int] | None = None,
     softadapt: bool = False,
     softadapt_variant: Variant = "original",
     softadapt_beta: float = 0.1,
-    softadapt_window: int = 5,
-    softadapt_frequency: int = 1,
+    softadapt_window: Window = 5,
+    softadapt_frequency: Count = 1,
     softadapt_mode: Mode = "least-squares",
 ) -> Recipe:
     """Reconstruction from z alone and from z and a few observed pixels m, of one encoder and one z.
@@ -173,28 +176,28 @@ def multitask(
 @recipe
 def vq_multitask(
     spec: Spec,
-    decoders: int = 2,
-    w1: float = 1.0,
-    w2: float = 1.0,
-    codes: int = 128,
-    dim: int = 16,
-    widths: Sequence[int] = (32, 64),
-    blocks: int = 0,
-    codebook: str = "gradient",
-    beta: float = 0.25,
+    decoders: Decoders = 2,
+    w1: Weight = 1.0,
+    w2: Weight = 1.0,
+    codes: Codes = 128,
+    dim: Count = 16,
+    widths: Widths = (32, 64),
+    blocks: Amount = 0,
+    codebook: Words = "gradient",
+    beta: Weight = 0.25,
     likelihood: str | Family | None = None,
-    revive: float = 0.1,
+    revive: Share = 0.1,
     kmeans: bool = True,
     decoder: Decoder = "flat",
     mask: Mask = "uniform",
-    count: int | float | None = None,
-    exponent: float | None = None,
+    count: NumberOrShare | None = None,
+    exponent: Positive | None = None,
     positions: Sequence[int] | None = None,
     softadapt: bool = False,
     softadapt_variant: Variant = "original",
     softadapt_beta: float = 0.1,
-    softadapt_window: int = 5,
-    softadapt_frequency: int = 1,
+    softadapt_window: Window = 5,
+    softadapt_frequency: Count = 1,
     softadapt_mode: Mode = "least-squares",
 ) -> Recipe:
     """`multitask` with a quantised latent: reconstruction from the map z alone and from z and a few observed pixels m.
@@ -230,16 +233,16 @@ def vq_multitask(
 @recipe
 def arbitrary_conditioning(
     spec: Spec,
-    latent: int = 16,
+    latent: Count = 16,
     network: Network = "conv",
-    widths: Sequence[int] | None = None,
+    widths: Widths | None = None,
     likelihood: str | Family | None = None,
     posterior: str | Family = "diagonal",
     decoder: Decoder = "multiscale",
     prior_network: Literal["encoder", "perceptron"] = "encoder",
     mask: Mask = "uniform",
-    count: int | float | None = None,
-    exponent: float | None = None,
+    count: NumberOrShare | None = None,
+    exponent: Positive | None = None,
     positions: Sequence[int] | None = None,
     objective: nn.Module | None = None,
 ) -> Recipe:
@@ -278,12 +281,8 @@ def _tasks(
 ) -> Recipe:
     """Both tasks by one decoder or by two; `seen` is mask, count, exponent and positions."""
     mask, count, exponent, positions = seen
-    if min(weights) < 0:
-        raise ValueError(f"w1 and w2 are at least 0; got {weights[0]} and {weights[1]}")
     if decoders == 2:
         return two_heads(parts, observed(parts.spec, *seen), *weights, balance)
-    if decoders != 1:
-        raise ValueError(f"decoders is 1 or 2; got {decoders}")
     if balance is not None or weights[1] != 1:
         raise ValueError("w2 and softadapt balance two decoders; one has a single reconstruction, which w1 weighs")
     exponent = of_random_size(mask, count, exponent)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
 from torch import nn
 
 from polyvae.core import Family
+from polyvae.ranges import Count, Widths
 from polyvae.recipes.recipe import Recipe, recipe
 from polyvae.recipes.variants import vae
 from polyvae.spec import Column, Spec
@@ -19,9 +20,9 @@ def count_vae(
     spec: Spec,
     likelihood: str | Family = "zero-inflated-negative-binomial",
     library: Literal["none", "observed", "latent"] = "observed",
-    latent: int = 10,
+    latent: Count = 10,
     network: str | Callable[..., nn.Module] = "mlp",
-    widths: Sequence[int] | None = (128,),
+    widths: Widths | None = (128,),
     **options: Any,
 ) -> Recipe:
     """Counts whose means are shares of a library size n: mu = n softmax(f(z)), log(1 + x) at the encoder's input.

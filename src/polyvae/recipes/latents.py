@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated, Literal
 
 from torch import nn
 
@@ -17,6 +18,7 @@ from polyvae.networks.vq import downsampling
 from polyvae.objectives import Weighted
 from polyvae.posteriors import Quantiser
 from polyvae.priors import StandardNormal
+from polyvae.ranges import LARGEST, Range
 from polyvae.recipes.parts import encoder_family, reader_of_x
 from polyvae.spec import Spec
 from polyvae.terms import KL, CodebookCost, Commitment
@@ -52,6 +54,8 @@ def gaussian_latent(
     return LatentPart(q, StandardNormal(latent), (latent,), {"kl": Weighted(KL())})
 
 
+Codes = Annotated[int, Range(2, LARGEST, whole=True)]
+Words = Literal["gradient", "ema"]
 CODEBOOKS = {"gradient": False, "ema": True}  # whether the words are moving averages
 
 

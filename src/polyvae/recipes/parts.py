@@ -28,7 +28,7 @@ class Condition:
         self.observe = Chain()
         if wanted:
             if spec.condition is None:
-                raise ValueError("a conditional model needs labels or vectors y; these data have none")
+                raise ValueError("condition needs labels or vectors y; these data have none")
             self.names, self.shapes = ("y",), ((spec.condition,),)
             self.observe = chain(None if spec.classes is None else OneHot("y", spec.classes))
 
@@ -108,7 +108,7 @@ def _vamp(posterior: Conditional, spec: Spec, latent: int, components: int) -> V
 
 def _conditional(posterior: Conditional, spec: Spec, latent: int, components: int) -> Conditional:
     if spec.condition is None:
-        raise ValueError("a conditional prior needs labels or vectors y; these data have none")
+        raise ValueError("prior: a conditional one needs labels or vectors y; these data have none")
     family = DiagonalNormal()
     return Conditional(encoder_net("mlp", None, ((spec.condition,),), latent, family), family, "y")
 

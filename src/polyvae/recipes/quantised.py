@@ -11,7 +11,8 @@ from polyvae.core import VAE, Conditional, Family
 from polyvae.networks import Shape
 from polyvae.networks.vq import flat, upsampling
 from polyvae.objectives import Objective
-from polyvae.recipes.latents import vq_latent
+from polyvae.ranges import Amount, Count, Share, Weight, Widths
+from polyvae.recipes.latents import Codes, Words, vq_latent
 from polyvae.recipes.parts import decoder_family
 from polyvae.recipes.recipe import Recipe, recipe
 from polyvae.spec import Spec
@@ -26,15 +27,15 @@ DECODERS: dict[str, Callable[[Shape, Shape, Sequence[int], int], nn.Module]] = {
 @recipe
 def vq_vae(
     spec: Spec,
-    codes: int = 128,
-    dim: int = 16,
-    widths: Sequence[int] = (32, 64),
-    blocks: int = 0,
-    codebook: Literal["gradient", "ema"] = "gradient",
-    beta: float = 0.25,
+    codes: Codes = 128,
+    dim: Count = 16,
+    widths: Widths = (32, 64),
+    blocks: Amount = 0,
+    codebook: Words = "gradient",
+    beta: Weight = 0.25,
     decoder: Literal["map", "flat"] = "map",
     likelihood: str | Family | None = None,
-    revive: float = 0.1,
+    revive: Share = 0.1,
     kmeans: bool = True,
 ) -> Recipe:
     """log p(x) >= log p(x | z) - P log K, z the nearest of K words at each of P places, trained with D_x / D_z times

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from polyvae.core import VAE, Values
 from polyvae.finite import check_finite
 from polyvae.observe import Chain
+from polyvae.ranges import check
 from polyvae.spec import Spec
 
 UNCHANGED = Chain()
@@ -46,14 +47,15 @@ def recipe(build: Callable[..., Recipe]) -> Callable[..., Recipe]:
     """Enters a function `build(spec, **options)` in the catalogue.
 
     `spec` may then be a `Spec`, the shape of one example, or anything that has a `spec`; the keyword `seed` fixes the
-    weights without touching torch's global generator; the call is recorded. An option that is infinite or not a number
-    is refused by name.
+    weights without touching torch's global generator; the call is recorded. An option that is infinite, not a number
+    or outside the range its annotation says is refused by name.
     """
 
     @functools.wraps(build)
     def recorded(spec: Any, *, seed: int | None = None, **options: Any) -> Recipe:
         spec = as_spec(spec)
         check_finite(options)
+        check(build, options)
         if seed is None:
             made = build(spec, **options)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from polyvae.core import VAE, Conditional, Family, Head
@@ -119,22 +120,30 @@ def observed(
     """The transform that adds m, with `positions` of a picture as pairs or one after the other."""
     table = not is_picture(spec.x)
     if count is not None and exponent is not None and mask not in SIZED:
-        raise ValueError(f"count fixes how many pixels are seen, exponent draws it: give one; got {count}, {exponent}")
+        raise ValueError(f"count and exponent exclude each other, fixed or drawn; got {count} and {exponent}")
     if count is None and exponent is None and table and mask == "uniform":
         count = 0.5  # a twentieth of a few columns is none
     if positions is not None and not table and isinstance(positions[0], int):
         if len(positions) % 2:
             raise ValueError(f"positions of a picture are row,column,row,column...; got {len(positions)} numbers")
         positions = list(zip(positions[::2], positions[1::2], strict=True))  # pyright: ignore[reportAssignmentType]
-    return observation(mask, count, exponent, positions)
+    try:
+        made = observation(mask, count, exponent, positions)
+        made.mask(torch.zeros(1, *spec.x))
+    except ValueError as error:
+        if str(error).startswith(("count ", "positions ")):
+            raise
+        named = "positions" if mask == "points" and count is None else "count"
+        raise ValueError(f"{named} does not fit values of shape {' x '.join(map(str, spec.x))}: {error}") from error
+    return made
 
 
 def of_random_size(mask: str, count: int | float | None, exponent: float | None) -> float:
     """The exponent of one decoder's masks, by default 40; ValueError for a count, which would fix their size."""
     if exponent is None and count is not None and mask not in SIZED:
         raise ValueError(
-            f"one decoder trains on masks of random size, down to the empty one; got count = {count} without an "
-            "exponent: give exponent instead, or two decoders"
+            "count and exponent: one decoder trains on masks of random size, which an exponent draws; "
+            f"got count = {count} alone: give exponent instead, or two decoders"
         )
     return 40.0 if exponent is None else exponent
 

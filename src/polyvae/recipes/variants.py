@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import nn
@@ -13,6 +13,7 @@ from polyvae.families import DiagonalNormal, PixelNormal, Point
 from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
 from polyvae.observe import chain
 from polyvae.priors import StandardNormal
+from polyvae.ranges import Amount, Count, Positive, Weight, Widths
 from polyvae.recipes.library import library_of
 from polyvae.recipes.parts import (
     Condition,
@@ -32,13 +33,13 @@ from polyvae.terms import KL, MMD, Reconstruction
 @recipe
 def vae(
     spec: Spec,
-    latent: int = 16,
+    latent: Count = 16,
     network: str | Callable[..., nn.Module] = "conv",
-    widths: Sequence[int] | None = None,
+    widths: Widths | None = None,
     likelihood: str | Family | None = None,
     posterior: str | Family = "diagonal",
     prior: str | nn.Module = "standard",
-    components: int = 10,
+    components: Count = 10,
     condition: bool = False,
     library: Literal["none", "observed", "latent"] = "none",
     objective: nn.Module | None = None,
@@ -81,7 +82,7 @@ def ae(spec: Spec, posterior: str | Family = "point", **options: Any) -> Recipe:
 
 
 @recipe
-def beta_vae(spec: Spec, beta: float = 4.0, kl_warmup: int = 0, free_bits: float = 0.0, **options: Any) -> Recipe:
+def beta_vae(spec: Spec, beta: Weight = 4.0, kl_warmup: Amount = 0, free_bits: Weight = 0.0, **options: Any) -> Recipe:
     """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)).
 
     `beta`: the weight of the KL. `kl_warmup`: steps over which it rises from 0. `free_bits`: nats below which a latent
@@ -89,8 +90,6 @@ def beta_vae(spec: Spec, beta: float = 4.0, kl_warmup: int = 0, free_bits: float
 
     Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed, Lerchner: beta-VAE, 2017.
     """
-    if beta < 0:
-        raise ValueError(f"beta is at least 0; got {beta}")
     weight = Linear(0.0, beta, kl_warmup) if kl_warmup else beta
     terms = {"reconstruction": Reconstruction(), "kl": Weighted(KL(free_bits), weight)}
     return vae(spec, objective=Objective(terms), **options)
@@ -98,7 +97,7 @@ def beta_vae(spec: Spec, beta: float = 4.0, kl_warmup: int = 0, free_bits: float
 
 @recipe
 def capacity_vae(
-    spec: Spec, gamma: float = 100.0, capacity: float = 25.0, steps: int = 10_000, **options: Any
+    spec: Spec, gamma: Weight = 100.0, capacity: Weight = 25.0, steps: Count = 10_000, **options: Any
 ) -> Recipe:
     """E_q[log p(x | z)] - gamma |KL(q(z | x) || p(z)) - C|, where C rises from 0.
 
@@ -111,7 +110,7 @@ def capacity_vae(
 
 
 @recipe
-def iwae(spec: Spec, samples: int = 5, **options: Any) -> Recipe:
+def iwae(spec: Spec, samples: Count = 5, **options: Any) -> Recipe:
     """The importance-weighted bound log 1/K sum_k p(x, z_k) / q(z_k | x).
 
     `samples`: K, the draws for each example.
@@ -131,7 +130,7 @@ def full_covariance(spec: Spec, **options: Any) -> Recipe:
 
 
 @recipe
-def sigma_vae(spec: Spec, scale: float | str = "learned", **options: Any) -> Recipe:
+def sigma_vae(spec: Spec, scale: Positive | str = "learned", **options: Any) -> Recipe:
     """A normal likelihood whose scale is not fixed beforehand.
 
     `scale`: "learned" (one number), "network" (one for each value), "optimal" (what fits the batch best) or a number.
@@ -142,7 +141,7 @@ def sigma_vae(spec: Spec, scale: float | str = "learned", **options: Any) -> Rec
 
 
 @recipe
-def vamp_prior(spec: Spec, components: int = 500, network: str = "mlp", **options: Any) -> Recipe:
+def vamp_prior(spec: Spec, components: Count = 500, network: str = "mlp", **options: Any) -> Recipe:
     """p(z) = 1/M sum_m q(z | u_m) over M learned pseudo-inputs.
 
     `components`: M, how many pseudo-inputs. `network`: "mlp", "conv", "residual" (these two with GroupNorm) or a
@@ -154,7 +153,7 @@ def vamp_prior(spec: Spec, components: int = 500, network: str = "mlp", **option
 
 
 @recipe
-def mixture_prior(spec: Spec, components: int = 10, **options: Any) -> Recipe:
+def mixture_prior(spec: Spec, components: Count = 10, **options: Any) -> Recipe:
     """p(z) = sum_m w_m N(mu_m, diag s_m^2), learned.
 
     `components`: how many normals.
@@ -167,7 +166,7 @@ def mixture_prior(spec: Spec, components: int = 10, **options: Any) -> Recipe:
 
 @recipe
 def mmd_vae(
-    spec: Spec, alpha: float = 0.0, scale: float = 10.0, kernel: str = "rbf", bandwidth: float = 1.0, **options: Any
+    spec: Spec, alpha: float = 0.0, scale: float = 10.0, kernel: str = "rbf", bandwidth: Positive = 1.0, **options: Any
 ) -> Recipe:
     """E_q[log p(x | z)] - (1 - alpha) KL(q(z | x) || p(z)) - (alpha + scale - 1) MMD(q(z), p(z)).
 
@@ -180,8 +179,8 @@ def mmd_vae(
     kl, mmd = 1 - alpha, alpha + scale - 1
     if min(kl, mmd) < 0:
         raise ValueError(
-            f"alpha = {alpha} and scale = {scale} weigh the KL by 1 - alpha = {kl:g} and the MMD by "
-            f"alpha + scale - 1 = {mmd:g}; both must be at least 0"
+            f"alpha and scale weigh the KL by 1 - alpha = {kl:g} and the MMD by alpha + scale - 1 = {mmd:g}, both "
+            f"must be at least 0; got {alpha} and {scale}"
         )
     terms = {
         "reconstruction": Reconstruction(),
@@ -205,10 +204,10 @@ def cvae(spec: Spec, prior: str = "standard", **options: Any) -> Recipe:
 @recipe
 def two_level(
     spec: Spec,
-    latent: int = 16,
-    top: int = 8,
+    latent: Count = 16,
+    top: Count = 8,
     network: str | Callable[..., nn.Module] = "conv",
-    widths: Sequence[int] | None = None,
+    widths: Widths | None = None,
     likelihood: str | Family | None = None,
     objective: nn.Module | None = None,
 ) -> Recipe:

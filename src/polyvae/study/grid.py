@@ -127,7 +127,7 @@ def cells(
     known = {config for family in chosen for config in CONFIGURATIONS[family]}
     if wanted is not None and (unknown := sorted(wanted - known)):
         listed = ", ".join(map(str, sorted(known)))
-        raise ValueError(f"the configurations of {' and '.join(chosen)} are {listed}; got {unknown[0]}")
+        raise ValueError(f"config is of {' and '.join(chosen)} one of {listed}; got {unknown[0]}")
     groups = [
         (dataset_name(dataset), family, config)
         for dataset in datasets
@@ -157,7 +157,7 @@ def select(chosen: Sequence[Cell], only: str | None) -> list[Cell]:
     found = [cell for cell in chosen if any(test(cell.name) for test in tests)]
     if not found:
         examples = ", ".join(cell.name for cell in chosen[:3])
-        raise ValueError(f"no cell matches {only!r}; the {len(chosen)} names are like {examples}")
+        raise ValueError(f"only: no cell matches {only!r}; the {len(chosen)} names are like {examples}")
     return found
 
 
@@ -166,7 +166,7 @@ def _test(pattern: str) -> Any:
         try:
             found = re.compile(pattern[1:-1])
         except re.error as error:
-            raise ValueError(f"{pattern} is no regular expression: {error}") from None
+            raise ValueError(f"only: {pattern} is no regular expression: {error}") from None
         return lambda name: found.search(name) is not None
     return lambda name: fnmatchcase(name, pattern)
 
@@ -184,7 +184,7 @@ def chosen_folds(text: str | int | Sequence[int]) -> tuple[int, ...]:
         raise ValueError(f"folds is a number of them, like 3, or a list, like 0,1,2; {message}") from None
     numbers = tuple(dict.fromkeys(numbers))
     if not numbers or any(not 0 <= number < FOLDS for number in numbers):
-        raise ValueError(f"the folds are 0..{FOLDS - 1}; got {text!r}")
+        raise ValueError(f"folds lie in 0..{FOLDS - 1}; got {text!r}")
     return numbers
 
 
