@@ -189,15 +189,19 @@ def test_the_curves_of_the_baseline_end_where_the_measure_stands(runs: dict[str,
     assert result["curve"][best - 1]["latent"] == pytest.approx(result["row"]["latent"], rel=1e-5)
 
 
-def test_pictures_have_a_row_for_each_of_what_there_is(
-    runs: dict[str, tuple[Job, dict[str, Any]]], tmp_path: Path
-) -> None:
+def test_pictures_have_a_named_row_for_each_of_what_there_is(runs: dict[str, tuple[Job, dict[str, Any]]]) -> None:
+    drawn = {}
     for name, rows in (("digits-gaussian-1-baseline", 2), ("digits-gaussian-1-two-uniform", 4)):
         picture = Image.open(io.BytesIO(base64.b64decode(runs[name][1]["picture"])))
-        assert picture.size == (7 * (8 * 10 + 2), 7 * (rows * 10 + 2))
-    blue = np.array([0.30, 0.42, 0.62]) * 255
-    shown = np.asarray(picture.convert("RGB"), dtype=float)[::7, ::7][12:20, 2:10].reshape(-1, 3)
-    assert (np.abs(shown - blue).max(1) < 1).sum() == 64 - 3
+        drawn[rows] = np.asarray(picture.convert("RGB"), dtype=float)
+    assert len(drawn[4]) - len(drawn[2]) == 2 * 7 * (8 + 1)
+    blue = np.round(np.array([0.30, 0.42, 0.62]) * 255)
+    unseen = [(np.abs(picture - blue).max(-1) < 1).sum() for picture in drawn.values()]
+    assert unseen == [0, 8 * (64 - 3) * 7**2]
+    # Names stand left of the rows: what is dark there is ink.
+    for longest, (rows, picture) in zip(("reconstruction", "without m"), drawn.items(), strict=True):
+        ink = (picture[44:, : 11 * len(longest)].max(-1) < 128).any(1)
+        assert (np.diff(ink.astype(int)) == 1).sum() == rows
 
 
 def test_heads_with_and_without_m() -> None:

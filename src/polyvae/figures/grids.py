@@ -135,11 +135,11 @@ def _mapped(values: np.ndarray, bar: Bar) -> np.ndarray:
     return np.where(np.isnan(values)[:, :, None], 1.0, colours).astype(np.float32)
 
 
-def grid(made: Sequence[Block], title: str, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Blocks under one another, with names beside the rows and above the columns."""
+def grid(made: Sequence[Block], title: str, rows: Sequence[str], columns: Sequence[str], side: int = _SIDE) -> Figure:
+    """Blocks under one another, with names beside the rows and above the columns; a picture is `side` wide at most."""
     shape = made[0].pictures.shape
     wholes = [to_bytes(montage(block.pictures, gap=max(1, shape[-1] // 16))) for block in made]
-    scale = max(1, min(_WIDTH // wholes[0].shape[1], _SIDE // shape[-1]))
+    scale = max(1, min(_WIDTH // wholes[0].shape[1], side // shape[-1]))
     height, width = wholes[0].shape[0] * scale, wholes[0].shape[1] * scale
     left = 12 + (11 * max(map(len, rows)) if rows else 0)
     tops = [(26 if columns and place == 0 else 0) + (30 if block.name else 0) for place, block in enumerate(made)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -46,13 +47,21 @@ def draw(figure: Any, path: str | os.PathLike[str], title: str = "", npz: bool =
 
     What shows a part of the data says so behind the title.
     """
-    drawn = drawing(figure, title)
     path = Path(path)
+    made = png(drawing(figure, title))
     with replacing(path) as beside:
-        drawn.savefig(beside, dpi=DPI, format="png", facecolor="white")
+        beside.write_bytes(made)
     if npz:
         save_array(path.with_suffix(".npz"), figure)
     return path
+
+
+def png(drawn: Figure) -> bytes:
+    """A figure of matplotlib as a PNG file, the same bytes for the same figure."""
+    FigureCanvasAgg(drawn)
+    file = io.BytesIO()
+    drawn.savefig(file, dpi=DPI, format="png", facecolor="white", metadata={"Software": None})
+    return file.getvalue()
 
 
 def drawing(figure: Any, title: str = "") -> Figure:

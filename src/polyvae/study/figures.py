@@ -7,35 +7,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from polyvae.figures.plots import png
+from polyvae.figures.style import COLOURS, finish, legend, logarithmic
 from polyvae.files import replacing
 from polyvae.study.grid import EXPONENTS
+from polyvae.study.precisions import UNKNOWN, listed
 from polyvae.study.records import Records, Row
 from polyvae.study.table import LATENT_NAMES, Group, Table
 
-INK, PALE = "#303030", "#d8d8d8"
-COLOURS = {  # the colours of a method are the same in every plot
-    "baseline": "#000000",
-    "two-grid": "#4477aa",
-    "two-grid-softadapt": "#66ccee",
-    "two-uniform": "#228833",
-    "two-uniform-softadapt": "#b5bd4c",
-    "one-gaussian-40": "#aa3377",
-    "one-uniform-40": "#ee6677",
-    "one-gaussian": "#aa3377",
-    "one-uniform": "#ee6677",
-    "one-uniform-20": "#f7b5a8",
-    "one-uniform-60": "#a01f2e",
-    "one-gaussian-20": "#dda3c4",
-    "one-gaussian-60": "#662255",
+# The look of a method is the same in every plot: a colour for each way to see m, a marker and a line style beside it.
+LOOKS: dict[str, tuple[str, str, str]] = {
+    "baseline": (COLOURS[6], "X", "-"),
+    "two-grid": (COLOURS[0], "o", "-"),
+    "two-grid-softadapt": (COLOURS[5], "D", "--"),
+    "two-uniform": (COLOURS[2], "s", "-"),
+    "two-uniform-softadapt": (COLOURS[4], "P", "--"),
+    "one-gaussian": (COLOURS[3], "^", "-"),
+    "one-uniform": (COLOURS[1], "v", "-"),
 }
-CURVED = tuple(
-    name for name in COLOURS if name not in ("one-gaussian", "one-uniform") and name[-2:] not in ("20", "60")
-)
+EXPONENT_LOOKS = {20: ("<", ":"), 40: (None, "-"), 60: (">", "--")}  # markers and line styles beside the sampling's
+SHOWN = tuple(EXPONENT_LOOKS)
+PART = f"exponents {', '.join(map(str, SHOWN))} of {', '.join(map(str, EXPONENTS))}"
+
+
+def look(method: str) -> dict[str, Any]:
+    """Colour, marker and line style of a method, by its name."""
+    stem, _, last = method.rpartition("-")
+    colour, marker, dash = LOOKS[stem if last.isdigit() else method]
+    if last.isdigit():
+        other, dash = EXPONENT_LOOKS.get(int(last), (None, "-."))
+        marker = other or marker
+    return {"color": colour, "marker": marker, "linestyle": dash, "markersize": 4.5, "linewidth": 1.3}
+
+
+CURVED = (*(name for name in LOOKS if not name.startswith("one")), "one-gaussian-40", "one-uniform-40")
 
 
 def figures(table: Table, records: Records) -> dict[str, tuple[Figure, str]]:
@@ -46,25 +54,26 @@ def figures(table: Table, records: Records) -> dict[str, tuple[Figure, str]]:
         lines = _by_method(table, group, records.curves)
         if lines:
             words = f"{group.title}: {latent} and squared error without m on the validation fold after each epoch"
-            made[f"curves-{group.name}"] = _curves(lines, latent), f"{words}, means over folds."
+            stars = "a star at the median best epoch; of one decoder the exponent 40"
+            made[f"curves-{group.name}"] = _curves(table, group, lines), f"{words}, means over folds; {stars}."
         if any(table.runs(group, f"one-{sampling}-{a}") for sampling in ("gaussian", "uniform") for a in EXPONENTS):
             words = f"{group.title}: one decoder by the exponent of its counts, means over folds and deviations"
-            made[f"exponents-{group.name}"] = _exponents(table, group), f"{words}; dashed, the baseline."
+            made[f"exponents-{group.name}"] = _exponents(table, group), f"{words}; dotted, the baseline."
         sizes = _by_method(table, group, records.masks)
         if sizes:
             words = f"{group.title}: squared error with m against the number of pixels seen, drawn uniformly"
             made[f"masks-{group.name}"] = (
                 _masks(table, group, sizes),
-                f"{words}, means over folds; dashed, the decoder without m of the same runs.",
+                f"{words}, means over folds; thin lines, the decoder without m of the same runs; one decoder: {PART}.",
             )
     return made
 
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure as a PNG file, whole or not at all, the same bytes for the same figure."""
-    FigureCanvasAgg(figure)
+    made = png(figure)
     with replacing(path) as part:
-        figure.savefig(part, dpi=110, format="png", facecolor="white", metadata={"Software": None})
+        part.write_bytes(made)
 
 
 def _by_method(
@@ -79,27 +88,31 @@ def _by_method(
     return found
 
 
-def _curves(lines: Mapping[str, list[Sequence[Row]]], latent: str) -> Figure:
-    figure, (left, right) = _pair()
+def _curves(table: Table, group: Group, lines: Mapping[str, list[Sequence[Row]]]) -> Figure:
+    latent = LATENT_NAMES[group.family]
+    figure, (left, right) = _panels(2)
     for name in CURVED:
         for axes, column in ((left, "latent"), (right, "mse")):
             folds = lines.get(name, [])
             epochs = min((len(fold) for fold in folds), default=0)
             if epochs:
+                how = {**look(name), "label": _label(table, group, name), "markevery": max(1, epochs // 12)}
                 values = np.array([[row[column] for row in fold[:epochs]] for fold in folds], dtype=float).mean(0)
                 across = [row["epoch"] for row in folds[0][:epochs]]
-                marker = "o" if epochs <= 15 else None
-                axes.plot(across, values, color=COLOURS[name], label=name, marker=marker, markersize=3, linewidth=1.3)
-    _finish(left, latent, "epoch", latent)
-    _finish(right, "squared error without m", "epoch", "squared error per value")
+                axes.plot(across, values, **how)
+                best = int(np.median([run["best_epoch"] for run in table.runs(group, name).values()]))
+                if best in across:
+                    axes.plot([best], [values[across.index(best)]], "*", color=look(name)["color"], markersize=11)
+    finish(left, latent, "epoch", latent)
+    finish(right, "squared error without m", "epoch", "squared error per value")
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure, left)
+    legend(figure)
     return figure
 
 
 def _exponents(table: Table, group: Group) -> Figure:
-    figure, (left, right) = _pair()
+    figure, (left, right) = _panels(2)
     for axes, column in ((left, "latent"), (right, "mse")):
         for sampling in ("gaussian", "uniform"):
             found = {a: list(table.values(group, f"one-{sampling}-{a}", column).values()) for a in EXPONENTS}
@@ -109,67 +122,51 @@ def _exponents(table: Table, group: Group) -> Figure:
                 sds = [values.std(ddof=1) if len(values) > 1 else 0.0 for values in held.values()]
                 shift = -0.4 if sampling == "gaussian" else 0.4
                 across = [a + shift for a in held]
-                colour = COLOURS[f"one-{sampling}"]
-                axes.errorbar(across, means, sds, color=colour, label=f"one-{sampling}", marker="o", capsize=3)
+                how = {**look(f"one-{sampling}"), "linestyle": "-" if sampling == "gaussian" else "--"}
+                axes.errorbar(across, means, sds, label=f"one-{sampling}", capsize=3, **how)
         if base := list(table.values(group, "baseline", column).values()):
-            axes.axhline(float(np.mean(base)), color=COLOURS["baseline"], linestyle="--", label="baseline")
+            axes.axhline(float(np.mean(base)), color=LOOKS["baseline"][0], linestyle=":", label="baseline")
         axes.set_xticks(EXPONENTS)
     latent = LATENT_NAMES[group.family]
-    _finish(left, latent, "exponent", latent)
-    _finish(right, "squared error without m", "exponent", "squared error per value")
-    _legend(figure, left)
+    finish(left, latent, "exponent", latent)
+    finish(right, "squared error without m", "exponent", "squared error per value")
+    legend(figure)
     return figure
 
 
 def _masks(table: Table, group: Group, sizes: Mapping[str, list[Sequence[Row]]]) -> Figure:
-    figure, panels = _pair()
-    for axes, kind, title in zip(panels, ("two", "one"), ("two decoders", "one decoder"), strict=True):
-        for name, folds in sizes.items():
-            if name not in COLOURS or not name.startswith(kind):
-                continue
+    shown = [name for name in sizes if not name[-2:].isdigit() or int(name[-2:]) in SHOWN]
+    kinds = {"two": "two decoders", "one": f"one decoder, {PART}"}
+    held = {kind: title for kind, title in kinds.items() if any(name.startswith(kind) for name in shown)}
+    figure, panels = _panels(len(held))
+    for axes, (kind, title) in zip(panels, held.items(), strict=True):
+        for name in (name for name in shown if name.startswith(kind)):
+            folds = sizes[name]
             across = [row["count"] for row in folds[0]]
             values = np.array([[row["mse"] for row in fold] for fold in folds]).mean(0)
-            axes.plot(across, values, color=COLOURS[name], label=name, marker="o", markersize=3, linewidth=1.3)
+            axes.plot(across, values, label=_label(table, group, name), **look(name))
             if kind == "two":
                 without = float(np.mean(list(table.values(group, name, "mse").values())))
-                axes.axhline(without, color=COLOURS[name], linestyle="--", linewidth=1)
+                how = {"color": look(name)["color"], "linestyle": look(name)["linestyle"]}
+                axes.axhline(without, linewidth=0.7, alpha=0.8, **how)
         axes.set_xscale("symlog", linthresh=1)
-        most = max((row["count"] for folds in sizes.values() for row in folds[0]), default=1)
+        most = max(row["count"] for name in shown for row in sizes[name][0])
         ticks = [at for at in (0, 1, 10, 100, 1000) if at <= most]
         axes.set_xticks(ticks, [str(at) for at in ticks])
         axes.set_xlim(-0.15, 1.3 * most)
-        axes.set_yscale("log")
-        _finish(axes, title, "pixels seen", "squared error per value")
-    _legend(figure, *panels)
+        logarithmic(axes)
+        finish(axes, title, "pixels seen", "squared error per value")
+    legend(figure)
     return figure
 
 
-def _pair() -> tuple[Figure, Any]:
-    figure = Figure(figsize=(9.6, 4.1), layout="constrained")
-    return figure, figure.subplots(1, 2)
+def _label(table: Table, group: Group, name: str) -> str:
+    """The method's name, with its precision where those of the group differ."""
+    every = {run["precision"] for method in table.methods(group) for run in table.runs(group, method.name).values()}
+    mine = listed(run["precision"] or UNKNOWN for run in table.runs(group, name).values())
+    return f"{name}, {mine}" if len(every) > 1 else name
 
 
-def _legend(figure: Figure, *panels: Axes) -> None:
-    found: dict[str, Any] = {}
-    for axes in panels:
-        handles, names = axes.get_legend_handles_labels()
-        found.update(zip(names, handles, strict=True))
-    if found:
-        figure.legend(
-            found.values(),
-            found.keys(),
-            loc="outside lower center",
-            ncols=min(4, len(found)),
-            frameon=False,
-            fontsize=8,
-        )
-
-
-def _finish(axes: Axes, title: str, across: str, up: str) -> None:
-    axes.set_title(title, fontsize=10, color=INK)
-    axes.set_xlabel(across, fontsize=9, color=INK)
-    axes.set_ylabel(up, fontsize=9, color=INK)
-    axes.tick_params(labelsize=8, colors=INK)
-    axes.grid(color=PALE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+def _panels(count: int) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(9.6 if count > 1 else 6, 4.4), layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -13,9 +12,11 @@ import torch
 from torch import Tensor
 
 from polyvae.core import VAE, Values
-from polyvae.data.split import Split
+from polyvae.data.split import Split, subset
 from polyvae.evaluation.blocks import each_block, evaluating, joined, seeded
-from polyvae.figures import montage, to_bytes
+from polyvae.figures.grids import Block, grid
+from polyvae.figures.looks import part
+from polyvae.figures.plots import png
 from polyvae.masks import sparse
 from polyvae.recipes import Recipe
 from polyvae.seeds import mixed
@@ -23,10 +24,8 @@ from polyvae.study.watch import LATENT, decoded, heads
 
 SIZED = 1000  # examples that the error by mask size is measured on: a tenth of a decoder pass for each size
 SIZES = (0, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)  # pixels seen, as far as a picture has more
-PICTURES = 8
+PICTURES, SIDE = 8, 56  # how many, and how many pixels wide each is drawn at most
 UNSEEN = (0.30, 0.42, 0.62)  # the colour of pixels that m does not show
-
-Block = Callable[[VAE, Values], dict[str, Tensor]]
 
 
 def measure(recipe: Recipe, split: Split, family: str, seed: int = 0) -> dict[str, float]:
@@ -92,18 +91,15 @@ def pixels_of(split: Split) -> int:
 
 
 def pictures(recipe: Recipe, split: Split, seed: int = 0) -> str:
-    """The first examples, what m shows of them, and both reconstructions in rows, as a PNG file in base64.
+    """Seeded examples, what m shows of them, and both reconstructions in named rows, as a PNG file in base64.
 
     A model without m has two rows: examples and reconstructions.
     """
-    from PIL import Image
-
     model = recipe.model
     with evaluating(model) as device:
-        split = split.to(device)
-        index = torch.arange(min(PICTURES, len(split)), device=device)
+        chosen = subset(split, PICTURES, seed).to(device)
         with seeded(device, seed, 0):
-            batch = recipe.observe(split.batch(index))
+            batch = recipe.observe(chosen.batch(torch.arange(len(chosen), device=device)))
         x = batch["x"]
         values = {**batch, "z": model.posterior["z"](batch).mean}
         rows = [_coloured(x)]
@@ -114,11 +110,10 @@ def pictures(recipe: Recipe, split: Split, seed: int = 0) -> str:
             rows.append(_coloured(decoded(model, values, batch["m"])))
         else:
             rows.append(_coloured(decoded(model, values, None)))
-        whole = to_bytes(montage(torch.stack(rows).float().cpu().numpy(), gap=2))
-    file = io.BytesIO()
-    scale = max(1, round(56 / x.shape[-1]))
-    Image.fromarray(whole.repeat(scale, 0).repeat(scale, 1)).save(file, format="PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode("ascii")
+        shown = torch.stack(rows).float().cpu().numpy()
+    names = ["truth", "seen of m", "without m", "with m"] if len(rows) > 2 else ["truth", "reconstruction"]
+    drawn = grid([Block(shown)], part(len(chosen), len(split)), names, [], SIDE)
+    return base64.b64encode(png(drawn)).decode("ascii")
 
 
 def _coloured(x: Tensor) -> Tensor:

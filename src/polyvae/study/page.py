@@ -27,14 +27,21 @@ th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align:
 th:first-child, td:first-child { text-align: left; }
 table.wide td:first-child { white-space: normal; min-width: 16rem; }
 thead th { background: var(--shade); }
-pre { background: var(--shade); padding: .8rem; overflow-x: auto; border-radius: 6px; }
-figure { margin: 1rem 0; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); }
+table.many { font-size: .78rem; }
+table.many th, table.many td { padding: .25rem .4rem; }
+thead th, table.many th { white-space: normal; }
+pre { background: var(--shade); padding: .8rem; overflow-x: auto; border-radius: 6px; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+figure { margin: 1rem 0; overflow-x: auto; }
 figure img { max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; }
 figcaption { color: var(--dim); font-size: .9rem; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: 1rem; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
 .gallery figure { margin: 0; }
 .holds, .fails, .undecided { font-weight: 600; }
 .holds { color: var(--holds); } .fails { color: var(--fails); } .undecided { color: var(--undecided); }
+@media (max-width: 44rem) { main > figure img { max-width: none; width: 44rem; }
+  figcaption { position: sticky; left: 0; max-width: calc(100vw - 2rem); } }
 @media print { :root { --ink: #000; --paper: #fff; --line: #999; --shade: #eee; --dim: #444; --holds: #060;
   --fails: #900; --undecided: #640; } body { max-width: none; padding: 0; font-size: 10pt; }
   .table { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: .15rem .3rem; white-space: normal; }
@@ -83,7 +90,8 @@ def _html(block: Block, folder: Path) -> str:
             head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
             body = "\n".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
             below = f"<caption>{escape(caption)}</caption>" if caption else ""
-            wide = ' class="wide"' if any(len(row[0]) > 40 for row in rows) else ""
+            kinds = ["wide"] * any(len(row[0]) > 40 for row in rows) + ["many"] * (len(columns) > 9)
+            wide = f' class="{" ".join(kinds)}"' if kinds else ""
             return (
                 f'<div class="table"><table{wide}>{below}<thead><tr>{head}</tr></thead>\n'
                 f"<tbody>{body}</tbody></table></div>"
