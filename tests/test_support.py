@@ -28,9 +28,7 @@ def test_pictures_in_the_unit_interval_are_scored_by_laws_of_it_and_of_real_numb
 
 
 @pytest.mark.parametrize("family", ["Bernoulli", "DiscretisedLogistic", "Categorical", "DiscretisedLogisticMixture"])
-@pytest.mark.parametrize(
-    "x", [FIELD, PICTURES - 1e-2, PICTURES + 1e-2 + (PICTURES > 0.5)], ids=["field", "low", "high"]
-)
+@pytest.mark.parametrize("x", [FIELD, PICTURES - 0.01, PICTURES + (PICTURES > 0.5)], ids=["field", "low", "high"])
 def test_trap45_a_law_of_grey_levels_refuses_what_lies_beyond_them(family: str, x: Tensor) -> None:
     law = getattr(pv.families, family)()
     recipe = pv.recipes.vae((1, 4, 4), network="mlp", likelihood=law)
@@ -71,7 +69,6 @@ def test_rows_that_are_not_scored_may_hold_anything() -> None:
     recipe = Recipe(pv.core.VAE(made.model.posterior["z"], made.model.prior["z"], {"x": head}), made.objective)
     x, known = PICTURES.clone(), torch.arange(40) % 2 == 0
     x[~known] = 9.0
-    data = wrap({"x": x, "known": known})
     data = pv.data.Data(
         "masked",
         pv.data.Split({"x": x, "known": known}),
@@ -89,8 +86,9 @@ def test_the_check_changes_nothing() -> None:
 
     recipe = pv.recipes.vae((1, 8, 8), likelihood="bernoulli", widths=(4,))
     before = {name: value.clone() for name, value in recipe.model.state_dict().items()}
+    data = wrap(torch.rand(20, 1, 8, 8))
     state = torch.random.get_rng_state()
-    check_support(recipe, wrap(torch.rand(20, 1, 8, 8)))
+    check_support(recipe, data)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert recipe.model.training
     assert all(torch.equal(value, before[name]) for name, value in recipe.model.state_dict().items())

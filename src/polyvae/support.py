@@ -62,8 +62,8 @@ def _check(
             low, high = (float(value) for value in batch[str(head.of)][place].float().aminmax())
             raise ValueError(
                 f"the likelihood of {name!r} is a {_called(law)}, which scores {_words(accepted)}; example "
-                f"{start + place} of the {part} holds values in [{low:g}, {high:g}]. Leave the likelihood to follow the "
-                "data, or take one of real numbers, such as normal-learned"
+                f"{start + place} of the {part} holds values in [{low:g}, {high:g}]. Leave the likelihood to follow "
+                "the data, or take one of real numbers, such as normal-learned"
             )
 
 
@@ -76,7 +76,7 @@ def _each(accepted: constraints.Constraint, scored: tuple[Tensor, Tensor | None]
     """Whether each example is one that the law scores, or one that it is not asked to score, [n]."""
     x, where = scored
     plain = _plain(accepted)
-    holds = plain.check(x.to("cpu") if x.device.type == "mps" else x).flatten(1).all(1)
+    holds = plain.check(x.to("cpu") if x.device.type == "mps" else x).reshape(len(x), -1).all(1)
     return holds if where is None else holds | ~where
 
 
