@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from polyvae import data
-from polyvae.data import DataError
+from polyvae.data import DataError, pictures
 from polyvae.spec import Spec
 
 
@@ -66,9 +66,67 @@ def test_tables_and_folders_of_pictures_load_by_path_and_are_kept(tmp_path, monk
     )
     format_files.image_folder(tmp_path / "pets", each=10)
     first = data.load(tmp_path / "pets", size=8)
-    assert first.spec == Spec((3, 8, 8), classes=2)
-    monkeypatch.setattr("polyvae.data.pictures.folder", lambda *options: pytest.fail("decoded again"))
+    assert first.spec == Spec((3, 8, 8), classes=2, labels=("cat", "dog"))
+    monkeypatch.setattr("polyvae.data.drafts.read_pictures", lambda *options: pytest.fail("decoded again"))
     assert keys(data.load(tmp_path / "pets", size=8).train) == keys(first.train)
+
+
+def test_a_folder_with_broken_files_is_loaded_without_them_and_says_so(tmp_path):
+    format_files.image_folder(tmp_path / "pets", each=20)
+    expected = everything(data.load(tmp_path / "pets").train)
+    for number in range(3):
+        (tmp_path / "pets" / "cat" / f"z{number}.png").write_bytes(b"no picture")
+    with pytest.raises(
+        DataError, match=r"pets: expected pictures, found 3 of 43 .* cat/z0\.png, cat/z1\.png, cat/z2\.png"
+    ):
+        data.load(tmp_path / "pets")
+    for _ in range(2):  # from the cache too
+        with pytest.warns(UserWarning, match="3 of 43 files cannot be read as pictures: .* and left out"):
+            loaded = data.load(tmp_path / "pets", skip_bad=True)
+        assert sum(lengths(loaded)) == 40
+        assert loaded.call["skip_bad"] is True
+        assert loaded.spec.labels == ("cat", "dog")
+    assert expected.shape[1:] == everything(loaded.train).shape[1:]
+    np.save(tmp_path / "a.npy", np.zeros((20, 3)))
+    with pytest.raises(DataError, match="expected a folder of pictures, of which some are skipped"):
+        data.load(tmp_path / "a.npy", skip_bad=True)
+    with pytest.raises(ValueError, match="got digits"):
+        data.load("digits", skip_bad=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"seed": 3}, {"fold": 1, "folds": 4}, {"validation": 9}, {"blocks": 5}])
+def test_a_limit_keeps_the_same_examples_and_reads_no_others(tmp_path, monkeypatch, options):
+    format_files.image_folder(tmp_path / "pets", each=30)
+    x = np.random.default_rng(0).random((60, 7), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", x=x)  # is read as a whole
+    read = []
+    decode = pictures._decoded
+    monkeypatch.setattr(pictures, "_decoded", lambda files, *rest: read.append(len(files)) or decode(files, *rest))
+    whole = data.load(tmp_path / "pets", **options)
+    few = data.load(tmp_path / "pets", limit=8, **options)
+    assert read == [60, sum(lengths(few))]
+    assert (len(few.train), few.spec) == (8, whole.spec)
+    for part in ("train", "validation", "test"):
+        assert set(keys(getattr(few, part))) <= set(keys(getattr(whole, part)))
+        mine, theirs = (getattr(data.load(tmp_path / name, limit=8, **options), part) for name in ("x.npy", "x.npz"))
+        assert torch.equal(everything(mine), everything(theirs))
+
+
+def test_a_limit_looks_at_no_more_of_an_array_than_it_keeps(tmp_path):
+    x = np.arange(2000.0).reshape(1000, 2)
+    np.save(tmp_path / "x.npy", x)
+    kept = torch.cat([part.tensors["x"] for part in _parts(data.load(tmp_path / "x.npy", limit=5))])
+    assert len(kept) == 7
+    x[~np.isin(x[:, 0], kept[:, 0])] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    assert torch.equal(everything(data.load(tmp_path / "x.npy", limit=5).train), kept[:5])
+    with pytest.raises(DataError, match="NaN or infinity"):
+        data.load(tmp_path / "x.npy", limit=6)
+
+
+def _parts(loaded):
+    return loaded.train, loaded.validation, loaded.test
 
 
 BAD = {

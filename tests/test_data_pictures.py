@@ -9,7 +9,18 @@ from PIL import Image
 
 from polyvae.data import pictures
 from polyvae.data.errors import DataError
-from polyvae.data.pictures import celeba, centre_box, decode, folder
+from polyvae.data.pictures import celeba, centre_box, decode, listed, read_pictures
+
+
+def folder(path, size=None, centre=True):
+    """Pictures, numbers of classes, names of classes."""
+    found, names = listed(path)
+    x, places, note = read_pictures(path, found, size, centre)
+    assert (places.tolist(), note) == ([*range(len(found))], None)
+    if names is None:
+        return x, None, []
+    classes, y = np.unique(names, return_inverse=True)
+    return x, y, classes.tolist()
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("RGB", 3), ("L", 1), ("1", 1), ("RGBA", 3), ("P", 3)])
@@ -106,6 +117,38 @@ def test_a_file_that_is_no_picture_is_named(tmp_path, content, word):
         folder(tmp_path, size=8)
     assert str(tmp_path / "3.png") in str(error.value)
     assert word in str(error.value)
+
+
+def broken(folder, count=3):
+    """Ten good pictures among files that are empty, text or cut off."""
+    files.image_folder(folder, classes=(), each=10)
+    for number in range(count):
+        (folder / f"b{number:02}.png").write_bytes((b"", b"<html>404</html>", _png()[:1500])[number % 3])
+
+
+def test_every_file_that_is_no_picture_is_named_at_once(tmp_path):
+    broken(tmp_path)
+    with pytest.raises(DataError) as error:
+        folder(tmp_path, size=8)
+    assert "3 of 13 files cannot be read as pictures: b00.png, b01.png, b02.png; delete" in str(error.value)
+    assert "--skip-bad" in str(error.value)
+    broken(tmp_path, count=25)
+    with pytest.raises(DataError, match=r"25 of 35 files .*b19\.png and 5 more; "):
+        folder(tmp_path, size=8)
+
+
+def test_files_that_are_no_pictures_are_skipped_when_asked(tmp_path):
+    broken(tmp_path)
+    x, places, note = read_pictures(tmp_path, listed(tmp_path)[0], 8, skip_bad=True)
+    assert note == f"{tmp_path}: 3 of 13 files cannot be read as pictures: b00.png, b01.png, b02.png, and left out"
+    assert places.tolist() == [*range(10)]
+    for path in tmp_path.glob("b*.png"):
+        path.unlink()
+    np.testing.assert_array_equal(x, folder(tmp_path, size=8)[0])
+    for path in tmp_path.glob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="at least one picture"):
+        read_pictures(tmp_path, listed(tmp_path)[0], 8, skip_bad=True)
 
 
 def test_a_picture_too_large_to_be_meant_is_named(tmp_path, monkeypatch):

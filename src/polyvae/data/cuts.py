@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.blocks import block_fold, in_blocks
+from polyvae.data.drafts import Draft
 from polyvae.data.errors import DataError
 from polyvae.data.split import cut, kfold, part_size, permutation, stratified
 from polyvae.data.table import Feature
@@ -22,7 +23,8 @@ class Whole:
     """A data set before it is cut: tensors by part and name; `call` is the name that loads it again.
 
     `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
-    `features`: what the reader knows of the columns. `notes`: what it has to say.
+    `features`: what the reader knows of the columns. `notes`: what it has to say. `draft`: what is still to be read, of
+    which the part "all" holds the numbers.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Whole:
     blocks: int = 0
     features: tuple[Feature, ...] = ()
     notes: tuple[str, ...] = ()
+    draft: Draft | None = None
 
     def length(self, part: str) -> int:
         return len(next(iter(self.parts[part].values())))

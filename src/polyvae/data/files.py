@@ -1,10 +1,10 @@
-"""A user's own files as arrays by part and name: .npy, .npz, .csv, .parquet, a folder of pictures."""
+"""A user's own files as tables by part: .npz, .csv, .parquet."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,51 +12,38 @@ import numpy as np
 
 from polyvae.data.cache import cached
 from polyvae.data.errors import DataError
-from polyvae.data.formats import npy, npz, table
+from polyvae.data.formats import npz, table
 from polyvae.data.table import Feature, Table
 from polyvae.data.tensors import table_of
 
 Arrays = Mapping[str, np.ndarray]
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+TABLES = (".csv", ".tsv", ".parquet", ".pq")
 SYNONYMS = {"data": "x", "images": "x", "imgs": "x", "target": "y", "labels": "y"}
 _PART_FIRST = re.compile(rf"({'|'.join(PARTS)})_(.+)")
 _PART_LAST = re.compile(rf"(.+)_({'|'.join(PARTS)})")
 
 
-def tables_of(path: Path, size: int | None, centre: bool, label: str | None) -> tuple[dict[str, Table], bool]:
-    """A table by part ("all", or "train", "validation", "test"), and whether `size` has been applied.
+def tables_of(path: Path, label: str | None) -> dict[str, Table]:
+    """A table by part ("all", or "train", "validation", "test").
 
     The names of an .npz are kept; x_train or train_x name a part; data and images stand for x, target and labels for y.
-    `label` as in `table_of`. Decoded pictures and tables are kept in the cache. Raises DataError for a kind of file
-    that is not known, or a `label` that it does not hold.
+    `label` as in `table_of`. Tables are kept in the cache. Raises DataError for a kind of file that is not known, or a
+    `label` that it does not hold.
     """
-    if path.is_dir():
-        found = _kept("folder", {"size": size, "centre": centre}, path, lambda: _folder(path, size, centre))
-        return {"all": table_of(found, str(path), label)}, True
-    if path.suffix.lower() in TABLES:
-        return {"all": _table(path, label)}, False
-    read = READERS.get(path.suffix.lower())
-    if read is None:
-        kinds = f"a folder of pictures or a file that ends in {', '.join((*READERS, *TABLES))}"
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        return {"all": _table(path, label)}
+    if suffix != ".npz":
+        kinds = f"a folder of pictures or a file that ends in .npy, .npz, {', '.join(TABLES)}"
         raise DataError(path, kinds, f"{path.suffix or 'no ending'}", "convert it")
-    return {part: table_of(named, place_of(path, part), label) for part, named in read(path).items()}, False
+    return {part: table_of(named, place_of(path, part), label) for part, named in _npz(path).items()}
 
 
 def place_of(path: Path, part: str) -> str:
     """How a part of a file is named in messages."""
     return str(path) if part == "all" else f"{path}, part {part}"
-
-
-def _kept(name: str, options: Mapping[str, object], path: Path, compute: Callable[[], Arrays]) -> Arrays:
-    return cached(name, options, [path], compute)
-
-
-def _folder(path: Path, size: int | None, centre: bool) -> Arrays:
-    from polyvae.data.pictures import folder
-
-    x, y, _ = folder(path, size, centre)
-    return {"x": x} if y is None else {"x": x, "y": y}
 
 
 def _table(path: Path, label: str | None) -> Table:
@@ -65,15 +52,11 @@ def _table(path: Path, label: str | None) -> Table:
         facts = {"features": [asdict(each) for each in found.features], "labels": found.labels, "notes": found.notes}
         return {**found.arrays, "facts": np.array([json.dumps(facts)])}
 
-    arrays = dict(_kept("table", {"label": label}, path, compute))
+    arrays = dict(cached("table", {"label": label}, [path], compute))
     facts = json.loads(str(arrays.pop("facts")[0]))
     features = tuple(Feature(each["name"], each["dtype"], tuple(each["labels"])) for each in facts["features"])
     labels = None if facts["labels"] is None else tuple(facts["labels"])
     return Table(arrays, features, labels, tuple(facts["notes"]))
-
-
-def _npy(path: Path) -> dict[str, Arrays]:
-    return {"all": {"x": npy(path)}}
 
 
 def _npz(path: Path) -> dict[str, Arrays]:
@@ -93,10 +76,3 @@ def _npz(path: Path) -> dict[str, Arrays]:
             path, "x and y, or x_train, y_train, x_test and so on", f"the arrays {list(arrays)}", "rename them"
         )
     return dict(parts)
-
-
-READERS: dict[str, Callable[[Path], dict[str, Arrays]]] = {
-    ".npy": _npy,
-    ".npz": _npz,
-}
-TABLES = (".csv", ".tsv", ".parquet", ".pq")

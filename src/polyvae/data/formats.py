@@ -106,18 +106,31 @@ def amat(path: str | Path, width: int = 784) -> np.ndarray:
     return bits.reshape(-1, width)
 
 
-def npy(path: str | Path) -> np.ndarray:
-    """The array of an .npy file, finite and not empty; Python objects (pickles) are refused.
+def npy(path: str | Path, rows: np.ndarray | None = None) -> np.ndarray:
+    """The array of an .npy file or its `rows`, finite and not empty; Python objects (pickles) are refused.
 
-    From 128 MiB on it is mapped, copy-on-write, and not looked at yet.
+    From 128 MiB on all of it is mapped, copy-on-write, and not looked at yet.
     """
+    array = _mapped_npy(path)
+    if rows is None and is_large(array.nbytes):
+        return array
+    return _finite(np.array(array if rows is None or not array.ndim else array[rows]), path)
+
+
+def npy_length(path: str | Path) -> int:
+    """The number of rows in an .npy file, by its header; 0 where it holds a single number."""
+    array = _mapped_npy(path)
+    return len(array) if array.ndim else 0
+
+
+def _mapped_npy(path: str | Path) -> np.ndarray:
     advice = "save a plain array of numbers with numpy.save"
     with reading(path, "an .npy array of numbers", advice, *_BROKEN):
         array = opened(Path(path))
         if not isinstance(array, np.ndarray):
             array.close()
             raise DataError(path, "an .npy array", "an .npz archive", "name it .npz")
-    return array if is_large(array.nbytes) else _finite(np.array(array), path)
+    return array
 
 
 def npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from polyvae.data.cache import cached
 from polyvae.data.cuts import TEST, Cut, Whole, cuts_of, limited
+from polyvae.data.drafts import Draft, draft_of
 from polyvae.data.errors import DataError
 from polyvae.data.fields import field_names, fields
 from polyvae.data.files import place_of, tables_of
@@ -42,6 +43,7 @@ def load(
     *,
     label: str | None = None,
     kind: str | None = None,
+    skip_bad: bool = False,
     limit: Count | None = None,
     binarise: str | None = None,
     dequantise: bool = False,
@@ -62,11 +64,11 @@ def load(
     `download` allows it. Official parts are kept; where none is official, a tenth is cut for testing by `seed`.
     `label`: the column of labels in a table (default: label, y or class, if any), or the array of labels in an .npz; ""
     for none. `kind`: of the numbers in columns or fields, in place of what their values tell: bits, category, counts,
-    positive, real or grey for all, or NAME=KIND,NAME=KIND by columns. `validation`: a share or number to cut from what
-    is trained on (default: the official part, else 10,000 of MNIST's 60,000, else a tenth). `folds`, `fold`: training
-    and validation part pooled and cut in so many folds instead. `blocks`: of a series in time, so many runs of
-    consecutive examples, held out whole and evenly spread (default: of a series as many as its entry says, 15 of a
-    user's fields with times; 0 cuts at random).
+    positive, real or grey for all, or NAME=KIND,NAME=KIND by columns. `skip_bad`: leave out the files of a folder that
+    cannot be read as pictures. `validation`: a share or number to cut from what is trained on (default: the official
+    part, else 10,000 of MNIST's 60,000, else a tenth). `folds`, `fold`: training and validation part pooled and cut in
+    so many folds instead. `blocks`: of a series in time, so many runs of consecutive examples, held out whole and
+    evenly spread (default: of a series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
     `limit`: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class
     at least. `size`, `centre`: pictures resized to size x size, after cutting the square in their middle. `binarise`:
     "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every training batch).
@@ -74,9 +76,8 @@ def load(
     made once and for all, so that evaluation repeats itself. Raises DataError for files, ValueError for arguments.
     """
     _check(binarise, dequantise, blocks, fold, folds, validation)
-    whole = _whole(name, data_dir, Options(size, centre, limit, seed), download, label)
-    for note in whole.notes:
-        warnings.warn(note, stacklevel=2)
+    options = Options(size, centre, limit, seed)
+    whole = _whole(name, data_dir, options, download, label, skip_bad)
     if blocks is not None:
         whole = replace(whole, blocks=blocks)
     if folds is not None or validation is not None:
@@ -84,6 +85,10 @@ def load(
     cuts = cuts_of(whole, validation, fold, folds, seed)
     if limit is not None:
         cuts = limited(cuts, whole, limit, seed)
+    if whole.draft is not None:
+        whole, cuts = _read(whole, whole.draft, cuts, options)
+    for note in whole.notes:
+        warnings.warn(note, stacklevel=2)
     splits, spec = _splits(cuts, whole, binarise, dequantise)
     spec, splits = with_columns(spec, splits, whole.features, kind, whole.name)
     given = {
@@ -97,7 +102,12 @@ def load(
         "folds": folds,
     }
     call = {"name": whole.call, "data_dir": None if data_dir is None else str(data_dir), **given, "blocks": blocks}
-    call |= {"dequantise": dequantise or None, "centre": None if centre else False, "seed": seed or None}
+    call |= {
+        "skip_bad": skip_bad or None,
+        "dequantise": dequantise or None,
+        "centre": None if centre else False,
+        "seed": seed or None,
+    }
     call = {key: value for key, value in call.items() if value is not None} if whole.call else {}
     return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call)
 
@@ -126,7 +136,12 @@ def _check(
 
 
 def _whole(
-    name: str | Path | object, data_dir: str | Path | None, options: Options, download: bool, label: str | None
+    name: str | Path | object,
+    data_dir: str | Path | None,
+    options: Options,
+    download: bool,
+    label: str | None,
+    skip_bad: bool,
 ) -> Whole:
     if not isinstance(name, (str, Path)):
         found = table_of(name, "data", label)
@@ -134,11 +149,13 @@ def _whole(
     if isinstance(name, str) and name in CATALOGUE:
         if label is not None:
             raise ValueError(f"label names a column of a file of your own; {name} has its labels already")
+        if skip_bad:
+            raise ValueError(f"skip_bad is for a folder of pictures of your own; got {name}")
         return _from_catalogue(*_obtained(CATALOGUE[name], data_dir, download), options)
     path = Path(name).expanduser()
     if not path.exists():
         raise unknown(name)
-    return _from_path(path.resolve(), options, label)
+    return _from_path(path.resolve(), options, label, skip_bad)
 
 
 def _obtained(source: Source, data_dir: str | Path | None, download: bool) -> tuple[Source, list[Path]]:
@@ -188,13 +205,36 @@ def _total(limit: int) -> int:
     return total
 
 
-def _from_path(path: Path, options: Options, label: str | None) -> Whole:
+def _from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
+    draft = draft_of(path, options.size, options.centre, skip_bad, label)
     if path.suffix.lower() == ".npz" and (names := field_names(path)):
+        if label:
+            raise DataError(path, f"labels under the name {label!r}", f"fields {names}", "leave the label away")
         return _from_fields(path, names, options)
-    tables, done = tables_of(path, options.size, options.centre, label)
+    if draft is not None and draft.count:
+        rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
+        return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft)
+    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label)
     places = {part: place_of(path, part) for part in tables}
-    by_place = {places[part]: found for part, found in tables.items()}
-    return _from_tables(by_place, places, replace(options, size=None) if done else options, path.name, str(path))
+    return _from_tables({places[part]: found for part, found in tables.items()}, places, options, path.name, str(path))
+
+
+def _read(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Options) -> tuple[Whole, dict[str, Cut]]:
+    """The examples that the cuts keep, read at last, and the cuts of those."""
+    rows = None
+    if options.count is not None:
+        kept = [torch.arange(draft.count) if index is None else index for _, index in cuts.values()]
+        rows = torch.cat(kept).unique().numpy()
+    table, found = draft.read(rows)
+    options = replace(options, size=None) if draft.sized else options
+    filled = _from_tables({whole.call: table}, {"all": whole.call}, options, whole.name, whole.call)
+    place = torch.full((draft.count,), -1)
+    place[torch.from_numpy(found)] = torch.arange(len(found))
+    made: dict[str, Cut] = {}
+    for part, (origin, index) in cuts.items():
+        places = place if index is None else place[index]
+        made[part] = (origin, places[places >= 0])
+    return filled, made
 
 
 def _from_tables(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,6 +14,8 @@ from PIL import Image, ImageOps
 from polyvae.data.errors import DataError, reading
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+NAMED = 20  # bad files that are named in one message
+_SKIP = "--skip-bad, in Python skip_bad=True"
 _GREY = {"1", "L", "LA"}
 _DEEP = ("I", "F")  # modes of more than eight bits, which a conversion would clip
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
@@ -22,15 +25,11 @@ _BAD_LIST = (OSError, ValueError, OverflowError, IndexError)
 _Box = tuple[int, int, int, int]
 
 
-def folder(
-    path: str | Path, size: int | None = None, centre: bool = True
-) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """The pictures of a folder by the order of names: x uint8 [N, C, H, W], y int64 [N] or None, names of classes.
+def listed(path: str | Path) -> tuple[list[Path], np.ndarray | None]:
+    """The picture files of a folder by the order of names, and the name of the class of each (text [N]) or None.
 
-    Two or more subfolders that hold pictures are classes, numbered by their sorted names; pictures beside subfolders
-    belong to no class. C is 1 when every picture is grey, else 3. `size`: resize to size x size after cutting the
-    largest square from the middle (`centre`), or all of it squeezed. Without it, pictures must be of one size. Raises
-    DataError without a picture, for another size and for a file that is no picture.
+    Two or more subfolders that hold pictures are classes; pictures beside subfolders belong to no class. Raises
+    DataError without a picture.
     """
     root = Path(path)
     if not root.is_dir():
@@ -38,24 +37,65 @@ def folder(
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and not _hidden(file, root))
     if not files:
         raise DataError(root, "a folder of pictures", "none", f"put files in it that end in {', '.join(SUFFIXES)}")
-    heads = _parallel(_head, files, "reading headers")
-    mode = "L" if all(kind == "L" for kind, _ in heads) else "RGB"
-    if size is None:
-        for file, (_, sides) in zip(files, heads, strict=True):
-            if sides != heads[0][1]:
-                found, first = "{}x{}".format(*sides), "{}x{}".format(*heads[0][1])
-                raise DataError(file, f"a picture of {first}, as the first", found, "give a size to resize them to")
-    shape = (size, size) if size else heads[0][1][::-1]
+    names = [file.relative_to(root).parts[0] for file in files]
+    flat = len(set(names)) < 2 or any(file.parent == root for file in files)
+    return files, None if flat else np.array(names)
+
+
+def read_pictures(
+    root: Path, files: Sequence[Path], size: int | None = None, centre: bool = True, skip_bad: bool = False
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Pictures uint8 [n, C, H, W], the places (int64 [n]) of their files, and a note on those that were left out.
+
+    C is 1 when every picture is grey, else 3. `size`: resize to size x size after cutting the largest square from the
+    middle (`centre`), or all of it squeezed. Without it, pictures must be of one size. Files that are no picture are
+    left out with `skip_bad`, else a DataError names them all; one is also raised for another size.
+    """
+    heads = _attempted(_head, files, "reading headers")
+    bad = {place: head for place, head in enumerate(heads) if isinstance(head, DataError)}
+    good = [place for place in range(len(files)) if place not in bad]
+    if bad and not skip_bad:  # which of the others can be opened but not read?
+        checked = _attempted(_load, [files[place] for place in good], "looking at pictures")
+        bad |= {place: error for place, error in zip(good, checked, strict=True) if error is not None}
+        raise _unreadable(root, files, bad)
+    if not good:
+        raise DataError(root, "at least one picture", f"{len(files)} files, none of them a picture", _NOT_A_PICTURE)
+    mode = "L" if all(heads[place][0] == "L" for place in good) else "RGB"
+    first = heads[good[0]][1]
+    for place in good if size is None else ():
+        if heads[place][1] != first:
+            found, expected = "{}x{}".format(*heads[place][1]), "{}x{}".format(*first)
+            raise DataError(
+                files[place], f"a picture of {expected}, as the first", found, "give a size to resize them to"
+            )
 
     def box(width: int, height: int) -> _Box | None:
         return centre_box(width, height, min(width, height)) if size and centre else None
 
-    x = decode(files, mode, shape, box)
-    classes = sorted({file.relative_to(root).parts[0] for file in files if file.parent != root})
-    if len(classes) < 2 or any(file.parent == root for file in files):
-        return x, None, []
-    number = {name: place for place, name in enumerate(classes)}
-    return x, np.array([number[file.relative_to(root).parts[0]] for file in files], np.int64), classes
+    x, failed = _decoded([files[place] for place in good], mode, (size, size) if size else first[::-1], box)
+    if failed:
+        bad |= {good[place]: error for place, error in failed.items()}
+        if not skip_bad or len(failed) == len(good):
+            raise _unreadable(root, files, bad)
+        kept = [place for place in range(len(good)) if place not in failed]
+        x, good = x[kept], [good[place] for place in kept]
+    note = f"{root}: {_counted(root, files, bad)}, and left out" if bad else None
+    return x, np.array(good, np.int64), note
+
+
+def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError]) -> DataError:
+    """One error for all files that are no picture."""
+    if len(bad) == 1:
+        (error,) = bad.values()
+        return DataError(error.file, error.expected, error.found, f"{error.advice}, or skip what is bad ({_SKIP})")
+    advice = f"delete or replace them, or go on without them ({_SKIP})"
+    return DataError(root, "pictures", _counted(root, files, bad), advice)
+
+
+def _counted(root: Path, files: Sequence[Path], bad: Mapping[int, DataError]) -> str:
+    names = [str(files[place].relative_to(root)) for place in sorted(bad)]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names):,} of {len(files):,} files cannot be read as pictures: {', '.join(names[:NAMED])}{more}"
 
 
 def celeba(path: str | Path, size: int = 64, centre: bool = True) -> dict[str, np.ndarray]:
@@ -119,12 +159,25 @@ def decode(
     """Picture files as uint8 [N, C, H, W], in `mode` L or RGB, cut to `box(width, height)` and resized to `shape`.
 
     Resizing averages over the area (Pillow's antialiased bilinear filter). `out` takes the pictures where it is given,
-    such as a memory-mapped array. Raises DataError naming the file that is truncated or not a picture.
+    such as a memory-mapped array. Raises DataError naming the files that are truncated or not a picture.
     """
+    x, failed = _decoded(files, mode, shape, box, out)
+    if failed:
+        raise _unreadable(files[0].parent, files, failed)
+    return x
+
+
+def _decoded(
+    files: Sequence[Path],
+    mode: str,
+    shape: tuple[int, int],
+    box: Callable[[int, int], _Box | None],
+    out: np.ndarray | None = None,
+) -> tuple[np.ndarray, dict[int, DataError]]:
+    """As `decode`, and what was wrong with the files, by place, of which nothing is written."""
     height, width = shape
     channels = len(mode)
-    if out is None:
-        out = np.empty((len(files), channels, height, width), np.uint8)
+    x = np.empty((len(files), channels, height, width), np.uint8) if out is None else out
 
     def one(place: int) -> None:
         with reading(files[place], "a picture", _NOT_A_PICTURE, *_BROKEN), Image.open(files[place]) as opened:
@@ -134,10 +187,15 @@ def decode(
                 picture = picture.crop(region)
             if picture.size != (width, height):
                 picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-            out[place] = np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1)
+            x[place] = np.asarray(picture).reshape(height, width, channels).transpose(2, 0, 1)
 
-    _parallel(one, range(len(files)), "decoding pictures")
-    return out
+    results = _attempted(one, range(len(files)), "decoding pictures")
+    return x, {place: error for place, error in enumerate(results) if error is not None}
+
+
+def _load(file: Path) -> None:
+    with reading(file, "a picture", _NOT_A_PICTURE, *_BROKEN), Image.open(file) as opened:
+        opened.load()
 
 
 def _upright(opened: Image.Image, mode: str) -> Image.Image:
@@ -161,18 +219,25 @@ def _hidden(file: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in file.relative_to(root).parts)
 
 
-def _parallel(work: Callable, items: Sequence, what: str) -> list:
-    """The results of `work` on every item, in order, by a thread a core (Pillow decodes outside Python's lock).
+def _attempted(work: Callable, items: Sequence, what: str) -> list:
+    """The results of `work` on every item, or its DataError, by a thread a core (Pillow decodes outside Python's lock).
 
-    A terminal sees a progress bar when there is much to do. The first error stops the rest.
+    A terminal sees a progress bar when there is much to do. Any other error stops the rest.
     """
+
+    def attempt(item: Any) -> Any:
+        try:
+            return work(item)
+        except DataError as error:
+            return error
+
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = [items[start : start + 64] for start in range(0, len(items), 64)]
-        futures = [pool.submit(lambda chunk: [work(item) for item in chunk], chunk) for chunk in chunks]
+        futures = [pool.submit(lambda chunk: [attempt(item) for item in chunk], chunk) for chunk in chunks]
         try:
             quiet = len(items) < 1000 or not console.is_terminal
             steps = track(futures, what, console=console, disable=quiet, transient=True)
