@@ -15,7 +15,7 @@ from polyvae.data.table import Feature
 from polyvae.spec import KINDS, Column, Spec
 
 S = TypeVar("S", bound=Any)  # a Split, which this file does not import
-_VALUES = 2**22  # looked at at a time
+_VALUES = 2**20  # looked at at a time: a few copies in float64 are held at once
 _CLEARLY = 0.1  # nats an example by which a log-normal has to fit better than a normal
 _UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no counts: years, ages, scores
 

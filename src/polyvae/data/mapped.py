@@ -15,7 +15,7 @@ from torch import Tensor
 LARGE = 128 * 2**20  # bytes; a larger array is mapped, not read, and cut by index, not copied
 HELD = 64 * 2**20  # bytes of a map that may lie in memory before they are let go
 PIECE = 16 * 2**20  # bytes looked at at a time
-_AROUND = 64 * 2**10  # bytes that Linux maps around one that is read
+_AROUND = 512 * 2**10  # bytes that a system may map around one that is read
 _maps: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()  # by the address where the array begins
 _held: dict[int, int] = {}
 

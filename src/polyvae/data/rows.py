@@ -26,6 +26,9 @@ class Rows(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return self._small[name] if name in self._small else rows_of(self._large[name], self.index)
 
+    def __contains__(self, name: object) -> bool:  # a Mapping's own would copy to see whether it can
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
