@@ -165,6 +165,8 @@ def test_one_draw_has_the_probabilities_of_the_grey_levels():
 
 def test_dequantisation_fills_each_grey_level_and_is_fresh_in_training_only(mnist):
     plain, loaded = data.load("mnist"), data.load("mnist", dequantise=True)
+    assert (plain.spec.levels, plain.spec.dequantised) == (256, None)
+    assert (loaded.spec.levels, loaded.spec.dequantised) == (None, 256)
     assert loaded.spec.levels is None
     for part in ("train", "validation", "test"):
         noisy, levels = everything(getattr(loaded, part)), everything(getattr(plain, part)) * 255

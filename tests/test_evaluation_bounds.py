@@ -6,11 +6,12 @@ from math import log, log2, pi
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal
+from torch.distributions import Independent, MultivariateNormal, Normal, Uniform
 
 from polyvae import recipes
 from polyvae.core import VAE, Conditional, Head
 from polyvae.data.split import Split
+from polyvae.distributions import Bernoulli
 from polyvae.evaluation import LogMeanExp, both_bounds, evaluate, importance_bound
 from polyvae.families import DiagonalNormal, DiscretisedLogistic
 from polyvae.priors import StandardNormal
@@ -129,8 +130,51 @@ def test_bits_per_dimension_of_a_density_count_the_grey_levels():
     flat = Fixed(Independent(Normal(torch.zeros(1, 6, 6), torch.full((1, 6, 6), 2.0)), 3), ("z",))
     split = Split({"x": torch.zeros(5, 1, 6, 6)})
     report = evaluate(VAE(prior, StandardNormal(2), flat), split, samples=2, spec=Spec((1, 6, 6), levels=256))
-    assert report["bound_bits"] == pytest.approx(log(2 * (2 * pi) ** 0.5) / log(2) + log2(256), abs=1e-5)
-    assert any("approximation" in note for note in report["notes"])
+    assert report["bound_bits"] == pytest.approx(log(2 * (2 * pi) ** 0.5) / log(2) + log2(255), abs=1e-5)
+    assert any("times 1 / 255 for its probability: an approximation" in note for note in report["notes"])
+
+
+def standard(event, scale=1.0, given=("z",)):
+    return Fixed(Independent(Normal(torch.zeros(event), torch.full(event, scale)), len(event)), given)
+
+
+@pytest.mark.parametrize("levels", [4, 256])
+def test_bits_of_dequantised_data_are_those_of_their_grey_levels(levels):
+    """Under the true density of evenly spread levels, 1 on [0, 1), every level costs log2(levels) bits."""
+    torch.manual_seed(0)
+    x = (torch.randint(levels, (400, 6)) + torch.rand(400, 6)) / levels
+    even = Fixed(Independent(Uniform(torch.zeros(6), torch.full((6,), 1.000001)), 1), ("z",))
+    model = VAE(standard((2,), given=("x",)), StandardNormal(2), even)
+    report = evaluate(model, Split({"x": x}), samples=2, spec=Spec((6,), levels=None, dequantised=levels))
+    assert report["bound_bits"] == pytest.approx(log2(levels), abs=1e-5)
+    assert not any("bits" in note for note in report["notes"])
+    grid = Split({"x": torch.randint(levels, (400, 6)) / (levels - 1)})
+    other = evaluate(model, grid, samples=2, spec=Spec((6,), levels=levels))
+    assert other["bound_bits"] == pytest.approx(log2(levels - 1), abs=1e-5)
+
+
+def test_bits_of_a_head_that_scores_some_rows_are_counted_over_what_it_scored():
+    torch.manual_seed(0)
+    known = torch.arange(300) % 4 == 0
+    batch = {"x": torch.randint(2, (300, 6)).float(), "t": torch.randint(2, (300, 8)).float(), "known": known}
+    coins = {n: Head(Coins(size), of=n, where=w) for n, size, w in (("x", 6, None), ("t", 8, "known"))}
+    report = evaluate(VAE(standard((2,), given=("x",)), StandardNormal(2), coins), Split(batch), samples=2)
+    assert report["bound"] == pytest.approx(-(6 + 8 / 4) * log(2), rel=1e-5)
+    assert report["dimensions"] == pytest.approx(6 + 8 / 4)
+    assert report["bound_bits"] == pytest.approx(1, abs=1e-5)
+
+
+class Coins(nn.Module):
+    """Fair bits."""
+
+    given = ("z",)
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, values):
+        return Bernoulli(torch.zeros(len(values["z"]), self.size))
 
 
 def test_continuous_data_have_nats_only():

@@ -68,9 +68,17 @@ def test_information_does_not_depend_on_how_the_examples_are_cut_into_blocks():
     assert mutual_information([full], z) == pytest.approx(whole, abs=1e-5)
 
 
-def test_aggregate_takes_whole_blocks_from_the_front():
-    code = describe_codes(around(1.0), normal_data(350, 1.0), aggregate=150)["z"]
-    assert code.aggregate == 200
+def test_trap50_the_aggregate_is_a_seeded_subset_and_not_the_front_of_a_sorted_file():
+    x = normal_data(400, 3.0).tensors["x"]
+    ways = [Split({"x": x}), Split({"x": x.sort(0).values})]
+    found = [describe_codes(around(0.2), split, aggregate=150)["z"] for split in ways]
+    assert [code.aggregate for code in found] == [150, 150]
+    assert found[0].information == pytest.approx(found[1].information, abs=0.3)
+    front = describe_codes(around(0.2), ways[1].take(range(150)))["z"].information
+    assert front < found[1].information - 0.5, "a sorted front is narrow"
+    assert found[1].information != describe_codes(around(0.2), ways[1], seed=1, aggregate=150)["z"].information
+    with pytest.raises(ValueError, match="aggregate counts examples, at least 1; got 0"):
+        describe_codes(around(0.2), ways[0], aggregate=0)
 
 
 def test_units_are_active_by_the_variance_of_their_means_over_the_data():

@@ -206,7 +206,12 @@ def test_report_names_distance_counts_and_accuracy_and_never_downloads():
     report = evaluate(made(), split, samples=2, frechet=60, classifier=classifier)
     found = report["frechet"]
     assert (found["count"], found["real_count"]) == (60, 60)
-    assert found["distance"] > found["real"] > 0
+    halves = found["halves"]
+    assert halves["count"] == 60, "as many on either side as the distance itself has"
+    assert halves["distance"] == found["distance"] > halves["real"] > 0
+    more = evaluate(made(), split, samples=2, frechet=100, classifier=classifier)["frechet"]
+    assert (more["count"], more["real_count"], more["halves"]["count"]) == (100, 100, 60)
+    assert more["halves"]["distance"] > more["halves"]["real"]
     assert found["accuracy"] > 0.9
     assert found["inception"] is None
     assert any("weights not present" in note for note in report["notes"])

@@ -44,7 +44,8 @@ class Spec:
     `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
     0..classes-1; `labels`: what the data call them. `y`: length when `y` holds vectors. `levels`: grey levels of the
     original values (256 for bytes scaled to [0, 1], 2 for binarised pictures, None for continuous data); bits per
-    dimension are counted with it. `columns`: one for each feature of dimension 1, or none where x is a picture in
+    dimension are counted with it. `dequantised`: of continuous values, how many grey levels they were before noise
+    filled each evenly. `columns`: one for each feature of dimension 1, or none where x is a picture in
     [0, 1], or where nothing is known.
     """
 
@@ -54,6 +55,7 @@ class Spec:
     levels: int | None = 256
     labels: tuple[str, ...] | None = None
     columns: tuple[Column, ...] = ()
+    dequantised: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", tuple(int(side) for side in self.x))

@@ -317,4 +317,4 @@ def _splits(
                 tensors = {**tensors, "x": dequantised(tensors["x"], spec.levels, STREAMS[part])}
         splits[part] = Split(tensors, transform)
     levels = None if dequantise else 2 if binarise is not None else spec.levels
-    return splits, replace(spec, levels=levels)
+    return splits, replace(spec, levels=levels, dequantised=spec.levels if dequantise else None)

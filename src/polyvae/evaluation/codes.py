@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 from polyvae.codebook import usage
 from polyvae.codes import CodePrior, Quantised
 from polyvae.core import VAE, Latent, Values
-from polyvae.data.split import Split
+from polyvae.data.split import Split, permutation
 from polyvae.distributions import Point
 from polyvae.evaluation.blocks import each_block
 from polyvae.terms import marginals
@@ -44,7 +44,7 @@ class Code:
 
     `means`: posterior means [N, d], those above at their means too. `kl`: KL of every dimension's own posterior to its
     own prior, averaged over the examples, [d], or None where no marginal is known; it sums to the whole KL where both
-    factorise. `analytic`: in closed form, not sampled. `information`: I(x; z) by q over the first `aggregate`
+    factorise. `analytic`: in closed form, not sampled. `information`: I(x; z) by q over a seeded `aggregate` of
     examples, at most log `aggregate`, or None where a finite aggregate cannot be had. `mean` [d], `covariance` [d, d]:
     of the aggregate posterior, `prior_mean` and `prior_covariance` of the aggregate prior; None where a moment is
     unknown. `words`: of a quantised latent, whose information is the entropy of its maps of codes.
@@ -78,21 +78,27 @@ def describe_codes(
 ) -> dict[str, Code]:
     """Every latent of a model over a split, by name in the order of generation.
 
-    `aggregate`: how many of the first examples, in whole blocks, stand for the aggregate posterior in the information.
+    `aggregate`: how many examples, a seeded subset, stand for the aggregate posterior in the information, at least 1.
     """
-    kept = 0
+    if aggregate < 1:
+        raise ValueError(f"aggregate counts examples, at least 1; got {aggregate}")
+    keep = len(split) <= aggregate
 
     def measure(model: VAE, batch: Values) -> dict[str, _Part]:
-        nonlocal kept
-        keep = kept < aggregate
-        kept += len(batch[model.inputs[0]])
         means = {name: q.mean for name, q in model.encode(batch).items()}
         certain = all(getattr(posterior, "certain", False) for posterior in model.posterior.values())
         draw = model(batch, 1 if certain else _DRAWS)
         return {name: _part(draw.latents[name], means[name], keep) for name in model.prior}
 
+    def again(model: VAE, batch: Values) -> dict[str, _Kept | None]:
+        return {name: _kept(latent) for name, latent in model(batch).latents.items()}
+
     found = each_block(source, split, measure, seed, device)
-    return {name: _collect([part[name] for part in found]) for name in found[0]}
+    some: list[dict[str, _Kept | None]] = []
+    if not keep:  # in a seeded order: a file may be sorted
+        chosen = split.take(permutation(len(split), seed)[:aggregate].sort().values)
+        some = each_block(source, chosen, again, seed, device)
+    return {name: _collect([p[name] for p in found], [k[name] for k in some]) for name in found[0]}
 
 
 def mutual_information(posteriors: list[Distribution], z: Tensor) -> float:
@@ -129,6 +135,9 @@ def moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
     return mean.mean(0), covariance.mean(0) + torch.cov(mean.T, correction=0).reshape(covariance.shape[1:])
 
 
+_Kept = tuple[Distribution, Tensor]  # a block's posterior and one draw of it
+
+
 @dataclass(frozen=True)
 class _Part:
     means: Tensor
@@ -136,7 +145,7 @@ class _Part:
     analytic: bool
     moments: tuple[Tensor, Tensor] | None
     prior_moments: tuple[Tensor, Tensor] | None
-    kept: tuple[Distribution, Tensor] | None
+    kept: _Kept | None
     coded: tuple[Tensor, int] | None = None
 
 
@@ -146,19 +155,23 @@ def _part(latent: Latent, means: Tensor, keep: bool) -> _Part:
         codes = latent.q.codes.flatten(1).cpu()
         size = latent.p.codebook.size if isinstance(latent.p, CodePrior) else int(codes.max()) + 1
         return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, None, (codes, size))
-    # A posterior that reads another latent's draw has no finite aggregate; a point has no density.
-    alone = latent.q.batch_shape == latent.z.shape[1:2] and bool(latent.log_q.isfinite().all())
-    kept = (latent.q, latent.z[0]) if keep and alone else None
+    kept = _kept(latent) if keep else None
     return _Part(means.flatten(1).cpu().double(), kl, analytic, moments(latent.q), moments(latent.p), kept)
 
 
-def _collect(parts: list[_Part]) -> Code:
+def _kept(latent: Latent) -> _Kept | None:
+    """None where a posterior reads another latent's draw, which has no finite aggregate, or has no density."""
+    alone = latent.q.batch_shape == latent.z.shape[1:2] and not isinstance(latent.q, Quantised)
+    return (latent.q, latent.z[0]) if alone and bool(latent.log_q.isfinite().all()) else None
+
+
+def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
     rows = torch.tensor([len(part.means) for part in parts], dtype=torch.float64)
     share = rows / rows.sum()
     kl = None
     if all(part.kl is not None for part in parts):
         kl = sum(float(weight) * part.kl for weight, part in zip(share, parts, strict=True) if part.kl is not None)
-    kept = [part.kept for part in parts if part.kept is not None]
+    kept = [part for part in (some or [part.kept for part in parts]) if part is not None]
     information, aggregate, words = None, 0, None
     coded = [part.coded for part in parts if part.coded is not None]
     if coded:

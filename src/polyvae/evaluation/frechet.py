@@ -68,7 +68,11 @@ def frechet_report(
     device: torch.device | str | None,
     notes: list[str],
 ) -> dict[str, Any]:
-    """Distances of `count` samples to as many real pictures, and between two disjoint halves of the real ones."""
+    """Distance of `count` samples to as many real pictures, and beside it what real pictures would have.
+
+    "halves" compares two disjoint sets of n real pictures, `real`, and n samples with the first of them, `distance`:
+    both at the same n, at most `count` and half of the real pictures at hand, since the bias depends on it.
+    """
     model, _ = parts(source)
     x = split.tensors.get("x")
     if x is None or x.ndim != 4:
@@ -76,16 +80,27 @@ def frechet_report(
     if not count >= 2:
         raise ValueError(f"a Fréchet distance needs at least 2 samples; got {count}")
     # In a seeded order: a data set may be sorted by its labels.
-    real = grey(x[permutation(len(x), seed)[:count].to(x.device)].cpu())
+    order = permutation(len(x), seed)[: 2 * count].to(x.device)
+    pictures, half = grey(x[order].cpu()), min(count, len(order) // 2)
+    real = pictures[:count]
     with evaluating(model, device):
         made = sampled_pictures(source, split, count, seed).cpu()
-    found: dict[str, Any] = {"count": count, "real_count": len(real), "distance": None, "real": None, "accuracy": None}
+    found: dict[str, Any] = {
+        "count": count,
+        "real_count": len(real),
+        "distance": None,
+        "halves": None,
+        "accuracy": None,
+    }
     if classifier is None:
         notes.append("no Fréchet distance in a classifier's features: no classifier was given")
     else:
-        features = _features(classifier, real)
-        found["distance"] = frechet_distance(_features(classifier, made), features)
-        found["real"] = frechet_distance(features[::2], features[1::2]) if len(features) >= 4 else None
+        features, ours = _features(classifier, pictures), _features(classifier, made)
+        found["distance"] = frechet_distance(ours, features[:count])
+        if half >= 2:
+            first, second = features[:half], features[half : 2 * half]
+            between = {"real": frechet_distance(first, second), "distance": frechet_distance(ours[:half], first)}
+            found["halves"] = {"count": half, **between}
         if "y" in split.tensors:
             found["accuracy"] = accuracy(classifier, split)
         notes.append("Fréchet distances are biased upwards, the more the fewer the pictures: compare at equal counts")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from math import isfinite, log, log2, sqrt
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
 
-from polyvae.core import VAE, Values
 from polyvae.data.split import Data, Split, as_split
 from polyvae.data.tensors import spec_of
-from polyvae.draw import first_heads
-from polyvae.evaluation.blocks import Progress, device_of, each_block, parts
+from polyvae.evaluation.bits import Bits, bits_of
+from polyvae.evaluation.blocks import Progress, device_of, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
 from polyvae.evaluation.frechet import frechet_report
@@ -71,7 +67,7 @@ def evaluate(
     notes: list[str] = []
     found = both_bounds(source, split, samples, seed, device, progress)
     _check_bounds(found)
-    scale = _Scale.of(source, split, spec, seed, device, notes)
+    scale = bits_of(source, split, spec, seed, device, notes)
     report: dict[str, Any] = {
         "examples": len(split),
         "samples": samples,
@@ -102,66 +98,16 @@ def evaluate(
     return _jsonable(report, "", notes)
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """How nats become bits per dimension: -nats / (D log 2) + `offset`; `offset` None where they do not."""
-
-    dimensions: int
-    offset: float | None
-
-    @classmethod
-    def of(
-        cls, source: Any, split: Split, spec: Spec, seed: int, device: torch.device | str | None, notes: list[str]
-    ) -> _Scale:
-        def measure(model: VAE, batch: Values) -> tuple[Mapping[str, Distribution], dict[str, Tensor]]:
-            return model.reconstruct(batch), {name: batch[head.of] for name, head in model.heads.items()}  # pyright: ignore
-
-        laws, observed = each_block(source, split.take(range(min(len(split), 100))), measure, seed, device)[0]
-        dimensions = sum(laws[name].event_shape.numel() for name in first_heads(parts(source)[0].heads))
-        discrete = {bool(law.support.is_discrete) for law in laws.values()}  # pyright: ignore
-        if len(discrete) > 1:
-            notes.append("no bits per dimension: some heads are probabilities, others densities")
-            return cls(dimensions, None)
-        if discrete == {True}:
-            if any(_binary(law) and not bool(((x == 0) | (x == 1)).all()) for law, x in _pairs(laws, observed)):
-                notes.append(
-                    "grey data under a Bernoulli likelihood: nats and bits are cross-entropies, not probabilities"
-                )
-            return cls(dimensions, 0.0)
-        if spec.levels is None:
-            notes.append("no bits per dimension: the data are continuous, a density has no code length")
-            return cls(dimensions, None)
-        levels = spec.levels
-        if any(bool(((x * (levels - 1)).round() - x * (levels - 1)).abs().max() < 1e-3) for x in observed.values()):
-            notes.append(
-                f"bits per dimension take the density at a grey value times 1 / {levels} for its probability: an "
-                "approximation, a bound only on dequantised data"
-            )
-        return cls(dimensions, log2(levels))
-
-    def bits(self, nats: float) -> float | None:
-        return None if self.offset is None else -nats / (self.dimensions * log(2)) + self.offset
-
-
 def _spec(source: Any, split: Split) -> Spec:
     return recorded_spec(source) or spec_of(split.tensors)
 
 
-def _pairs(laws: Mapping[str, Distribution], observed: Mapping[str, Tensor]) -> list[tuple[Distribution, Tensor]]:
-    return [(law, observed[name]) for name, law in laws.items()]
-
-
-def _binary(law: Distribution) -> bool:
-    support = law.support
-    return getattr(support, "base_constraint", support) is constraints.boolean
-
-
-def _bound(name: str, values: Tensor, scale: _Scale) -> dict[str, Any]:
+def _bound(name: str, values: Tensor, scale: Bits) -> dict[str, Any]:
     mean, count = _mean(values), len(values)
     return {
         name: mean,
         f"{name}_error": float(values.std()) / sqrt(count) if count > 1 else None,
-        f"{name}_bits": scale.bits(mean),
+        f"{name}_bits": scale.of(mean),
     }
 
 

@@ -49,7 +49,9 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "SSIM", _number(report["ssim"], 4), ""
     if found := report.get("frechet"):
         yield f"Fréchet distance, {found['count']} samples", _number(found["distance"]), "features squared"
-        yield "  between halves of the real pictures", _number(found["real"]), "features squared"
+        if halves := found["halves"]:
+            yield f"  of {halves['count']} samples", _number(halves["distance"]), "features squared"
+            yield f"  of as many other real pictures, {halves['count']}", _number(halves["real"]), "features squared"
         if found["accuracy"] is not None:
             yield "  accuracy of the classifier", _number(100 * found["accuracy"]), "%"
         yield "FID", _number(found["inception"]), "Inception features"

@@ -116,7 +116,8 @@ def _principal(x: Tensor, latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     rows = x.flatten(1).double().cpu().numpy()
     if len(rows) <= latent:
         raise ValueError(f"latent is below the number of training examples, {len(rows)}; got {latent}")
-    fitted = PCA(latent, random_state=0).fit(rows)
+    # Left to itself it takes a randomised solver for large data, whose axes are not those of maximum likelihood.
+    fitted = PCA(latent, svd_solver="covariance_eigh" if rows.shape[0] >= rows.shape[1] else "full").fit(rows)
     count = len(rows)
     kept = fitted.explained_variance_ * (count - 1) / count
     noise = (rows.var(0).sum() - kept.sum()) / (rows.shape[1] - latent)
