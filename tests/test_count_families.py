@@ -98,7 +98,7 @@ def test_a_dispersion_per_column_is_learned_one_for_each_feature() -> None:
         family.size(6)
     with pytest.raises(ValueError, match=r"ask the family for size\(features\) first"):
         families.NegativeBinomial()(torch.zeros(2, 5))
-    with pytest.raises(ValueError, match="unknown dispersion 'gene'; known are column, network"):
+    with pytest.raises(ValueError, match="dispersion is one of column, network; got 'gene'"):
         families.ZeroInflatedNegativeBinomial("gene")
 
 

@@ -154,7 +154,7 @@ def test_a_library_needs_counts() -> None:
         ValueError, match=r"a library size scales counts, of which the likelihoods are poisson, .* got PixelNormal"
     ):
         pv.recipes.vae((5,), network="mlp", likelihood="normal", library="observed")
-    with pytest.raises(ValueError, match="unknown library 'total'; known are none, observed, latent"):
+    with pytest.raises(ValueError, match="library is one of none, observed, latent; got 'total'"):
         pv.recipes.count_vae((5,), library="total")
 
 

@@ -21,6 +21,7 @@ from polyvae.validation import validate
 
 PICTURES = pv.Spec((1, 8, 8), classes=3)
 GREY_PICTURES = ["pixel_cnn"]  # recipes of nothing else
+COUNTS = ["count_vae"]  # recipes of nothing else
 
 
 def examples(spec: pv.Spec, count: int = 12) -> dict[str, Tensor]:
@@ -106,7 +107,9 @@ def without_autocast() -> Iterator[None]:
 
 def check_saving(name: str, spec: pv.Spec, folder: Path, options: dict[str, Any]) -> None:
     """A run that was trained, written and loaded has the same values to the last bit."""
-    data = wrap((examples(spec, 40)["x"], examples(spec, 40)["y"]), validation=16)
+    values = examples(spec, 40)
+    x = values["x"].mul(20).round() if name in COUNTS else values["x"]  # which a fit checks
+    data = wrap((x, values["y"]), validation=16)
     made = make(name, spec, **options)
     run = pv.fit(made, data, folder / name, epochs=1, batch_size=12, device="cpu", progress=False)
     again = pv.Run.load(folder / name)
