@@ -16,6 +16,7 @@ from torch import Tensor
 import polyvae as pv
 from polyvae.data import Data, Split, wrap
 from polyvae.evaluation.bounds import both_bounds
+from polyvae.predictive import value_log_prob
 
 
 class Frame:
@@ -319,3 +320,18 @@ def test_labels_are_given_as_the_data_call_them() -> None:
     assert run.sample(2, y="ham").shape == (2, 1, 4, 4)
     with pytest.raises(ValueError, match="labels of the data of this run are ham, 7; got 1, spam"):
         run.encode(x, y=["spam", "ham", 1])
+
+
+def test_every_value_of_a_mixed_table_has_its_own_score() -> None:
+    columns = (
+        pv.Column("real", "size", centre=3.0, scale=2.0),
+        pv.Column("category", "town", ("Bonn", "Ulm", "Jena")),
+        pv.Column("positive", "price", centre=1.0, scale=0.5),
+    )
+    spec = pv.Spec((3,), levels=None, columns=columns)
+    model = pv.recipes.vae(spec, seed=0, network="mlp", widths=[8], latent=2).model
+    x = torch.tensor([[1.5, 1, 2.0], [2.5, 0, 0.1]])
+    law = model.decode({"z": torch.randn(2, 2)})["x"]
+    values = value_log_prob(law, x)
+    assert values.shape == x.shape
+    torch.testing.assert_close(values.sum(1), law.log_prob(x))

@@ -142,13 +142,13 @@ def test_trap40_a_device_that_is_not_waited_for_still_names_the_first_bad_step(m
 class Early(pv.Objective):
     """The negative bound, in whose first validation one value is another."""
 
-    def __init__(self, name: str, first: float) -> None:
+    def __init__(self, name: str, first: float, at: int = 4) -> None:
         super().__init__()
-        self.name, self.first = name, first
+        self.name, self.first, self.at = name, first, at
 
     def forward(self, model: Any, batch: pv.Values, step: Any = 0) -> dict[str, Tensor]:
         values = super().forward(model, batch, step)
-        if not self.training and step == 4:
+        if not self.training and step == self.at:
             values[self.name] = values[self.name] * 0 + self.first
         return values
 
@@ -166,8 +166,9 @@ def test_trap56_a_validation_that_is_not_finite_stops_and_leaves_the_last_good_s
     with pytest.raises(pv.NonFiniteError, match=rf"validation {name} = .*epoch 1.*{tmp_path}"):
         fit(small(objective=Early(name, first)), data, folder, epochs=3)
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", STATE]
-    fit(small(objective=pv.Objective()), data, folder, epochs=3, resume=True)
-    fit(small(objective=pv.Objective()), data, tmp_path / "whole", epochs=3)
+    mended = Early(name, first, at=-1)  # with another objective the run would not be gone on with
+    fit(small(objective=mended), data, folder, epochs=3, resume=True)
+    fit(small(objective=mended), data, tmp_path / "whole", epochs=3)
     assert_same_run(folder, tmp_path / "whole")
 
 

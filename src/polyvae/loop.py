@@ -19,6 +19,8 @@ from polyvae.core import Values
 from polyvae.data.split import Data
 from polyvae.events import Events
 from polyvae.meter import Meter, NonFiniteError, check_validation
+from polyvae.optimizer import NONE, Hooks, build, moments, parameters_of, restore
+from polyvae.optimizer import numbers as numbers_of
 from polyvae.precision import as_here, full_precision
 from polyvae.processor import clear_small
 from polyvae.progress import Reporter
@@ -94,8 +96,17 @@ class Loop:
     alone, so the state is the weights, the optimiser's moments, the epoch's sums and a few numbers.
     """
 
-    def __init__(self, fabric: Any, recipe: Recipe, data: Data, settings: Settings, folder: Path | None) -> None:
+    def __init__(
+        self,
+        fabric: Any,
+        recipe: Recipe,
+        data: Data,
+        settings: Settings,
+        folder: Path | None,
+        hooks: Hooks = NONE,
+    ) -> None:
         self.fabric, self.recipe, self.settings, self.folder = fabric, recipe, settings, folder
+        self.hooks = hooks
         self.train, self.validation = data.train.to(fabric.device), data.validation.to(fabric.device)
         self.plain = Step(recipe)
         if fabric.device.type != "mps":
@@ -103,10 +114,9 @@ class Loop:
         self.module = fabric.setup_module(torch.compile(self.plain) if settings.compile else self.plain)
         if fabric.world_size == 1 and settings.precision == "fp32" and not settings.compile:
             self.module = self.plain  # Fabric's wrapper would look through every value of every step and change none
-        self.parameters = [p for p in self.plain.parameters() if p.requires_grad]
-        # A fused step unscales fp16 gradients by itself, which leaves nothing to clip in between.
-        fused = not (settings.precision == "fp16" and settings.clip is not None)
-        optimizer = torch.optim.AdamW(self.parameters, settings.lr, weight_decay=settings.weight_decay, fused=fused)
+        optimizer = build(hooks.optimizer, self.plain, settings)
+        self.parameters = parameters_of(optimizer)
+        self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.optimizer = fabric.setup_optimizers(optimizer)
         self.average: Average | None = None
         self.kept = recipe.model
@@ -179,8 +189,6 @@ class Loop:
         step = torch.full((), self.step, device=fabric.device) if settings.compile else self.step
         with counting(self.plain, share) if several else nullcontext():
             values = self.module(batch, step)
-        if not self.meter.names:
-            self._check_names(values)
         self.meter.add(values, share, self.step)
         # Processes average their gradients; each share counts by its size, so that the whole batch's gradient results.
         weight = share * fabric.world_size / count
@@ -188,14 +196,14 @@ class Loop:
         if settings.clip is not None:
             # To refuse a gradient that is not finite would wait for the device, and fp16 scaling skips such steps.
             fabric.clip_gradients(self.plain, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate(self.step, self.steps)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = settings.learning_rate(self.step, self.steps, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(first=self.step == 0)
         if fabric.device.type == "cpu" and self.step % 100 == 99:
-            clear_small(self._moments().values())
+            clear_small(moments(self.optimizer).values())
         self.step += 1
         self.batch += 1
 
@@ -235,6 +243,8 @@ class Loop:
             write_metrics(self.folder / METRICS, self.history)
             self.events.write(row)
         self.save()
+        for callback in self.hooks.callbacks if fabric.is_global_zero else ():
+            callback(dict(row))
 
     def save(self) -> None:
         """Writes all that the next step depends on; NonFiniteError where that is no longer finite."""
@@ -243,7 +253,9 @@ class Loop:
             return
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         extra = {"names": self.meter.names, "scaler": scaler.state_dict() if scaler else None}
-        groups = {**self._groups(), "optimizer": self._moments(), "totals": {"": self.meter.totals()}}
+        if self.hooks.optimizer is not None:
+            extra["optimizer"] = numbers_of(self.optimizer)
+        groups = {**self._groups(), "optimizer": moments(self.optimizer), "totals": {"": self.meter.totals()}}
         write_state(self.folder / STATE, groups, {**{name: getattr(self, name) for name in NUMBERS}, **extra})
 
     def restore(self) -> None:
@@ -251,17 +263,12 @@ class Loop:
         assert self.folder is not None
         path = self.folder / STATE
         mine = self._groups()
-        theirs, numbers = read_state(path, (*mine, "optimizer", "totals"), (*NUMBERS, "names", "scaler"))
+        own = () if self.hooks.optimizer is None else ("optimizer",)
+        theirs, numbers = read_state(path, (*mine, "optimizer", "totals"), (*NUMBERS, "names", "scaler", *own))
         for group, tensors in mine.items():
             copy_tensors(tensors, theirs[group], path)
         if numbers["step"]:
-            # Adam's moments have the shape and the memory layout of their parameter; steps are counted beside each.
-            for place in sorted({int(name.partition(".")[0]) for name in theirs["optimizer"]}):
-                parameter = self.parameters[place]
-                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-                counter = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                self.optimizer.state[parameter] = {"step": counter, **moments}
-            copy_tensors(self._moments(), theirs["optimizer"], path)
+            restore(self.optimizer, theirs["optimizer"], numbers.get("optimizer", {}), path)
         totals = theirs["totals"][""]  # of the first process: the others' sums of an epoch begun are not saved
         self.meter.restore(numbers["names"], totals if self.fabric.is_global_zero else torch.zeros_like(totals))
         for name in NUMBERS:
@@ -286,15 +293,10 @@ class Loop:
         average = {} if self.average is None else {"average": unique_tensors(self.kept)}
         return {"step": unique_tensors(self.plain), **average, "best": self.best}
 
-    def _moments(self) -> dict[str, Tensor]:
-        state = self.optimizer.state
-        places = enumerate(self.parameters)
-        return {f"{i}.{name}": tensor for i, p in places if p in state for name, tensor in state[p].items()}
-
     def _check(self) -> None:
         """Reads what waits on the device; NonFiniteError where the loss or a weight is not finite."""
         self.meter.read()
-        tensors = [*unique_tensors(self.plain).values(), *self._moments().values()]
+        tensors = [*unique_tensors(self.plain).values(), *moments(self.optimizer).values()]
         if not torch.stack([tensor.isfinite().all() for tensor in tensors if tensor.is_floating_point()]).all():
             raise NonFiniteError(f"after {self.step} steps the weights are not finite, though the loss was")
 
@@ -306,10 +308,6 @@ class Loop:
             if tell is not None:
                 found |= tell()
         return found
-
-    def _check_names(self, values: dict[str, Tensor]) -> None:
-        if missing := {"loss", self.recipe.monitor} - set(values):
-            raise ValueError(f"the objective returns {sorted(values)}; training needs {sorted(missing)} too")
 
     def _patience_over(self) -> bool:
         return self.settings.patience is not None and self.epoch - self.best_epoch >= self.settings.patience

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
+from polyvae.column_laws import Categories, Product, Standardised
 from polyvae.core import VAE, Values
 from polyvae.distributions import Bernoulli, SharedNormal
 from polyvae.draw import repeat
@@ -201,6 +202,18 @@ def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
         return -F.binary_cross_entropy_with_logits(law.logits, x, reduction="none")
     if isinstance(law, SharedNormal):
         return Normal(law.loc, law.scale, validate_args=False).log_prob(x)
+    if isinstance(law, Standardised):
+        plain = x.log() if law.log else x
+        own = value_log_prob(law.base, (plain - law.centre) / law.scale) - law.scale.log()
+        return own - plain if law.log else own
+    if isinstance(law, Categories):
+        logits = law.logits.expand(*x.shape, -1)
+        return logits.gather(-1, x.long()[..., None]).squeeze(-1)
+    if isinstance(law, Product):
+        dim = -len(law.event_shape)
+        pairs = zip(law.parts, law.places, strict=True)
+        found = [value_log_prob(part, x.index_select(dim, place)) for part, place in pairs]
+        return torch.cat(found, dim).index_select(dim, law.order)
     raise ValueError(f"weights need a likelihood of independent values; got {law}")
 
 

@@ -44,7 +44,7 @@ def clear_small(moments: Iterable[Tensor], least: float = 1e-30) -> None:
     the threads that are already running.
     """
     for moment in moments:
-        if moment.ndim:
+        if moment.ndim and moment.is_floating_point():
             moment.masked_fill_(moment.abs() < least, 0.0)
 
 

@@ -19,7 +19,8 @@ class Settings:
 
     epochs: passes over the training part.
     batch_size: examples a step, over all devices together.
-    lr, weight_decay: of AdamW (Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019).
+    lr, weight_decay: of AdamW (Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019), which `fit` takes
+        where it is given no other optimiser.
     schedule: the learning rate after warm-up: constant, or down to zero at the last step by a cosine or a line.
     warmup: steps over which the learning rate rises from zero.
     clip: largest norm of the gradient; None leaves it.
@@ -59,12 +60,13 @@ class Settings:
             if not optional and not test(value):
                 raise ValueError(f"{name} is {wanted}{' or None' if name in OPTIONAL else ''}; got {value!r}")
 
-    def learning_rate(self, step: int, steps: int) -> float:
-        """The learning rate of step `step` (from 0) of `steps`."""
+    def learning_rate(self, step: int, steps: int, lr: float | None = None) -> float:
+        """The learning rate of step `step` (from 0) of `steps`, out of the setting or of another `lr`."""
+        lr = self.lr if lr is None else lr
         if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
+            return lr * (step + 1) / self.warmup
         left = 1 - (step - self.warmup) / max(1, steps - self.warmup)
-        return self.lr * SCHEDULES[self.schedule](left)
+        return lr * SCHEDULES[self.schedule](left)
 
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
         """Settings that decide the weights and are not what a run recorded."""

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import platform
+import re
 import subprocess
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
             "examples": {name: len(part) for name, part in parts.items()},
             "checksum": {name: _checksum(part) for name, part in parts.items()},
         },
+        "objective": _objective(recipe),
         "spec": asdict(data.spec),
         "settings": dict(settings),
         "seed": settings.get("seed"),
@@ -54,6 +56,37 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
         "git": _git_state(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _objective(recipe: Recipe) -> dict[str, str]:
+    """What is trained for, in words: the objective, each of its terms, what chooses the best weights."""
+    terms = getattr(recipe.objective, "terms", {})
+    named = {f"term {name!r}": _words(term) for name, term in terms.items()} if isinstance(terms, nn.ModuleDict) else {}
+    whole = {} if named else {"objective": repr(recipe.objective)}
+    rest = {name: str(getattr(recipe.objective, name, None)) for name in ("samples", "balance")}
+    found = {"kind": type(recipe.objective).__name__, **whole, **named, **rest, "monitor": recipe.monitor}
+    # Functions have no other words than their place in memory.
+    return {name: re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split())) for name, text in found.items()}
+
+
+def _words(weighted: nn.Module) -> str:
+    term = getattr(weighted, "term", None)
+    return f"{'' if isinstance(term, nn.Module) else getattr(term, '__qualname__', repr(term))} {weighted!r}"
+
+
+def part_differences(recorded: Mapping[str, Any], described: Mapping[str, Any]) -> list[str]:
+    """What a run was trained for and by, and is not now, a line each; a run of before these were recorded has none."""
+    found = []
+    for part in ("objective", "optimizer"):
+        then, now = recorded.get(part), described.get(part)
+        if then is None or now is None:
+            continue
+        found += [
+            f"{part}, {name}: {then.get(name, 'none')} then, {now.get(name, 'none')} now"
+            for name in dict.fromkeys((*then, *now))
+            if then.get(name) != now.get(name)
+        ]
+    return found
 
 
 def read_description(folder: Path) -> dict[str, Any]:

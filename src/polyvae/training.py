@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -20,11 +20,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from torch.multiprocessing.spawn import ProcessRaisedException
 
+from polyvae.core import VAE
 from polyvae.data.split import Data, permutation, wrap
 from polyvae.events import check_tensorboard
 from polyvae.files import write_text
-from polyvae.loop import Loop
+from polyvae.loop import Loop, Step
 from polyvae.meter import NonFiniteError, check_validation
+from polyvae.optimizer import Callback, Factory, Hooks, checked_hooks, recorded
 from polyvae.processor import kept_heap
 from polyvae.progress import reporter
 from polyvae.recipes import Recipe, named
@@ -39,6 +41,7 @@ from polyvae.store import (
     RunError,
     describe,
     load_tensors,
+    part_differences,
     read_description,
     read_metrics,
     read_tensors,
@@ -48,6 +51,7 @@ from polyvae.store import (
     write_tensors,
 )
 from polyvae.support import check_support
+from polyvae.trial import as_recipe, tried
 from polyvae.validation import validate
 
 FAILURE = ".failure.json"
@@ -56,62 +60,76 @@ FAILURES: dict[str, type[Exception]] = {kind.__name__: kind for kind in (NonFini
 
 
 def fit(
-    recipe: Recipe | str,
+    recipe: Recipe | VAE | str,
     data: Any,
     run: str | Path | None = None,
     *,
     resume: bool = False,
     progress: bool | None = None,
+    optimizer: Factory | None = None,
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Run:
     """Trains a recipe and returns the run with its best weights in place.
 
-    `recipe`: a recipe, or the name of one, whose weights the seed then decides. `data`: a `Data`, or any tensor, array,
-    pair (x, y), Dataset or DataLoader, of which a tenth is set aside for validation. `run`: a folder for weights,
-    metrics and the state to resume from; without one everything stays in memory. `resume`: go on with the run in that
-    folder, exactly as if it had not stopped. `progress`: None shows a bar on a terminal. `settings`: those of
-    `Settings`.
+    `recipe`: a recipe, a VAE, which is trained by the plain bound, or the name of a recipe, whose weights the seed then
+    decides. `data`: a `Data`, or any tensor, array, DataFrame, pair (x, y), Dataset or DataLoader, of which a tenth is
+    set aside for validation. `run`: a folder for weights, metrics and the state to resume from; without one everything
+    stays in memory. `resume`: go on with the run in that folder, exactly as if it had not stopped. `progress`: None
+    shows a bar on a terminal. `optimizer`: a class of `torch.optim`, made with the setting `lr`, or a function that
+    makes one of a list of parameters and sets its numbers itself; AdamW where none is given. Schedule and warm-up move
+    its learning rates. `callbacks`: functions called with each epoch's row of metrics, a dict of their own, once its
+    state is saved; what one raises ends the run. `settings`: those of `Settings`.
 
     The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term
     that the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.
 
-    Raises RunError for a folder that holds another run or cannot be written, ValueError for a bad setting or data that
-    the model cannot read, TypeError for an unknown setting, NonFiniteError where the loss is not finite.
+    Raises RunError for a folder that holds another run or cannot be written, ValueError for a bad setting, data that
+    the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting or what is no
+    recipe, NonFiniteError where the loss is not finite.
     """
     chosen = checked(settings)
+    hooks = checked_hooks(optimizer, callbacks, settings, chosen.devices)
     folder = None if run is None else Path(run)
     if folder is None and (resume or chosen.tensorboard):
         raise ValueError("resume and tensorboard need a run folder")
     if chosen.tensorboard:
         check_tensorboard()
     data = wrap(data)
-    if isinstance(recipe, str):
-        recipe = named(recipe)(data.spec, seed=chosen.seed)
+    recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=chosen.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
-    _check_data(recipe, data)
+    tried(recipe, data, chosen.seed)
     check_support(recipe, data)
     description = describe(recipe, data, asdict(chosen))
+    if recipe.solve is None:
+        description["optimizer"] = recorded(hooks.optimizer, Step(recipe), chosen)
     if folder is not None:
         description = _open(folder, description, chosen, resume, recipe.solve is not None)
     if recipe.solve is not None:
-        return _solve(recipe, data, folder, description, chosen)
+        return _solve(recipe, data, folder, description, chosen, hooks)
     if chosen.devices > 1:
-        return _fit_many(recipe, data, folder, description, chosen, progress)
+        return _fit_many(recipe, data, folder, description, chosen, progress, hooks)
     fabric = _fabric(chosen)
     with forked(fabric.device):
-        history = _train(fabric, recipe, data, folder, chosen, progress)
+        history = _train(fabric, recipe, data, folder, chosen, progress, hooks)
     return Run(recipe, folder, history, description)
 
 
 def _train(
-    fabric: Fabric, recipe: Recipe, data: Data, folder: Path | None, settings: Settings, progress: bool | None
+    fabric: Fabric,
+    recipe: Recipe,
+    data: Data,
+    folder: Path | None,
+    settings: Settings,
+    progress: bool | None,
+    hooks: Hooks,
 ) -> list[dict[str, Any]]:
     """One process's part of a run, from a saved state where there is one; leaves the best weights in the model."""
     going_on = folder is not None and (folder / STATE).exists()
     if not going_on:
         _start(recipe, data, settings.seed)
-    loop = Loop(fabric, recipe, data, settings, folder)
+    loop = Loop(fabric, recipe, data, settings, folder, hooks)
     if going_on:
         loop.restore()
     else:
@@ -152,6 +170,7 @@ def _fit_many(
     description: dict[str, Any],
     settings: Settings,
     progress: bool | None,
+    hooks: Hooks,
 ) -> Run:
     """Trains in several processes, which leave their result in a folder."""
     before = set(multiprocessing.active_children())
@@ -160,7 +179,7 @@ def _fit_many(
         (place / FAILURE).unlink(missing_ok=True)
         try:
             with _on_signals(_interrupt):
-                _fabric(settings, "ddp_spawn").launch(_Process(recipe, data, place, settings, progress))
+                _fabric(settings, "ddp_spawn").launch(_Process(recipe, data, place, settings, progress, hooks))
         except KeyboardInterrupt:
             _end(set(multiprocessing.active_children()) - before)
             raise
@@ -177,8 +196,9 @@ def _fit_many(
 class _Process:
     """One of several processes; what it raises for a user to read reaches the first one by a file."""
 
-    def __init__(self, recipe: Recipe, data: Data, folder: Path, settings: Settings, progress: bool | None) -> None:
-        self.recipe, self.data, self.folder, self.settings, self.progress = recipe, data, folder, settings, progress
+    def __init__(self, *given: Any) -> None:
+        """What `_train` takes after a Fabric."""
+        self.given = given
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrives in the new process, before Fabric would announce it in five lines."""
@@ -187,16 +207,17 @@ class _Process:
 
     def __call__(self, fabric: Fabric) -> None:
         # Tensors cross to another process as memory shared with it: each process needs weights of its own.
-        for module in (self.recipe.model, self.recipe.objective):
+        recipe, _, folder, *_ = self.given
+        for module in (recipe.model, recipe.objective):
             for tensor in (*module.parameters(), *module.buffers()):
                 tensor.data = tensor.data.clone()
         try:
-            _train(fabric, self.recipe, self.data, self.folder, self.settings, self.progress)
+            _train(fabric, *self.given)
             # Together, or the one that ends last finds its connection gone and aborts.
             fabric.barrier()
             torch.distributed.destroy_process_group()
         except tuple(FAILURES.values()) as error:
-            write_text(self.folder / FAILURE, json.dumps([type(error).__name__, str(error)]))
+            write_text(folder / FAILURE, json.dumps([type(error).__name__, str(error)]))
             raise
 
 
@@ -219,7 +240,9 @@ def _end(processes: set[Any], patience: float = 60.0) -> None:
             process.join()
 
 
-def _solve(recipe: Recipe, data: Data, folder: Path | None, description: dict[str, Any], settings: Settings) -> Run:
+def _solve(
+    recipe: Recipe, data: Data, folder: Path | None, description: dict[str, Any], settings: Settings, hooks: Hooks
+) -> Run:
     """A closed-form fit: one row of metrics and the weights, as after training."""
     assert recipe.solve is not None
     with forked(data.train.device):
@@ -232,6 +255,8 @@ def _solve(recipe: Recipe, data: Data, folder: Path | None, description: dict[st
     if folder is not None:
         write_tensors(folder / WEIGHTS, unique_tensors(recipe.model), {"epoch": 0})
         write_metrics(folder / METRICS, history)
+    for callback in hooks.callbacks:
+        callback(dict(history[0]))
     return Run(recipe, folder, history, description)
 
 
@@ -251,6 +276,7 @@ def _open(folder: Path, description: dict[str, Any], settings: Settings, resume:
     for part in ("recipe", "data"):
         if recorded.get(part) != description[part]:
             differences.append(f"{part}: {recorded.get(part)} then, {description[part]} now")
+    differences += part_differences(recorded, description)
     if differences:
         raise RunError(f"{folder} holds another run and cannot be resumed with these: {'; '.join(differences)}")
     for pattern in (".*.part", ".tmp??????"):  # half written, by us or by safetensors, when the run was killed
@@ -260,21 +286,6 @@ def _open(folder: Path, description: dict[str, Any], settings: Settings, resume:
         recorded["settings"] = description["settings"]
         write_description(folder, recorded)
     return recorded
-
-
-def _check_data(recipe: Recipe, data: Data) -> None:
-    """Refuses data without examples, or without a value that the model needs."""
-    for part in ("train", "validation"):
-        if not len(getattr(data, part)):
-            raise ValueError(f"the {part} part of the data is empty")
-    with forked(data.train.device):
-        first = data.train.batch(torch.zeros(1, dtype=torch.int64, device=data.train.device))
-        try:
-            held = recipe.observe(first)
-        except KeyError as error:
-            raise ValueError(f"the recipe transforms {error}, the data hold {sorted(first)}") from None
-    if missing := [name for name in recipe.model.inputs if name not in held]:
-        raise ValueError(f"the model needs {missing}, the data hold {sorted(held)}")
 
 
 def _fabric(settings: Settings, strategy: str = "auto") -> Fabric:

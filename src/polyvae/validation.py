@@ -45,7 +45,7 @@ def validate(
     order = torch.arange(len(split), device=split.device)
     names: list[str] = []
     rows: list[Tensor] = []
-    with forked(split.device), _evaluating(model, objective):
+    with forked(split.device), evaluation_mode(model, objective):
         for place, block in enumerate(blocks):
             mine = place % share[1] == share[0]
             if not mine and names:
@@ -63,7 +63,7 @@ def validate(
 
 
 @contextmanager
-def _evaluating(*modules: nn.Module) -> Iterator[None]:
+def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every part is in the mode it was in."""
     modes = [(part, part.training) for module in modules for part in module.modules()]
     try:
