@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from runs import pictures, same, small, weights
@@ -17,24 +18,6 @@ import polyvae as pv
 from polyvae.data import Data, Split, wrap
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.predictive import value_log_prob
-
-
-class Frame:
-    """As much of a DataFrame as is needed here: values, an index and names of columns."""
-
-    def __init__(self, values: Any, index: Any = None, columns: Any = None) -> None:
-        self.values = np.asarray(values)
-        self.index = list(range(len(self.values))) if index is None else index
-        self.columns, self.shape, self.dtype = columns, self.values.shape, self.values.dtype
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return np.array(self.values, dtype=dtype)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def to_numpy(self, dtype: Any = None, na_value: Any = None) -> np.ndarray:
-        return self.values.astype(dtype)
 
 
 def fitted(data: Data, name: str = "vae", **options: Any) -> pv.Run:
@@ -121,15 +104,46 @@ def test_pictures_come_back_in_their_own_layout(run: pv.Run) -> None:
 
 
 def test_a_frame_is_reconstructed_as_a_frame_with_its_names(tables: pv.Run) -> None:
-    names = [f"column {number}" for number in range(5)]
-    frame = Frame(np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32), list("abcdefg"), names)
+    values = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    frame = pd.DataFrame(values, index=list("abcdefg"), columns=[f"column {number}" for number in range(5)])
     found = tables.reconstruct(frame)
-    assert isinstance(found, Frame)
-    assert (found.columns, found.index) == (names, list("abcdefg"))
-    np.testing.assert_array_equal(found.values, tables.reconstruct(frame.values))
+    assert isinstance(found, pd.DataFrame)
+    assert list(found.columns) == list(frame.columns)
+    assert list(found.index) == list("abcdefg")
+    np.testing.assert_array_equal(found.to_numpy(), tables.reconstruct(values))
     assert isinstance(tables.encode(frame), np.ndarray)
-    mean = tables.complete(frame, np.ones((1, 5)), weigh="seen").mean
-    assert isinstance(mean, Frame)
+    holes = frame.mask(frame > 1)
+    mean = tables.complete(holes, weigh="seen", draws=5).mean
+    assert isinstance(mean, pd.DataFrame)
+    np.testing.assert_array_equal(mean, tables.complete(holes.to_numpy(), weigh="seen", draws=5).mean)
+
+
+def test_columns_of_a_frame_go_by_their_names_and_categories_by_theirs() -> None:
+    columns = (
+        pv.Column("real", "size"),
+        pv.Column("category", "town", ("Bonn", "Ulm")),
+        pv.Column("category", "grade", ("2", "5")),
+    )
+    spec = pv.Spec((3,), classes=2, levels=None, labels=("no", "yes"), columns=columns)
+    run = pv.Run(pv.recipes.vae(spec, seed=0, network="mlp", widths=[8], latent=2))
+    coded = np.array([[1.5, 1, 0], [2.5, 0, 1]], dtype=np.float32)
+    frame = pd.DataFrame(
+        {"class": ["no", "yes"], "grade": [2, 5], "more": [0, 0], "town": ["Ulm", "Bonn"], "size": [1.5, 2.5]}
+    )
+    expected = run.encode(Split({"x": torch.from_numpy(coded)})).numpy()
+    np.testing.assert_array_equal(run.encode(frame), expected)
+    np.testing.assert_array_equal(run.encode(np.array([[1.5, 1, 2], [2.5, 0, 5]])), expected)
+    found = run.reconstruct(frame)
+    assert list(found.columns) == ["size", "town", "grade"]
+    assert set(found["town"]) <= {"Bonn", "Ulm"}
+    assert set(found["grade"]) <= {"2", "5"}
+    for wrong, message in (
+        (frame.drop(columns="town"), r"the columns \['size', 'town', 'grade'\]; \['town'\] are not among these"),
+        (frame.replace("Ulm", "Jena"), r"column 'town' holds Bonn, Ulm in the data of this run; got \['Jena'\]"),
+        (frame.assign(size=["a", "b"]), "column 'size' holds numbers in the data of this run; got text"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.encode(wrong)
 
 
 def test_a_split_a_pair_and_a_list_are_read_too(tables: pv.Run) -> None:
@@ -155,7 +169,7 @@ def test_labels_are_given_beside_x(tmp_path: Path) -> None:
     for ask in (lambda: run.decode(z), lambda: run.sample(2)):
         with pytest.raises(ValueError, match=r"the model also reads \['y'\]; give y="):
             ask()
-    with pytest.raises(ValueError, match=r"labels are 0\.\.2 in the data of this run; got 3"):
+    with pytest.raises(ValueError, match=r"labels of the data of this run are 0\.\.2; got 3"):
         run.encode(x, y=[3] * 6)
     with pytest.raises(ValueError, match=r"x holds 6 examples; got \{'y': 2\}"):
         run.encode(x, y=[0, 1])

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from polyvae.recipes import Recipe
     from polyvae.run import Run
     from polyvae.settings import Settings
-    from polyvae.spec import Spec
+    from polyvae.spec import Column, Spec
     from polyvae.store import RunError
     from polyvae.training import fit
 
@@ -51,7 +51,7 @@ _HOMES = {
     "polyvae.recipes": ("Recipe",),
     "polyvae.run": ("Run",),
     "polyvae.settings": ("Settings",),
-    "polyvae.spec": ("Spec",),
+    "polyvae.spec": ("Column", "Spec"),
     "polyvae.store": ("RunError",),
     "polyvae.training": ("fit",),
 }
@@ -78,6 +78,7 @@ _MODULES = (
 
 __all__ = [
     "VAE",
+    "Column",
     "Conditional",
     "Draw",
     "Family",

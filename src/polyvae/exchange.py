@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,21 +10,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.split import Split
+from polyvae.data.frames import frame_columns, is_frame
+from polyvae.data.split import Data, Split
+from polyvae.data.table import LABELS, is_number
 from polyvae.data.tensors import tensors_of
 from polyvae.observe import Transform, chain
-from polyvae.spec import Spec
+from polyvae.spec import Column, Spec
+
+WHERE = "the data"
 
 
 def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | None = None) -> Split:
-    """Examples x [N, ...] and what is given beside them, as `fit` reads them.
+    """Examples x [N, ...] and what is given beside them, as the data of `spec` were read.
 
-    `x`: a tensor, an array, a DataFrame, a pair (x, y), a mapping by name, a Dataset, a DataLoader or a Split. Raises
-    ValueError where the shape of an example or a number of rows is not the data's, DataError as `data.wrap` does.
+    `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
+    DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Of a frame the columns of the data are taken by name, texts as their categories, and y where
+    it has a column of labels. Raises ValueError where a column, the shape of an example or a number of rows is not the
+    data's, DataError as `data.wrap` does.
     """
-    if y is None and isinstance(x, tuple) and len(x) == 2:
-        x, y = x
-    split = x if isinstance(x, Split) else Split(tensors_of(x, "the data"))
+    columns = () if spec is None else spec.columns
+    if isinstance(x, Data):
+        x = x.test if len(x.test) else x.validation
+    if isinstance(x, Split):
+        split = x
+    elif is_frame(x) and columns and all(column.name is not None for column in columns):
+        cells = frame_columns(x, WHERE)
+        labels = next((name for name in cells if name.lower() in LABELS and name not in _names(columns)), None)
+        y = cells[labels] if y is None and labels is not None and spec is not None and spec.classes else y
+        split = Split({"x": _framed(cells, columns)})
+    else:
+        y = _labels(x) if y is None else y
+        split = Split(_coded(tensors_of(_without_labels(x), WHERE), columns))
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
     if spec is not None and tuple(found.shape[1:]) != spec.x:
@@ -37,26 +53,81 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
 
 
 def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
-    """Labels or vectors `y` and other values by name as tensors. Raises ValueError for labels that are no class."""
+    """Labels, as the data call them, or vectors `y` and other values by name, as tensors. Raises ValueError."""
     found = {name: tensor(value) for name, value in (given or {}).items()}
     if y is not None:
         y = [y] if isinstance(y, str) or np.ndim(y) == 0 else y
-        y = y if spec is None or spec.labels is None else _classes(np.asarray(y), spec.labels)
-        found["y"] = tensors_of({"y": y}, "the condition")["y"]
-    labels, classes = found.get("y"), None if spec is None else spec.classes
-    if classes is not None and labels is not None and not labels.is_floating_point():
-        largest = int(labels.max()) if len(labels) else 0
-        if largest >= classes:
-            raise ValueError(f"labels are 0..{classes - 1} in the data of this run; got {largest}")
+        labelled = spec is not None and spec.classes is not None and np.ndim(y) == 1
+        found["y"] = _classes(y, spec) if labelled else tensors_of({"y": y}, "the condition")["y"]  # pyright: ignore
     return found
 
 
-def _classes(y: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
-    """The classes that a data set's own labels stand for."""
-    codes = {label: code for code, label in enumerate(labels)}
-    if unknown := sorted({str(label) for label in y.tolist()} - set(codes)):
-        raise ValueError(f"the labels of the data of this run are {', '.join(labels)}; got {', '.join(unknown[:5])}")
-    return np.array([codes[str(label)] for label in y.tolist()], dtype=np.int64)
+def _classes(y: Any, spec: Spec) -> Tensor:
+    """The classes [N] that labels stand for, by name where the data name them. Raises ValueError for others."""
+    values = y.tolist() if hasattr(y, "tolist") else list(y)
+    known = spec.labels or tuple(map(str, range(spec.classes or 0)))
+    codes = {label: code for code, label in enumerate(known)}
+    named = [_name(value) for value in values]
+    if unknown := sorted(set(named) - set(codes)):
+        shown = ", ".join(known) if spec.labels else f"0..{len(known) - 1}"
+        raise ValueError(f"labels of the data of this run are {shown}; got {', '.join(unknown[:5])}")
+    return torch.tensor([codes[name] for name in named], dtype=torch.int64)
+
+
+def _framed(cells: Mapping[str, np.ndarray], columns: Sequence[Column]) -> Tensor:
+    """The columns of the data, out of those of a frame."""
+    if missing := [name for name in _names(columns) if name not in cells]:
+        raise ValueError(f"the data of this run have the columns {_names(columns)}; {missing} are not among these")
+    found = []
+    for column in columns:
+        values = cells[str(column.name)]
+        if column.labels is None and values.dtype.kind == "U":
+            raise ValueError(f"column {column.name!r} holds numbers in the data of this run; got text")
+        values = values.astype(np.float32) if column.labels is None else _codes(values, column)
+        found.append(torch.from_numpy(values))
+    return tensors_of({"x": torch.stack(found, 1)}, WHERE)["x"]
+
+
+def _coded(tensors: dict[str, Tensor], columns: Sequence[Column]) -> dict[str, Tensor]:
+    """Numbers that stand for categories as their codes, where the data had them so."""
+    x = tensors.get("x")
+    places = [place for place, column in enumerate(columns) if column.labels and all(map(is_number, column.labels))]
+    if x is None or not places or x.shape[1:] != (len(columns),):
+        return tensors
+    x = x.clone()
+    for place in places:
+        x[:, place] = torch.from_numpy(_codes(x[:, place].numpy(), columns[place]))
+    return {**tensors, "x": x}
+
+
+def _codes(values: np.ndarray, column: Column) -> np.ndarray:
+    known = {label: code for code, label in enumerate(column.labels or ())}
+    named = [_name(value) for value in values.tolist()]
+    if unknown := sorted(set(named) - set(known)):
+        raise ValueError(f"column {column.name!r} holds {', '.join(known)} in the data of this run; got {unknown[:5]}")
+    return np.array([known[name] for name in named], dtype=np.float32)
+
+
+def _name(value: Any) -> str:
+    """What a label or category is called: a whole number without a point, a text without spaces at its ends."""
+    return value.strip() if isinstance(value, str) else f"{value:.15g}"
+
+
+def _names(columns: Sequence[Column]) -> list[str]:
+    return [str(column.name) for column in columns]
+
+
+def _labels(x: Any) -> Any:
+    """The y of a pair (x, y) or of a mapping by name, as it was given."""
+    if isinstance(x, tuple) and len(x) == 2:
+        return x[1]
+    return x.get("y") if isinstance(x, Mapping) else None
+
+
+def _without_labels(x: Any) -> Any:
+    if isinstance(x, tuple) and len(x) == 2:
+        return x[:1]
+    return {name: value for name, value in x.items() if name != "y"} if isinstance(x, Mapping) else x
 
 
 def tensor(value: Any) -> Tensor:
@@ -64,8 +135,8 @@ def tensor(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     value = value.toarray() if hasattr(value, "toarray") else value
-    value = value.to_numpy(dtype=np.float32, na_value=np.nan) if hasattr(value, "columns") else np.array(value)
-    found = torch.from_numpy(value)
+    value = value.to_numpy(dtype=np.float32, na_value=np.nan) if is_frame(value) else value
+    found = torch.from_numpy(np.array(value))
     return found.float() if found.dtype is torch.float64 else found
 
 
@@ -92,10 +163,11 @@ def masked(mask: Any, x: Tensor) -> Tensor:
     return found[None, None] if found.ndim == 2 else found.unsqueeze(1) if found.ndim == 3 else found
 
 
-def returned(values: Tensor, like: Any, lead: int = 0) -> Any:
+def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column] = ()) -> Any:
     """Values [N, ...] as what was given: a tensor on its device, else an array; laid out as its pictures are.
 
-    A DataFrame comes back where the values are as many columns as it has. `lead`: how many dimensions come before N.
+    A data frame comes back for values of its columns, or of the `columns` of the data. `lead`: how many dimensions come
+    before N.
     """
     like = _x(like)
     shape = tuple(np.shape(like)) if hasattr(like, "shape") else ()
@@ -107,9 +179,22 @@ def returned(values: Tensor, like: Any, lead: int = 0) -> Any:
     if isinstance(like, Tensor):
         return values.to(like.device, like.dtype if like.is_floating_point() else None)
     array = values.cpu().numpy()
-    if hasattr(like, "columns") and hasattr(like, "index") and array.shape == shape:
-        return type(like)(array, index=like.index, columns=like.columns)
+    if is_frame(like) and array.ndim == 2:
+        return _as_frame(array, like, columns)
     return array
+
+
+def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column]) -> Any:
+    """A frame of the index and the names of another one, categories by their names; the array where it has others."""
+    names = _names(columns) if columns and columns[0].name is not None else [str(name) for name in like.columns]
+    if len(names) != array.shape[1]:
+        return array
+    cells: dict[str, Any] = {name: array[:, place] for place, name in enumerate(names)}
+    for column in columns:
+        if column.labels and str(column.name) in cells:
+            codes = cells[str(column.name)].round().astype(np.int64)
+            cells[str(column.name)] = np.array(column.labels)[codes]
+    return type(like)(cells, index=like.index) if hasattr(like, "index") else type(like)(cells)
 
 
 def kind_of(like: Any) -> Any:

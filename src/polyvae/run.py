@@ -282,7 +282,8 @@ class Run:
 
         source = replace(self.recipe, observe=seen(self.recipe.observe))
         found = joined(each_block(source, split, measure))
-        return _one({name: returned(value, like) for name, value in found.items()})
+        columns = () if self.spec is None else self.spec.columns
+        return _one({name: returned(value, like, 0, columns) for name, value in found.items()})
 
 
 def _one(found: dict[str, Any]) -> Any:

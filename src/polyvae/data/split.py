@@ -121,16 +121,6 @@ class Data:
         return replace(self, **parts)
 
 
-def as_split(anything: Any) -> Split:
-    """A split as it is; of Data the test part, or the validation part where none was cut; else all that is given.
-
-    `anything`: what `wrap` takes. Raises DataError.
-    """
-    if isinstance(anything, Data):
-        return anything.test if len(anything.test) else anything.validation
-    return anything if isinstance(anything, Split) else Split(tensors_of(anything, "the data"))
-
-
 def permutation(count: int, seed: int) -> Tensor:
     """A seeded order of 0..count-1, int64 [count], the same on every machine and with every version of the libraries.
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polyvae.data.split import Data, Split, as_split
+from polyvae.data.split import Data, Split
 from polyvae.data.tensors import spec_of
 from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, parts
@@ -23,6 +23,7 @@ from polyvae.evaluation.pictures import (
     reconstruction_errors,
     recorded_spec,
 )
+from polyvae.exchange import taken
 from polyvae.meter import NonFiniteError, check_weights
 from polyvae.spec import Spec
 
@@ -59,9 +60,10 @@ def evaluate(
     `samples` K serves both bounds; `spec` is the recipe's own by default. No training weight enters, the model's mode
     and torch's generators are left as they were, and nothing depends on a batch size.
     """
-    split = as_split(data)
+    spec = spec or recorded_spec(source)
+    split = taken(data, spec)
+    spec = spec or spec_of(split.tensors)
     train = data.train if train is None and isinstance(data, Data) else train
-    spec = spec or _spec(source, split)
     model, _ = parts(source)
     check_weights(model)
     notes: list[str] = []
@@ -96,10 +98,6 @@ def evaluate(
         report["frechet"] = frechet_report(source, split, frechet, classifier, seed, device, notes)
     report["notes"] = notes
     return _jsonable(report, "", notes)
-
-
-def _spec(source: Any, split: Split) -> Spec:
-    return recorded_spec(source) or spec_of(split.tensors)
 
 
 def _bound(name: str, values: Tensor, scale: Bits) -> dict[str, Any]:
