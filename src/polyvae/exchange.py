@@ -24,9 +24,9 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
     """Examples x [N, ...] and what is given beside them, as the data of `spec` were read.
 
     `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
-    DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Of a frame the columns of the data are taken by name, texts as their categories, and y where
-    it has a column of labels. Raises ValueError where a column, the shape of an example or a number of rows is not the
-    data's, DataError as `data.wrap` does.
+    DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Of a frame
+    the columns of the data are taken by name, texts as their categories, and y where it has a column of labels. Raises
+    ValueError where a column, the shape of an example or a number of rows is not the data's, DataError as `data.wrap`.
     """
     columns = () if spec is None else spec.columns
     if isinstance(x, Data):

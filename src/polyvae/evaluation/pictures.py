@@ -90,7 +90,9 @@ def limits_of(x: Tensor) -> Limits:
 
 
 def recorded_spec(source: Any) -> Spec | None:
-    """The spec that a recipe, or the recipe of a run, was built for; None where none is recorded."""
+    """The spec that a recipe was built for or a run trained on; None where none is recorded."""
+    if isinstance(found := getattr(source, "spec", None), Spec):
+        return found
     call = getattr(getattr(source, "recipe", source), "call", None)
     return None if call is None else Spec.from_dict(call["spec"])
 
