@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 import re
-import shlex
 import shutil
 from dataclasses import asdict
 from html.parser import HTMLParser
@@ -16,11 +15,10 @@ import numpy as np
 import pytest
 from study_runs import fake_result, fake_row
 
-from polyvae.study import Interval, Protocol, Records, Report, StudyError, Table, cells, judge, report
+from polyvae.study import Interval, Protocol, Records, Report, StudyError, Table, cells, report
 from polyvae.study.document import Code, Grid, Heading, Picture, Text, markdown
-from polyvae.study.grid import chosen_folds, select
 from polyvae.study.page import page
-from polyvae.study.provenance import chosen, command
+from polyvae.study.provenance import command
 from polyvae.study.records import open_study
 from polyvae.study.sections import expected, observed, results
 from polyvae.study.table import bounds, number, percent, plus_minus
@@ -208,99 +206,11 @@ def test_a_report_says_what_it_found(made: Report) -> None:
     assert all(math.isfinite(part["low"]) for each in found["claims"] for part in each["parts"])
 
 
-@pytest.fixture(scope="module")
-def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study joined of several: bf16 in three folds, SoftAdapt and VQ in fp32, another commit and two folds more."""
-    folder = tmp_path_factory.mktemp("joined") / "study"
-    open_study(folder, {**PROTOCOL, "precision": "bf16"})
-    records = Records()
-    for cell in cells(["mnist"], None, [1]):
-        exact = cell.family == "vq" or cell.method.softadapt
-        for fold in range(5 if exact else 3):
-            result = fake_result(cell, fold)
-            result["row"] |= {
-                "precision": "fp32" if exact else "bf16",
-                "commit": "b" * 12 if exact else "a" * 12,
-                "best_epoch": 3 if fold else 2,
-            }
-            records.add(result)
-    records.write(folder)
-    return folder
-
-
-def test_the_report_says_that_its_fold_chose_the_epoch_and_in_how_many_runs_that_mattered(joined: Path) -> None:
-    table = Table(Records.read(joined).rows.values())
-    words = chosen(table).text
-    assert "The fold that is reported on is also the one that chose the epoch" in words
-    # Of 13 cells with three folds and 17 with five, all but fold 0 chose the last of three epochs.
-    assert f"In {13 * 2 + 17 * 4} of {13 * 3 + 17 * 5} runs the best epoch was the last one" in words
-    assert "mnist, gaussian, configuration 1: 34 of 49" in words
-    made = report(joined)
-    for path in (made.markdown, made.page):
-        assert words in path.read_text(encoding="utf-8")
-
-
-def test_a_study_of_several_precisions_says_what_it_compares(joined: Path) -> None:
-    made = report(joined)
-    text = made.markdown.read_text(encoding="utf-8")
-    assert "precision bf16 (39 runs), fp32 (85 runs)" in text
-    assert f"commit {'a' * 12} (39 runs), {'b' * 12} (85 runs)" in text
-    assert "Cells have 3 to 5 folds" in text
-    table = Table(Records.read(joined).rows.values())
-    _, grid = results(table, table.groups[0])
-    assert isinstance(grid, Grid)
-    assert {row[0]: row[1:3] for row in grid.rows}["two-grid"] == ("3", "bf16")
-    assert {row[0]: row[1:3] for row in grid.rows}["two-grid-softadapt"] == ("5", "fp32")
-    parts = {part.text: part for judged in made.judged for part in judged.parts}
-    found = {text: (part.found.count, part.precisions.text, part.precisions.mixed) for text, part in parts.items()}
-    assert found["squared error falls, two-grid, two-uniform against the baseline"] == (3, "bf16", False)
-    assert found["squared error falls, two-grid-softadapt, two-uniform-softadapt against the baseline"] == (
-        5,
-        "fp32",
-        False,
-    )
-    assert found["Gaussian: squared error with m is less than without, two decoders"][1:] == ("bf16 and fp32", False)
-    assert found["the fall as a share is larger for Gaussian than for VQ"] == (3, "bf16 and fp32 against fp32", True)
-    assert "(f) of mnist, configuration 1 (bf16 and fp32 against fp32)" in text
-    assert "| two-grid-softadapt | 3 | fp32 against bf16 |" in text
-    line = next(line for line in made.text().splitlines() if "(f)" in line)
-    assert line.endswith("[mnist, configuration 1; bf16 and fp32 against fp32]")
-    (claim,) = [each for each in made.as_dict()["claims"] if each["claim"] == "f"]
-    assert [part["mixed"] for part in claim["parts"]] == [False, False, True]
-
-
 def test_a_study_of_one_precision_names_it_and_warns_of_nothing(made: Report) -> None:
     text = made.markdown.read_text(encoding="utf-8")
     assert "precision fp32;" in text
     assert "in different precisions" not in text
     assert "against fp32" not in text
-
-
-def test_commands_of_a_joined_study_make_its_runs(joined: Path) -> None:
-    """Each line, read as the command reads it, makes its share of the runs, none twice."""
-    table = Table(Records.read(joined).rows.values())
-    lines = command(table, {**PROTOCOL, "precision": "bf16"}).splitlines()
-    made = set()
-    for line in lines:
-        words = shlex.split(line)
-        given = dict(zip(words[3::2], words[4::2], strict=True))
-        precision = given.get("--precision", "fp32")
-        configs = [int(config) for config in given["--config"].split(",")]
-        grid = cells(given["--data"].split(","), given["--family"].split(","), configs)
-        for cell in select(grid, given.get("--only")):
-            runs = {(cell.name, fold, precision) for fold in chosen_folds(given["--folds"])}
-            assert not runs & made
-            made |= runs
-    assert made == {(row["cell"], row["fold"], row["precision"]) for row in table.rows}
-    assert "--precision bf16" in lines[0]
-
-
-def test_slopes_are_judged_on_the_folds_that_every_exponent_has() -> None:
-    """A fold with two exponents alone would be a slope of other methods."""
-    rows = [fake_row(cell, fold) for cell in cells(["mnist"], ["gaussian"], [1]) for fold in range(4)]
-    rows = [row for row in rows if row["fold"] < 3 or row["exponent"] in (20, 30)]
-    (judged,) = [each for each in judge(Table(rows)) if each.claim == "e"]
-    assert [part.found.count for part in judged.parts] == [3, 3]
 
 
 @pytest.mark.parametrize("folds", [(0,), (0, 1)])

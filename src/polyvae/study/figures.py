@@ -28,8 +28,8 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "one-gaussian": (COLOURS[3], "^", "-"),
     "one-uniform": (COLOURS[1], "v", "-"),
 }
-EXPONENT_LOOKS = {20: ("<", ":"), 40: (None, "-"), 60: (">", "--")}  # markers and line styles beside the sampling's
-SHOWN = tuple(EXPONENT_LOOKS)
+EXPONENT_DASHES = {20: ":", 40: "-", 60: "--"}  # of one decoder the line styles tell the exponents
+SHOWN = tuple(EXPONENT_DASHES)
 PART = f"exponents {', '.join(map(str, SHOWN))} of {', '.join(map(str, EXPONENTS))}"
 
 
@@ -38,8 +38,7 @@ def look(method: str) -> dict[str, Any]:
     stem, _, last = method.rpartition("-")
     colour, marker, dash = LOOKS[stem if last.isdigit() else method]
     if last.isdigit():
-        other, dash = EXPONENT_LOOKS.get(int(last), (None, "-."))
-        marker = other or marker
+        dash = EXPONENT_DASHES.get(int(last), "-.")
     return {"color": colour, "marker": marker, "linestyle": dash, "markersize": 4.5, "linewidth": 1.3}
 
 

@@ -15,7 +15,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --paper: #16181b; --line: #3a3f45; --shade: #202428;
   --dim: #a0a7af; --holds: #5cc97a; --fails: #ff8a80; --undecided: #e3b341; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 70rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 1rem; max-width: 78rem; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; }
 h1, h2, h3 { line-height: 1.25; margin: 2rem 0 .6rem; }
 h1 { margin-top: .5rem; }
@@ -28,6 +28,7 @@ th:first-child, td:first-child { text-align: left; }
 table.wide td:first-child { white-space: normal; min-width: 16rem; }
 thead th { background: var(--shade); }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); }
+thead th:first-child { background: var(--shade); }
 table.many { font-size: .78rem; }
 table.many th, table.many td { padding: .25rem .4rem; }
 thead th, table.many th { white-space: normal; }
@@ -40,7 +41,8 @@ figcaption { color: var(--dim); font-size: .9rem; }
 .gallery figure { margin: 0; }
 .holds, .fails, .undecided { font-weight: 600; }
 .holds { color: var(--holds); } .fails { color: var(--fails); } .undecided { color: var(--undecided); }
-@media (max-width: 44rem) { main > figure img { max-width: none; width: 44rem; }
+@media (max-width: 44rem) { th:first-child, td:first-child, table.wide td:first-child { white-space: normal;
+  min-width: 7rem; max-width: 10rem; overflow-wrap: anywhere; } main > figure img { max-width: none; width: 44rem; }
   figcaption { position: sticky; left: 0; max-width: calc(100vw - 2rem); } }
 @media print { :root { --ink: #000; --paper: #fff; --line: #999; --shade: #eee; --dim: #444; --holds: #060;
   --fails: #900; --undecided: #640; } body { max-width: none; padding: 0; font-size: 10pt; }
