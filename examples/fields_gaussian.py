@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,8 @@ JITTER = 1e-10  # of a coefficient's variance: what float32 leaves of digits
 # Amplitude, length and noise, in variances of a coefficient and of the sensors. Beyond an end the law stays what it is
 # there, white noise or a plane. scikit-learn warns of bounds that are met, so its own lie further out.
 BOX = np.log([(1e-4, 1e4), (1e-2, 1e4), (1e-9, 1e1)])
-STARTS = np.log([(1e2, 10.0, 1e-4), (1.0, 1.0, 1e-2)])
+GRID = np.log(list(product((1.0, 100.0), (0.3, 1.0, 3.0, 10.0, 30.0), (1e-8, 1e-5, 1e-2))))
+STARTS = 2  # from its best points
 FAR = (1e-20, 1e20)
 
 
@@ -109,14 +112,13 @@ class Processes:
         return means, stds
 
 
-def _searched(
-    cost: Callable[[np.ndarray], tuple[float, np.ndarray]], theta: np.ndarray, bounds: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """The best point of `BOX` that a search from any of `STARTS` ends at.
+def _searched(cost: Callable[..., Any], theta: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:
+    """The best point of `BOX` that a search from the best of `GRID` ends at.
 
-    Near the optimum the likelihood of data without noise is flat within rounding, so that a search ends there by its
-    line search, not by its gradient.
+    From a single start a quick oscillation ends as white noise, another optimum. Near the best one the likelihood of
+    data without noise is flat within rounding, so that a search ends there by its line search, not by its gradient.
     """
-    found = [minimize(cost, start, jac=True, bounds=BOX, method="L-BFGS-B") for start in STARTS]
+    starts = sorted(GRID, key=lambda point: cost(point, False))[:STARTS]
+    found = [minimize(cost, start, jac=True, bounds=BOX, method="L-BFGS-B") for start in starts]
     best = min(found, key=lambda each: each.fun)
     return best.x, best.fun

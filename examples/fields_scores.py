@@ -121,7 +121,7 @@ def calibrated(trial: Trial, predictions: Predictions) -> Calibration:
     """The factors of a method's spread, from the validation part; of neighbouring places, which err alike, a few."""
     held_out = trial.truth["validation"], *predictions["validation"]
     truth, mean, std = (value[:, :, trial.field.fluid][:, :, ::STRIDE] for value in held_out)
-    return calibrate(truth, mean, std, (LEVEL,))
+    return calibrate(truth, mean, std, (LEVEL,), over="all")
 
 
 def score(trial: Trial, predictions: Predictions) -> Score:

@@ -20,6 +20,7 @@ from polyvae.evaluation.calibration import (
     mean_where,
     normal_crps,
     quantile,
+    varying,
 )
 
 
@@ -131,13 +132,51 @@ def test_calibrated_bands_cover_as_stated(over: str) -> None:
 
 
 def test_one_factor_covers_all_values_together_but_not_each_channel() -> None:
-    found = calibrate(*residuals(2000, 0))
+    found = calibrate(*residuals(2000, 0), over="all")
     x, mean, std = residuals(2000, 10)
     low, high = found.band(mean, std, 0.9)
     assert float(coverage(x, low, high).mean()) == pytest.approx(0.9, abs=0.01)
     within = ((low <= x) & (x <= high)).double().mean((0, 2, 3))
     assert within[0] > 0.99
     assert within[1] < 0.85
+
+
+def bordered(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values of which every second is 0 always, stated with as much spread as those that vary."""
+    x = normal(count, 1, 4, 10, seed=seed)
+    x[..., ::2] = 0.0
+    mean, std = torch.zeros_like(x), torch.full_like(x, 0.7)
+    mean[..., ::2] = 1e-3 * normal(count, 1, 4, 5, seed=seed + 1)
+    return x, mean, std
+
+
+def test_trap52_values_that_never_vary_do_not_narrow_the_bands_of_those_that_do() -> None:
+    x, mean, std = bordered(2000, 10)
+    shares = {}
+    for over in ("all", "value"):
+        found = calibrate(*bordered(200, 0), over=over)
+        low, high = found.band(mean, std, 0.9)
+        shares[over] = [float(coverage(x, low, high, where).mean()) for where in (torch.ones(10), varying(x))]
+    assert calibrate(*bordered(200, 0)).factors[0.9].shape == (1, 4, 10)  # per value by default
+    whole, alone = shares["all"]
+    assert whole == pytest.approx(0.9, abs=0.02)
+    assert alone == pytest.approx(0.8, abs=0.03)
+    assert shares["value"] == pytest.approx([0.9, 0.9], abs=0.02)
+
+
+@pytest.mark.parametrize("count", [5, 9, 18, 19, 40])
+def test_few_examples_share_the_factor_of_the_values_that_vary(count: int) -> None:
+    """Too few for a value's own factor at a level, as a maximum it would cover less than it says."""
+    x, mean, std = bordered(4000, 10)
+    trials = [calibrate(*bordered(count, 100 + seed)) for seed in range(30)]
+    for level in LEVELS:
+        whole = calibrate(*(part[..., 1::2] for part in bordered(count, 100)), (level,), over="all")
+        shared = bool((trials[0].factors[level] == whole.factors[level]).all())
+        assert shared == (count < fewest(level))
+        bands = [found.band(mean, std, level) for found in trials]
+        within = sum(coverage(x, *band, varying(x)).mean() for band in bands) / len(bands)
+        # Between the level and one more than it that ranks of so few examples are apart.
+        assert level - 0.02 < within < level + 1 / (count + 1) + 0.02
 
 
 def test_factors_of_a_normal_are_its_quantiles() -> None:
@@ -163,7 +202,7 @@ def test_only_what_is_scored_counts_and_what_never_is_takes_the_factor_of_all() 
     where = torch.tensor([1, 1, 0])
     found = calibrate(x, torch.zeros(3, 3), torch.ones(3, 3), (0.5,), "value", where)
     assert found.factors[0.5].tolist() == [2, 6, 5]
-    whole = calibrate(x[:, :2], torch.zeros(3, 2), torch.ones(3, 2))
+    whole = calibrate(x[:, :2], torch.zeros(3, 2), torch.ones(3, 2), over="all")
     torch.testing.assert_close(found.scale[2], whole.scale)
 
 
@@ -180,7 +219,7 @@ def test_the_scale_has_the_least_score_whatever_the_law_and_the_stated_spread() 
 
 def test_a_spread_that_meets_no_error_is_scaled_to_nothing() -> None:
     x = torch.ones(4, 2)
-    found = calibrate(x, x, x)
+    found = calibrate(x, x, x, over="all")
     assert found.scale.item() < 1e-12
     assert found.factors[0.95].item() == 0
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from polyvae.cli import main
+from polyvae.completion_scores import Score, score_completions
 
 SMALL = ["--network", "mlp", "--widths", "16", "--epochs", "2"]
 DIGITS = [*SMALL, "--data", "digits", "--limit", "300", "--latent", "3"]
@@ -78,11 +81,33 @@ def test_errors_at_several_counts_as_json(say: Said, runs: Path, tmp_path: Path)
     assert [row["points"] for row in report["scores"]][::4] == [4, 16, 40]
     model, nearest = rows["model", 40], rows["nearest", 40]
     assert set(model["unseen"]["coverage"]) == set(model["calibrated"]["coverage"]) == {"0.5", "0.9", "0.95"}
-    assert nearest["unseen"]["coverage"] == {}
+    assert set(model["unseen"]["varying"]) == {"0.5", "0.9", "0.95"}
+    assert nearest["unseen"]["coverage"] == nearest["unseen"]["varying"] == {}
     assert nearest["calibrated"]["crps"] < nearest["unseen"]["crps"]
     assert rows["gappy PCA", 40]["rank"] >= 0
     assert json.loads(say(*asked)[1]) == report
     assert json.loads(say(*asked, "--seed", "1")[1])["scores"] != report["scores"]
+
+
+def test_trap50_a_seeded_subset_is_scored_whatever_the_order_of_the_file(
+    say: Said, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from polyvae.cli import complete
+
+    scored = []
+
+    def noticed(*arguments: Any) -> list[Score]:
+        scored.append(arguments[1])
+        return score_completions(*arguments)
+
+    monkeypatch.setattr(complete, "score_completions", noticed)
+    asked = ("complete", runs / "seeing", "--count", "4", *FAST, "--out", tmp_path / "a.png")
+    assert say(*asked)[0] == say(*asked, "--seed", "1")[0] == 0
+    labels = [part.tensors["y"] for part in scored]
+    assert len(labels[0]) == len(labels[1]) == 20
+    assert not torch.equal(scored[0].tensors["x"], scored[1].tensors["x"])
+    for each in labels:  # stratified: every class keeps its share
+        assert set(each.tolist()) == set(range(10))
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def made_table(count, columns):
 
 
 def score(method: str, points: float, mse: float | None) -> Score:
-    errors = Errors(mse, None, mse, {})
+    errors = Errors(mse, None, mse, {}, {})
     return Score(method, int(points), points, errors, errors)
 
 

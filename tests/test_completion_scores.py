@@ -1,13 +1,14 @@
 """Errors of completions over a split: exact for a linear model, equal to the baselines' own, falling with points."""
 
 from math import sqrt
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import polyvae as pv
-from polyvae import data, recipes
+from polyvae import completion_scores, data, recipes
 from polyvae.completion_scores import Score, score_completions
 from polyvae.data.split import Split
 from polyvae.gappy import GappyPCA
@@ -39,7 +40,7 @@ def linear() -> recipes.Recipe:
 @pytest.fixture(scope="module")
 def scored(linear: recipes.Recipe) -> list[Score]:
     masks = {count: observation("uniform", count) for count in (0, 2, 5)}
-    parts = [Split({"x": drawn(count, seed)}) for count, seed in ((300, 2), (1000, 3), (100, 4))]
+    parts = [Split({"x": drawn(count, seed)}) for count, seed in ((300, 2), (1000, 3), (200, 4))]
     return score_completions(linear, parts[0], masks, Completer(200, "weighed", candidates=4000), *parts[1:])
 
 
@@ -202,3 +203,57 @@ def test_of_two_decoders_the_one_that_sees_is_better_where_it_sees(digits: data.
     run = pv.fit(made, digits, epochs=12, batch_size=64, lr=3e-3, progress=False)
     found = score_completions(run, digits.test, {16: observation("uniform", 16)}, Completer(30, "posterior"))
     assert of(found, "model")[16].all.mse < of(found, "without m")[16].all.mse  # pyright: ignore
+
+
+def labelled(count: int) -> Split:
+    """Grey pictures sorted by class, as many files are; each class is another level."""
+    y = torch.arange(count) * 5 // count
+    x = (0.1 + 0.2 * y).view(-1, 1, 1, 1) + 0.01 * torch.randn(
+        count, *SHAPE, generator=torch.Generator().manual_seed(0)
+    )
+    return Split({"x": x.float(), "y": y})
+
+
+def test_trap50_what_judges_and_calibrates_is_a_seeded_subset_of_a_sorted_file(
+    linear: recipes.Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels: dict[str, list[Tensor]] = {"fit": [], "calibrate": []}
+
+    def kept(name: str, function: Any, place: int) -> Any:
+        def noticed(*arguments: Any, **named: Any) -> Any:
+            levels[name].append(arguments[place])
+            return function(*arguments, **named)
+
+        return noticed
+
+    monkeypatch.setattr(completion_scores, "HELD_OUT", 20)
+    monkeypatch.setattr(completion_scores, "BASIS", 20)
+    monkeypatch.setattr(completion_scores, "calibrate", kept("calibrate", completion_scores.calibrate, 0))
+    monkeypatch.setattr(GappyPCA, "fit", kept("fit", GappyPCA.fit, 1))
+    split = labelled(100)
+    for seed in (0, 1):
+        score_completions(linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, seed)
+    for name, examples in levels.items():
+        assert examples, name
+        for x in examples:
+            assert len(x) == 20
+            assert set(x.flatten(1).mean(1).sub(0.1).div(0.2).round().int().tolist()) == set(range(5))
+    assert not torch.equal(levels["fit"][0], levels["fit"][-1])  # another seed takes others
+    same = score_completions(linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, 1)
+    assert same == score_completions(linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, 1)
+
+
+def test_trap52_coverage_is_told_of_the_values_that_vary_too(linear: recipes.Recipe) -> None:
+    """Half of each picture is the same always and easily covered; the bands of the rest hold what they say."""
+    parts = [Split({"x": drawn(count, seed)}) for count, seed in ((300, 2), (1000, 3), (200, 4))]
+    for part in parts:
+        part.tensors["x"][..., 2:] = 0.0
+    found = score_completions(linear, parts[0], {2: observation("uniform", 2)}, Completer(50, "weighed"), *parts[1:])
+    for score in found:
+        assert score.calibrated is not None
+        for level, share in score.calibrated.varying.items():
+            assert share == pytest.approx(level, abs=0.06)
+    model = of(found, "model")[2]
+    assert set(model.unseen.coverage) == set(model.unseen.varying)
+    unseen = model.unseen.coverage[0.5], model.unseen.varying[0.5]
+    assert unseen[0] > unseen[1] + 0.1  # pyright: ignore

@@ -20,8 +20,10 @@ from polyvae import data
 from polyvae.cli import main
 from polyvae.codes import Quantised
 from polyvae.data import Split, wrap
+from polyvae.evaluation import each_block
 from polyvae.recipes import named
 from polyvae.study import Cell, Job, Method, run
+from polyvae.study import measure as measuring
 from polyvae.study.measure import by_size, measure
 from polyvae.study.run import RunFailed, loaded
 from polyvae.study.watch import codes_loss, heads, kl, watch
@@ -129,6 +131,26 @@ def test_a_decoder_that_copies_what_it_sees_falls_to_zero_with_the_size_of_the_m
     assert by_size(recipe, part, seed=3) == lines
     assert by_size(recipe, part, seed=4) != lines
     assert by_size(built("gaussian", Method()), part) == []
+
+
+def test_trap50_sizes_and_pictures_are_of_a_seeded_subset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sorted fold every class is measured, as many as its share."""
+    whole, recipe = split(), built("gaussian", TWO)
+    part = Split({**whole.tensors, "y": torch.arange(len(whole)) * 4 // len(whole)})
+    seen = []
+
+    def noticed(source: Any, chosen: Split, *arguments: Any) -> Any:
+        seen.append(chosen)
+        return each_block(source, chosen, *arguments)
+
+    monkeypatch.setattr(measuring, "SIZED", 8)
+    monkeypatch.setattr(measuring, "each_block", noticed)
+    lines = [by_size(recipe, part, seed=seed) for seed in (0, 0, 1)]
+    assert lines[0] == lines[1] != lines[2]
+    assert all(chosen.tensors["y"].bincount().tolist() == [2, 2, 2, 2] for chosen in seen)
+    monkeypatch.setattr(measuring, "PICTURES", 4)
+    made = [measuring.pictures(recipe, part, seed) for seed in (0, 0, 1)]
+    assert made[0] == made[1] != made[2]
 
 
 def test_measuring_repeats_itself_and_leaves_the_model_as_it_was() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polyvae.completion import Seeing, seeing
 from polyvae.core import VAE, Values
-from polyvae.data.split import Split
+from polyvae.data.split import Split, subset
 from polyvae.evaluation.blocks import Progress, each_block, joined
 from polyvae.evaluation.calibration import (
     LEVELS,
@@ -25,6 +25,7 @@ from polyvae.evaluation.calibration import (
     mean_where,
     normal_crps,
     sorted_draws,
+    varying,
 )
 from polyvae.gappy import GappyPCA, best_rank, usual_ranks
 from polyvae.interpolation import METHODS, interpolate
@@ -42,7 +43,8 @@ Bands = Mapping[float, tuple[Tensor, Tensor]]
 class Errors:
     """Averages over examples: squared error per value and its standard error, the ranked probability score, coverage.
 
-    `crps` of a method without spread is its mean absolute error, and it has no `coverage` of a level. None where no
+    `varying`: coverage of the values that differ between examples alone; those that never do are easily covered, and in
+    pictures many. `crps` of a method without spread is its mean absolute error, and it has no coverage. None where no
     example has a value to score.
     """
 
@@ -50,6 +52,7 @@ class Errors:
     mse_error: float | None
     crps: float | None
     coverage: dict[float, float | None]
+    varying: dict[float, float | None]
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,13 @@ def score_completions(
     Methods: "model"; where z comes from the posterior also "without m", the head that reads no observation, or the same
     head when nothing is seen; for pictures "nearest" and "linear" interpolation; with `train` and `validation` "gappy
     PCA" at the rank, up to twice the number of seen values, that is best on validation at that count. With `validation`
-    the model's spread is also calibrated there, by one factor for all values at each count. ValueError below two draws.
+    the model's spread is also calibrated there, each value by a factor of its own at each count. Of large parts a
+    seeded subset serves for that. ValueError below two draws.
     """
     if completer.draws < 2:
         raise ValueError(f"a score needs at least two draws; got {completer.draws}")
-    held = None if validation is None or not len(validation) else _first(validation, HELD_OUT)
-    basis = None if train is None or not len(train) or held is None else _basis(source, _first(train, BASIS))
+    held = None if validation is None or not len(validation) else subset(validation, HELD_OUT, seed)
+    basis = None if train is None or not len(train) or held is None else _basis(source, subset(train, BASIS, seed))
     scores: list[Score] = []
     for done, (count, mask) in enumerate(masks.items()):
 
@@ -102,20 +106,29 @@ def score_completions(
         made = seeing(source, mask)
         asked = replace(completer, of=made.of, name=made.name)
         told = None if held is None else _predictions(made, held, asked, seed, device)
-        factors = None if told is None else _calibration(told)
-        found = _measured(made, split, asked, factors, seed, device, tell)
+        by = _Standard(None if told is None else _calibration(told), varying(_values(split, told, made.of)))
+        found = _measured(made, split, asked, by, seed, device, tell)
         scores += [_score(method, count, found) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
         if found["x"].ndim == 4:
             empty = 0.0 if basis is None else basis.mean.view(basis.shape)
             for method in METHODS:
-                scores.append(_alone(method, count, partial(interpolate, method=method, empty=empty), found, told))
+                scores.append(_alone(method, count, partial(interpolate, method=method, empty=empty), found, told, by))
         if basis is not None and told is not None:
-            scores.append(_gappy(count, found, basis, told))
+            scores.append(_gappy(count, found, basis, told, by))
     return scores
 
 
-def _first(split: Split, count: int) -> Split:
-    return split.take(range(min(count, len(split))))
+@dataclass(frozen=True)
+class _Standard:
+    """What completions are judged by: factors on the spread, where there are any, and which values `vary` [...]."""
+
+    factors: Calibration | None
+    vary: Tensor
+
+
+def _values(split: Split, told: Mapping[str, Tensor] | None, of: str) -> Tensor:
+    """Examples that show which values vary: those that are held out, which the judged ones should not choose."""
+    return split.tensors[of] if told is None else told["x"]
 
 
 def _basis(source: Any, train: Split) -> GappyPCA:
@@ -149,7 +162,7 @@ def _measured(
     made: Seeing,
     split: Split,
     completer: Completer,
-    factors: Calibration | None,
+    by: _Standard,
     seed: int,
     device: torch.device | str | None,
     progress: Progress,
@@ -158,11 +171,11 @@ def _measured(
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         known = _known(made, batch)
-        found = _errors(MODEL, known, completer, model, batch, factors)
+        found = _errors(MODEL, known, completer, model, batch, by)
         if completer.latents == "posterior":
             blind = replace(completer, head=_blind_head(model, completer))
             nothing = {**batch, made.name: torch.zeros_like(batch[made.name])}
-            found |= _errors(BLIND, known, blind, model, nothing, None)
+            found |= _errors(BLIND, known, blind, model, nothing, replace(by, factors=None))
         return {**known, **found}
 
     return joined(each_block(made, split, measure, seed, device, progress))
@@ -184,33 +197,38 @@ def _errors(
     completer: Completer,
     model: VAE,
     batch: Values,
-    factors: Calibration | None,
+    by: _Standard,
 ) -> dict[str, Tensor]:
     """Every error of one batch's completions, [B] each."""
     pieces, start = [], 0
     for part in completer.predict(model, batch):
         rows = slice(start, start + len(part.mean))
-        pieces.append(_part(method, known["x"][rows], known["seen"][rows] == 0, part, factors))
+        pieces.append(_part(method, known["x"][rows], known["seen"][rows] == 0, part, by))
         start = rows.stop
     return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _part(method: str, x: Tensor, unseen: Tensor, part: Predictive, factors: Calibration | None) -> dict[str, Tensor]:
+def _part(method: str, x: Tensor, unseen: Tensor, part: Predictive, by: _Standard) -> dict[str, Tensor]:
     ordered = sorted_draws(part.draws)
     score = crps(ordered, x, ordered=True)
     bands = {level: central_band(ordered, level) for level in LEVELS}
-    found = _of(f"{method} unseen", x, part.mean, score, bands, unseen)
-    found |= _of(f"{method} all", x, part.mean, score, bands, None)
-    if factors is not None:
-        score = crps(factors.stretched(ordered, part.mean), x, ordered=True)
-        bands = {level: factors.band(part.mean, part.std, level) for level in LEVELS}
-        found |= _of(f"{method} calibrated", x, part.mean, score, bands, unseen)
+    found = _of(f"{method} unseen", x, part.mean, score, bands, unseen, by)
+    found |= _of(f"{method} all", x, part.mean, score, bands, torch.ones_like(unseen), by)
+    if by.factors is not None:
+        score = crps(by.factors.stretched(ordered, part.mean), x, ordered=True)
+        bands = {level: by.factors.band(part.mean, part.std, level) for level in LEVELS}
+        found |= _of(f"{method} calibrated", x, part.mean, score, bands, unseen, by)
     return found
 
 
-def _of(name: str, x: Tensor, mean: Tensor, score: Tensor, bands: Bands, where: Tensor | None) -> dict[str, Tensor]:
+def _of(
+    name: str, x: Tensor, mean: Tensor, score: Tensor, bands: Bands, where: Tensor, by: _Standard
+) -> dict[str, Tensor]:
     found = {f"{name} mse": mean_where((mean - x).square(), where), f"{name} crps": mean_where(score, where)}
-    return found | {f"{name} {level}": coverage(x, *band, where) for level, band in bands.items()}
+    vary = where & by.vary.to(x.device)
+    for level, band in bands.items():
+        found |= {f"{name} {level}": coverage(x, *band, where), f"{name} varying {level}": coverage(x, *band, vary)}
+    return found
 
 
 def _alone(
@@ -219,28 +237,31 @@ def _alone(
     complete: Callable[[Tensor, Tensor], Tensor],
     found: Mapping[str, Tensor],
     told: Mapping[str, Tensor] | None,
+    by: _Standard,
 ) -> Score:
     """The score of a prediction without spread; the held-out errors of each value make it one."""
     x, unseen = found["x"], found["seen"] == 0
     made = complete(x, found["seen"])
     score = (made - x).abs()
-    errors = {"seen": found["seen"], **_of(f"{method} unseen", x, made, score, {}, unseen)}
-    errors |= _of(f"{method} all", x, made, score, {}, None)
+    errors = {"seen": found["seen"], **_of(f"{method} unseen", x, made, score, {}, unseen, by)}
+    errors |= _of(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by)
     if told is not None and bool((told["seen"] == 0).any()):
         held, one = complete(told["x"], told["seen"]), torch.ones_like(told["x"])
-        factors = calibrate(told["x"], held, one, LEVELS, "value", told["seen"] == 0)
+        factors = calibrate(told["x"], held, one, LEVELS, where=told["seen"] == 0)
         bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
         score = normal_crps(x, made, factors.scale.to(x))
-        errors |= _of(f"{method} calibrated", x, made, score, bands, unseen)
+        errors |= _of(f"{method} calibrated", x, made, score, bands, unseen, by)
     return _score(method, count, errors)
 
 
-def _gappy(count: Count, found: Mapping[str, Tensor], basis: GappyPCA, told: Mapping[str, Tensor]) -> Score:
+def _gappy(
+    count: Count, found: Mapping[str, Tensor], basis: GappyPCA, told: Mapping[str, Tensor], by: _Standard
+) -> Score:
     values = told["seen"].expand_as(told["x"]).flatten(1).sum(1).max()
     ranks = [rank for rank in usual_ranks(basis.rank) if rank <= max(1, 2 * int(values))]
     whole = bool((told["seen"] == 1).all())  # then there is nothing to choose it by
     chosen = basis if whole else best_rank(basis, told["x"], told["seen"], ranks)
-    return replace(_alone(GAPPY, count, chosen.complete, found, told), rank=chosen.rank)
+    return replace(_alone(GAPPY, count, chosen.complete, found, told, by), rank=chosen.rank)
 
 
 def _score(method: str, count: Count, found: Mapping[str, Tensor]) -> Score:
@@ -254,8 +275,11 @@ def _averages(name: str, found: Mapping[str, Tensor]) -> Errors:
     mse = found[f"{name} mse"].double()
     mse = mse[~mse.isnan()]
     error = float(mse.std()) / sqrt(len(mse)) if len(mse) > 1 else None
-    shares = {level: _mean(found[f"{name} {level}"]) for level in LEVELS if f"{name} {level}" in found}
-    return Errors(_mean(mse), error, _mean(found[f"{name} crps"]), shares)
+    shares, varied = (
+        {level: _mean(found[key.format(level)]) for level in LEVELS if key.format(level) in found}
+        for key in (f"{name} {{}}", f"{name} varying {{}}")
+    )
+    return Errors(_mean(mse), error, _mean(found[f"{name} crps"]), shares, varied)
 
 
 def _mean(values: Tensor) -> float | None:

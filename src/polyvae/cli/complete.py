@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +19,7 @@ from polyvae.cli.runs import device as usable
 from polyvae.completion import latents_of
 from polyvae.completion_scores import Errors, Score, score_completions
 from polyvae.data import Split
+from polyvae.data.split import subset
 from polyvae.evaluation.calibration import LEVELS
 from polyvae.families import Bernoulli
 from polyvae.masks import SparsePixels
@@ -106,7 +107,7 @@ def complete(
     masks = _masks(found, chosen, mask, count, counts, positions)
     first = observed(found.data.spec, mask, counts[0] if counts and count is None else count, None, positions)
     files = _draw(found, chosen, first, completer, (examples, show_draws, pixels), seed, place, out, npz)
-    scored = chosen.take(range(min(score, len(chosen))))
+    scored = subset(chosen, score, seed)
     scores = _scores(found, scored, masks, completer, seed, place) if score else []
     files += _draw_errors(scores, files[0]) if scores and len(masks) > 1 else []
     notes = [GREY] if noise and _grey(found, completer, chosen) else []
@@ -115,9 +116,12 @@ def complete(
 
 
 def table(scores: Sequence[Score], title: str) -> Table:
-    """The errors over unseen values, a row a method at each number of points, and after calibration."""
+    """The errors over unseen values, a row a method at each number of points, and after calibration.
+
+    Two lines of coverage: of all unseen values, and of those that vary.
+    """
     shown = Table(title=title, title_justify="left")
-    bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %"
+    bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %\nof those that vary"
     for words in ("points", "method", "squared error", "CRPS", bands, "calibrated\nCRPS", bands):
         shown.add_column(words, justify="left" if words == "method" else "right", no_wrap=words == "method")
     points = None
@@ -125,7 +129,7 @@ def table(scores: Sequence[Score], title: str) -> Table:
         if points not in (None, score.points):
             shown.add_section()
         method = score.method if score.rank is None else f"{score.method}, rank {score.rank}"
-        unseen, calibrated = score.unseen, score.calibrated or Errors(None, None, None, {})
+        unseen, calibrated = score.unseen, score.calibrated or Errors(None, None, None, {}, {})
         shown.add_row(
             f"{score.points:g}" if score.points != points else "",
             method,
@@ -217,7 +221,8 @@ def _grey(found: Opened, completer: Completer, split: Split) -> bool:
     family: Any = getattr(getattr(model.heads[completer.head_of(model)], "likelihood", None), "family", None)
     if not isinstance(family, Bernoulli):
         return False
-    x = split.batch(torch.arange(min(10, len(split)), device=split.device))["x"]
+    some = subset(split, 10, 0)
+    x = some.batch(torch.arange(len(some), device=some.device))["x"]
     return not bool(((x == 0) | (x == 1)).all())
 
 
@@ -226,5 +231,10 @@ def _number(value: float | None) -> str:
 
 
 def _held(errors: Errors) -> str:
-    shares = [errors.coverage.get(level) for level in LEVELS]
-    return " / ".join("-" if share is None else f"{100 * share:.0f}" for share in shares) if any(shares) else "-"
+    """Coverage of all values, and below of those that vary."""
+    return "\n".join(_shares(found) for found in (errors.coverage, errors.varying) if any(found.values())) or "-"
+
+
+def _shares(found: Mapping[float, float | None]) -> str:
+    shares = [found.get(level) for level in LEVELS]
+    return " / ".join("-" if share is None else f"{100 * share:.0f}" for share in shares)

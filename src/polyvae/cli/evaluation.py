@@ -18,6 +18,7 @@ from polyvae.cli.runs import check_place, chosen_prior, console, opened
 from polyvae.cli.runs import device as usable
 from polyvae.core import VAE
 from polyvae.data import Data
+from polyvae.data.split import subset
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
 from polyvae.files import write_text
@@ -110,7 +111,7 @@ def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
     from polyvae.recipes import pca, ppca
 
     count = min(len(data.train), _VALUES // data.spec.dimensions)
-    data = replace(data, train=data.train.take(range(count)))
+    data = replace(data, train=subset(data.train, count, 0))
     for name, build in {"ppca": ppca, "pca": pca}.items():
         yield name, fit(build(data.spec, latent=latents), data, progress=False)
 

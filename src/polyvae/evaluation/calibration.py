@@ -123,19 +123,21 @@ def calibrate(
     mean: Tensor,
     std: Tensor,
     levels: Sequence[float] = LEVELS,
-    over: str = "all",
+    over: str = "value",
     where: Tensor | None = None,
 ) -> Calibration:
     """Factors on a standard deviation by which bands cover held-out values x [N, ...] as often as they say.
 
     factor(L) = the ceil((n + 1) L)-th smallest of the n scores |x - mean| / std, the largest where that exceeds n
 
-    `over`: "all" (one factor), "channel" (one along dimension 1) or "value" (one for each value of an example). A band
-    then covers a new exchangeable value with probability at least L, whatever its law; values of one picture are not
-    independent, so over pictures this holds on average. A constant std makes bands for a prediction without spread.
-    Values never scored take the factor of all. `scale` has the least `normal_crps`, which outliers move less than they
-    move the likelihood. Raises ValueError where nothing is scored, for a level outside (0, 1), and where a std of zero
-    meets an error.
+    `over`: "value" (one for each value of an example), "channel" (one along dimension 1) or "all" (one factor). A band
+    then covers a new exchangeable value with probability at least L, whatever its law; for "channel" and "all" on
+    average over what shares the factor, of which those that hardly vary leave the others too narrow a band. Of a single
+    value n are the examples that it is scored in. Where they are too few for a level (see `fewest`; for the scale for
+    the highest one) it takes the factor that all values share which differ between the examples. A constant std makes
+    bands for a prediction without spread. `scale` has the least `normal_crps`, which outliers move less than they move
+    the likelihood. Raises ValueError where nothing is scored, for a level outside (0, 1), and where a std of zero meets
+    an error.
 
     Papadopoulos, Proedrou, Vovk, Gammerman: Inductive Confidence Machines for Regression, 2002; for the scale Gneiting,
     Raftery, Westveld, Goldman: Calibrated Probabilistic Forecasting Using ... Minimum CRPS Estimation, 2005.
@@ -154,14 +156,26 @@ def calibrate(
         raise ValueError("the spread is zero, or no number, where the prediction errs: no factor would reach the truth")
     stated = std.to(scores).expand_as(x)
 
-    def factors(group: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        return _factors(group(scores), group(stated), group(scored), levels)
+    def factors(group: Callable[[Tensor], Tensor], among: Tensor) -> list[Tensor]:
+        return _factors(group(scores), group(stated), group(among), levels)
 
-    found = factors(_GROUPS[over])
-    whole = found if over == "all" else factors(_GROUPS["all"])
+    found = factors(_GROUPS[over], scored)
+    if over != "all":
+        shared = scored & varying(x)
+        whole = factors(_GROUPS["all"], shared if bool(shared.any()) else scored)
+        counts = _GROUPS[over](scored).sum(0)
+        needed = [fewest(level) for level in (max(levels, default=0.5), *levels)]
+        found = [
+            torch.where(counts < least, every, one) for one, every, least in zip(found, whole, needed, strict=True)
+        ]
     shape = {"all": (), "channel": (-1, *[1] * (x.ndim - 2)), "value": x.shape[1:]}[over]
-    kept = [torch.where(one.isnan(), every, one).reshape(shape) for one, every in zip(found, whole, strict=True)]
+    kept = [one.reshape(shape) for one in found]
     return Calibration(dict(zip(levels, kept[1:], strict=True)), kept[0])
+
+
+def varying(x: Tensor) -> Tensor:
+    """Which values differ between the examples x [N, ...], boolean [...]; the border of a digit never does."""
+    return (x != x[:1]).any(0)
 
 
 # How scores [N, ...] are grouped, [M, G]: one factor is found for each of the G columns.

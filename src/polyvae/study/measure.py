@@ -54,7 +54,7 @@ def measure(recipe: Recipe, split: Split, family: str, seed: int = 0) -> dict[st
 
 
 def by_size(recipe: Recipe, split: Split, seed: int = 0) -> list[dict[str, Any]]:
-    """The squared error with m at every size of the mask, and `without` it, on the first examples of a split.
+    """The squared error with m at every size of the mask, and `without` it, on a seeded subset of a split.
 
     At a draw of the posterior, with pixels drawn uniformly: the same ones for every method, and each size's pixels
     among those of the next. Empty for a model that does not read m.
@@ -74,7 +74,7 @@ def by_size(recipe: Recipe, split: Split, seed: int = 0) -> list[dict[str, Any]]
             found[str(size)] = _error(decoded(model, draw, sparse(x, seen)), x)
         return found
 
-    means = _means(recipe, split.take(range(min(len(split), SIZED))), block, seed)
+    means = _means(recipe, subset(split, SIZED, seed), block, seed)
     return [{"count": size, "mse": means[str(size)], "without": means["without"]} for size in sizes]
 
 
