@@ -38,10 +38,11 @@ def say(capsys: pytest.CaptureFixture[str]) -> Said:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs: "seeing" reads m, "plain" does not, "bits" is a table."""
+    """A folder of runs: "seeing" reads m and takes grey levels for bits, "plain" does not, "table" is one."""
     folder = tmp_path_factory.mktemp("complete")
     np.save(folder / "table.npy", np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32))
-    assert main(["train", "semi_conditional", *DIGITS, "--exponent", "3", "--run", str(folder / "seeing")]) == 0
+    seeing = [*DIGITS, "--exponent", "3", "--likelihood", "bernoulli"]
+    assert main(["train", "semi_conditional", *seeing, "--run", str(folder / "seeing")]) == 0
     assert main(["train", "vae", *DIGITS, "--run", str(folder / "plain")]) == 0
     table = ["--data", str(folder / "table.npy"), "--latent", "2"]
     assert main(["train", "arbitrary_conditioning", *SMALL, *table, "--run", str(folder / "table")]) == 0

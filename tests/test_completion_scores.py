@@ -171,7 +171,9 @@ def test_trained_for_seconds_what_is_seen_helps_at_every_count_and_the_more_the_
 ) -> None:
     quantised = name.startswith("vq")
     small = (
-        {"widths": (8, 16), "codes": 16, "dim": 4} if quantised else {"network": "mlp", "widths": (128,), "latent": 8}
+        {"widths": (8, 16), "codes": 16, "dim": 4}
+        if quantised
+        else {"network": "mlp", "widths": (128,), "latent": 8, "likelihood": "bernoulli"}
     )
     made = recipes.named(name)(digits.spec, seed=0, exponent=3, decoder="flat", **small)
     run = pv.fit(made, digits, epochs=12, batch_size=64, lr=3e-3, progress=False)
@@ -199,7 +201,9 @@ def test_trained_for_seconds_what_is_seen_helps_at_every_count_and_the_more_the_
 
 
 def test_of_two_decoders_the_one_that_sees_is_better_where_it_sees(digits: data.Data) -> None:
-    made = recipes.multitask(digits.spec, seed=0, network="mlp", widths=(128,), latent=8, count=16)
+    made = recipes.multitask(
+        digits.spec, seed=0, network="mlp", widths=(128,), latent=8, count=16, likelihood="bernoulli"
+    )
     run = pv.fit(made, digits, epochs=12, batch_size=64, lr=3e-3, progress=False)
     found = score_completions(run, digits.test, {16: observation("uniform", 16)}, Completer(30, "posterior"))
     assert of(found, "model")[16].all.mse < of(found, "without m")[16].all.mse  # pyright: ignore
@@ -240,7 +244,9 @@ def test_trap50_what_judges_and_calibrates_is_a_seeded_subset_of_a_sorted_file(
             assert set(x.flatten(1).mean(1).sub(0.1).div(0.2).round().int().tolist()) == set(range(5))
     assert not torch.equal(levels["fit"][0], levels["fit"][-1])  # another seed takes others
     same = score_completions(linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, 1)
-    assert same == score_completions(linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, 1)
+    assert same == score_completions(
+        linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, 1
+    )
 
 
 def test_trap52_coverage_is_told_of_the_values_that_vary_too(linear: recipes.Recipe) -> None:
