@@ -162,7 +162,7 @@ def test_bad_paths_and_files_are_named(tmp_path, case):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limit": 0}, "limit counts"),
+        ({"limit": 0}, "limit is a whole number of at least 1"),
         ({"binarise": "often"}, "binarise is"),
         ({"binarise": "fixed", "dequantise": True}, "exclude each other"),
         ({"size": 0}, "size is"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,16 @@ class Whole:
 
     def length(self, part: str) -> int:
         return len(next(iter(self.parts[part].values())))
+
+
+def pooled(whole: Whole) -> Whole:
+    """Training and validation part as one training part."""
+    parts = dict(whole.parts)
+    if "validation" not in parts:
+        return whole
+    held = parts.pop("validation")
+    parts["train"] = {name: torch.cat([tensor, held[name]]) for name, tensor in parts["train"].items()}
+    return replace(whole, parts=parts)
 
 
 # A part of the result: the part it is taken from, and which of its examples (None: all).

@@ -13,18 +13,15 @@ import torch
 from torch import Tensor
 
 from polyvae.data.cache import cached
-from polyvae.data.cuts import TEST, Cut, Whole, cuts_of, limited
-from polyvae.data.drafts import Draft, draft_of
+from polyvae.data.cuts import TEST, Cut, Whole, cuts_of, limited, pooled
 from polyvae.data.errors import DataError
-from polyvae.data.fields import field_names, fields
-from polyvae.data.files import place_of, tables_of
 from polyvae.data.kinds import with_columns
 from polyvae.data.listing import locate, unknown
+from polyvae.data.own import from_path, from_tables, read_draft
 from polyvae.data.rows import cut_rows
 from polyvae.data.sources import CATALOGUE, Options, Source
-from polyvae.data.split import Data, Split, joined_spec, part_size
-from polyvae.data.table import Feature, Table, alike
-from polyvae.data.tensors import spec_of, table_of, tensors_of
+from polyvae.data.split import Data, Split, part_size
+from polyvae.data.tensors import table_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
 from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, ranged
@@ -81,12 +78,12 @@ def load(
     if blocks is not None:
         whole = replace(whole, blocks=blocks)
     if folds is not None or validation is not None:
-        whole = _pooled(whole)
+        whole = pooled(whole)
     cuts = cuts_of(whole, validation, fold, folds, seed)
     if limit is not None:
         cuts = limited(cuts, whole, limit, seed)
     if whole.draft is not None:
-        whole, cuts = _read(whole, whole.draft, cuts, options)
+        whole, cuts = read_draft(whole, whole.draft, cuts, options)
     for note in whole.notes:
         warnings.warn(note, stacklevel=2)
     splits, spec = _splits(cuts, whole, binarise, dequantise)
@@ -145,7 +142,7 @@ def _whole(
 ) -> Whole:
     if not isinstance(name, (str, Path)):
         found = table_of(name, "data", label)
-        return _from_tables({"data": found}, {"all": "data"}, options, "tensors", "")
+        return from_tables({"data": found}, {"all": "data"}, options, "tensors", "")
     if isinstance(name, str) and name in CATALOGUE:
         if label is not None:
             raise ValueError(f"label names a column of a file of your own; {name} has its labels already")
@@ -155,7 +152,7 @@ def _whole(
     path = Path(name).expanduser()
     if not path.exists():
         raise unknown(name)
-    return _from_path(path.resolve(), options, label, skip_bad)
+    return from_path(path.resolve(), options, label, skip_bad)
 
 
 def _obtained(source: Source, data_dir: str | Path | None, download: bool) -> tuple[Source, list[Path]]:
@@ -203,88 +200,6 @@ def _total(limit: int) -> int:
     while total - 2 * part_size(total, TEST) < limit:
         total += 1
     return total
-
-
-def _from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
-    draft = draft_of(path, options.size, options.centre, skip_bad, label)
-    if path.suffix.lower() == ".npz" and (names := field_names(path)):
-        if label:
-            raise DataError(path, f"labels under the name {label!r}", f"fields {names}", "leave the label away")
-        return _from_fields(path, names, options)
-    if draft is not None and draft.count:
-        rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
-        return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft)
-    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label)
-    places = {part: place_of(path, part) for part in tables}
-    return _from_tables({places[part]: found for part, found in tables.items()}, places, options, path.name, str(path))
-
-
-def _read(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Options) -> tuple[Whole, dict[str, Cut]]:
-    """The examples that the cuts keep, read at last, and the cuts of those."""
-    rows = None
-    if options.count is not None:
-        kept = [torch.arange(draft.count) if index is None else index for _, index in cuts.values()]
-        rows = torch.cat(kept).unique().numpy()
-    table, found = draft.read(rows)
-    options = replace(options, size=None) if draft.sized else options
-    filled = _from_tables({whole.call: table}, {"all": whole.call}, options, whole.name, whole.call)
-    place = torch.full((draft.count,), -1)
-    place[torch.from_numpy(found)] = torch.arange(len(found))
-    made: dict[str, Cut] = {}
-    for part, (origin, index) in cuts.items():
-        places = place if index is None else place[index]
-        made[part] = (origin, places[places >= 0])
-    return filled, made
-
-
-def _from_tables(
-    tables: Mapping[str, Table], places: Mapping[str, str], options: Options, name: str, call: str
-) -> Whole:
-    """Checked tensors of the tables; `places` says by which place a part ("all", or "train", ...) is named."""
-    found = alike(tables)
-    parts: dict[str, dict[str, Tensor]] = {}
-    specs: dict[str, Spec] = {}
-    for part, place in places.items():
-        tensors = tensors_of(found[place], place)
-        if options.size is not None:
-            x = tensors.get("x")
-            if x is None or x.ndim != 4:
-                raise DataError(name, "pictures, to be resized", "other data", "leave the size away")
-            tensors["x"] = torch.from_numpy(resized(x.numpy(), options.size, options.centre))
-        parts[part], specs[part] = tensors, spec_of(tensors)
-    first, *others = specs
-    spec = specs[first]
-    for part in others:
-        spec = joined_spec(spec, specs[part], places[part])
-    if labels := found[places[first]].labels:
-        spec = replace(spec, classes=len(labels), labels=labels)
-    notes = tuple(note for table in tables.values() for note in table.notes)
-    whole = Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes)
-    # Without a test part, what there is to train on is cut in three.
-    return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": _pooled(whole).parts["train"]})
-
-
-def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
-    """A user's fields as they are, without a range; a series where the file tells times."""
-    arrays = cached("fields", {}, [path], lambda: fields(path, names))
-    if options.size is not None:
-        arrays["x"] = resized(arrays["x"], options.size, options.centre)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    spec = Spec(tuple(tensors["x"].shape[1:]), levels=None)
-    features = tuple(Feature(name, "float") for name in names)
-    return Whole(
-        path.name, str(path), {"all": tensors}, spec, blocks=BLOCKS if "t" in tensors else 0, features=features
-    )
-
-
-def _pooled(whole: Whole) -> Whole:
-    """Training and validation part as one training part."""
-    parts = dict(whole.parts)
-    if "validation" not in parts:
-        return whole
-    held = parts.pop("validation")
-    parts["train"] = {name: torch.cat([tensor, held[name]]) for name, tensor in parts["train"].items()}
-    return replace(whole, parts=parts)
 
 
 def _splits(

@@ -1,0 +1,101 @@
+"""A user's own data as a whole that can be cut: files, folders of pictures, fields, and tables given in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from polyvae.data.cache import cached
+from polyvae.data.cuts import Cut, Whole, pooled
+from polyvae.data.drafts import Draft, draft_of
+from polyvae.data.errors import DataError
+from polyvae.data.fields import field_names, fields
+from polyvae.data.files import place_of, tables_of
+from polyvae.data.sources import Options
+from polyvae.data.split import joined_spec
+from polyvae.data.table import Feature, Table, alike
+from polyvae.data.tensors import spec_of, tensors_of
+from polyvae.data.variants import resized
+from polyvae.spec import Spec
+
+BLOCKS = 15  # of consecutive times in a user's fields
+
+
+def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
+    """The data at a path; of a folder of pictures or an .npy the draft, whose examples `read_draft` reads once cut.
+
+    `label` as in `table_of`, `skip_bad` as in `read_pictures`. Raises DataError.
+    """
+    draft = draft_of(path, options.size, options.centre, skip_bad, label)
+    if path.suffix.lower() == ".npz" and (names := field_names(path)):
+        if label:
+            raise DataError(path, f"labels under the name {label!r}", f"fields {names}", "leave the label away")
+        return _from_fields(path, names, options)
+    if draft is not None and draft.count:
+        rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
+        return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft)
+    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label)
+    places = {part: place_of(path, part) for part in tables}
+    return from_tables({places[part]: found for part, found in tables.items()}, places, options, path.name, str(path))
+
+
+def from_tables(
+    tables: Mapping[str, Table], places: Mapping[str, str], options: Options, name: str, call: str
+) -> Whole:
+    """Checked tensors of the tables; `places` says by which place a part ("all", or "train", ...) is named."""
+    found = alike(tables)
+    parts: dict[str, dict[str, Tensor]] = {}
+    specs: dict[str, Spec] = {}
+    for part, place in places.items():
+        tensors = tensors_of(found[place], place)
+        if options.size is not None:
+            x = tensors.get("x")
+            if x is None or x.ndim != 4:
+                raise DataError(name, "pictures, to be resized", "other data", "leave the size away")
+            tensors["x"] = torch.from_numpy(resized(x.numpy(), options.size, options.centre))
+        parts[part], specs[part] = tensors, spec_of(tensors)
+    first, *others = specs
+    spec = specs[first]
+    for part in others:
+        spec = joined_spec(spec, specs[part], places[part])
+    if labels := found[places[first]].labels:
+        spec = replace(spec, classes=len(labels), labels=labels)
+    notes = tuple(note for table in tables.values() for note in table.notes)
+    whole = Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes)
+    # Without a test part, what there is to train on is cut in three.
+    return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": pooled(whole).parts["train"]})
+
+
+def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
+    """A user's fields as they are, without a range; a series where the file tells times."""
+    arrays = cached("fields", {}, [path], lambda: fields(path, names))
+    if options.size is not None:
+        arrays["x"] = resized(arrays["x"], options.size, options.centre)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    spec = Spec(tuple(tensors["x"].shape[1:]), levels=None)
+    features = tuple(Feature(name, "float") for name in names)
+    return Whole(
+        path.name, str(path), {"all": tensors}, spec, blocks=BLOCKS if "t" in tensors else 0, features=features
+    )
+
+
+def read_draft(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Options) -> tuple[Whole, dict[str, Cut]]:
+    """The examples that the cuts keep, read at last, and the cuts of those."""
+    rows = None
+    if options.count is not None:
+        kept = [torch.arange(draft.count) if index is None else index for _, index in cuts.values()]
+        rows = torch.cat(kept).unique().numpy()
+    table, found = draft.read(rows)
+    options = replace(options, size=None) if draft.sized else options
+    filled = from_tables({whole.call: table}, {"all": whole.call}, options, whole.name, whole.call)
+    place = torch.full((draft.count,), -1)
+    place[torch.from_numpy(found)] = torch.arange(len(found))
+    made: dict[str, Cut] = {}
+    for part, (origin, index) in cuts.items():
+        places = place if index is None else place[index]
+        made[part] = (origin, places[places >= 0])
+    return filled, made
