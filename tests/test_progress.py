@@ -78,3 +78,31 @@ def test_no_values_are_computed_for_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     data = pictures()
     pv.fit(small("vae", data), data, epochs=3, batch_size=16, progress=False)
     assert seen == [3, 6, 9], "once an epoch, where the values are at hand anyway"
+
+
+MANY = {f"reconstruction_given_{name}": 1234.5678 for name in ("image", "sound", "text", "label", "mask", "sensors")}
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_epoch_bar_and_time_left_stay_whatever_the_losses_are_called(width: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width)
+    here = Bar(console, epochs=1000, steps=200_000, done=0)
+    here.show(123, 100_000, {"loss": 98765.43, **MANY, "kl": 12.3}, 123456.0)
+    here.progress.refresh()
+    here.close()
+    last = shown(here).replace("\r", "\n").rstrip("\n").splitlines()[-1]
+    assert len(last) <= width
+    assert last.startswith("epoch 123/1000 ")
+    assert last.count("━") >= 8
+    assert re.search(r"(\d+:\d\d|-:--)(:\d\d)?\s*$", last), last
+    assert width < 60 or "loss 98765.43" in last
+
+
+def test_losses_that_do_not_fit_end_in_an_ellipsis_and_the_first_stay() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    here = Bar(console, epochs=10, steps=100, done=0)
+    here.show(2, 50, {"loss": 123.45, **MANY}, 1000.0)
+    here.close()
+    last = shown(here).replace("\r", "\n").rstrip("\n").splitlines()[-1]
+    assert "loss 123.45" in last
+    assert "…" in last

@@ -23,12 +23,13 @@ class Settings:
         where it is given no other optimiser.
     schedule: the learning rate after warm-up: constant, or down to zero at the last step by a cosine or a line.
     warmup: steps over which the learning rate rises from zero.
-    clip: largest norm of the gradient; None leaves it.
+    clip: largest norm of the gradient, which is left as it is where none is given.
     average: decay of an exponential moving average of the weights, which is then what is validated and kept.
-    patience: epochs without a better validation value before training stops; None never stops.
+    patience: epochs without a better validation value before training stops, which it does not where none is given.
     max_steps: stop after so many steps, leaving a run that can be resumed.
     seed: of the weights a recipe's name stands for, the shuffles and the noise.
-    device, devices: cpu, cuda, mps or auto, and how many processes.
+    device: cpu, cuda or mps; auto is cuda where there is one.
+    devices: how many processes, a GPU or a core each.
     precision: fp32, bf16, or fp16 with loss scaling.
     compile: whether the step goes through torch.compile.
     tensorboard: whether to write TensorBoard events into the run folder as well.

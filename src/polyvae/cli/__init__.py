@@ -29,6 +29,7 @@ COMMANDS = {
     "study": ("polyvae.cli.study", "a grid of runs over folds: tables beside the published ones, verdicts"),
     "datasets": ("polyvae.cli.lists", "data sets: which there are, which are here; datasets fetch NAME gets one"),
     "recipes": ("polyvae.cli.lists", "the recipes and their papers"),
+    "completion": ("polyvae.cli.completion", "a script that lets bash, zsh or fish complete these commands"),
 }
 EXAMPLE = """examples:
   polyvae train vae --data mnist --epochs 10 --run runs/first

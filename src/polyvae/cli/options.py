@@ -10,6 +10,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from polyvae.cli.reading import KINDS, first_of, named, near, one_of, plain, quoted, within
@@ -24,8 +25,8 @@ class UsageError(Exception):
 class Option:
     """One value of a command: the keyword `name` it is passed as, and the `flag` it is written as, None if by place.
 
-    `read` makes a value of the text and raises ValueError with what was expected; None for a switch. A parser returns
-    it under `key`.
+    `read` makes a value of the text and raises ValueError with what was expected; None for a switch. `choices`: the
+    texts that it takes, where they can be listed. A parser returns the value under `key`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Option:
     metavar: str
     help: str
     default: Any = inspect.Parameter.empty
+    choices: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -187,10 +189,11 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
         metavar, read = ("{" + ",".join(allowed) + "}" if literal else "NAME"), one_of(allowed)
     else:
         kinds = [KINDS[member if member in KINDS else Sequence] for member in members]
-        metavar, read = kinds[0].metavar, first_of(kinds)
+        metavar, read = "PATH" if Path in members else kinds[0].metavar, first_of(kinds)
+    listed = tuple(allowed or ())
     if default is inspect.Parameter.empty:
-        return Option(name, None, read, name.upper(), text, default)
-    return Option(name, f"--{dashed}", read, metavar, text, default)
+        return Option(name, None, read, name.upper(), text, default, listed)
+    return Option(name, f"--{dashed}", read, metavar, text, default, listed)
 
 
 def _ranged(option: Option, range: Range | None) -> Option:

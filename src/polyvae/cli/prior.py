@@ -33,16 +33,22 @@ RUN = [
 ]
 
 
-def run(name: str, arguments: Sequence[str]) -> None:
-    """The command."""
+def groups_of() -> dict[str, list[Option]]:
+    """The options by group."""
     settings = options_of(Settings, CHOICES)
     taken = {option.flag for option in (*RUN, *settings)}
-    groups = {
+    return {
         "what it works on": RUN[:1],
         "the prior": recipe_options("pixel_cnn", taken),
         "how it is trained": settings,
         "how": RUN[1:],
     }
+
+
+def run(name: str, arguments: Sequence[str]) -> None:
+    """The command."""
+    groups = groups_of()
+    settings = groups["how it is trained"]
     parser = Parser("polyvae train-prior", "polyvae train-prior DIR [options]", TEXT, EXAMPLE)
     for title, options in groups.items():
         parser.add(title, options)

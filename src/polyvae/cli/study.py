@@ -58,6 +58,10 @@ def study(
     config: configurations 1, 2 (both families) and 3 (vq), with commas; all where none are given.
     folds: how many of the five folds, like 3, or which, like 0,1,2.
     only: cells whose names match a shell pattern like *two-grid*, or a regular expression between slashes.
+    epochs, batch_size: passes over the training part, and examples a step, of every run.
+    seed: of the folds, the weights and the noise.
+    precision: fp32, bf16, or fp16 with loss scaling.
+    device: cpu, cuda or mps; auto is cuda where there is one.
     limit: so many training images of each fold, the validation part in proportion.
     widths: channels of the networks in the place of the configurations', for small studies.
     workers: runs at once on this device, each in a process of its own.

@@ -63,9 +63,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
     recipe = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if recipe is not None and recipe not in RECIPES:
         raise UsageError(f"no recipe is named {named(recipe)}{near(recipe, RECIPES)}; `polyvae recipes` lists them")
-    groups = {"run": RUN, "recipe": [], "data": data_options(), "settings": options_of(Settings, CHOICES)}
-    if recipe is not None:
-        groups["recipe"] = recipe_options(recipe, {option.flag for group in groups.values() for option in group})
+    groups = groups_of(recipe)
     parser = _parser(recipe)
     for title, options in groups.items():
         parser.add(_TITLES[title], options)
@@ -83,6 +81,14 @@ def run(name: str, arguments: Sequence[str]) -> None:
     else:
         made = _start(recipe, given, groups)
     _report(made, bool(given["run"].get("json")))
+
+
+def groups_of(recipe: str | None) -> dict[str, list[Option]]:
+    """The options by group, those of a recipe among them where it is known."""
+    groups = {"run": RUN, "recipe": [], "data": data_options(), "settings": options_of(Settings, CHOICES)}
+    if recipe is not None:
+        groups["recipe"] = recipe_options(recipe, {option.flag for group in groups.values() for option in group})
+    return groups
 
 
 def data_options() -> list[Option]:

@@ -68,6 +68,8 @@ def ppca(spec: Spec, latent: Count = 16) -> Recipe:
     p(x) = N(mu, W W^T + s^2 I) with W = U (Lambda - s^2 I)^(1/2), s^2 the mean of the discarded eigenvalues. Its
     posterior is exact, so the bound equals log p(x).
 
+    `latent`: dimensions of z, the components.
+
     Tipping, Bishop: Probabilistic Principal Component Analysis, 1999.
     """
     decoder, encoder = LinearDecoder(spec, latent), LinearEncoder(spec, latent, point=False)
@@ -93,6 +95,8 @@ def pca(spec: Spec, latent: Count = 16) -> Recipe:
 
     Codes are whitened, so that N(0, I) fits their mean and covariance. The likelihood is a normal with the residual
     variance per value; the posterior is a point, so no bound exists.
+
+    `latent`: dimensions of z, the components.
 
     Pearson: On Lines and Planes of Closest Fit to Systems of Points in Space, 1901.
     """

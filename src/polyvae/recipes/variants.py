@@ -213,7 +213,9 @@ def two_level(
 ) -> Recipe:
     """p(z2) p(z1 | z2) p(x | z1, z2) with q(z2 | x) q(z1 | x, z2).
 
-    `latent`: dimensions of z1, the lower. `top`: dimensions of z2.
+    `latent`: dimensions of z1, the lower. `top`: dimensions of z2. `network`: "mlp", "conv", "residual" or a builder of
+    modules; `widths`: its layers' widths or channels, in the encoder's order. `likelihood`: by default that of the
+    data.
 
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """

@@ -1,0 +1,73 @@
+"""The options of all commands beside each other: their names, their help."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+import pytest
+
+from polyvae.cli import main
+from polyvae.cli.complete import complete
+from polyvae.cli.evaluation import evaluate
+from polyvae.cli.options import Option, options_of
+from polyvae.cli.pictures import COMMANDS as PICTURES
+from polyvae.cli.prior import groups_of as prior_groups
+from polyvae.cli.study import study
+from polyvae.cli.train import groups_of
+from polyvae.recipes import RECIPES
+
+# Of the study's five folds some are taken, by number or list; of data, one of so many.
+ALIKE = {"DIR": "PATH", "TEXT": "NAME"}
+TWO_WAYS = {"--folds"}
+
+
+def every_option() -> dict[str, list[Option]]:
+    """The options of each command, those of `train` by recipe."""
+    found = {name: options_of(command) for name, command in PICTURES.items()}
+    found |= {"evaluate": options_of(evaluate), "complete": options_of(complete), "study": options_of(study)}
+    found["train-prior"] = [option for group in prior_groups().values() for option in group]
+    for recipe in RECIPES:
+        found[f"train {recipe}"] = [option for group in groups_of(recipe).values() for option in group]
+    return found
+
+
+def test_a_name_takes_the_same_kind_of_value_wherever_it_stands() -> None:
+    kinds: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for place, options in every_option().items():
+        for option in options:
+            if option.flag is not None and option.flag not in TWO_WAYS:
+                kind = "switch" if option.read is None else option.metavar
+                # A path may be called DIR, and some of several names are listed where there are few.
+                kinds[option.flag][ALIKE.get(kind, "NAME" if kind[0] == "{" else kind)].append(place)
+    assert {flag: dict(found) for flag, found in kinds.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--limit", "training"),
+        ("--latent", "dimensions of z"),
+        ("--samples", "draws"),
+        ("--count", "how many"),
+        ("--device", "cpu, cuda or mps"),
+        ("--code-prior", "of a vector-quantised run"),
+        ("--data-dir", "in DIR/NAME"),
+    ],
+)
+def test_a_name_means_the_same_wherever_it_stands(flag: str, said: str) -> None:
+    found = {
+        (place, option.help)
+        for place, options in every_option().items()
+        for option in options
+        if option.flag == flag and said not in option.help
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("place", ["", "datasets", "datasets fetch", "recipes", "completion", *every_option()])
+def test_help_explains_every_option_and_speaks_of_absence(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*place.split(), "--help"]) == 0
+    told = capsys.readouterr().out
+    assert not re.search(r"\bNone\b", told)
+    assert "as above" not in told
