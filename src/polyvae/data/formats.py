@@ -118,9 +118,11 @@ def npy(path: str | Path, rows: np.ndarray | None = None) -> np.ndarray:
 
 
 def npy_length(path: str | Path) -> int:
-    """The number of rows in an .npy file, by its header; 0 where it holds a single number."""
+    """The number of rows in an .npy file, by its header. Raises DataError where it holds a single number."""
     array = _mapped_npy(path)
-    return len(array) if array.ndim else 0
+    if not array.ndim:
+        raise DataError(path, "a leading dimension of examples", "shape []", "give an array")
+    return len(array)
 
 
 def _mapped_npy(path: str | Path) -> np.ndarray:
