@@ -49,7 +49,8 @@ def legend(figure: Figure, columns: int = 4) -> None:
     found: dict[str, Any] = {}
     for axes in figure.axes:
         handles, names = axes.get_legend_handles_labels()
-        found = {**dict(zip(names, handles, strict=True)), **found}
+        for name, handle in zip(names, handles, strict=True):
+            found.setdefault(name, handle)
     if len(found) > 1:
         how = {"loc": "outside lower center", "ncols": min(columns, len(found)), "frameon": False, "fontsize": 8}
         figure.legend(found.values(), found.keys(), **how)
@@ -62,7 +63,7 @@ def logarithmic(axes: Axes) -> None:
     decades = np.log10(high / low)
     steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0)
     # Within less than a decade the ticks of a linear scale are the rounder ones.
-    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=12) if decades > 0.8 else MaxNLocator(6))
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=12) if decades > 0.8 else MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
