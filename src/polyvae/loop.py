@@ -126,7 +126,8 @@ class Loop:
         self.best = {name: tensor.clone() for name, tensor in unique_tensors(self.kept).items()}
         self.meter = Meter(fabric.device)
         self.slices = batches(len(self.train), settings.batch_size)
-        self.steps = settings.epochs * len(self.slices)
+        self.epochs = settings.resolved(len(self.train)).epochs or 0
+        self.steps = self.epochs * len(self.slices)
         self.epoch = self.batch = self.step = self.best_epoch = 0
         self.best_value, self.seconds = math.inf, 0.0
         self.history: list[dict[str, Any]] = []
@@ -135,7 +136,7 @@ class Loop:
     def run(self, asked: Event, shown: Reporter) -> None:
         """Trains until epochs, patience or `max_steps` run out; KeyboardInterrupt once `asked`, or NonFiniteError."""
         try:
-            while self.epoch < self.settings.epochs and not self._patience_over() and self._epoch(asked, shown):
+            while self.epoch < self.epochs and not self._patience_over() and self._epoch(asked, shown):
                 self._close_epoch(shown)
         except NonFiniteError as error:
             kept = f"the last good state is in {self.folder}" if self.folder else "without a run folder none is kept"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+EPOCHS, STEPS = 10, 2000  # of a run that is not told how long to train: few examples are seen more often
 # What may differ when a run is resumed: how far, where and how it is watched. The rest decides the weights.
 FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tensorboard", "save_every"})
 
@@ -17,7 +18,7 @@ FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tenso
 class Settings:
     """The settings of a training run.
 
-    epochs: passes over the training part.
+    epochs: passes over the training part; by default 10, or as many as make 2,000 steps where that is more.
     batch_size: examples a step, over all devices together.
     lr, weight_decay: of AdamW (Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019), which `fit` takes
         where it is given no other optimiser.
@@ -36,7 +37,7 @@ class Settings:
     save_every: seconds between saved states within an epoch; one is saved after each epoch in any case.
     """
 
-    epochs: int = 10
+    epochs: int | None = None
     batch_size: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.01
@@ -60,6 +61,12 @@ class Settings:
             optional = value is None and name in OPTIONAL
             if not optional and not test(value):
                 raise ValueError(f"{name} is {wanted}{' or None' if name in OPTIONAL else ''}; got {value!r}")
+
+    def resolved(self, examples: int) -> Settings:
+        """The same with a number of epochs, for so many training examples."""
+        if self.epochs is not None:
+            return self
+        return replace(self, epochs=max(EPOCHS, math.ceil(STEPS / math.ceil(examples / self.batch_size))))
 
     def learning_rate(self, step: int, steps: int, lr: float | None = None) -> float:
         """The learning rate of step `step` (from 0) of `steps`, out of the setting or of another `lr`."""
@@ -108,7 +115,7 @@ SCHEDULES = {
     "cosine": lambda left: (1 - math.cos(math.pi * left)) / 2,
     "linear": lambda left: left,
 }
-OPTIONAL = ("clip", "average", "patience", "max_steps")
+OPTIONAL = ("epochs", "clip", "average", "patience", "max_steps")
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (_whole(0), "a whole number of at least 0"),
     "batch_size": (_whole(1), "a whole number of at least 1"),

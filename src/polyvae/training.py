@@ -96,6 +96,7 @@ def fit(
     if chosen.tensorboard:
         check_tensorboard()
     data = wrap(data)
+    chosen = chosen.resolved(len(data.train))
     recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=chosen.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
@@ -134,7 +135,7 @@ def _train(
         loop.restore()
     else:
         loop.save()
-    shown = reporter(progress if fabric.is_global_zero else False, settings.epochs, loop.steps, loop.step)
+    shown = reporter(progress if fabric.is_global_zero else False, loop.epochs, loop.steps, loop.step)
     asked = threading.Event()
 
     def stop(number: int, frame: Any) -> None:

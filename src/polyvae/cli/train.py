@@ -20,6 +20,7 @@ from polyvae.cli.options import Option, Parser, UsageError, naming, options_of
 from polyvae.cli.reading import named, near, read_path
 from polyvae.cli.runs import described, device, printable, recorded_data
 from polyvae.data import Data
+from polyvae.data.kinds import described as kinds
 from polyvae.data.listing import unknown
 from polyvae.families import LIKELIHOODS, POSTERIORS
 from polyvae.networks import NETWORKS
@@ -140,6 +141,7 @@ def _start(name: str, given: Given, groups: Groups) -> Run:
         loaded = data.load(**given["data"])
         if not len(loaded.validation):
             raise ValueError("validation: at least one example has to be left to choose the best epoch by; got none")
+    settings = settings.resolved(len(loaded.train))
     recipe = _recipe(name, loaded, given["recipe"], settings, groups["recipe"])
     folder = folder or _next_folder(f"{name}-{Path(loaded.name).stem}")
     try:
@@ -162,7 +164,7 @@ def _resume(name: str | None, given: Given, groups: Groups) -> Run:
     asked = dict(given["data"])
     with naming(groups["data"]):
         loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
-    if (done := len(read_history(folder / STATE))) >= settings.epochs:
+    if (done := len(read_history(folder / STATE))) >= (settings.epochs or 0):
         print(f"polyvae: note: {folder} has all its {done} epochs; ask for more with --epochs", file=sys.stderr)
     options = {key: value for key, value in recorded["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, groups["recipe"])
@@ -193,6 +195,10 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
     doing = "going on with" if resume else "training in"
     print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}", file=sys.stderr)
+    if columns := loaded.spec.columns:
+        what = "column" if len(loaded.spec.x) == 1 else "channel"
+        plural = "" if len(columns) == 1 else "s"
+        print(f"{len(columns):,} {what}{plural}: {kinds(columns)}; other kinds by --kind", file=sys.stderr)
     try:
         return fit(recipe, loaded, folder, resume=resume, **chosen)
     except KeyboardInterrupt:
