@@ -69,12 +69,12 @@ def semi_conditional(
     """log p(x | m) >= E_q(z | x)[log p(x | z, m)] - KL(q(z | x) || p(z)), m = (x * mask, mask) a few pixels of x.
 
     `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers'
-    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" for pictures and
-    "normal-learned" for tables. `decoder`: "flat", the network's own with z and m flattened and joined, or
-    "multiscale", convolutions with the network's widths that meet m at every scale. `mask`: which pixels are seen.
-    `count`: how many, a number or a share below 1; by default a twentieth of a picture, half a table. `exponent`:
-    how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of mask "points",
-    row,column,row,column... of a picture or columns of a table.
+    widths or channels, in the encoder's order. `likelihood`: by default what the kinds of the data ask for. `decoder`:
+    "flat", the network's own with z and m flattened and joined, or "multiscale", convolutions with the network's widths
+    that meet m at every scale. `mask`: which pixels are seen. `count`: how many, a number or a share below 1; by
+    default a twentieth of a picture, half a table. `exponent`: how many is drawn for each example, N (1 -
+    u^(1/exponent)), down to none. `positions`: of mask "points", row,column,row,column... of a picture or columns of a
+    table.
 
     Gundersen, Oleynik, Blaser, Alendal: Semi-conditional Variational Auto-encoder for Flow Reconstruction and
     Uncertainty Quantification from Limited Observations, 2021.
@@ -104,15 +104,14 @@ def vq_semi_conditional(
 ) -> Recipe:
     """log p(x | m) >= log p(x | z, m) - P log K, z the nearest of K words at each of P places, m a few pixels of x.
 
-    `codes`: K. `dim`: a word's length. `widths`: channels of the strided convolutions. `blocks`: residual blocks
-    after them. `codebook`: "gradient", or "ema", moving averages. `beta`: weight of the commitment. `likelihood`:
-    by default "bernoulli" for pictures and "normal-learned" for tables. `revive`: the share of the even use below
-    which a code starts anew. `kmeans`: whether the codes start at the centres of encoder outputs. `decoder`:
-    "flat", the map and m flattened, joined and one linear layer before the transposed convolutions, or
-    "multiscale", convolutions that meet m at every scale. `mask`: which pixels are seen. `count`: how many, a
-    number or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is drawn for
-    each example, N (1 - u^(1/exponent)), down to none. `positions`: of mask "points", row,column,row,column... of a
-    picture or columns of a table.
+    `codes`: K. `dim`: a word's length. `widths`: channels of the strided convolutions. `blocks`: residual blocks after
+    them. `codebook`: "gradient", or "ema", moving averages. `beta`: weight of the commitment. `likelihood`: by default
+    what the kinds of the data ask for. `revive`: the share of the even use below which a code starts anew. `kmeans`:
+    whether the codes start at the centres of encoder outputs. `decoder`: "flat", the map and m flattened, joined and
+    one linear layer before the transposed convolutions, or "multiscale", convolutions that meet m at every scale.
+    `mask`: which pixels are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture,
+    half a table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of
+    mask "points", row,column,row,column... of a picture or columns of a table.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017; the observation as in
     `semi_conditional`.
@@ -153,16 +152,15 @@ def multitask(
 
     `decoders`: 2 or 1. `w1`, `w2`: weights of the two reconstructions in training. `latent`: dimensions of z.
     `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers' widths or channels, in the
-    encoder's order. `likelihood`: by default "bernoulli" for pictures and "normal-learned" for tables; the study's
-    is "normal". `decoder`: of (z, m), "flat", the network's own with both flattened and joined, or "multiscale",
-    convolutions with the network's widths that meet m at every scale. `mask`: which pixels are seen. `count`: how
-    many, a number or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is
-    drawn for each example, N (1 - u^(1/exponent)), down to none; by default 40 with one decoder. `positions`: of
-    mask "points", row,column,row,column... of a picture or columns of a table. `softadapt`: whether factors that
-    sum to one multiply w1 and w2, the larger for what falls more slowly. `softadapt_variant`: "original",
-    "normalised" or "loss-weighted". `softadapt_beta`: how sharply they differ. `softadapt_window`: steps that make
-    a slope. `softadapt_frequency`: steps between new factors. `softadapt_mode`: the slope, "least-squares",
-    "backward" or as its "authors" coded it.
+    encoder's order. `likelihood`: by default what the kinds of the data ask for; the study's is "normal". `decoder`: of
+    (z, m), "flat", the network's own with both flattened and joined, or "multiscale", convolutions with the network's
+    widths that meet m at every scale. `mask`: which pixels are seen. `count`: how many, a number or a share below 1; by
+    default a twentieth of a picture, half a table. `exponent`: how many is drawn for each example, N (1 -
+    u^(1/exponent)), down to none; by default 40 with one decoder. `positions`: of mask "points",
+    row,column,row,column... of a picture or columns of a table. `softadapt`: whether factors that sum to one multiply
+    w1 and w2, the larger for what falls more slowly. `softadapt_variant`: "original", "normalised" or "loss-weighted".
+    `softadapt_beta`: how sharply they differ. `softadapt_window`: steps that make a slope. `softadapt_frequency`: steps
+    between new factors. `softadapt_mode`: the slope, "least-squares", "backward" or as its "authors" coded it.
 
     Zakovskis: Multitask Variational Autoencoders, 2024; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
@@ -205,20 +203,19 @@ def vq_multitask(
     Two decoders: w1 log p(x | z) + w2 log p(x | z, m) less the codebook's costs, heads "x" and "x_given_m". One: head
     "x" given (z, m), with masks of random size down to the empty one.
 
-    `decoders`: 2 or 1. `w1`, `w2`: weights of the two reconstructions in training. `codes`: K. `dim`: a word's
-    length. `widths`: channels of the strided convolutions. `blocks`: residual blocks after them. `codebook`:
-    "gradient", or "ema", moving averages. `beta`: weight of the commitment. `likelihood`: by default "bernoulli"
-    for pictures and "normal-learned" for tables; the study's is "normal". `revive`: the share of the even use below
-    which a code starts anew. `kmeans`: whether the codes start at the centres of encoder outputs. `decoder`:
-    "flat", all inputs flattened, joined and one linear layer before the transposed convolutions, in both heads, or
-    "multiscale", convolutions of the map that meet m at every scale beside a head x of convolutions alone. `mask`:
-    which pixels are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture, half
-    a table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none; by default 40
-    with one decoder. `positions`: of mask "points", row,column,row,column... of a picture or columns of a table.
-    `softadapt`: whether factors that sum to one multiply w1 and w2, the larger for what falls more slowly.
-    `softadapt_variant`: "original", "normalised" or "loss-weighted". `softadapt_beta`: how sharply they differ.
-    `softadapt_window`: steps that make a slope. `softadapt_frequency`: steps between new factors. `softadapt_mode`:
-    the slope, "least-squares", "backward" or as its "authors" coded it.
+    `decoders`: 2 or 1. `w1`, `w2`: weights of the two reconstructions in training. `codes`: K. `dim`: a word's length.
+    `widths`: channels of the strided convolutions. `blocks`: residual blocks after them. `codebook`: "gradient", or
+    "ema", moving averages. `beta`: weight of the commitment. `likelihood`: by default what the kinds of the data ask
+    for; the study's is "normal". `revive`: the share of the even use below which a code starts anew. `kmeans`: whether
+    the codes start at the centres of encoder outputs. `decoder`: "flat", all inputs flattened, joined and one linear
+    layer before the transposed convolutions, in both heads, or "multiscale", convolutions of the map that meet m at
+    every scale beside a head x of convolutions alone. `mask`: which pixels are seen. `count`: how many, a number or a
+    share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is drawn for each example, N
+    (1 - u^(1/exponent)), down to none; by default 40 with one decoder. `positions`: of mask "points",
+    row,column,row,column... of a picture or columns of a table. `softadapt`: whether factors that sum to one multiply
+    w1 and w2, the larger for what falls more slowly. `softadapt_variant`: "original", "normalised" or "loss-weighted".
+    `softadapt_beta`: how sharply they differ. `softadapt_window`: steps that make a slope. `softadapt_frequency`: steps
+    between new factors. `softadapt_mode`: the slope, "least-squares", "backward" or as its "authors" coded it.
 
     Zakovskis: Multitask Variational Autoencoders, 2024; van den Oord, Vinyals, Kavukcuoglu: Neural Discrete
     Representation Learning, 2017; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
@@ -249,14 +246,13 @@ def arbitrary_conditioning(
     """log p(x | m) >= E_q(z | x, m)[log p(x | z, m)] - KL(q(z | x, m) || p(z | m)): m alone places z.
 
     `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers'
-    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" for pictures and
-    "normal-learned" for tables. `decoder`: "multiscale", convolutions with the network's widths that meet m at
-    every scale, or "flat", the network's own with z and m flattened and joined. `prior_network`: of p(z | m),
-    "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
-    flattened. `mask`: which pixels are seen. `count`: how many, a number or a share below 1; by default drawn, see
-    exponent. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none; by default 20
-    for pictures and 1 for tables. `positions`: of mask "points", row,column,row,column... of a picture or columns
-    of a table.
+    widths or channels, in the encoder's order. `likelihood`: by default what the kinds of the data ask for. `decoder`:
+    "multiscale", convolutions with the network's widths that meet m at every scale, or "flat", the network's own with z
+    and m flattened and joined. `prior_network`: of p(z | m), "encoder", built like the encoder over m and, of a
+    picture, m filled in from what is seen, or "perceptron", of m flattened. `mask`: which pixels are seen. `count`: how
+    many, a number or a share below 1; by default drawn, see exponent. `exponent`: how many is drawn for each example, N
+    (1 - u^(1/exponent)), down to none; by default 20 for pictures and 1 for tables. `positions`: of mask "points",
+    row,column,row,column... of a picture or columns of a table.
 
     Ivanov, Figurnov, Vetrov: Variational Autoencoder with Arbitrary Conditioning, 2019; Sohn, Lee, Yan: Learning
     Structured Output Representation using Deep Conditional Generative Models, 2015.

@@ -44,9 +44,9 @@ def vq_vae(
     `codes`: K. `dim`: numbers in a word. `widths`: channels of the strided convolutions, each of which halves the
     sides; the widths of a perceptron for tables. `blocks`: residual blocks after them. `codebook`: "gradient", or
     "ema", moving averages in place of the first cost. `beta`: weight of the commitment. `decoder`: "map", convolutions
-    alone, or "flat", the map flattened into a linear layer first. `likelihood`: by default "bernoulli" for pictures and
-    "normal-learned" for tables; the study's is "normal". `revive`: the share of the even use below which a code starts
-    anew. `kmeans`: whether the codes start at the centres of the first encoder outputs.
+    alone, or "flat", the map flattened into a linear layer first. `likelihood`: by default what the kinds of the data
+    ask for; the study's is "normal". `revive`: the share of the even use below which a code starts anew. `kmeans`:
+    whether the codes start at the centres of the first encoder outputs.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
     """

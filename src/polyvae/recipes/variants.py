@@ -49,12 +49,12 @@ def vae(
     log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), in nats.
 
     `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules; `widths`: its layers'
-    widths or channels, in the encoder's order. `likelihood`: by default "bernoulli" (cross-entropy) for pictures and
-    "normal-learned" for tables; "normal" is a normal of variance 1/2, whose cost is the squared error summed over
-    pixels. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data
-    and pseudo-inputs share the encoder) or "conditional". `components`: of a mixture or VampPrior.
-    `condition`: posterior and likelihood also read the labels or vectors y. `library`: of counts, what their means are
-    shares of: "none", the means are the network's; "observed", the total of x, which the bound is then given;
+    widths or channels, in the encoder's order. `likelihood`: by default what the kinds of the data ask for,
+    "normal-learned" of grey pictures, "bernoulli" of bits; "normal" is a normal of variance 1/2, whose cost is the
+    squared error summed over pixels. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have
+    GroupNorm, since data and pseudo-inputs share the encoder) or "conditional". `components`: of a mixture or
+    VampPrior. `condition`: posterior and likelihood also read the labels or vectors y. `library`: of counts, what their
+    means are shares of: "none", the means are the network's; "observed", the total of x, which the bound is then given;
     "latent", a second latent "l", log-normal with the moments of the totals.
 
     Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
