@@ -26,7 +26,7 @@ BLOCKS = 15  # of consecutive times in a user's fields
 
 
 def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
-    """The data at a path; of a folder of pictures or an .npy the draft, whose examples `read_draft` reads once cut.
+    """The data at a path; with a limit, of a folder of pictures or an .npy the draft, which `read_draft` reads once cut.
 
     `label` as in `table_of`, `skip_bad` as in `read_pictures`. Raises DataError.
     """
@@ -35,10 +35,11 @@ def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -
         if label:
             raise DataError(path, f"labels under the name {label!r}", f"fields {names}", "leave the label away")
         return _from_fields(path, names, options)
-    if draft is not None and draft.count:
+    if draft is not None and draft.count and options.count is not None:
         rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
         return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft)
     tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label)
+    options = replace(options, size=None) if draft is not None and draft.sized else options
     places = {part: place_of(path, part) for part in tables}
     return from_tables({places[part]: found for part, found in tables.items()}, places, options, path.name, str(path))
 
@@ -85,11 +86,8 @@ def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
 
 def read_draft(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Options) -> tuple[Whole, dict[str, Cut]]:
     """The examples that the cuts keep, read at last, and the cuts of those."""
-    rows = None
-    if options.count is not None:
-        kept = [torch.arange(draft.count) if index is None else index for _, index in cuts.values()]
-        rows = torch.cat(kept).unique().numpy()
-    table, found = draft.read(rows)
+    rows = torch.cat([torch.arange(draft.count) if index is None else index for _, index in cuts.values()])
+    table, found = draft.read(rows.unique().numpy())
     options = replace(options, size=None) if draft.sized else options
     filled = from_tables({whole.call: table}, {"all": whole.call}, options, whole.name, whole.call)
     place = torch.full((draft.count,), -1)
