@@ -26,7 +26,7 @@ BLOCKS = 15  # of consecutive times in a user's fields
 
 
 def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
-    """The data at a path; with a limit, of a folder of pictures or an .npy the draft, which `read_draft` reads once cut.
+    """The data at a path; with a limit, of a folder or an .npy the draft, which `read_draft` reads once it is cut.
 
     `label` as in `table_of`, `skip_bad` as in `read_pictures`. Raises DataError.
     """
