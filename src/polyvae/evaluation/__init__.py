@@ -2,7 +2,7 @@
 
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, seeded
 from polyvae.evaluation.bounds import Bounds, LogMeanExp, both_bounds, importance_bound
-from polyvae.evaluation.calibration import Calibration, calibrate, coverage, crps, normal_crps
+from polyvae.evaluation.calibration import Calibration, calibrate, coverage, crps, normal_crps, varying
 from polyvae.evaluation.classifier import Classifier, accuracy, recognisable, train_classifier
 from polyvae.evaluation.codes import Code, describe_codes, moments, mutual_information
 from polyvae.evaluation.frechet import frechet_distance, sampled_pictures
@@ -38,4 +38,5 @@ __all__ = [
     "seeded",
     "table",
     "train_classifier",
+    "varying",
 ]
