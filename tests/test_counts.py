@@ -151,7 +151,7 @@ def test_moments_of_the_library_survive_saving(tmp_path) -> None:
 
 def test_a_library_needs_counts() -> None:
     with pytest.raises(
-        ValueError, match=r"a library size scales counts, of which the likelihoods are poisson, .* got PixelNormal"
+        ValueError, match=r"library: its size scales counts, of which the likelihoods are poisson, .* got PixelNormal"
     ):
         pv.recipes.vae((5,), network="mlp", likelihood="normal", library="observed")
     with pytest.raises(ValueError, match="library is one of none, observed, latent; got 'total'"):

@@ -43,7 +43,7 @@ class Library:
         link = getattr(family, "link", None)
         if not isinstance(link, Link):
             raise ValueError(
-                f"a library size scales counts, of which the likelihoods are {', '.join(COUNTS)}; "
+                f"library: its size scales counts, of which the likelihoods are {', '.join(COUNTS)}; "
                 f"got {type(family).__name__}"
             )
         return Shares(net, features, self.log_size, link.log_start)
