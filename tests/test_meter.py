@@ -53,13 +53,6 @@ def test_sums_do_not_depend_on_when_they_were_read_or_saved() -> None:
     assert eager.means() == late.means() == stopped.means()
 
 
-def test_totals_of_processes_are_added_before_the_mean() -> None:
-    first, second = Meter(CPU), Meter(CPU)
-    first.add(values(1.0), 3, 0)
-    second.add(values(5.0), 1, 0)
-    assert first.means(first.totals() + second.totals())["loss"] == 2.0
-
-
 def test_an_epoch_ends_with_a_reset() -> None:
     meter = Meter(CPU)
     meter.add(values(1.0), 3, 0)

@@ -190,7 +190,7 @@ class Loop:
         step = torch.full((), self.step, device=fabric.device) if settings.compile else self.step
         with counting(self.plain, share) if several else nullcontext():
             values = self.module(batch, step)
-        self.meter.add(values, share, self.step)
+        self.meter.add(self._together(values, share / count) if several else values, count, self.step)
         # Processes average their gradients; each share counts by its size, so that the whole batch's gradient results.
         weight = share * fabric.world_size / count
         fabric.backward(values["loss"] if weight == 1 else values["loss"] * weight)
@@ -208,6 +208,13 @@ class Loop:
         self.step += 1
         self.batch += 1
 
+    def _together(self, values: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+        """The values of the whole batch, in every process the same: then the state of the first holds all sums."""
+        row = torch.stack([value.detach() for value in values.values()])
+        row = row * share if share else torch.zeros_like(row)  # not 0 * inf
+        torch.distributed.all_reduce(row)
+        return dict(zip(values, row.unbind(), strict=True))
+
     def _close_epoch(self, shown: Reporter) -> None:
         """Validates, keeps the weights if they are the best so far, writes metrics and state."""
         fabric, recipe, settings = self.fabric, self.recipe, self.settings
@@ -224,8 +231,7 @@ class Loop:
             self.best_value, self.best_epoch = value, self.epoch
             copy_tensors(self.best, unique_tensors(self.kept), "the weights")
             self._write_weights({"epoch": self.epoch, recipe.monitor: values[recipe.monitor]})
-        totals = self.meter.totals()
-        means = self.meter.means(totals if reduce is None else reduce(totals))
+        means = self.meter.means()
         rate = len(self.train) / max(self.seconds, 1e-9)
         row = {
             "epoch": self.epoch,
@@ -270,8 +276,7 @@ class Loop:
             copy_tensors(tensors, theirs[group], path)
         if numbers["step"]:
             restore(self.optimizer, theirs["optimizer"], numbers.get("optimizer", {}), path)
-        totals = theirs["totals"][""]  # of the first process: the others' sums of an epoch begun are not saved
-        self.meter.restore(numbers["names"], totals if self.fabric.is_global_zero else torch.zeros_like(totals))
+        self.meter.restore(numbers["names"], theirs["totals"][""])
         for name in NUMBERS:
             setattr(self, name, numbers[name])
         if numbers["scaler"]:

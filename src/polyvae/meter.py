@@ -81,9 +81,9 @@ class Meter:
         self.read()
         return torch.tensor([*self.sums, self.count], dtype=torch.float64)
 
-    def means(self, totals: Tensor | None = None) -> dict[str, float]:
-        """The means so far, of this process or of `totals` added up over several."""
-        *sums, count = (self.totals() if totals is None else totals).tolist()
+    def means(self) -> dict[str, float]:
+        """The means so far."""
+        *sums, count = self.totals().tolist()
         return {name: total / count for name, total in zip(self.names, sums, strict=True)} if count else {}
 
     def restore(self, names: list[str], totals: Tensor) -> None:
