@@ -14,12 +14,12 @@ from test_waiting import Watch
 import polyvae as pv
 from polyvae.cli.options import options_of
 from polyvae.cli.train import CHOICES
+from polyvae.devices import fabric_of
 from polyvae.families import PixelNormal
 from polyvae.loop import Loop
 from polyvae.masks import Constant, PowerLaw, observation
 from polyvae.recipes import RECIPES
 from polyvae.settings import Settings
-from polyvae.training import _fabric
 
 
 @pytest.mark.parametrize("name", ["multitask", "vq_multitask"])
@@ -44,7 +44,7 @@ def test_no_step_waits_for_the_device(name) -> None:
     data = pictures(side=8)
     options = {"exponent": 3.0, **({"softadapt": True} if "multitask" in name else {})}
     settings = Settings(device="cpu", batch_size=12)
-    loop = Loop(_fabric(settings), made(name, data.spec, **options), data, settings, None)
+    loop = Loop(fabric_of(settings), made(name, data.spec, **options), data, settings, None)
     loop.meter.look = 50  # as on an accelerator
     loop.plain.train()
     watch = Watch()

@@ -11,11 +11,11 @@ from torch.distributions import Distribution, Independent, Normal
 
 import polyvae as pv
 from polyvae.balance import SoftAdapt
-from polyvae.loop import Step
 from polyvae.objectives import ImportanceWeighted, Objective
 from polyvae.priors_codes import PixelCodes
 from polyvae.recipes import Recipe
 from polyvae.recipes.seeing import TASKS
+from polyvae.step import Step
 from polyvae.terms import MMD, Reconstruction, mmd
 
 HALF = torch.bfloat16

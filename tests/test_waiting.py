@@ -9,9 +9,9 @@ import torch
 from runs import pictures, small
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from polyvae.devices import fabric_of
 from polyvae.loop import Loop
 from polyvae.settings import Settings
-from polyvae.training import _fabric
 from polyvae.validation import BLOCK, validate
 
 WAITING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"}
@@ -38,7 +38,7 @@ def test_steps_between_looks_at_the_loss_wait_for_nothing(name: str) -> None:
     data = pictures(labels=True)
     settings = Settings(device="cpu", batch_size=12, clip=1.0, average=0.9, schedule="cosine", warmup=2)
     recipe = small(name, data, **({"components": 3} if "prior" in name else {}))
-    loop = Loop(_fabric(settings), recipe, data, settings, None)
+    loop = Loop(fabric_of(settings), recipe, data, settings, None)
     loop.meter.look = 50  # as on an accelerator
     loop.plain.train()
     watch = Watch()

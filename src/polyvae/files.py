@@ -1,25 +1,44 @@
-"""Writing files so that a kill at any moment leaves the old one or the new one, never a part."""
+"""Files that a kill at any moment leaves old or new, never a part; and files that one process at a time may hold."""
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+from uuid import uuid4
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of some file systems that several machines share
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields the place to write beside `path`; renames it into place when the block ends well, else removes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    """Yields the place to write beside `path`; renames it into place when the block ends well, else removes it.
+
+    Raises OSError that names `path` itself, which is what the user asked for, wherever the system refused.
+    """
+    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")  # its own: two may write the same file at once
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is to be written", str(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        _removed(part)
+        if isinstance(error, FileExistsError) and error.filename == str(path.parent):
+            raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is a file, not a folder", str(path)) from error
+        if error.errno is not None and error.filename in (None, str(part), str(path.parent)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     except BaseException:
-        part.unlink(missing_ok=True)
+        _removed(part)
         raise
 
 
@@ -27,3 +46,60 @@ def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text beside and renames it."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def held(path: Path, wait: bool = True) -> Iterator[None]:
+    """Holds the file, which names this process, while no other does; the system lets go when a process ends, however.
+
+    `wait`: until nobody else holds it. Else BlockingIOError, which says who does. Where the system has no such locks
+    (Windows), nothing is held.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = _taken(path, wait)
+    try:
+        yield
+    finally:
+        if file is not None:
+            try:
+                path.unlink(missing_ok=True)  # while it is held: whoever waits for this file then makes a new one
+            finally:
+                file.close()
+
+
+def _taken(path: Path, wait: bool) -> TextIO | None:
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    while True:
+        file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}")
+                file.flush()
+                return file
+        except BlockingIOError:
+            if not wait:
+                file.seek(0)
+                holder = file.read() or "another process"
+                file.close()
+                raise BlockingIOError(errno.EWOULDBLOCK, holder, str(path)) from None
+            time.sleep(0.2)
+        except FileNotFoundError:  # it was let go of in between
+            pass
+        except OSError as error:
+            file.close()
+            if error.errno in _NO_LOCKS:
+                return None
+            raise
+        file.close()
+
+
+def _removed(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:  # such as a parent that is a file: then there is nothing to remove
+        return

@@ -5,29 +5,28 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polyvae.average import Average
-from polyvae.core import Values
 from polyvae.data.split import Data
 from polyvae.events import Events
 from polyvae.meter import Meter, NonFiniteError, check_validation
 from polyvae.optimizer import NONE, Hooks, build, moments, parameters_of, restore
 from polyvae.optimizer import numbers as numbers_of
-from polyvae.precision import as_here, full_precision
 from polyvae.processor import clear_small
 from polyvae.progress import Reporter
 from polyvae.recipes import Recipe
 from polyvae.seeds import NOISE, SHUFFLE, mixed, seed_generators
 from polyvae.settings import Settings
 from polyvae.state import read_state, write_state
+from polyvae.step import Step, counting, share_of
 from polyvae.store import (
     METRICS,
     STATE,
@@ -40,52 +39,6 @@ from polyvae.store import (
     write_tensors,
 )
 from polyvae.validation import batches, validate
-
-
-class Step(nn.Module):
-    """What one training step computes: the observed batch through model and objective.
-
-    In a region of half precision the model's networks run in it; terms, their sum and their balance do not.
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__()
-        self.model = recipe.model
-        self.objective = recipe.objective
-        self.observe = recipe.observe
-
-    def forward(self, batch: Values, step: int | Tensor) -> dict[str, Tensor]:
-        observed = self.observe(batch)
-        device = next(iter(observed.values())).device
-        model = as_here(self.model, device)
-        with full_precision(device):
-            return self.objective(model, observed, step)
-
-
-@contextmanager
-def counting(module: nn.Module, share: int) -> Iterator[None]:
-    """Tells parts that sum over processes, those with a `counted`, for how many examples this process stands."""
-    parts = [part for part in module.modules() if hasattr(part, "counted")]
-    for part in parts:
-        part.counted = share  # pyright: ignore[reportArgumentType]
-    try:
-        yield
-    finally:
-        for part in parts:
-            part.counted = 1  # pyright: ignore[reportArgumentType]
-
-
-def share_of(index: Tensor, rank: int, processes: int) -> tuple[Tensor, int]:
-    """What one of several processes reads of a batch, and for how many of the batch's examples it then stands.
-
-    A batch of fewer than two examples a process is not shared: a single one has no statistics of a batch and no
-    distance to another. Every process reads it whole, so that all take part in what is summed, and the first stands
-    for it.
-    """
-    if len(index) < 2 * processes:
-        return index, 0 if rank else len(index)
-    mine = index[rank::processes]
-    return mine, len(mine)
 
 
 class Loop:

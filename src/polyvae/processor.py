@@ -15,6 +15,11 @@ TRIM, MMAP = -1, -3
 KEPT, USUAL_TRIM, USUAL_MMAP = 2**31 - 1, 64 * 2**20, 32 * 2**20
 
 
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 @contextmanager
 def kept_heap() -> Iterator[None]:
     """Within it glibc does not give freed memory back to the system, which else happens at every step on a CPU.

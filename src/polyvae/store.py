@@ -105,7 +105,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def write_description(folder: Path, description: Mapping[str, Any]) -> None:
     """Writes `run.json`. Raises RunError."""
-    with _writing(folder / DESCRIPTION):
+    with writing(folder / DESCRIPTION):
         write_sealed_json(folder / DESCRIPTION, description)
 
 
@@ -145,12 +145,13 @@ def materialise(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Writes tensors and JSON-able metadata as one sealed safetensors file. Raises RunError."""
-    with _writing(path):
+    with writing(path):
         write_sealed(path, tensors, metadata)
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the system refuses within it into a RunError that names the path."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -176,7 +177,7 @@ def write_metrics(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(history[0]) if history else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    with _writing(path):
+    with writing(path):
         write_text(path, text.getvalue())
 
 

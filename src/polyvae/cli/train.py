@@ -165,7 +165,12 @@ def _resume(name: str | None, given: Given, groups: Groups) -> Run:
     with naming(groups["data"]):
         loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
     if (done := len(read_history(folder / STATE))) >= (settings.epochs or 0):
-        print(f"polyvae: note: {folder} has all its {done} epochs; ask for more with --epochs", file=sys.stderr)
+        more = (
+            "ask for more with --epochs"
+            if settings.schedule == "constant"
+            else f"its {settings.schedule} schedule ends there, for more train a new run"
+        )
+        print(f"polyvae: note: {folder} has all its {done} epochs; {more}", file=sys.stderr)
     options = {key: value for key, value in recorded["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, groups["recipe"])
     return _fit(recipe, loaded, folder, settings, resume=True)

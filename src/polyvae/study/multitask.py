@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from polyvae import data
 from polyvae.data.listing import unknown
-from polyvae.files import replacing
+from polyvae.files import held, replacing
 from polyvae.store import STATE, WEIGHTS
 from polyvae.study.grid import Cell, cells, chosen_folds, dataset_name, select
 from polyvae.study.progress import shown
 from polyvae.study.records import Key, Records, StudyError, open_study, read_result
-from polyvae.study.run import Job, Protocol, held
+from polyvae.study.run import Job, Protocol
 from polyvae.study.schedule import RUNNER, answers
 
 PICTURES, LOCK = "pictures", ".lock"

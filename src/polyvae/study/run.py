@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import import_module
@@ -17,7 +15,7 @@ import torch
 from polyvae import data
 from polyvae.data import Data
 from polyvae.evaluation.blocks import device_of
-from polyvae.files import write_text
+from polyvae.files import held, write_text
 from polyvae.meter import NonFiniteError
 from polyvae.recipes import named
 from polyvae.study.grid import FOLDS, Cell, Method
@@ -186,25 +184,3 @@ def _device(device: torch.device) -> str:
 
 def _commit(state: Mapping[str, Any] | None) -> str:
     return "" if state is None else state["commit"][:12] + ("+" if state["changed"] else "")
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Waits until no other process holds the file, and holds it; the system lets go when a process ends, however.
-
-    Where the system has no such locks (Windows), nothing is held.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with path.open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.2)
-        yield

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from polyvae.processor import processors
 from polyvae.study.run import Job, RunFailed
 from polyvae.study.worker import named_runner
 
@@ -29,11 +30,6 @@ def answers(jobs: Sequence[Job], workers: int = 1, ray: str | None = None, runne
 
         return on_cluster(jobs, workers, ray, runner)
     return _here(jobs, runner) if min(workers, len(jobs)) < 2 else _beside(jobs, min(workers, len(jobs)), runner)
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def share(workers: int) -> str:
