@@ -99,6 +99,34 @@ def test_output_that_nobody_reads_ends_quietly() -> None:
     assert err == b""
 
 
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "line", ["--help >&-", "--nothing >&-", "--nothing 2>&-", "--help <&- >&- 2>&-", "recipes >&-"]
+)
+def test_streams_that_are_closed_end_a_command_quietly(line: str) -> None:
+    done = shell(f"{sys.executable} -m polyvae {line}")
+    assert done.returncode == (2 if "nothing" in line else 0)
+    assert done.stdout == ""
+    assert ("there is no option" in done.stderr) == (line == "--nothing >&-")
+    assert "Error" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["--help", "--nothing 2>&1", "recipes --json"])
+def test_a_pipe_that_is_closed_early_ends_quietly(command: str) -> None:
+    done = shell(f"({sys.executable} -m polyvae {command}; echo $? >&2) | true")
+    assert done.stderr.strip() in ("0", "1", "2")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_output_without_room_is_said_in_one_line() -> None:
+    done = shell(f"{sys.executable} -m polyvae recipes --json > /dev/full")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left on device" in done.stderr
+
+
 def test_two_processes_train_one_model_and_say_one_thing(tmp_path: Path) -> None:
     command = [*POLYVAE, "train", "vae", *TINY, "--epochs", "1", "--devices", "2", "--device", "cpu"]
     command += ["--run", str(tmp_path / "run"), "--json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
@@ -41,18 +42,21 @@ EXAMPLE = """examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns 0 for success, 1 for a failure while running, 2 for a command line not understood.
 
-    A mistake becomes one line on standard error. With POLYVAE_DEBUG set the traceback is kept.
+    A mistake becomes one line on standard error. With POLYVAE_DEBUG set the traceback is kept. Where output is
+    closed, or nobody reads on, the command ends quietly.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without the character shows a question mark instead
+    _open_streams()
     warnings.showwarning = _show_warning
+    given = sys.argv[1:] if arguments is None else list(arguments)
     if os.environ.get("POLYVAE_DEBUG"):
-        _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+        _dispatch(given)
         return 0
+    return _flushed(_run(given))
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        _dispatch(sys.argv[1:] if arguments is None else list(arguments))
-        sys.stdout.flush()
+        _dispatch(arguments)
     except SystemExit as left:  # argparse after printing help, rich where nobody reads on
         return left.code if isinstance(left.code, int) else 0
     except UsageError as error:
@@ -60,14 +64,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _fail(str(error) or "interrupted", 1)
     except BrokenPipeError:
-        # Whoever read the output has left; leave quietly, and keep Python from flushing into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     except (ValueError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
         return _fail(_said(error), 1)
     return 0
+
+
+def _open_streams() -> None:
+    """Opens what the caller closed (`>&-`) onto nothing, before a file of ours takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without the character shows a question mark instead
+
+
+def _flushed(code: int) -> int:
+    """The exit code once all is written: 1 where that failed, in words where somebody may still read them."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            # Python would try again at its end, and complain.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+                _fail(f"standard output: {error.strerror}", 1)
+            code = code or 1
+    return code
 
 
 def _dispatch(arguments: list[str]) -> None:
@@ -95,7 +122,8 @@ def _dispatch(arguments: list[str]) -> None:
 def _fail(message: str, code: int) -> int:
     # A name of thousands of characters would push what is said of it off the screen.
     short = re.sub(r"\S{300,}", lambda word: f"{word[0][:60]}...", " ".join(message.split()))
-    print(f"polyvae: {short}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"polyvae: {short}", file=sys.stderr)
     return code
 
 
