@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import platform
 import re
 import subprocess
@@ -173,12 +172,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def write_metrics(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Writes one CSV row an epoch. Raises RunError."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]) if history else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
     with writing(path):
-        write_text(path, text.getvalue())
+        write_text(path, _table(history))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -186,15 +181,23 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     state = path.with_name(STATE)
     saved = read_history(state)  # first: a run that is being trained writes its metrics before its state
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        if json.dumps(rows[: len(saved)]) != json.dumps(saved) and intact(state):
+        text = path.read_bytes().decode("utf-8")
+        if saved and not text.startswith(_table(saved)) and intact(state):
             raise ValueError(f"its rows are not those of {STATE}")
-        return rows
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        return [{name: _number(value) for name, value in row.items()} for row in rows]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} is not a table of numbers ({error}); restore it, or {MENDED}") from None
+
+
+def _table(history: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]) if history else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
 
 
 def read_history(state: Path) -> list[dict[str, Any]]:
