@@ -97,7 +97,7 @@ def test_two_threads_of_one_process_do_not_share_a_folder_either(tmp_path: Path)
             self.inner = inner
 
         def forward(self, *arguments: Any) -> Any:
-            if not refused:
+            if not refused and (tmp_path / "run" / LOCK).exists():
                 other = threading.Thread(target=second)
                 other.start()
                 other.join()
@@ -212,14 +212,14 @@ def test_a_start_that_fails_does_not_block_the_corrected_one(case: str, tmp_path
 
 
 class Broken(nn.Module):
-    """An objective that fails at a step."""
+    """An objective that fails at a step of training in a folder."""
 
-    def __init__(self, inner: nn.Module, at: int) -> None:
+    def __init__(self, inner: nn.Module, at: int, folder: Path) -> None:
         super().__init__()
-        self.inner, self.at = inner, at
+        self.inner, self.at, self.folder = inner, at, folder
 
     def forward(self, model: Any, batch: Any, step: Any = 0) -> Any:
-        if step == self.at:
+        if step == self.at and (self.folder / LOCK).exists():
             raise RuntimeError("out of memory")
         return self.inner(model, batch, step)
 
@@ -232,11 +232,11 @@ def test_a_first_step_that_fails_leaves_nothing_and_a_later_one_a_run(there: boo
     if there:
         folder.mkdir()
     with pytest.raises(RuntimeError, match="out of memory"):
-        pv.fit(replace(recipe, objective=Broken(recipe.objective, 0)), data, folder, **options)
+        pv.fit(replace(recipe, objective=Broken(recipe.objective, 0, folder)), data, folder, **options)
     assert [path.name for path in tmp_path.iterdir()] == (["run"] if there else [])
     assert not there or list(folder.iterdir()) == []
     with pytest.raises(RuntimeError, match="out of memory"):
-        pv.fit(replace(recipe, objective=Broken(recipe.objective, 2)), data, folder, **options)
+        pv.fit(replace(recipe, objective=Broken(recipe.objective, 2, folder)), data, folder, **options)
     assert sorted(path.name for path in folder.iterdir()) == [DESCRIPTION, STATE]
     assert read_tensors(folder / STATE)[1]["step"] == 2
 
