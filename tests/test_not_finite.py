@@ -98,7 +98,7 @@ CASES = [(name, option) for name in sorted(RECIPES) for option in numbers(name)]
 
 
 def test_there_are_options_to_try() -> None:
-    assert len(CASES) > 20
+    assert len(CASES) > 15
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
