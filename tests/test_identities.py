@@ -110,7 +110,7 @@ def test_closed_form_and_sampled_divergence_agree_for_every_pair() -> None:
 
 
 def test_a_full_covariance_with_a_diagonal_factor_is_the_diagonal_family() -> None:
-    diagonal, full = small("vae"), small("full_covariance")
+    diagonal, full = small("vae", likelihood="bernoulli"), small("full_covariance", likelihood="bernoulli")
     source, target = diagonal.model.state_dict(), full.model.state_dict()
     for name, tensor in target.items():
         given = source[name]
@@ -192,7 +192,7 @@ def test_priors_of_one_standard_component_are_the_standard_normal() -> None:
 
 
 def test_a_two_level_model_whose_top_is_ignored_is_the_vae() -> None:
-    two, batch = small("two_level", top=3), {"x": pictures()}
+    two, batch = small("two_level", top=3, likelihood="bernoulli"), {"x": pictures()}
     with torch.no_grad():
         for parameter in two.model.prior["z1"].parameters():  # p(z1 | z2) = N(0, I)
             parameter.zero_()
@@ -200,7 +200,7 @@ def test_a_two_level_model_whose_top_is_ignored_is_the_vae() -> None:
             parameter.zero_()
         two.model.posterior["z1"].net.layers[0].weight[:, 16:] = 0
         two.model.heads["x"].likelihood.net.layers[0].weight[:, 2:] = 0
-    plain = small("vae")
+    plain = small("vae", likelihood="bernoulli")
     for part in ("posterior.z", "heads.x.likelihood"):
         source = two.model.get_submodule("posterior.z1" if part == "posterior.z" else part).state_dict()
         target = plain.model.get_submodule(part)

@@ -271,7 +271,7 @@ def test_recipes_refuse_what_makes_no_sense() -> None:
     for name in ("pca", "ppca"):
         with pytest.raises(ValueError, match="latent is at least 1 and below the 64 values"):
             make(name, latent=64)
-        with pytest.raises(ValueError, match="components need more than 20 examples; got 12"):
+        with pytest.raises(ValueError, match="latent is below the number of training examples, 12; got 20"):
             make(name, latent=20)
 
 
