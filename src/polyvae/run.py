@@ -27,6 +27,7 @@ from polyvae.store import (
     STATE,
     WEIGHTS,
     RunError,
+    check_known,
     load_tensors,
     materialise,
     read_description,
@@ -81,6 +82,7 @@ class Run:
         if recipe is None:
             if description.get("recipe") is None:
                 raise RunError(f"{folder / DESCRIPTION} records no recipe call; give the recipe itself to Run.load")
+            check_known(folder, description)
             try:
                 recipe = rebuild(description["recipe"])
             except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -7,6 +7,7 @@ import io
 import platform
 import re
 import subprocess
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from torch.nn.parameter import is_lazy
 
 from polyvae.data.split import Data, Split
 from polyvae.files import write_text
-from polyvae.recipes import Recipe
+from polyvae.recipes import RECIPES, Recipe, is_own
 from polyvae.sealed import intact, read_sealed, read_sealed_json, read_values, write_sealed, write_sealed_json
 
 DESCRIPTION, WEIGHTS, STATE, METRICS = "run.json", "weights.safetensors", "state.safetensors", "metrics.csv"
@@ -40,6 +41,7 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
     packages = ("polyvae", "torch", "numpy", "lightning-fabric", "safetensors")
     return {
         "recipe": recipe.call,
+        **_module(recipe),
         "data": {
             "name": data.name,
             "call": dict(data.call),
@@ -55,6 +57,26 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
         "git": _git_state(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _module(recipe: Recipe) -> dict[str, Any]:
+    """Where the recipe of a user's own module is: a name and a file for people to read, which nothing imports."""
+    build = RECIPES.get((recipe.call or {}).get("name", ""))
+    if build is None or not is_own(build):
+        return {}
+    file = getattr(sys.modules.get(build.__module__), "__file__", None)
+    return {"module": {"name": build.__module__, "file": None if file is None else str(Path(file).resolve())}}
+
+
+def check_known(folder: Path, description: Mapping[str, Any]) -> None:
+    """Raises RunError where a run needs the recipe of a user's own module that has not been imported."""
+    call, module = description.get("recipe"), description.get("module")
+    if isinstance(call, Mapping) and isinstance(module, Mapping) and call.get("name") not in RECIPES:
+        where = module.get("file") or module.get("name")
+        raise RunError(
+            f"{folder} was trained by the recipe {call.get('name')} of {where}, code that is not run unasked: add "
+            f"--from {where} to the command, or import {module.get('name')} first"
+        )
 
 
 def _objective(recipe: Recipe) -> dict[str, str]:

@@ -116,6 +116,10 @@ def _dispatch(arguments: list[str]) -> None:
         what = "option" if name.startswith("-") else "command"
         raise UsageError(f"there is no {what} {named(name)}{near(name, COMMANDS)}; see `polyvae --help`")
     module = importlib.import_module(COMMANDS[name][0])
+    if any(each.partition("=")[0] == "--from" for each in rest):
+        from polyvae.cli.modules import loaded
+
+        rest = loaded(rest)
     module.run(name, rest)
 
 

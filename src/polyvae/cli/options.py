@@ -64,6 +64,9 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
         )
+        # Shown here alone: it is read before the command, whose choices it may change.
+        own = self.add_argument_group("recipes of your own")
+        own.add_argument("--from", metavar="MODULE", help="a module, or its .py file, with recipes of yours; it is run")
         self.former = former or {}
 
     def add(self, title: str, options: Iterable[Option]) -> None:

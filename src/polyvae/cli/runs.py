@@ -19,7 +19,7 @@ from polyvae.cli.options import UsageError
 from polyvae.data import Data, Split
 from polyvae.meter import check_weights
 from polyvae.run import Run
-from polyvae.store import DESCRIPTION, WEIGHTS, RunError, read_description
+from polyvae.store import DESCRIPTION, WEIGHTS, RunError, check_known, read_description
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ def described(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder / DESCRIPTION} does not describe a run; restore it, or train again")
     if not isinstance(description.get("recipe"), dict):
         raise RunError(f"{folder / DESCRIPTION} records no recipe by name; open it in Python: Run.load(folder, recipe)")
+    check_known(folder, description)
     return description
 
 

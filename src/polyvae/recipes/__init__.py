@@ -11,7 +11,7 @@ from polyvae.recipes.conditioning import (
 )
 from polyvae.recipes.counts import count_vae
 from polyvae.recipes.quantised import vq_vae
-from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, named, rebuild, recipe
+from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, is_own, named, rebuild, recipe
 from polyvae.recipes.variants import (
     ae,
     beta_vae,
@@ -38,6 +38,7 @@ __all__ = [
     "count_vae",
     "cvae",
     "full_covariance",
+    "is_own",
     "iwae",
     "mixture_prior",
     "mmd_vae",

@@ -64,8 +64,16 @@ def recipe(build: Callable[..., Recipe]) -> Callable[..., Recipe]:
                 made = build(spec, **options)
         return replace(made, call=_record(build.__name__, spec, options if seed is None else {**options, "seed": seed}))
 
+    held = RECIPES.get(build.__name__)
+    if held is not None and not is_own(held) and is_own(build):
+        raise ValueError(f"polyvae has a recipe named {build.__name__} already; give yours another name")
     RECIPES[build.__name__] = recorded
     return recorded
+
+
+def is_own(build: Callable[..., Recipe]) -> bool:
+    """Whether a recipe is a user's own."""
+    return build.__module__.partition(".")[0] != "polyvae"
 
 
 def named(name: str) -> Callable[..., Recipe]:
