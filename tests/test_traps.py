@@ -194,7 +194,8 @@ def test_trap11_the_reported_loss_is_the_logarithm_of_the_mean_weight() -> None:
 @settings(max_examples=30, deadline=None)
 @given(loc=st.floats(-5, 5), raw=st.floats(-12, 12), d=st.integers(1, 4))
 def test_trap12_the_divergence_is_torchs_and_never_negative(loc, raw, d) -> None:
-    law = DiagonalNormal()(torch.cat([torch.full((1, d), loc), torch.full((1, d), raw)], 1).double())
+    raws = [torch.full((1, d), number, dtype=torch.float64) for number in (loc, raw)]
+    law = DiagonalNormal()(torch.cat(raws, 1))
     assert isinstance(law, Independent)
     z, prior = law.rsample((1,)), StandardNormal(d).double()({})
     kl = pv.Latent(law, prior, z, z).kl
