@@ -63,9 +63,8 @@ def logarithmic(axes: Axes) -> None:
     decades = np.log10(high / low)
     steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0)
     # Within less than a decade the ticks of a linear scale are the rounder ones.
-    axes.yaxis.set_major_locator(
-        LogLocator(subs=steps, numticks=12) if decades > 0.8 else MaxNLocator(6, steps=[1, 2, 5, 10])
-    )
+    linear = MaxNLocator(6, steps=[1, 2, 5, 10])
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=12) if decades > 0.8 else linear)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

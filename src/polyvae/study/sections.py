@@ -144,9 +144,9 @@ def sizes(table: Table, records: Records) -> list[Block]:
         columns = ("method", *heads, "below without, every size > 0", "falls with every size")
         blocks += [Heading(group.title, 3), Grid(columns, tuple(rows))]
     words = (
-        "Squared error per value with so many pixels seen, drawn uniformly, means over folds of at most 1,000 validation "
-        "images; the same pixels for every method. The last two columns judge paired differences by their 95 % "
-        "intervals at every size, as claims are. Two decoders were trained with one number of pixels alone."
+        "Squared error per value with so many pixels seen, drawn uniformly, means over folds of at most 1,000 "
+        "validation images; the same pixels for every method. The last two columns judge paired differences by their "
+        "95 % intervals at every size, as claims are. Two decoders were trained with one number of pixels alone."
     )
     return [Text(words), *blocks] if blocks else []
 
