@@ -289,3 +289,14 @@ def test_the_seed_decides_the_weights() -> None:
 
     assert torch.equal(weights(3), weights(3))
     assert not torch.equal(weights(3), weights(4))
+
+
+@pytest.mark.parametrize("name", ["semi_conditional", "multitask", "arbitrary_conditioning", "vq_multitask"])
+def test_looking_at_a_mask_draws_nothing_from_the_stream_of_the_weights(name: str) -> None:
+    found = []
+    for options in ({"mask": "uniform"}, {"mask": "grid"}):
+        made = pv.recipes.named(name)(
+            (1, 8, 8), seed=0, widths=(4, 6), **({"decoders": 2} if "multi" in name else {}), **options
+        )
+        found.append([parameter.detach() for parameter in made.model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

@@ -24,7 +24,7 @@ from polyvae.training import fit
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on digits."""
     folder = tmp_path_factory.mktemp("vq") / "run"
-    sizes = ["--codes", "8", "--dim", "4", "--widths", "8,16", "--revive", "0.5"]
+    sizes = ["--codes", "8", "--dim", "4", "--widths", "8,16", "--revive", "0.5", "--likelihood", "bernoulli"]
     options = ["--data", "digits", "--limit", "300", "--epochs", "2", "--lr", "0.003", "--run", str(folder)]
     assert main(["train", "vq_vae", *sizes, *options]) == 0
     return folder

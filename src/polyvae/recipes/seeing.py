@@ -129,7 +129,8 @@ def observed(
         positions = list(zip(positions[::2], positions[1::2], strict=True))  # pyright: ignore[reportAssignmentType]
     try:
         made = observation(mask, count, exponent, positions)
-        made.mask(torch.zeros(1, *spec.x))
+        with torch.random.fork_rng(devices=[]):  # a trial, which leaves the weights of a seeded recipe as they were
+            made.mask(torch.zeros(1, *spec.x))
     except ValueError as error:
         if str(error).startswith(("count ", "positions ")):
             raise
