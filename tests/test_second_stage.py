@@ -192,7 +192,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A quantised run of the command line."""
     folder = tmp_path_factory.mktemp("cli") / "run"
     data = ["--data", "digits", "--limit", "150", "--epochs", "1", "--run", str(folder)]
-    assert main(["train", "vq_vae", "--codes", "8", "--dim", "2", "--widths", "4,4", "--likelihood", "bernoulli", *data]) == 0
+    data += ["--likelihood", "bernoulli"]
+    assert main(["train", "vq_vae", "--codes", "8", "--dim", "2", "--widths", "4,4", *data]) == 0
     return folder
 
 

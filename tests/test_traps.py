@@ -282,7 +282,6 @@ def test_trap35_every_layer_is_in_training_mode_at_every_step(network, tmp_path)
     x = torch.rand(32, 1, 8, 8)
     fitted(watched, x, tmp_path / "run", epochs=2, max_steps=4)
     step, other = [{True}], [{False}]  # besides validation, each call of fit tries the recipe once beforehand
-    step, other = [{True}], [{False}]  # besides validation, each call of fit tries the recipe once before its first step
     assert seen == [*other, *step * 3, *other, *step, *other, *step * 2, *other, *step * 3, *other]
 
 
