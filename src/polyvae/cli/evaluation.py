@@ -21,6 +21,7 @@ from polyvae.data import Data
 from polyvae.data.split import subset
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
+from polyvae.evaluation.tables import COLUMNS
 from polyvae.files import write_text
 from polyvae.ranges import Amount, Count, Seed
 
@@ -128,12 +129,13 @@ def beside(report: Mapping[str, Any]) -> Table:
         "the same, bits per dimension": ("importance_bound_bits", 4),
         "KL, nats": ("kl", 2),
         "squared error per value": ("mse", 5),
+        **{f"{words}, share": (key, 4) for key, words in COLUMNS.items() if key in report},
         "PSNR, dB": ("psnr", 2),
         "SSIM": ("ssim", 4),
         "parameters": ("parameters", 0),
     }
     for words, (name, digits) in rows.items():
-        values = [column[name] for column in columns.values()]
+        values = [column.get(name) for column in columns.values()]
         shown.add_row(words, *("-" if value is None else f"{value:.{digits}f}" for value in values))
     return shown
 

@@ -14,6 +14,7 @@ from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
+from polyvae.evaluation.columns import column_errors
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.pictures import (
     Limits,
@@ -51,7 +52,8 @@ def evaluate(
     latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior, and of a
     codebook its size, positions, perplexity and share of words used. mse, psnr (dB), ssim: of the deterministic
     reconstruction; pictures in [0, 1] are clamped to it, other values are not, and have PSNR and SSIM on the scale on
-    which each channel of the training part, `train` or that of Data, becomes [0, 1]. frechet: with so
+    which each channel of the training part, `train` or that of Data, becomes [0, 1]. unexplained, wrong, columns: of
+    tables and fields, see `column_errors`. frechet: with so
     many samples in the features of `classifier` (see `train_classifier`), 0 for none. Whatever is None or approximate
     is explained in notes.
 
@@ -92,6 +94,7 @@ def evaluate(
     unit = in_unit(spec if of == "x" else None, split.tensors[of])  # pyright: ignore
     limits = None if unit or train is None or of not in train.tensors else limits_of(train.tensors[of])  # pyright: ignore
     report.update(_errors(source, split, seed, device, unit, limits, notes))
+    report.update(column_errors(source, split, spec, seed, device) if of == "x" else {})
     if frechet and not unit:
         notes.append("no Fréchet distance: it is one of pictures in [0, 1]")
     elif frechet:

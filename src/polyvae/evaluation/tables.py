@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 _BOUNDS = {"bound": "plain bound on log p({x})", "importance_bound": "importance-weighted bound, K = {samples}"}
+COLUMNS = {"unexplained": "variance that it leaves", "wrong": "categories that it misses"}
 _LATENT = {
     "dimensions": ("dimensions", 0, ""),
     "active_units": ("active units", 0, ""),
@@ -45,6 +46,9 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield f"reconstruction of {escape(name)}, -E log p", _number(value), "nats an example"
     yield "KL, all latents", _number(report["kl"]), "nats an example"
     yield "squared error of the reconstruction", _number(report["mse"], 5), "per value"
+    for key, words in COLUMNS.items():
+        if key in report:
+            yield f"  {words}", _number(100 * report[key], 1), "%, mean over columns"
     yield "PSNR", _number(report["psnr"]), "dB"
     yield "SSIM", _number(report["ssim"], 4), ""
     if found := report.get("frechet"):
