@@ -73,7 +73,7 @@ def recipe(build: Callable[..., Recipe]) -> Callable[..., Recipe]:
 
 def is_own(build: Callable[..., Recipe]) -> bool:
     """Whether a recipe is a user's own."""
-    return build.__module__.partition(".")[0] != "polyvae"
+    return (build.__module__ or "").partition(".")[0] != "polyvae"  # code that is typed in has no module
 
 
 def named(name: str) -> Callable[..., Recipe]:
