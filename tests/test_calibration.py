@@ -170,13 +170,30 @@ def test_few_examples_share_the_factor_of_the_values_that_vary(count: int) -> No
     x, mean, std = bordered(4000, 10)
     trials = [calibrate(*bordered(count, 100 + seed)) for seed in range(30)]
     for level in LEVELS:
-        whole = calibrate(*(part[..., 1::2] for part in bordered(count, 100)), (level,), over="all")
-        shared = bool((trials[0].factors[level] == whole.factors[level]).all())
+        held = [part[..., 1::2] for part in bordered(count, 100)]
+        whole, largest = calibrate(*held, (level,), over="all"), (held[0] / held[2]).abs().amax(0)
+        shared = torch.equal(trials[0].factors[level][..., 1::2], whole.factors[level].maximum(largest))
         assert shared == (count < fewest(level))
         bands = [found.band(mean, std, level) for found in trials]
         within = sum(coverage(x, *band, varying(x)).mean() for band in bands) / len(bands)
         # Between the level and one more than it that ranks of so few examples are apart.
         assert level - 0.02 < within < level + 1 / (count + 1) + 0.02
+
+
+@pytest.mark.parametrize("count", [2, 5, 9, 15, 18, 19])
+def test_the_band_of_a_higher_level_holds_that_of_a_lower_one(count: int) -> None:
+    wide = torch.ones(20)
+    wide[0] = 10
+    within = torch.zeros(len(LEVELS))
+    for seed in range(30):
+        x = normal(count, 20, seed=seed) * wide
+        found = calibrate(x, torch.zeros_like(x), torch.ones_like(x), LEVELS[::-1])
+        factors = torch.stack([found.factors[level] for level in LEVELS])
+        assert bool((factors.diff(dim=0) >= 0).all())
+        new = 10 * normal(400, 1, seed=100 + seed).abs()
+        within += (new <= factors[:, 0]).float().mean(0) / 30
+    # What so few scores of the value itself can promise, the largest of which is exceeded once in count + 1 times.
+    assert bool((within > torch.tensor(LEVELS).clamp(max=count / (count + 1)) - 0.06).all())
 
 
 def test_factors_of_a_normal_are_its_quantiles() -> None:

@@ -134,8 +134,9 @@ def calibrate(
     then covers a new exchangeable value with probability at least L, whatever its law; for "channel" and "all" on
     average over what shares the factor, of which those that hardly vary leave the others too narrow a band. Of a single
     value n are the examples that it is scored in. Where they are too few for a level (see `fewest`; for the scale for
-    the highest one) it takes the factor that all values share which differ between the examples. A constant std makes
-    bands for a prediction without spread. `scale` has the least `normal_crps`, which outliers move less than they move
+    the highest one) it takes the factor that all values share which differ between the examples, or its own largest
+    score where that is larger: the band of a higher level holds that of a lower one. A constant std makes bands for a
+    prediction without spread. `scale` has the least `normal_crps`, which outliers move less than they move
     the likelihood. Raises ValueError where nothing is scored, for a level outside (0, 1), and where a std of zero meets
     an error.
 
@@ -164,6 +165,9 @@ def calibrate(
         shared = scored & varying(x)
         whole = factors(_GROUPS["all"], shared if bool(shared.any()) else scored)
         counts = _GROUPS[over](scored).sum(0)
+        # A band that left out the value's own scores would lie inside the one of a lower level that has them.
+        largest = torch.where(_GROUPS[over](scored), _GROUPS[over](scores), 0.0).amax(0)
+        whole[1:] = [every.maximum(largest) for every in whole[1:]]
         needed = [fewest(level) for level in (max(levels, default=0.5), *levels)]
         found = [
             torch.where(counts < least, every, one) for one, every, least in zip(found, whole, needed, strict=True)
