@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polyvae.core import VAE, Values
+from polyvae.data.split import floats
 from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.exchange import tensor
@@ -165,7 +166,8 @@ def _checked(x: Any, mask: Any, use_x: bool) -> tuple[Tensor, Tensor]:
     x = tensor(x)
     if x.ndim not in (2, 4) or len(x) == 0:
         raise ValueError(f"x holds examples, [N, C, H, W] or [N, d], at least one; got {list(x.shape)}")
-    x = x.float() / 255 if x.dtype is torch.uint8 else x if x.is_floating_point() else x.float()
+    x = floats(x)
+    x = x if x.is_floating_point() else x.float()
     shape = (1, *x.shape[2:]) if x.ndim == 4 else tuple(x.shape[1:])
     known = ~x.isnan()
     mask = (known.all(1, keepdim=True) if x.ndim == 4 else known) if mask is None else tensor(mask)

@@ -76,11 +76,11 @@ class Split:
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The examples at `index` (int64 [B], on the split's device), bytes divided by 255, then the transform."""
-        values = {name: _floats(tensor) for name, tensor in selected(self.tensors, index).items()}
+        values = {name: floats(tensor) for name, tensor in selected(self.tensors, index).items()}
         return values if self.transform is None else dict(self.transform(values))
 
 
-def _floats(tensor: Tensor) -> Tensor:
+def floats(tensor: Tensor) -> Tensor:
     """Bytes as float32: those of pictures are grey levels, those of a table the numbers that they are."""
     if tensor.dtype is not torch.uint8:
         return tensor
