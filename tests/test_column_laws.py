@@ -221,3 +221,28 @@ def test_a_family_is_left_as_it_is_where_nothing_is_standardised() -> None:
 def test_codes_have_no_closed_divergence_and_say_so() -> None:
     with pytest.raises(NotImplementedError):
         kl_divergence(Categories(torch.zeros(1, 1, 2), torch.tensor([2])), normal(0.0, 1.0))
+
+
+def test_rows_that_are_not_scored_leave_every_gradient_finite() -> None:
+    from polyvae.draw import log_likelihood
+
+    kinds = (Column("positive", centre=0.0, scale=1.0), Column("category", labels=("a",)), Column("counts"))
+    family = by_kind(Spec((3,), levels=None, columns=kinds))
+    raw = torch.randn(4, family.size(3), requires_grad=True)
+    x = torch.tensor([[2.0, 0.0, 1.0], [torch.nan] * 3, [0.5, 0.0, 0.0], [torch.nan] * 3])
+    found = log_likelihood(family(raw), x, 1, torch.tensor([True, False, True, False]))
+    assert found[0, 1] == found[0, 3] == 0
+    found.sum().backward()
+    assert raw.grad.isfinite().all()
+    assert not raw.grad[1].any()
+
+
+def test_an_optimal_scale_of_standardised_columns_is_fitted_to_scored_rows_alone() -> None:
+    from polyvae.draw import log_likelihood
+
+    columns = (Column("real", centre=5.0, scale=2.0),)
+    family = named("normal-optimal", Spec((1,), levels=None, columns=columns)).train()
+    x, scored = torch.tensor([[1.0], [3.0], [99.0], [8.0]]), torch.tensor([True, True, False, True])
+    found = log_likelihood(family(torch.zeros(4, 1)), x, 1, scored)[0, scored]
+    alone = log_likelihood(family(torch.zeros(3, 1)), x[scored], 1)[0]
+    torch.testing.assert_close(found, alone)

@@ -219,3 +219,39 @@ def test_what_a_column_says_is_checked() -> None:
             Column(**dict([options]))
     with pytest.raises(ValueError, match="one entry for each of 3 features; got 1"):
         Spec((3,), columns=(Column(),))
+
+
+@pytest.mark.parametrize(("kind", "value"), [("counts", 7.0), ("counts", 2.0), ("positive", 0.3), ("real", 1e7 / 3)])
+@pytest.mark.parametrize("rows", [97, 250, 300])
+def test_a_column_of_one_value_has_the_scale_one(kind: str, value: float, rows: int) -> None:
+    x = np.stack([np.full(rows, value), STREAM.poisson(3, rows) + 1.0], 1).astype(np.float32)
+    assert wrap(x, kind=kind).spec.columns[0].scale == 1.0
+
+
+def test_one_constant_column_does_not_decide_for_the_others() -> None:
+    x = STREAM.lognormal(0, 1, (300, 4))
+    x[:, 1] = 0.3
+    assert wrap(x).spec.kinds == ("positive",)
+
+
+def test_a_centre_is_as_exact_as_its_scale_asks() -> None:
+    column = wrap(STREAM.normal(1234567.25, 0.5, (4000, 1))).spec.columns[0]
+    assert column.centre == pytest.approx(1234567.25, abs=0.05)
+    assert wrap(STREAM.normal(1e-9, 1e-10, (400, 1))).spec.columns[0].scale == pytest.approx(1e-10, rel=0.1)
+
+
+def test_real_numbers_too_large_for_a_fraction_are_no_counts() -> None:
+    assert wrap(STREAM.normal(5e7, 2e6, (300, 2)) + 0.37).spec.kinds != ("counts",)
+
+
+@pytest.mark.parametrize("values", [(0.1, 0.2, 0.35), (1234567, 1234568), (3, 5, 7), (-1.5, 2)])
+def test_labels_of_numbers_are_the_numbers_and_a_run_knows_them_again(values: tuple[float, ...]) -> None:
+    x = np.stack([np.resize(np.array(values, dtype=np.float64), 120), STREAM.normal(0, 1, 120)], 1)
+    run = pv.fit("vae", wrap(x, kind={"0": "category", "1": "real"}), epochs=1, progress=False)
+    assert run.recipe.call["spec"]["columns"][0]["labels"] == [str(value) for value in sorted(values)]
+    assert np.isfinite(run.score(x[:5])).all()
+
+
+def test_a_category_belongs_to_a_table() -> None:
+    with pytest.raises(DataError, match="categories stand in tables"):
+        wrap(STREAM.integers(-2, 2, (30, 2, 6, 6)), kind="category")

@@ -55,6 +55,14 @@ class Standardised(Law):
         return self.base.log_prob((plain - self.centre) / self.scale) - stretched
 
     @property
+    def among(self) -> Callable[[Tensor], Standardised] | None:
+        """Of a base that fits itself to what it scores: the same over the rows that are scored."""
+        fitted = getattr(self.base, "among", None)
+        if fitted is None:
+            return None
+        return lambda rows: Standardised(fitted(rows), self.centre, self.scale, self.log)
+
+    @property
     def _spread(self) -> Tensor:
         """The variance of centre + scale y."""
         return self.scale.square() * self.base.variance
@@ -111,7 +119,8 @@ class Categories(Law):
     def log_prob(self, value: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(value.shape, self.logits.shape[:-1])
         logits = self.logits.expand(*shape, -1)
-        return logits.gather(-1, value.expand(shape).long()[..., None]).squeeze(-1).sum(-1)
+        codes = value.expand(shape).long().clamp(0, logits.shape[-1] - 1)  # of what is not scored anything may stand
+        return logits.gather(-1, codes[..., None]).squeeze(-1).sum(-1)
 
 
 class Product(Law):

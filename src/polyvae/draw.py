@@ -164,8 +164,9 @@ def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | No
     if scored is not None:
         among = getattr(p, "among", None)  # the laws that fit themselves to what they score
         p = p if among is None else among(scored)
-        # What is not scored may be NaN, whose gradient a mask on the score alone would let through.
-        known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.zeros_like(x))
+        # What is not scored may be NaN, whose gradient a mask on the score alone would let through. One is a value of
+        # every law, where zero is none of a positive one.
+        known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.ones_like(x))
         return torch.where(scored, log_likelihood(p, known, samples), 0.0)
     unfold = getattr(p, "unfold", None)  # the laws that can read x in place, without K copies of it
     if unfold is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyvae.data.frames import frame_columns, is_frame
 from polyvae.data.split import Data, Split
-from polyvae.data.table import LABELS, is_number
+from polyvae.data.table import LABELS, is_number, label_of
 from polyvae.data.tensors import tensors_of
 from polyvae.observe import Transform, chain
 from polyvae.spec import Column, Spec
@@ -67,7 +67,7 @@ def _classes(y: Any, spec: Spec) -> Tensor:
     values = y.tolist() if hasattr(y, "tolist") else list(y)
     known = spec.labels or tuple(map(str, range(spec.classes or 0)))
     codes = {label: code for code, label in enumerate(known)}
-    named = [_name(value) for value in values]
+    named = [label_of(value) for value in values]
     if unknown := sorted(set(named) - set(codes)):
         shown = ", ".join(known) if spec.labels else f"0..{len(known) - 1}"
         raise ValueError(f"labels of the data of this run are {shown}; got {', '.join(unknown[:5])}")
@@ -102,15 +102,10 @@ def _coded(tensors: dict[str, Tensor], columns: Sequence[Column]) -> dict[str, T
 
 def _codes(values: np.ndarray, column: Column) -> np.ndarray:
     known = {label: code for code, label in enumerate(column.labels or ())}
-    named = [_name(value) for value in values.tolist()]
+    named = [label_of(value) for value in values.tolist()]
     if unknown := sorted(set(named) - set(known)):
         raise ValueError(f"column {column.name!r} holds {', '.join(known)} in the data of this run; got {unknown[:5]}")
     return np.array([known[name] for name in named], dtype=np.float32)
-
-
-def _name(value: Any) -> str:
-    """What a label or category is called: a whole number without a point, a text without spaces at its ends."""
-    return value.strip() if isinstance(value, str) else f"{value:.15g}"
 
 
 def _names(columns: Sequence[Column]) -> list[str]:

@@ -65,7 +65,9 @@ def _module(recipe: Recipe) -> dict[str, Any]:
     if build is None or not is_own(build):
         return {}
     file = getattr(sys.modules.get(build.__module__), "__file__", None)
-    return {"module": {"name": build.__module__ or "__main__", "file": None if file is None else str(Path(file).resolve())}}
+    return {
+        "module": {"name": build.__module__ or "__main__", "file": None if file is None else str(Path(file).resolve())}
+    }
 
 
 def check_known(folder: Path, description: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import floor, log10
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from polyvae.data.errors import DataError
 from polyvae.data.rows import selected
-from polyvae.data.table import Feature
+from polyvae.data.table import Feature, label_of
 from polyvae.spec import KINDS, Column, Spec
 
 S = TypeVar("S", bound=Any)  # a Split, which this file does not import
@@ -35,7 +36,8 @@ class Seen:
 
     def add(self, rows: Tensor, moments: bool) -> None:
         """Takes in rows [n, D]; what is not trained on is not part of the moments."""
-        low, high, whole = rows.amin(0), rows.amax(0), (rows == rows.round()).all(0)
+        # From 2^23 on single precision has no fractions to tell by.
+        low, high, whole = rows.amin(0), rows.amax(0), ((rows == rows.round()) & (rows.abs() <= 2**23)).all(0)
         if len(self.low):
             low, high, whole = self.low.minimum(low), self.high.maximum(high), self.whole & whole
         self.low, self.high, self.whole = low, high, whole
@@ -110,6 +112,8 @@ def with_columns(
         if place in labels and kinds[place] != "category":
             raise DataError(f"{where}, column {name!r}", f"numbers, to be read as {kinds[place]}", "text")
         _check(kinds[place], place, name, found, where)
+    if "category" in kinds and len(spec.x) > 1:
+        raise DataError(where, "a kind of fields: categories stand in tables", "category")
     if fresh := [place for place, each in enumerate(kinds) if each == "category" and place not in labels]:
         coding, splits = coded(splits, fresh)
         labels |= coding
@@ -134,12 +138,17 @@ def _of_columns(splits: Mapping[str, Any]) -> Seen | None:
 
 
 def _standard(seen: Seen, kind: str, place: int) -> tuple[float, float]:
-    """Centre and scale of a column, to six digits: the last ones differ between machines."""
+    """Centre and scale of a column, to six digits of the scale: the last ones differ between machines."""
     if kind not in _STANDS_FOR:
         return 0.0, 1.0
-    mean, variance = (float(moment[place]) for moment in seen.moments(_STANDS_FOR[kind]))
-    scale = float(f"{variance**0.5:.6g}")
-    return float(f"{mean:.6g}"), scale if scale > 0 else 1.0
+    mean, variance = (moment[place] for moment in seen.moments(_STANDS_FOR[kind]))
+    scale = float(f"{float(variance) ** 0.5:.6g}") if varies(mean, variance) else 1.0
+    return round(float(mean), 5 - floor(log10(scale))), scale
+
+
+def varies(mean: Tensor, variance: Tensor) -> Tensor:
+    """Whether numbers of these moments differ by more than what rounding makes of equal ones."""
+    return variance.sqrt() > 1e-7 * mean.abs()
 
 
 def _found(seen: Seen, table: bool, alike: bool) -> list[str]:
@@ -151,9 +160,15 @@ def _found(seen: Seen, table: bool, alike: bool) -> list[str]:
     natural = seen.whole & (seen.low >= 0)
     # By how much a log-normal's likelihood exceeds a normal's; NaN, which no comparison holds for, with a value <= 0.
     gain = (variance.log() - log_variance.log()) / 2 - log_mean
+    changing = varies(mean, variance)
+    gain = torch.where(changing, gain, torch.nan)
     if alike:
         count = natural.all() and variance.sum() >= _UNDERDISPERSED * mean.sum()
-        tests = {"bits": natural.all() and seen.high.amax() <= 1, "counts": count, "positive": gain.mean() > _CLEARLY}
+        tests = {
+            "bits": natural.all() and seen.high.amax() <= 1,
+            "counts": count,
+            "positive": gain[changing].mean() > _CLEARLY,
+        }
         return [next((kind for kind, holds in tests.items() if holds), "real")] * len(mean)
     each = {
         "bits": natural & (seen.high <= 1),
@@ -217,7 +232,7 @@ def coded(splits: Mapping[str, S], places: Sequence[int]) -> tuple[dict[int, tup
     labels = {}
     for place in places:
         values = torch.cat([x[:, place] for x in tensors.values()]).unique()
-        labels[place] = tuple(f"{float(value):g}" for value in values)
+        labels[place] = tuple(label_of(value) for value in values.tolist())
         for x in tensors.values():
             x[:, place] = torch.searchsorted(values, x[:, place].contiguous()).to(x)
     made = {part: replace(split, tensors={**split.tensors, "x": tensors[part]}) for part, split in splits.items()}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -224,6 +225,13 @@ def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
         more = f" and in {len(found) - 20} more columns" if len(found) > 20 else ""
         advice = "drop these rows or columns, or fill the cells, with the column's median for instance"
         raise DataError(where, "a value in every cell", ", ".join(found[:20]) + more, advice)
+
+
+def label_of(value: Any) -> str:
+    """What a label or category is called: a text without spaces at its ends, a number as single precision has it."""
+    if isinstance(value, str):
+        return value.strip()
+    return str(int(value)) if float(value).is_integer() else str(np.float32(value))
 
 
 def is_number(text: str) -> bool:
