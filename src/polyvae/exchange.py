@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.coding import classes, coded, framed, named, names_of, translated
 from polyvae.data.frames import frame_columns, is_frame
 from polyvae.data.split import Data, Split
-from polyvae.data.table import LABELS, is_number, label_of
+from polyvae.data.table import LABELS
 from polyvae.data.tensors import tensors_of
 from polyvae.observe import Transform, chain
 from polyvae.spec import Column, Spec
@@ -25,22 +26,24 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
 
     `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
     DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Of a frame
-    the columns of the data are taken by name, texts as their categories, and y where it has a column of labels. Raises
-    ValueError where a column, the shape of an example or a number of rows is not the data's, DataError as `data.wrap`.
+    and of Data the columns of the data are taken by name, categories and labels by theirs, and y of a frame where it
+    has a column of labels; a Split holds the codes of the data of `spec`. Raises ValueError where a column, a category,
+    a label, the shape of an example or a number of rows is not the data's, DataError as `data.wrap`.
     """
     columns = () if spec is None else spec.columns
     if isinstance(x, Data):
-        x = x.test if len(x.test) else x.validation
+        part = x.test if len(x.test) else x.validation
+        x = part if spec is None else translated(part, x.spec, spec)
     if isinstance(x, Split):
         split = x
-    elif is_frame(x) and columns and all(column.name is not None for column in columns):
+    elif is_frame(x) and named(columns):
         cells = frame_columns(x, WHERE)
-        labels = next((name for name in cells if name.lower() in LABELS and name not in _names(columns)), None)
+        labels = next((name for name in cells if name.lower() in LABELS and name not in names_of(columns)), None)
         y = cells[labels] if y is None and labels is not None and spec is not None and spec.classes else y
-        split = Split({"x": _framed(cells, columns)})
+        split = Split(tensors_of({"x": framed(cells, columns)}, WHERE))
     else:
         y = _labels(x) if y is None else y
-        split = Split(_coded(tensors_of(_without_labels(x), WHERE), columns))
+        split = Split(coded(tensors_of(_without_labels(x), WHERE), columns))
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
     if spec is not None and tuple(found.shape[1:]) != spec.x:
@@ -58,58 +61,8 @@ def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> di
     if y is not None:
         y = [y] if isinstance(y, str) or np.ndim(y) == 0 else y
         labelled = spec is not None and spec.classes is not None and np.ndim(y) == 1
-        found["y"] = _classes(y, spec) if labelled else tensors_of({"y": y}, "the condition")["y"]  # pyright: ignore
+        found["y"] = classes(y, spec) if labelled else tensors_of({"y": y}, "the condition")["y"]  # pyright: ignore
     return found
-
-
-def _classes(y: Any, spec: Spec) -> Tensor:
-    """The classes [N] that labels stand for, by name where the data name them. Raises ValueError for others."""
-    values = y.tolist() if hasattr(y, "tolist") else list(y)
-    known = spec.labels or tuple(map(str, range(spec.classes or 0)))
-    codes = {label: code for code, label in enumerate(known)}
-    named = [label_of(value) for value in values]
-    if unknown := sorted(set(named) - set(codes)):
-        shown = ", ".join(known) if spec.labels else f"0..{len(known) - 1}"
-        raise ValueError(f"labels of the data of this run are {shown}; got {', '.join(unknown[:5])}")
-    return torch.tensor([codes[name] for name in named], dtype=torch.int64)
-
-
-def _framed(cells: Mapping[str, np.ndarray], columns: Sequence[Column]) -> Tensor:
-    """The columns of the data, out of those of a frame."""
-    if missing := [name for name in _names(columns) if name not in cells]:
-        raise ValueError(f"the data of this run have the columns {_names(columns)}; {missing} are not among these")
-    found = []
-    for column in columns:
-        values = cells[str(column.name)]
-        if column.labels is None and values.dtype.kind == "U":
-            raise ValueError(f"column {column.name!r} holds numbers in the data of this run; got text")
-        values = values.astype(np.float32) if column.labels is None else _codes(values, column)
-        found.append(torch.from_numpy(values))
-    return tensors_of({"x": torch.stack(found, 1)}, WHERE)["x"]
-
-
-def _coded(tensors: dict[str, Tensor], columns: Sequence[Column]) -> dict[str, Tensor]:
-    """Numbers that stand for categories as their codes, where the data had them so."""
-    x = tensors.get("x")
-    places = [place for place, column in enumerate(columns) if column.labels and all(map(is_number, column.labels))]
-    if x is None or not places or x.shape[1:] != (len(columns),):
-        return tensors
-    x = x.clone()
-    for place in places:
-        x[:, place] = torch.from_numpy(_codes(x[:, place].numpy(), columns[place]))
-    return {**tensors, "x": x}
-
-
-def _codes(values: np.ndarray, column: Column) -> np.ndarray:
-    known = {label: code for code, label in enumerate(column.labels or ())}
-    named = [label_of(value) for value in values.tolist()]
-    if unknown := sorted(set(named) - set(known)):
-        raise ValueError(f"column {column.name!r} holds {', '.join(known)} in the data of this run; got {unknown[:5]}")
-    return np.array([known[name] for name in named], dtype=np.float32)
-
-
-def _names(columns: Sequence[Column]) -> list[str]:
-    return [str(column.name) for column in columns]
 
 
 def _labels(x: Any) -> Any:
@@ -181,7 +134,7 @@ def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column]
 
 def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column]) -> Any:
     """A frame of the index and the names of another one, categories by their names; the array where it has others."""
-    names = _names(columns) if columns and columns[0].name is not None else [str(name) for name in like.columns]
+    names = names_of(columns) if columns and columns[0].name is not None else [str(name) for name in like.columns]
     if len(names) != array.shape[1]:
         return array
     cells: dict[str, Any] = {name: array[:, place] for place, name in enumerate(names)}
