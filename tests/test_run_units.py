@@ -63,3 +63,37 @@ def test_labels_of_other_data_go_by_name() -> None:
     np.testing.assert_array_equal(run.score(data), run.score(x[index], y[index]))
     with pytest.raises(ValueError, match="labels of the data of this run are a, b, c; got d"):
         run.score(wrap((x, np.array(["b", "d"] * 10)), validation=19))
+
+
+def test_categories_are_completed_from_what_the_data_call_them() -> None:
+    run = untrained("arbitrary_conditioning")
+    frame = pd.DataFrame(
+        {
+            "grade": [5, np.nan, 2, 2],
+            "more": [0, 0, 0, 0],
+            "town": ["Ulm", None, "Jena", "Rom"],
+            "size": [np.nan, 1, 2, 0.5],
+        },
+        index=list("abcd"),
+    )
+    codes = np.array([[np.nan, 2, 1], [1, np.nan, np.nan], [2, 1, 0], [0.5, np.nan, 0]], dtype=np.float32)
+    expected = pv.complete(run, torch.from_numpy(codes), draws=9).mean.numpy()
+    mask = np.array([[0, 0, 1, 0], [0, 0, 0, 1], [1, 1, 1, 1], [1, 0, 0, 1]])  # of the frame's own columns
+    found = run.complete(frame, mask, draws=9).mean
+    assert list(found.columns) == ["size", "town", "grade"]
+    assert list(found.index) == list("abcd")
+    assert set(found["town"]) <= {"Bonn", "Jena", "Ulm"}
+    hidden = np.array([[0, 1, 0], [1, 0, 0], [1, 1, 1], [1, 0, 1]])  # of the data's
+    by_code = pv.complete(run, torch.from_numpy(codes), hidden, draws=9).mean.numpy()
+    np.testing.assert_array_equal(found["size"], by_code[:, 0])
+    np.testing.assert_array_equal(run.complete(frame, hidden, draws=9).mean["size"], by_code[:, 0])
+    shown = run.complete(frame.replace("Rom", None), draws=9)
+    np.testing.assert_array_equal(shown.mean["size"], expected[:, 0])
+    raw = codes.copy()
+    raw[:, 2] = [5, np.nan, 2, 2]
+    np.testing.assert_array_equal(run.complete(raw, draws=9).mean, expected)
+    np.testing.assert_array_equal(run.complete(torch.from_numpy(raw), draws=9).mean, expected)
+    with pytest.raises(ValueError, match=r"column 'town' holds Bonn, Jena, Ulm in the data of this run; got \['Rom'\]"):
+        run.complete(frame)
+    with pytest.raises(ValueError, match=r"column 'grade' holds 2, 5 in the data of this run; got \['0'\]"):
+        run.complete(np.zeros((2, 3)))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.data.frames import known_cells
 from polyvae.data.split import Split, floats
 from polyvae.data.table import is_number, label_of
 from polyvae.spec import Column, Spec
@@ -21,15 +22,28 @@ def framed(cells: Mapping[str, np.ndarray], columns: Sequence[Column]) -> Tensor
     return torch.stack([torch.from_numpy(_numbers(cells[str(column.name)], column)) for column in columns], 1)
 
 
+def partly_framed(frame: Any, columns: Sequence[Column], seen: np.ndarray | None, where: str) -> Tensor:
+    """The same of a frame in which cells may be missing: these, and those that are not `seen` [N or 1, d], are NaN."""
+    names = {str(name): name for name in frame.columns}
+    _check_names(names, columns)
+    x = np.full((len(frame), len(columns)), np.nan, dtype=np.float32)
+    for place, column in enumerate(columns):
+        cells, known = known_cells(frame[names[str(column.name)]], f"{where}, column {column.name!r}")
+        read = known if seen is None else known & seen[:, place]
+        x[read, place] = _numbers(cells[read[known]], column)
+    return torch.from_numpy(x)
+
+
 def coded(tensors: dict[str, Tensor], columns: Sequence[Column]) -> dict[str, Tensor]:
-    """Numbers that stand for categories as their codes, where the data had them so."""
+    """Numbers that stand for categories as their codes, where the data had them so; NaN stays."""
     x = tensors.get("x")
     places = [place for place, column in enumerate(columns) if column.labels and all(map(is_number, column.labels))]
     if x is None or not places or x.shape[1:] != (len(columns),):
         return tensors
     x = x.clone()
     for place in places:
-        x[:, place] = torch.from_numpy(codes(x[:, place].numpy(), columns[place]))
+        known = ~x[:, place].isnan()
+        x[known, place] = torch.from_numpy(codes(x[known, place].cpu().numpy(), columns[place])).to(x)
     return {**tensors, "x": x}
 
 

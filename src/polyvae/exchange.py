@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.coding import classes, coded, framed, named, names_of, translated
+from polyvae.coding import classes, coded, framed, named, names_of, partly_framed, translated
 from polyvae.data.frames import frame_columns, is_frame
 from polyvae.data.split import Data, Split
 from polyvae.data.table import LABELS
@@ -31,11 +31,8 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
     a label, the shape of an example or a number of rows is not the data's, DataError as `data.wrap`.
     """
     columns = () if spec is None else spec.columns
-    if isinstance(x, Data):
-        part = x.test if len(x.test) else x.validation
-        x = part if spec is None else translated(part, x.spec, spec)
-    if isinstance(x, Split):
-        split = x
+    if isinstance(x, (Data, Split)):
+        split = _part(x, spec)
     elif is_frame(x) and named(columns):
         cells = frame_columns(x, WHERE)
         labels = next((name for name in cells if name.lower() in LABELS and name not in names_of(columns)), None)
@@ -53,6 +50,14 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
         raise ValueError(f"x holds {len(found)} examples; got {wrong}")
     device = split.device
     return replace(split, tensors={**split.tensors, **{key: value.to(device) for key, value in others.items()}})
+
+
+def _part(x: Data | Split, spec: Spec | None) -> Split:
+    """The split that is meant, in the codes of the data of `spec`."""
+    if isinstance(x, Split):
+        return x
+    part = x.test if len(x.test) else x.validation
+    return part if spec is None else translated(part, x.spec, spec)
 
 
 def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
@@ -88,9 +93,44 @@ def tensor(value: Any) -> Tensor:
     return found.float() if found.dtype is torch.float64 else found
 
 
-def pictured(x: Any, spec: Spec | None) -> Tensor:
-    """Numbers, NaN included, laid out as the data's examples [N, ...]. Raises ValueError for another shape."""
-    found = tensor(x)
+def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:
+    """Examples [N, ...] as the data hold them, NaN where a value is missing, and their mask, as `completion` takes it.
+
+    Categories are read as by `taken`, but for those that the mask hides, which may hold anything. A mask of a frame has
+    its columns, or those of the data. Raises ValueError for another shape, column or category.
+    """
+    columns = () if spec is None else spec.columns
+    if is_frame(x) and named(columns):
+        mask = None if mask is None else masked(_of_columns(mask, x, columns), 2)
+        seen = mask.cpu().numpy() != 0 if mask is not None and _fits(mask, (len(x), len(columns))) else None
+        return partly_framed(x, columns, seen, WHERE), mask
+    held = isinstance(x, (Data, Split))
+    found = _laid_out(_part(x, spec).tensors["x"] if held else tensor(x), spec)  # pyright: ignore[reportArgumentType]
+    mask = None if mask is None else masked(mask, found.ndim)
+    if held or not any(column.labels for column in columns):
+        return found, mask
+    found = found if found.is_floating_point() else found.float()
+    if mask is not None and _fits(mask, tuple(found.shape)):
+        found = found.masked_fill(mask.to(found.device) == 0, torch.nan)
+    return coded({"x": found}, columns)["x"], mask
+
+
+def _fits(mask: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a mask is one of examples of that shape; others are refused where they are applied."""
+    return mask.ndim == 2 and len(mask) in (1, shape[0]) and tuple(mask.shape[1:]) == shape[1:]
+
+
+def _of_columns(mask: Any, frame: Any, columns: Sequence[Column]) -> Any:
+    """A mask of a frame's columns as one of the columns of the data, which a mask of as many columns is already."""
+    order = [str(name) for name in (mask if is_frame(mask) else frame).columns]
+    found = tensor(mask)
+    if found.shape[-1:] != (len(order),) or not set(names_of(columns)) <= set(order):
+        return found
+    return found[..., [order.index(name) for name in names_of(columns)]]
+
+
+def _laid_out(found: Tensor, spec: Spec | None) -> Tensor:
+    """Examples [N, ...] in the layout of the data. Raises ValueError for another shape."""
     if spec is None or tuple(found.shape[1:]) == spec.x:
         return found
     rest = tuple(found.shape[1:])
@@ -101,10 +141,10 @@ def pictured(x: Any, spec: Spec | None) -> Tensor:
     raise ValueError(_wrong_shape(tuple(found.shape), spec.x))
 
 
-def masked(mask: Any, x: Tensor) -> Tensor:
+def masked(mask: Any, dimensions: int) -> Tensor:
     """A mask [N or 1, 1, H, W] or [N or 1, d] of one laid out like a user's x, with a row for all or one for each."""
     found = tensor(mask)
-    if x.ndim == 2:
+    if dimensions == 2:
         return found[None] if found.ndim == 1 else found
     if found.ndim == 4 and found.shape[1] != 1 and found.shape[-1] == 1:
         return found.movedim(-1, 1)
@@ -139,7 +179,7 @@ def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column]) -> Any:
         return array
     cells: dict[str, Any] = {name: array[:, place] for place, name in enumerate(names)}
     for column in columns:
-        if column.labels and str(column.name) in cells:
+        if column.labels and str(column.name) in cells and np.isfinite(cells[str(column.name)]).all():
             codes = cells[str(column.name)].round().astype(np.int64)
             cells[str(column.name)] = np.array(column.labels)[codes]
     return type(like)(cells, index=like.index) if hasattr(like, "index") else type(like)(cells)

@@ -18,7 +18,7 @@ from polyvae.data.split import Split
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, joined, seeded
 from polyvae.evaluation.bounds import both_bounds
-from polyvae.exchange import conditions, kind_of, masked, pictured, present, returned, taken, tensor
+from polyvae.exchange import conditions, kind_of, pictured, present, returned, taken, tensor
 from polyvae.recipes import Recipe, rebuild
 from polyvae.spec import Spec
 from polyvae.store import (
@@ -194,15 +194,15 @@ class Run:
         """What the model says of values that are not seen, by `polyvae.complete`, in the kind and layout of x.
 
         `mask`: 1 where a value of x is seen, a row for each example or one for all; without one, what is not a number
-        is unknown.
+        is unknown. Categories are given as the data call them, and come back so in a DataFrame, as codes in an array.
         """
-        seen = pictured(x, self.spec)
+        seen, mask = pictured(x, self.spec, mask)
         others = present(self.recipe.observe)(self._conditions(y, given))
-        mask = None if mask is None else masked(mask, seen)
         found = complete(self, seen, mask, draws, quantiles=quantiles, seed=seed, given=others, weigh=weigh, keep=keep)
+        columns = () if self.spec is None else self.spec.columns
         return Completion(
-            returned(found.mean, x),
-            returned(found.std, x),
+            returned(found.mean, x, 0, columns),
+            returned(found.std, x, 0, columns),
             returned(found.samples, x, 1),
             returned(found.quantiles, x, 1),
             found.levels,

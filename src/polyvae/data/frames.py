@@ -53,6 +53,14 @@ def series_values(series: Any, where: str) -> np.ndarray:
     return _values(series, where)
 
 
+def known_cells(series: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The cells of one column that hold a value, as `frame_columns` has them, and which of its rows [N] these are."""
+    cells, known = np.asarray(series.to_numpy()), ~_empty(series)
+    if cells.dtype.kind == "f":  # not a number is a value where missing ones are marked in another way
+        known &= ~np.isnan(cells)
+    return _plain(cells[known], where), known
+
+
 def annotated_table(matrix: Any, label: str | None, where: str) -> Table:
     """The matrix X [N, d] of annotated data with the names of its variables, and y from the column `label` of obs.
 
@@ -90,13 +98,20 @@ def _matrix(x: np.ndarray) -> Table:
 
 def _missing(series: Any) -> int:
     """The number of cells without a value."""
-    found = series.isna() if hasattr(series, "isna") else series.is_null()
-    return int(np.asarray(found).sum())
+    return int(_empty(series).sum())
+
+
+def _empty(series: Any) -> np.ndarray:
+    """Which cells have no value, [N]."""
+    return np.asarray(series.isna() if hasattr(series, "isna") else series.is_null())
 
 
 def _values(series: Any, where: str) -> np.ndarray:
     """One column as NumPy knows it; nullable numbers and categories of text in their plain types."""
-    values = np.asarray(series.to_numpy())
+    return _plain(np.asarray(series.to_numpy()), where)
+
+
+def _plain(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype.kind == "O":
         kinds = {type(value) for value in values.tolist()}
         if not all(issubclass(kind, (bool, int, float, str, np.generic)) for kind in kinds):
