@@ -348,3 +348,14 @@ def test_lists_of_data_sets_and_recipes(say: Say) -> None:
     papers = {entry["name"]: entry["paper"] for entry in json.loads(out)}
     assert "Importance Weighted Autoencoders" in papers["iwae"]
     assert all(name in say("recipes")[1] for name in papers)
+
+
+def test_a_table_of_fewer_columns_than_latents_has_baselines_too(say: Say, tmp_path: Path) -> None:
+    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    given = ["--epochs", "1", "--run", tmp_path / "run"]
+    assert say("train", "vae", "--data", tmp_path / "table.npy", *given)[0] == 0
+    code, out, _ = say("evaluate", tmp_path / "run", "--samples", "2", "--baselines", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["baselines"]["ppca"]["latents"]["z"]["dimensions"] == 2
+    assert any("the latents hold 16 numbers, the baselines 2" in note for note in report["notes"])

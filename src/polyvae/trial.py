@@ -112,7 +112,9 @@ class _Trial:
         with self._watched():
             try:
                 self._check()
-            except (_Told, NonFiniteError, torch.OutOfMemoryError):
+            except _Told as error:
+                raise ValueError(str(error)) from None  # the class is for this file alone
+            except (NonFiniteError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
                 if not self.at_work:

@@ -95,15 +95,20 @@ def evaluate(
 
 
 def _numbers(report: Mapping[str, Any], data: Data) -> int:
-    """How many numbers the latents hold, a code being one. Raises UsageError where a linear code has no fewer."""
+    """How many numbers the latents hold, a code being one; noted in the report where a linear code takes one fewer than
+    all. Raises UsageError for data of a single value.
+    """
     latents = report["latents"].values()
     count = sum((latent["codebook"] or {}).get("positions", latent["dimensions"]) for latent in latents)
-    if count >= data.spec.dimensions:
-        raise UsageError(
-            f"--baselines compares with PCA of as many components as the latents hold numbers, here {count} of "
-            f"{data.spec.dimensions} values; leave it out"
+    most = data.spec.dimensions - 1
+    if most < 1:
+        raise UsageError("--baselines: PCA needs examples of two values at least; leave it out")
+    if count > most:
+        report["notes"].append(
+            f"the latents hold {count} numbers, the baselines {most}: PCA of as many components as an example has values "
+            "reconstructs it exactly"
         )
-    return count
+    return min(count, most)
 
 
 def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
