@@ -153,6 +153,19 @@ def test_bits_of_dequantised_data_are_those_of_their_grey_levels(levels):
     assert other["bound_bits"] == pytest.approx(log2(levels - 1), abs=1e-5)
 
 
+def test_a_density_of_bits_has_no_bits_per_dimension():
+    """Which it would have the fewer, below zero even, the nearer bits that are copies of each other lie to a plane."""
+    torch.manual_seed(0)
+    x = torch.randint(2, (400, 2)).float().repeat(1, 4)
+    x = torch.where(torch.rand(x.shape) < 0.002, 1 - x, x)
+    made = recipes.ppca(Spec((8,), levels=2), latent=2)
+    made.solve(x)
+    report = evaluate(made, Split({"x": x}), samples=2, spec=Spec((8,), levels=2))
+    assert report["bound"] > 0
+    assert (report["bound_bits"], report["importance_bound_bits"]) == (None, None)
+    assert any("the data are bits, and a density" in note for note in report["notes"])
+
+
 def test_bits_of_a_head_that_scores_some_rows_are_counted_over_what_it_scored():
     torch.manual_seed(0)
     known = torch.arange(300) % 4 == 0

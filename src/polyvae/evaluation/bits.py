@@ -27,7 +27,7 @@ class Bits:
     `offset`: 0 for probabilities. For a density p of grey levels of width h it is -log2 h, since p h stands for a
     level's probability: h = 1 / (levels - 1) on the levels themselves, an approximation; h = 1 / levels where noise has
     filled each level (dequantised data), a bound on the probability (Theis, van den Oord, Bethge: A note on the
-    evaluation of generative models, 2016).
+    evaluation of generative models, 2016). A density of bits stands for none.
     """
 
     dimensions: float
@@ -80,6 +80,9 @@ def _offset(
         notes.append("no bits per dimension: the data are continuous, a density has no code length")
         return None
     if all(_on_levels(x, levels) for _, x in seen.values()):
+        if levels == 2:
+            notes.append("no bits per dimension: the data are bits, and a density at 0 and 1 is no probability of them")
+            return None
         notes.append(
             f"bits per dimension take the density at a grey value times 1 / {levels - 1} for its probability: an "
             "approximation, a bound only on dequantised data"
