@@ -97,3 +97,26 @@ def test_categories_are_completed_from_what_the_data_call_them() -> None:
         run.complete(frame)
     with pytest.raises(ValueError, match=r"column 'grade' holds 2, 5 in the data of this run; got \['0'\]"):
         run.complete(np.zeros((2, 3)))
+
+
+def test_a_category_is_completed_by_its_most_probable_label_and_has_no_spread() -> None:
+    run = untrained(columns=COLUMNS[:2])
+    layers = [module for module in run.model.heads["x"].modules() if isinstance(module, torch.nn.Linear)]
+    with torch.no_grad():  # Bonn where z_0 is large, Ulm where it is small and a little beyond, never Jena
+        for layer in layers:
+            layer.weight.zero_()
+            layer.bias.zero_()
+        layers[0].weight[:2, 0] = torch.tensor([9.0, -9.0])
+        layers[0].bias[1] = 3
+        layers[1].weight[1, 0] = layers[1].weight[3, 1] = 1
+        layers[1].bias[2] = -9
+    x = np.full((30, 2), np.nan, dtype=np.float32)
+    found = run.complete(x, weigh="seen", draws=200)
+    assert np.unique(found.mean[:, 1]).tolist() == [2]
+    assert np.isnan(found.std[:, 1]).all()
+    assert np.isnan(found.quantiles[:, :, 1]).all()
+    for values in (found.mean[:, 0], found.std[:, 0], found.quantiles[:, :, 0], found.samples):
+        assert np.isfinite(values).all()
+    frame = run.complete(pd.DataFrame(x, columns=["size", "town"]), weigh="seen", draws=200)
+    assert set(frame.mean["town"]) == {"Ulm"}
+    assert frame.std["town"].isna().all()

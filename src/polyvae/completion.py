@@ -26,6 +26,8 @@ class Completion:
     `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
     ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...] of
     draws of the likelihood, at the probabilities `levels`. `effective` [N]: to how many draws of z the weights come.
+    Of a category `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes have no spread
+    and no order: their `std` and `quantiles` are NaN.
     """
 
     mean: Tensor
@@ -99,7 +101,9 @@ def complete(
         ordered = sorted_draws(found.draws) if quantiles else found.draws
         levels = [quantile(ordered, level) for level in quantiles]
         samples = found.draws if pixels else found.means
-        made = found.mean, found.std, samples[:keep], ordered[:0] if not levels else torch.stack(levels)
+        std = found.std.index_fill(1, found.codes, torch.nan)
+        bands = ordered[:0] if not levels else torch.stack(levels).index_fill(2, found.codes, torch.nan)
+        made = found.mean, std, samples[:keep], bands
         return *(value.to(x.device) for value in made), found.effective.to(x.device)
 
     pieces = []

@@ -26,7 +26,8 @@ class Predictive:
 
     `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s. `std` [n, ...]: of the mixture of likelihoods, by the law of total
     variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2). `means` [S, n, ...]: the mu_s. `draws` [S,
-    n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: to how many draws the weights of z come, S without.
+    n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: to how many draws the weights of z come, S without. `codes`:
+    the columns that hold codes of categories, int64; their mean is the most probable code of the mixture.
     """
 
     mean: Tensor
@@ -34,6 +35,7 @@ class Predictive:
     means: Tensor
     draws: Tensor
     effective: Tensor
+    codes: Tensor
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ class Completer:
         else:
             laws = (law for law, _ in self._decoded(model, head, batch, self._drawn(model, batch, self.draws)))
         means, draws, within = [], [], 0.0
+        chances: dict[int, Tensor] = {}
+        places: list[Tensor] = []
         for law in laws:
+            places = [place for place, _ in _categories(law)]
+            for number, (_, part) in enumerate(_categories(law)):
+                chances[number] = part.logits.exp().unflatten(0, (-1, rows)).sum(0) + chances.get(number, 0.0)
             mean = law.mean
             drawn = law.sample() if self.noise else mean
             if self.noise:
@@ -121,9 +128,11 @@ class Completer:
         between = (joined - centre).square().sum(0) / max(1, self.draws - 1)
         std = (within / self.draws + between).sqrt()
         whole = torch.cat(draws) if self.noise else joined
-        return Predictive(
-            centre, std, joined, whole, centre.new_full((rows,), self.draws) if effective is None else effective
-        )
+        for place, chance in zip(places, chances.values(), strict=True):
+            centre[:, place] = chance.argmax(-1).to(centre)  # codes have no mean
+        codes = torch.cat([torch.arange(0, device=centre.device), *places])
+        effective = centre.new_full((rows,), self.draws) if effective is None else effective
+        return Predictive(centre, std, joined, whole, effective, codes)
 
     def _drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
         """So many draws from the prior, each latent [total, n, ...]."""
@@ -215,6 +224,14 @@ def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
         found = [value_log_prob(part, x.index_select(dim, place)) for part, place in pairs]
         return torch.cat(found, dim).index_select(dim, law.order)
     raise ValueError(f"weights need a likelihood of independent values; got {law}")
+
+
+def _categories(law: Distribution) -> list[tuple[Tensor, Categories]]:
+    """The laws of categories among those of columns, each with its columns."""
+    if isinstance(law, Categories):
+        return [(torch.arange(law.event_shape[0], device=law.logits.device), law)]
+    pairs = zip(law.places, law.parts, strict=True) if isinstance(law, Product) else ()
+    return [(place, part) for place, part in pairs if isinstance(part, Categories)]
 
 
 def _seen(m: Tensor, x: Tensor) -> Tensor:
