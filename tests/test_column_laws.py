@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from torch.distributions import Independent, Normal, kl_divergence
 
-from polyvae import families
+from polyvae import families, recipes
 from polyvae.column_families import CategoryCodes, ColumnNormal, StandardisedFamily, by_kind, named, standardised
 from polyvae.column_laws import Categories, Product, Standardised
 from polyvae.spec import Column, Spec
@@ -210,6 +210,14 @@ def test_a_law_by_name_is_one_of_the_standardised_numbers(name: str) -> None:
 def test_a_law_that_is_none_of_the_columns_is_refused(spec: Spec, name: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         named(name, spec)
+
+
+@pytest.mark.parametrize("kind", ["counts", "category", "bits", "mixed"])
+def test_a_normal_with_a_free_scale_is_refused_where_it_is_no_law_of_the_columns(kind: str) -> None:
+    column = Column(kind, labels=("a", "b") if kind == "category" else None) if kind != "mixed" else Column("bits")
+    spec = Spec((2,), columns=(column, Column("real") if kind == "mixed" else column))
+    with pytest.raises(ValueError, match="one law for all" if kind == "mixed" else "'normal' is no law of"):
+        recipes.sigma_vae(spec, network="mlp")
 
 
 def test_a_family_is_left_as_it_is_where_nothing_is_standardised() -> None:

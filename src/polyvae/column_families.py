@@ -133,6 +133,14 @@ def by_kind(spec: Spec) -> Family:
 def named(which: str, spec: Spec) -> Family:
     """The likelihood of that name over columns of one kind. Raises ValueError where it is no law of theirs."""
     find(families.LIKELIHOODS, which, "likelihood")
+    check(which, spec)
+    if spec.kinds == ("counts",):
+        return _counts(spec.columns, which)
+    return standardised(families.likelihood(which, spec.levels), spec)
+
+
+def check(which: str, spec: Spec) -> None:
+    """Raises ValueError where the likelihood of that name is no law of the columns."""
     kind, *others = spec.kinds
     if others:
         raise ValueError(
@@ -145,9 +153,6 @@ def named(which: str, spec: Spec) -> Family:
             f"likelihood {which!r} is no law of {_NUMBERS[kind]}, which the data hold; of these, {known}. "
             "Or say that they are of another kind"
         )
-    if kind == "counts":
-        return _counts(spec.columns, which)
-    return standardised(families.likelihood(which, spec.levels), spec)
 
 
 def standardised(family: Family, spec: Spec) -> Family:

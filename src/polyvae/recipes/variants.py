@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from polyvae.column_families import standardised
+from polyvae.column_families import check, standardised
 from polyvae.core import VAE, Conditional, Family
 from polyvae.families import DiagonalNormal, PixelNormal, Point
 from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
@@ -135,8 +135,12 @@ def sigma_vae(spec: Spec, scale: Positive | str = "learned", **options: Any) -> 
 
     `scale`: "learned" (one number), "network" (one for each value), "optimal" (what fits the batch best) or a number.
 
+    ValueError for columns that a normal is no law of, such as counts, or that are of several kinds.
+
     Rybkin, Daniilidis, Levine: Simple and Effective VAE Training with Calibrated Decoders, 2021.
     """
+    if spec.columns:
+        check("normal", spec)
     return vae(spec, likelihood=standardised(PixelNormal(scale), spec), **options)
 
 
