@@ -120,3 +120,44 @@ def test_a_category_is_completed_by_its_most_probable_label_and_has_no_spread() 
     frame = run.complete(pd.DataFrame(x, columns=["size", "town"]), weigh="seen", draws=200)
     assert set(frame.mean["town"]) == {"Ulm"}
     assert frame.std["town"].isna().all()
+
+
+def counts(**options: object) -> tuple[pv.Run, np.ndarray]:
+    run = untrained("count_vae", tuple(pv.Column("counts", centre=1.0) for _ in range(4)), **options)
+    return run, np.random.default_rng(0).poisson(3, size=(6, 4)).astype(np.float32)
+
+
+def test_a_total_that_is_given_is_scored_with() -> None:
+    run, x = counts(likelihood="poisson")
+    totals = x.sum(1)
+    own = run.score(x)
+    np.testing.assert_array_equal(run.score(x, given={"library": totals}), own)
+    np.testing.assert_array_equal(run.score(x, given={"library": totals[:, None].astype(np.int64)}), own)
+    assert (run.score(x, given={"library": 100 * totals}) < own - 100).all()
+
+
+def test_what_is_not_seen_has_no_part_in_an_observed_total() -> None:
+    run, x = counts(likelihood="poisson")
+    mask, totals = np.array([[1, 1, 0, 0]]), x.sum(1)
+    for given in (x, np.where(mask == 1, x, np.nan)):
+        with pytest.raises(ValueError, match=r"'library', the total of all values .* 12 of them are not seen: give it"):
+            run.complete(given, mask, weigh="seen")
+    few, more = (
+        run.complete(np.where(mask == 1, x, hidden), mask, given={"library": totals}, weigh="seen", draws=9).mean
+        for hidden in (np.nan, 1e4)
+    )
+    np.testing.assert_array_equal(few, more)
+    np.testing.assert_allclose(few.sum(1), totals, rtol=1e-4)  # the means are shares of the total
+    double = run.complete(x, mask, given={"library": 2 * totals}, draws=9, weigh="seen").mean
+    np.testing.assert_allclose(double.sum(1), 2 * totals, rtol=1e-4)
+    np.testing.assert_allclose(run.complete(x, draws=9, weigh="seen").mean.sum(1), totals, rtol=1e-4)
+
+
+def test_labels_are_given_to_a_completion_as_the_data_call_them() -> None:
+    spec = pv.Spec((2,), classes=3, levels=None, labels=("a", "b", "c"))
+    run = pv.Run(pv.recipes.cvae(spec, seed=0, network="mlp", widths=[8], latent=2))
+    x = np.array([[1, np.nan], [1, np.nan]], dtype=np.float32)
+    found = run.complete(x, y=["c", "a"], weigh="seen", draws=9).mean
+    by_code = pv.complete(run, x, given={"y": torch.tensor([2, 0])}, weigh="seen", draws=9).mean
+    np.testing.assert_array_equal(found, by_code)
+    assert found[0, 1] != found[1, 1]

@@ -15,7 +15,7 @@ from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.exchange import tensor
 from polyvae.masks import SparsePixels, sparse
-from polyvae.observe import Chain, chain
+from polyvae.observe import Chain, Total, chain
 from polyvae.predictive import Completer, Predictive
 
 
@@ -77,15 +77,17 @@ def complete(
     `x` [N, C, H, W] or [N, d], a tensor, array or DataFrame of bytes or floats, not a number where it is unknown;
     `mask` [N, 1, H, W] or [N, d] of booleans or zeros and ones, or one row for all; without one, all that is a number
     is seen. `draws`: S, of z for each example. `quantiles`: probabilities.
-    `given`: what else the model reads, as labels under "y". `head`: which one predicts; by default that which reads m.
-    `pixels`: samples with the likelihood's noise. `keep`: how many samples are returned; all by default.
+    `given`: what else the model reads, as labels under "y", or totals under "library" where not all is seen. `head`:
+    which one predicts; by default that which reads m. `pixels`: samples with the likelihood's noise. `keep`: how many
+    samples are returned; all by default.
 
     The spread is that of the likelihood and of z together: a likelihood whose scale was fixed in training, such as
     "normal", states that scale (see `evaluation.calibration`), and a Bernoulli one that of bits: its quantiles are 0
     and 1, on grey pictures too, the widest law on [0, 1] with its mean. With `noise` off the spread of z alone is left.
 
     Examples are taken in blocks of 100 with noise of their own from `seed`; global generators stay untouched. Raises
-    ValueError for shapes that do not fit, values that are seen but not finite, and a model that does not read m.
+    ValueError for shapes that do not fit, values that are seen but not finite, a model that does not read m, and one
+    that reads a total which is neither given nor seen.
     """
     model, observe = parts(source)
     transforms, of, name = _taken_apart(observe)
@@ -95,7 +97,9 @@ def complete(
     if wrong := [level for level in quantiles if not 0 < level < 1]:
         raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
     others = {key: tensor(value) for key, value in (given or {}).items()}
-    _check_given(model, others, len(x), {of, name})
+    totals = {step.to for step in chain(transforms).transforms if isinstance(step, Total) and step.name == of}
+    _check_given(model, others, len(x), {of, name, *totals})
+    _check_totals(totals - set(others), mask)
 
     def kept(found: Predictive) -> tuple[Tensor, ...]:
         ordered = sorted_draws(found.draws) if quantiles else found.draws
@@ -193,6 +197,16 @@ def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set
         raise ValueError(f"the model also reads {sorted(missing)}; give them, as given={{{sorted(missing)[0]!r}: ...}}")
     if wrong := {name: len(value) for name, value in others.items() if len(value) != rows}:
         raise ValueError(f"x holds {rows} examples; got {wrong}")
+
+
+def _check_totals(missing: set[str], mask: Tensor) -> None:
+    """ValueError where the total of all values is read, not given, and not known from what is seen."""
+    if missing and (unseen := int((~mask).sum())):
+        total = sorted(missing)[0]
+        raise ValueError(
+            f"the model reads {total!r}, the total of all values of an example, and {unseen} of them are not seen: "
+            f"give it, as given={{{total!r}: ...}}"
+        )
 
 
 def _dtype(model: VAE) -> torch.dtype:

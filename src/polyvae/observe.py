@@ -87,12 +87,18 @@ class OneHot:
 
 @dataclass(frozen=True)
 class Total:
-    """Add the total of each example's values, [B, ...] -> [B, 1]: the observed library size of counts."""
+    """Add the total of each example's values, [B, ...] -> [B, 1]: the observed library size of counts.
+
+    A total that is there already, [B] or [B, 1], is kept: of a part of the values it cannot be computed.
+    """
 
     name: str = "x"
     to: str = "library"
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.to in values:
+            total = values[self.to].reshape(-1, 1)
+            return {**values, self.to: total if total.is_floating_point() else total.float()}
         return {**values, self.to: values[self.name].flatten(1).sum(1, keepdim=True)}
 
 

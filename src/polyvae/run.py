@@ -197,7 +197,7 @@ class Run:
         is unknown. Categories are given as the data call them, and come back so in a DataFrame, as codes in an array.
         """
         seen, mask = pictured(x, self.spec, mask)
-        others = present(self.recipe.observe)(self._conditions(y, given))
+        others = self._conditions(y, given)
         found = complete(self, seen, mask, draws, quantiles=quantiles, seed=seed, given=others, weigh=weigh, keep=keep)
         columns = () if self.spec is None else self.spec.columns
         return Completion(
