@@ -161,3 +161,16 @@ def test_labels_are_given_to_a_completion_as_the_data_call_them() -> None:
     by_code = pv.complete(run, x, given={"y": torch.tensor([2, 0])}, weigh="seen", draws=9).mean
     np.testing.assert_array_equal(found, by_code)
     assert found[0, 1] != found[1, 1]
+
+
+@pytest.mark.parametrize("hidden", [99.0, -1.0, np.inf, np.nan])
+def test_a_category_that_is_not_seen_may_hold_anything(hidden: float) -> None:
+    run = untrained()
+    x, mask = np.array([[0.5, 0, 2], [1.5, 1, 5]], dtype=np.float32), np.array([[1, 0, 1]])
+    expected = run.complete(x, mask, weigh="seen", draws=9).mean
+    x[:, 1] = hidden
+    np.testing.assert_array_equal(run.complete(x, mask, weigh="seen", draws=9).mean, expected)
+    codes = torch.from_numpy(np.where(x == 2, 0, np.where(x == 5, 1, x)))
+    codes[:, 1] = hidden
+    found = pv.complete(run, codes, mask, weigh="seen", draws=9).mean
+    np.testing.assert_array_equal(found, expected)

@@ -217,7 +217,8 @@ def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
         return own - plain if law.log else own
     if isinstance(law, Categories):
         logits = law.logits.expand(*x.shape, -1)
-        return logits.gather(-1, x.long()[..., None]).squeeze(-1)
+        codes = x.long().clamp(0, logits.shape[-1] - 1)  # of what is not seen anything may stand
+        return logits.gather(-1, codes[..., None]).squeeze(-1)
     if isinstance(law, Product):
         dim = -len(law.event_shape)
         pairs = zip(law.parts, law.places, strict=True)
