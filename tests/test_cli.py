@@ -243,8 +243,22 @@ def test_evaluation_is_one_json_document_with_its_baselines(say: Say, run: Path)
     assert report["baselines"]["ppca"]["bound"] is not None
     assert report["baselines"]["pca"]["bound"] is None
     assert report["baselines"]["pca"]["mse"] < report["mse"]
+    assert not any("ppca" in note for note in report["notes"])
     assert json.loads((run / "evaluation.json").read_text()) == report
     assert json.loads(say("evaluate", run, "--samples", "7", "--json", "--baselines")[1]) == report
+
+
+def test_baselines_of_bits_are_said_to_be_densities_beside_probabilities(say: Say, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 2, (80, 6))
+    np.save(tmp_path / "bits.npy", rows)
+    folder = tmp_path / "bits"
+    options = ("--latent", "2", "--network", "mlp", "--widths", "8", "--epochs", "1", "--run", folder)
+    assert say("train", "vae", "--data", tmp_path / "bits.npy", *options)[0] == 0
+    code, out, _ = say("evaluate", folder, "--samples", "2", "--json", "--baselines")
+    assert code == 0
+    report = json.loads(out)
+    assert (report["discrete"], report["baselines"]["ppca"]["discrete"]) == (True, False)
+    assert any("ppca is on a density of all values" in note for note in report["notes"])
 
 
 def test_evaluation_as_a_table(say: Say, run: Path) -> None:

@@ -41,6 +41,15 @@ def test_unexplained_is_one_less_the_share_that_is_explained_whatever_the_scale(
     assert report["wrong"] == found["wrong"]
 
 
+def test_codes_of_categories_have_no_squared_error() -> None:
+    run = pv.fit("vae", wrap(FRAME), epochs=1, progress=False)
+    report = pv.evaluate(run, wrap(FRAME).validation, samples=2)
+    assert (report["mse"], report["discrete"]) == (None, None)
+    assert any("no squared error: x holds categories" in note for note in report["notes"])
+    rest = wrap(FRAME[["length", "width"]])
+    assert pv.evaluate(pv.fit("vae", rest, epochs=1, progress=False), rest.validation, samples=2)["mse"] > 0
+
+
 def test_fields_have_a_share_for_every_channel_and_pictures_none() -> None:
     field = wrap(np.stack([STREAM.normal(0, 100, (60, 6, 6)), STREAM.normal(5, 1e-2, (60, 6, 6))], 1))
     run = pv.fit("ppca", field)

@@ -80,6 +80,11 @@ def evaluate(
         for name, made in linear(found.data, _numbers(report, found.data)):
             with progress(name) as shown:
                 report["baselines"][name] = report_on(made, examples, **asked, spec=found.data.spec, progress=shown)
+        if report["discrete"] is not False:
+            report["notes"].append(
+                "the bound of ppca is on a density of all values, the run's on probabilities of bits, counts, "
+                "categories or levels: they do not compare"
+            )
     place = run / "evaluation.json" if out is None else out
     write_text(place, json_module.dumps(report, indent=2) + "\n")
     if json:

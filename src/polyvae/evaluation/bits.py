@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from polyvae.column_laws import Product
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split, permutation
 from polyvae.draw import first_heads
@@ -23,15 +24,17 @@ _NEAR = 1e-3  # of a grey level: what rounding in single precision may have move
 class Bits:
     """How nats an example become bits per dimension: -nats / (D log 2) + `offset`; `offset` None where they do not.
 
-    D, `dimensions`, is the mean number of values scored in an example: rows that a head's `where` leaves out have none.
-    `offset`: 0 for probabilities. For a density p of grey levels of width h it is -log2 h, since p h stands for a
-    level's probability: h = 1 / (levels - 1) on the levels themselves, an approximation; h = 1 / levels where noise has
-    filled each level (dequantised data), a bound on the probability (Theis, van den Oord, Bethge: A note on the
-    evaluation of generative models, 2016). A density of bits stands for none.
+    `discrete`: whether the laws of all columns are probabilities, not densities; None where some are. D, `dimensions`,
+    is the mean number of values scored in an example: rows that a head's `where` leaves out have none. `offset`: 0 for
+    probabilities. For a density p of grey levels of width h it is -log2 h, since p h stands for a level's probability:
+    h = 1 / (levels - 1) on the levels themselves, an approximation; h = 1 / levels where noise has filled each level
+    (dequantised data), a bound on the probability (Theis, van den Oord, Bethge: A note on the evaluation of generative
+    models, 2016). A density of bits stands for none.
     """
 
     dimensions: float
     offset: float | None
+    discrete: bool | None = None
 
     def of(self, nats: float) -> float | None:
         """Bits per dimension of a mean in nats an example."""
@@ -61,13 +64,21 @@ def bits_of(
     sizes = {name: law.event_shape.numel() for name, (law, _) in seen.items()}
     dimensions = sum(size * float(share[name].mean()) if name in share else size for name, size in sizes.items())
     named = "x" if "x" in split.tensors else next(iter(split.tensors))
-    return Bits(dimensions, _offset(seen, spec, [head.of == named for head in heads.values()], split, notes))
+    discrete = {bool(law.support.is_discrete) for law, _ in seen.values()}  # pyright: ignore
+    offset = _offset(seen, discrete, spec, [head.of == named for head in heads.values()], split, notes)
+    pieces = [part for law, _ in seen.values() for part in (law.parts if isinstance(law, Product) else (law,))]
+    each = {bool(part.support.is_discrete) for part in pieces}  # pyright: ignore
+    return Bits(dimensions, offset, each.pop() if len(each) == 1 else None)
 
 
 def _offset(
-    seen: dict[str, tuple[Distribution, Tensor]], spec: Spec, grey: list[bool], split: Split, notes: list[str]
+    seen: dict[str, tuple[Distribution, Tensor]],
+    discrete: set[bool],
+    spec: Spec,
+    grey: list[bool],
+    split: Split,
+    notes: list[str],
 ) -> float | None:
-    discrete = {bool(law.support.is_discrete) for law, _ in seen.values()}  # pyright: ignore
     if len(discrete) > 1:
         notes.append("no bits per dimension: some heads are probabilities, others densities")
         return None

@@ -48,14 +48,15 @@ def evaluate(
 
     bound, importance_bound: on log p(x) in nats per example, or on log p(x | given) where `given` names what priors and
     heads read (bounds given m compare only at the same masks); `*_error`, their standard error over the examples,
-    `*_bits`, bits per dimension. reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
+    `*_bits`, bits per dimension; discrete: whether they are of probabilities, or of densities, None of both.
+    reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
     latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior, and of a
     codebook its size, positions, perplexity and share of words used. mse, psnr (dB), ssim: of the deterministic
     reconstruction; pictures in [0, 1] are clamped to it, other values are not, and have PSNR and SSIM on the scale on
-    which each channel of the training part, `train` or that of Data, becomes [0, 1]. unexplained, wrong, columns: of
-    tables and fields, see `column_errors`. frechet: with so
-    many samples in the features of `classifier` (see `train_classifier`), 0 for none. Whatever is None or approximate
-    is explained in notes.
+    which each channel of the training part, `train` or that of Data, becomes [0, 1]; tables with
+    categories, whose codes are in no order, have no mse. unexplained, wrong, columns: of tables and fields, see
+    `column_errors`. frechet: with so many samples in the features of `classifier` (see `train_classifier`), 0 for none.
+    Whatever is None or approximate is explained in notes.
 
     Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number.
 
@@ -80,6 +81,7 @@ def evaluate(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "dimensions": scale.dimensions,
         "levels": spec.levels,
+        "discrete": scale.discrete,
         "given": list(model.bounded_given),
         **_bound("bound", found.plain, scale),
         **_bound("importance_bound", found.importance, scale),
@@ -94,6 +96,9 @@ def evaluate(
     unit = in_unit(spec if of == "x" else None, split.tensors[of])  # pyright: ignore
     limits = None if unit or train is None or of not in train.tensors else limits_of(train.tensors[of])  # pyright: ignore
     report.update(_errors(source, split, seed, device, unit, limits, notes))
+    if of == "x" and "category" in spec.kinds:
+        report["mse"] = None
+        notes.append("no squared error: x holds categories, whose codes are in no order; see unexplained and wrong")
     report.update(column_errors(source, split, spec, seed, device) if of == "x" else {})
     if frechet and not unit:
         notes.append("no Fréchet distance: it is one of pictures in [0, 1]")
