@@ -174,3 +174,24 @@ def test_a_category_that_is_not_seen_may_hold_anything(hidden: float) -> None:
     codes[:, 1] = hidden
     found = pv.complete(run, codes, mask, weigh="seen", draws=9).mean
     np.testing.assert_array_equal(found, expected)
+
+
+OUTSIDE = {
+    "positive": (pv.Column("positive"), 1.5, (0.0, -1.0)),
+    "counts": (pv.Column("counts", centre=1.0), 2.0, (-1.0, 0.5)),
+    "bits": (pv.Column("bits"), 1.0, (2.0, -1.0)),
+    "category": (pv.Column("category", labels=("a", "b")), 1.0, (99.0, -1.0)),
+}
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_outside_the_support_the_score_is_minus_infinity(kind: str) -> None:
+    column, inside, outside = OUTSIDE[kind]
+    for columns in ((column,), (pv.Column("real"), column)):
+        run = untrained(columns=columns)
+        x = np.full((3, len(columns)), inside, dtype=np.float32)
+        expected = run.score(x), run.score(x, samples=5)
+        x[:2, -1] = outside
+        for found, usual in zip((run.score(x), run.score(x, samples=5)), expected, strict=True):
+            assert found[:2].tolist() == [-np.inf, -np.inf]
+            assert found[2] == usual[2]

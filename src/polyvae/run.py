@@ -143,7 +143,7 @@ class Run:
         """A lower bound on log p(x) of every example, nats, float64 [N].
 
         The plain bound, or with `samples` K the importance-weighted one at K draws of the latents, which rises to
-        log p(x) with K. The draws follow from `seed`.
+        log p(x) with K. The draws follow from `seed`. -inf outside a likelihood's support.
         """
         found = both_bounds(self, self._taken(x, y, given), PLAIN if samples is None else samples, seed)
         return returned(found.plain if samples is None else found.importance, kind_of(x))

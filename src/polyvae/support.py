@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from polyvae.core import Values
+from polyvae.core import VAE, Draw, Values
 from polyvae.data.split import Data, Split
+from polyvae.draw import repeat
 from polyvae.recipes import Recipe
 from polyvae.seeds import forked
 
@@ -23,13 +24,36 @@ def check_support(recipe: Recipe, data: Data) -> None:
     """
     laws = _laws(recipe, data.train)
     for name, head in recipe.model.heads.items():
-        accepted = getattr(laws[name], "accepted", None) or laws[name].support
+        accepted = _accepted(laws[name])
         if _plain(accepted) is constraints.real:
             continue
         for part in ("train", "validation", "test"):
             split = getattr(data, part)
             if len(split):
                 _check(f"{part} part", name, head, laws[name], accepted, split)  # pyright: ignore[reportArgumentType]
+
+
+def supported(model: VAE, batch: Values, draw: Draw) -> dict[str, Tensor]:
+    """Whether each example holds a value that the law of a head scores, booleans [B] by head, as `check_support` asks.
+
+    `draw`: of the model on that batch. Heads whose laws score all values are left out.
+    """
+    found = {}
+    for name, head in draw.heads.items():
+        accepted = _accepted(head.p)
+        if _plain(accepted) is not constraints.real:
+            x, where = _scored(model.heads[name], batch)
+            holds = _each(accepted, (repeat(x, draw.samples), None)).view(draw.samples, -1).all(0)
+            found[name] = holds if where is None else holds | ~where
+    return found
+
+
+def _accepted(law: Distribution) -> Any:
+    """What a law scores: all where it does not say."""
+    try:
+        return getattr(law, "accepted", None) or law.support
+    except NotImplementedError:
+        return constraints.real
 
 
 def _laws(recipe: Recipe, split: Split) -> dict[str, Distribution]:
@@ -76,7 +100,7 @@ def _each(accepted: constraints.Constraint, scored: tuple[Tensor, Tensor | None]
     """Whether each example is one that the law scores, or one that it is not asked to score, [n]."""
     x, where = scored
     plain = _plain(accepted)
-    holds = plain.check(x.to("cpu") if x.device.type == "mps" else x).reshape(len(x), -1).all(1)
+    holds = plain.check(x.to("cpu") if x.device.type == "mps" else x).reshape(len(x), -1).all(1).to(x.device)
     return holds if where is None else holds | ~where
 
 

@@ -14,6 +14,7 @@ from polyvae.core import VAE, Draw, Values
 from polyvae.data.split import Split
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import Progress, each_block, joined, parts
+from polyvae.support import supported
 
 # Values of the likelihood in one chunk of samples. On a CPU its temporaries stay in the cache; on a GPU a kibibyte of
 # memory per value leaves room for the decoder's layers. Powers of two, so that machines of a kind draw the same noise.
@@ -69,8 +70,9 @@ class Bounds:
 
     `plain`: E_q[log p(x | z)] - KL(q || p). `importance`: log 1/K sum_k p(x, z_k) / q(z_k | x). `heads`: E_q[log p(x |
     z)] of every head; of several heads of one value the first enters the bounds. `kl`: of every latent, in closed form
-    where `analytic` says so, else estimated at the draws. No weight of a head enters. Where a posterior is a point
-    there is no bound: the two are -inf, and a few draws are made; where it is a map of codes, one draw says all.
+    where `analytic` says so, else estimated at the draws. Outside the support of a law all but `kl` is -inf. No weight
+    of a head enters. Where a posterior is a point there is no bound: the two are -inf, and a few draws are made; where
+    it is a map of codes, one draw says all.
     """
 
     plain: Tensor
@@ -99,18 +101,25 @@ def both_bounds(
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         mean, weights = Mean(), LogMeanExp()
+        draw: Any = None
         for draw in _draws(model, batch, samples):
             analytic.update({name: latent.analytic for name, latent in draw.latents.items()})
             mean.add(_pieces(draw), draw.samples)
             # Of a map of codes log q = 0, and its KL is -log p: a learned prior need not be asked twice.
             weights.add(draw.log_px - draw.kl if _certain(model) else draw.log_weight)
-        return {**mean.values, "importance": weights.value}
+        found = {**mean.values, "importance": weights.value}
+        # Outside a support the density is 0, also where a network that reads the value makes NaN of it.
+        for name, holds in supported(model, batch, draw).items():
+            for part in (f"head {name}", *(["importance"] if name in first_heads(model.heads) else [])):
+                found[part] = found[part].masked_fill(~holds, -inf)
+        return found
 
     found = joined(each_block(source, split, measure, seed, device, progress))
     heads = {name[5:]: value for name, value in found.items() if name.startswith("head ")}
     kl = {name[3:]: value for name, value in found.items() if name.startswith("kl ")}
     counted = first_heads(parts(source)[0].heads)
-    plain = torch.stack([heads[name] for name in counted]).sum(0) - torch.stack(list(kl.values())).sum(0)
+    log_px = torch.stack([heads[name] for name in counted]).sum(0)
+    plain = torch.where(log_px == -inf, log_px, log_px - torch.stack(list(kl.values())).sum(0))
     # A point has density +inf where it was drawn: log p - log q is -inf, as its KL of +inf has it.
     return Bounds(plain, found["importance"], heads, kl, analytic, samples)
 
