@@ -82,12 +82,16 @@ def test_masks_come_as_the_options_say() -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("multitask", {"decoders": 3}, "decoders is 1 or 2; got 3"),
-    ("multitask", {"w1": -1.0}, r"w1 and w2 are at least 0; got -1.0 and 1.0"),
+    ("multitask", {"decoders": 3}, "decoders is a whole number from 1 to 2; got 3"),
+    ("multitask", {"w1": -1.0}, r"w1 is a number of at least 0; got -1.0"),
     ("multitask", {"decoders": 1, "softadapt": True}, "w2 and softadapt balance two decoders"),
     ("vq_multitask", {"decoders": 1, "w2": 2.0}, "w2 and softadapt balance two decoders"),
-    ("multitask", {"decoders": 1, "count": 9}, "masks of random size, down to the empty one; got count = 9"),
-    ("semi_conditional", {"count": 9, "exponent": 2.0}, "count fixes how many pixels are seen, exponent draws it"),
+    ("multitask", {"decoders": 1, "count": 9}, "masks of random size, which an exponent draws; got count = 9"),
+    (
+        "semi_conditional",
+        {"count": 9, "exponent": 2.0},
+        "count and exponent exclude each other, fixed or drawn; got 9 and 2.0",
+    ),
     ("semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale; got 'map'"),
     ("vq_semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale; got 'map'"),
     ("semi_conditional", {"mask": "points", "positions": (1, 2, 3)}, "row,column,row,column...; got 3 numbers"),

@@ -252,7 +252,7 @@ def test_the_catalogue_lists_what_it_knows() -> None:
         posterior("diag")
     with pytest.raises(ValueError, match=r"likelihood is one of bernoulli, normal"):
         likelihood("gaussian")
-    with pytest.raises(ValueError, match="known are learned, network, optimal, or a positive number"):
+    with pytest.raises(ValueError, match="scale is one of learned, network, optimal, or a positive number"):
         families.PixelNormal("shared")
     with pytest.raises(ValueError, match="grey levels"):
         likelihood("logistic", None)

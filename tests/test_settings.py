@@ -96,6 +96,6 @@ def test_what_decides_the_weights_may_not_change_when_a_run_goes_on() -> None:
 
 
 def test_a_falling_schedule_fixes_the_number_of_epochs() -> None:
-    recorded = asdict(Settings(schedule="cosine"))
+    recorded = asdict(Settings(schedule="cosine", epochs=10))
     longer = Settings(schedule="cosine", epochs=20, max_steps=3)
     assert longer.differences(recorded) == ["epochs: 10 then, 20 now"]

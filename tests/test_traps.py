@@ -281,6 +281,7 @@ def test_trap35_every_layer_is_in_training_mode_at_every_step(network, tmp_path)
     watched = Recipe(made.model, Watching(), made.observe)
     x = torch.rand(32, 1, 8, 8)
     fitted(watched, x, tmp_path / "run", epochs=2, max_steps=4)
+    fitted(watched, x, tmp_path / "run", epochs=3, resume=True)
     step, other = [{True}], [{False}]  # besides validation, each call of fit tries the recipe once beforehand
     assert seen == [*other, *step * 3, *other, *step, *other, *step * 2, *other, *step * 3, *other]
 

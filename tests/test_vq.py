@@ -144,7 +144,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     for options, words in {
         ("codebook", "both"): "codebook is one of gradient, ema; got 'both'",
         ("decoder", "deep"): "decoder is one of map, flat; got 'deep'",
-        ("beta", -1): "beta is at least 0; got -1",
+        ("beta", -1): "beta is a number of at least 0; got -1",
         ("blocks", -1): "blocks counts the residual blocks, at least 0; got -1",
         ("widths", ()): "widths is one width a layer",
         ("codes", 1): "at least 2 codes",
@@ -190,7 +190,10 @@ def test_a_run_stopped_and_resumed_is_the_same_run(options: dict[str, Any], tmp_
 
 
 @pytest.mark.parametrize(("processes", "batch_size"), [(2, 16), (3, 23)])
-def test_several_processes_train_the_codes_of_one(processes: int, batch_size: int, tmp_path: Path) -> None:
+def test_several_processes_train_the_codes_of_one(
+    processes: int, batch_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polyvae.devices.processors", lambda: processes)  # three may well share two processors
     data = stripes(95)  # 71 to train on: batches that two cannot share evenly, a last one of two examples for three
     given = {**FIT, "batch_size": batch_size}
     one, several = (

@@ -165,8 +165,7 @@ class Loop:
         """The values of the whole batch, in every process the same: then the state of the first holds all sums."""
         row = torch.stack([value.detach() for value in values.values()])
         row = row * share if share else torch.zeros_like(row)  # not 0 * inf
-        torch.distributed.all_reduce(row)
-        return dict(zip(values, row.unbind(), strict=True))
+        return dict(zip(values, self._sum(row).unbind(), strict=True))
 
     def _close_epoch(self, shown: Reporter) -> None:
         """Validates, keeps the weights if they are the best so far, writes metrics and state."""

@@ -12,7 +12,6 @@ import numpy as np
 from polyvae.data.cache import cached
 from polyvae.data.errors import DataError
 from polyvae.data.formats import npy, npy_length
-from polyvae.data.pictures import listed, read_pictures
 from polyvae.data.table import Table, numbered
 from polyvae.data.tensors import table_of
 
@@ -56,6 +55,8 @@ def _npy(path: Path) -> Draft:
 
 
 def _folder(path: Path, size: int | None, centre: bool, skip_bad: bool, label: str | None) -> Draft:
+    from polyvae.data.pictures import listed, read_pictures  # Pillow, for those who have pictures
+
     files, names = listed(path)
     y, labels = (None, None) if names is None or label == "" else numbered(names, path)
 
