@@ -110,8 +110,8 @@ def _numbers(report: Mapping[str, Any], data: Data) -> int:
         raise UsageError("--baselines: PCA needs examples of two values at least; leave it out")
     if count > most:
         report["notes"].append(
-            f"the latents hold {count} numbers, the baselines {most}: PCA of as many components as an example has values "
-            "reconstructs it exactly"
+            f"the latents hold {count} numbers, the baselines {most}: PCA of as many components as an example has "
+            "values reconstructs it exactly"
         )
     return min(count, most)
 
