@@ -145,7 +145,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         ("codebook", "both"): "codebook is one of gradient, ema; got 'both'",
         ("decoder", "deep"): "decoder is one of map, flat; got 'deep'",
         ("beta", -1): "beta is a number of at least 0; got -1",
-        ("blocks", -1): "blocks counts the residual blocks, at least 0; got -1",
+        ("blocks", -1): "blocks is a whole number of at least 0; got -1",
         ("widths", ()): "widths is one width a layer",
         ("codes", 1): "at least 2 codes",
     }.items():
