@@ -122,7 +122,10 @@ def test_trap39_the_mean_gradient_of_several_processes_is_that_of_one(rows) -> N
 @pytest.mark.parametrize("rows", [5, 4, 3, 2])
 def test_a_batch_too_small_to_be_shared_is_one_processs_step(rows) -> None:
     """One example a process has no statistics, and no pairs for a discrepancy."""
-    recipes: dict[str, dict[str, Any]] = {"mmd_vae": {}, "ae": {"network": "conv", "widths": (4, 8, 8)}}
+    recipes: dict[str, dict[str, Any]] = {
+        "mmd_vae": {"likelihood": "bernoulli"},
+        "ae": {"likelihood": "bernoulli", "network": "conv", "widths": (4, 8, 8)},
+    }
 
     def gradient(name: str, rank: int, count: int) -> Tensor:
         fabric = Fabric(accelerator="cpu", devices=1)

@@ -147,7 +147,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         ("beta", -1): "beta is a number of at least 0; got -1",
         ("blocks", -1): "blocks is a whole number of at least 0; got -1",
         ("widths", ()): "widths is one width a layer",
-        ("codes", 1): "at least 2 codes",
+        ("codes", 1): "codes is a whole number of at least 2; got 1",
     }.items():
         with pytest.raises(ValueError, match=words):
             vq_vae(spec, **{options[0]: options[1]})
