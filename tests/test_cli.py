@@ -373,3 +373,13 @@ def test_a_table_of_fewer_columns_than_latents_has_baselines_too(say: Say, tmp_p
     assert code == 0
     assert report["baselines"]["ppca"]["latents"]["z"]["dimensions"] == 2
     assert any("the latents hold 16 numbers, the baselines 2" in note for note in report["notes"])
+
+
+def test_fewer_epochs_than_are_done_change_nothing_of_a_run_s_plan(say: Say, tmp_path: Path) -> None:
+    given = ["--data", "digits", "--limit", "60", "--network", "mlp", "--widths", "4", "--epochs", "3"]
+    assert say("train", "vae", *given, "--run", tmp_path / "run")[0] == 0
+    before = (tmp_path / "run" / "run.json").read_bytes()
+    code, _, err = say("train", "--resume", "--run", tmp_path / "run", "--epochs", "2")
+    assert code == 2
+    assert "has 3 epochs already, more than the 2 asked for" in err
+    assert (tmp_path / "run" / "run.json").read_bytes() == before

@@ -164,7 +164,10 @@ def _resume(name: str | None, given: Given, groups: Groups) -> Run:
     asked = dict(given["data"])
     with naming(groups["data"]):
         loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
-    if (done := len(read_history(folder / STATE))) >= (settings.epochs or 0):
+    done = len(read_history(folder / STATE))
+    if done > (settings.epochs or 0):
+        raise UsageError(f"--epochs: {folder} has {done} epochs already, more than the {settings.epochs} asked for")
+    if done == settings.epochs:
         more = (
             "ask for more with --epochs"
             if settings.schedule == "constant"
