@@ -67,7 +67,7 @@ def test_tables_and_folders_of_pictures_load_by_path_and_are_kept(tmp_path, monk
     format_files.image_folder(tmp_path / "pets", each=10)
     first = data.load(tmp_path / "pets", size=8)
     assert first.spec == Spec((3, 8, 8), classes=2, labels=("cat", "dog"))
-    monkeypatch.setattr("polyvae.data.drafts.read_pictures", lambda *options: pytest.fail("decoded again"))
+    monkeypatch.setattr("polyvae.data.pictures.read_pictures", lambda *options: pytest.fail("decoded again"))
     assert keys(data.load(tmp_path / "pets", size=8).train) == keys(first.train)
 
 

@@ -52,7 +52,11 @@ def started(tmp_path: Path, devices: int = 1, before: str = "") -> subprocess.Po
     path = tmp_path / "train.py"
     path.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
     command = [*before.split(), sys.executable, str(path), str(tmp_path / "run"), str(devices)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def heeded() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests themselves run under nohup
+
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
 
 
 def until(condition: Any, seconds: float = 120) -> bool:
@@ -291,7 +295,12 @@ def test_hung_up_a_run_goes_on_from_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert until((folder / METRICS).exists)
     process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     assert "KeyboardInterrupt" in err
     assert not (folder / LOCK).exists()
     epochs = len(read_metrics(folder / METRICS)) + 1
