@@ -13,6 +13,7 @@ from polyvae.data.split import Data, Split
 from polyvae.draw import repeat
 from polyvae.recipes import Recipe
 from polyvae.seeds import forked
+from polyvae.validation import evaluation_mode
 
 _VALUES = 2**22  # looked at at a time
 
@@ -59,15 +60,10 @@ def _accepted(law: Distribution) -> Any:
 def _laws(recipe: Recipe, split: Split) -> dict[str, Distribution]:
     """Every head's law of one example, from the model as it stands and in evaluation mode."""
     model = recipe.model
-    modes = [(module, module.training) for module in model.modules()]
     home = next((tensor.device for tensor in model.parameters()), split.device)
-    try:
-        with forked(split.device), torch.no_grad():
-            batch = recipe.observe(split.batch(torch.zeros(1, dtype=torch.int64, device=split.device)))
-            draw = model.eval()({name: value.to(home) for name, value in batch.items()})
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with forked(split.device), evaluation_mode(model):
+        batch = recipe.observe(split.batch(torch.zeros(1, dtype=torch.int64, device=split.device)))
+        draw = model({name: value.to(home) for name, value in batch.items()})
     return {name: head.p for name, head in draw.heads.items()}
 
 
