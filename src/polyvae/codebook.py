@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polyvae.precision import full
+
 _SMALL = 1e-12  # of an averaged use: far below any share that a position of a batch can be
 _ROWS = 2**16  # encoder outputs that k-means is shown
 
@@ -113,7 +115,7 @@ class Codebook(nn.Module):
         if encoded.ndim < 2 or encoded.shape[1] != self.dim:
             raise ValueError(f"this codebook reads [B, {self.dim}, ...]; got {list(encoded.shape)}")
         rows = encoded.movedim(1, -1).reshape(-1, self.dim)
-        return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+        return full(rows)
 
     @torch.no_grad()
     def _learn(self, rows: Tensor, codes: Tensor, gaps: Tensor) -> None:

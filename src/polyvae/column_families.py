@@ -12,7 +12,8 @@ from torch.distributions import Distribution, Independent, Normal
 from polyvae import families
 from polyvae.column_laws import Categories, Product, Standardised
 from polyvae.core import Family
-from polyvae.scales import find, full, learned_scale
+from polyvae.precision import full
+from polyvae.scales import find, learned_scale
 from polyvae.spec import Column, Spec
 
 

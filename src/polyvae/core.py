@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from polyvae.draw import Draw, Latent, Observed, Values, check_law, first_heads, log_likelihood, repeat
-from polyvae.precision import full_precision
+from polyvae.precision import full, full_precision
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Head", "Latent", "Observed", "Values"]
 
@@ -43,7 +43,7 @@ class Conditional(nn.Module):
     def forward(self, values: Values) -> Distribution:
         raw = self.net(*[values[name] for name in self.given])
         # Under mixed precision the network ends in half precision; densities sum over many values and need float32.
-        return self.family(raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw)
+        return self.family(full(raw))
 
     def extra_repr(self) -> str:
         return f"given={self.given}"

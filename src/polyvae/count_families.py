@@ -14,7 +14,8 @@ from torch.distributions import Distribution
 
 from polyvae import count_laws
 from polyvae.core import Family
-from polyvae.scales import find, full
+from polyvae.precision import full
+from polyvae.scales import find
 
 _LARGEST = 30.0  # of a mean and an inverse dispersion, as a logarithm; the least is its reciprocal
 

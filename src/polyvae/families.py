@@ -21,7 +21,8 @@ from polyvae.count_families import COUNTS
 from polyvae.count_families import NegativeBinomial as NegativeBinomial
 from polyvae.count_families import Poisson as Poisson
 from polyvae.count_families import ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial
-from polyvae.scales import OPTIMAL, SCALES, between, find, full, scale_of
+from polyvae.precision import full
+from polyvae.scales import OPTIMAL, SCALES, between, find, scale_of
 
 
 class DiagonalNormal(Family):

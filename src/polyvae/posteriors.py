@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from polyvae.codebook import Codebook
 from polyvae.codes import Quantised
 from polyvae.core import Values
+from polyvae.precision import full
 
 _BLOCK = 256  # examples encoded at a time before training
 
@@ -53,7 +54,7 @@ class Quantiser(nn.Module):
     def _encoded(self, values: Values) -> Tensor:
         encoded = self.net(*[values[name] for name in self.given])
         # Distances and the codebook's costs need single precision.
-        return encoded.float() if encoded.dtype in (torch.float16, torch.bfloat16) else encoded
+        return full(encoded)
 
     def extra_repr(self) -> str:
         return f"given={self.given}"

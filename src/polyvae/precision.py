@@ -7,8 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 T = TypeVar("T")
+
+
+def full(raw: Tensor) -> Tensor:
+    """A tensor in single precision or better: densities and distances lose their digits in half."""
+    return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:

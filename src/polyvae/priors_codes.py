@@ -14,7 +14,7 @@ from polyvae.codes import CodePrior, Words
 from polyvae.core import Values
 from polyvae.networks.pixelcnn import GatedPixelCNN
 from polyvae.networks.pixelcnn_sampling import check_sharpness, draw
-from polyvae.precision import as_here
+from polyvae.precision import as_here, full
 
 
 class PixelCodes(CodePrior):
@@ -42,8 +42,7 @@ class PixelCodes(CodePrior):
         lead = codes.shape[: codes.ndim - len(self.positions)]
         maps = as_maps(codes.reshape(-1, *self.positions))
         y = None if self.y is None else self.y.expand(*lead, -1).reshape(len(maps), -1)
-        logits = self.score(maps, y)
-        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        logits = full(self.score(maps, y))
         cost = F.cross_entropy(logits.flatten(0, 2), maps.flatten(), reduction="none")
         return -cost.view(len(maps), -1).sum(1).view(lead)
 

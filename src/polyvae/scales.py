@@ -113,8 +113,3 @@ def find(known: Mapping[str, Callable[..., T]], name: str, kind: str, more: str 
     if name not in known:
         raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}")
     return known[name]
-
-
-def full(raw: Tensor) -> Tensor:
-    """Densities lose their digits in half precision."""
-    return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw

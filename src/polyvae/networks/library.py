@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from polyvae.scales import full
+from polyvae.precision import full
 
 
 class Shares(nn.Module):
