@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from study_runs import FAKE, ROOT, fake_result, job
 
+from polyvae.progress import duration
 from polyvae.study import Cell, Job, Method, Outcome, Plan, Protocol, Records, StudyError, cells, multitask
-from polyvae.study.progress import Bar, duration
+from polyvae.study.progress import Bar
 from polyvae.study.records import CURVE, MASK, ROW, read_rows, write_rows
 from polyvae.study.run import held
 

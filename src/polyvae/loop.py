@@ -127,7 +127,7 @@ class Loop:
             if now - saved >= settings.save_every:
                 self.save()
                 saved = time.monotonic()
-            if shown.due():
+            if self.batch < len(self.slices) and shown.due():  # the end of the epoch is shown with its validation
                 shown.show(self.epoch + 1, self.step, self.meter.means(), place.stop / max(self.seconds, 1e-9))
         self._check()
         self.seconds = time.monotonic() - began

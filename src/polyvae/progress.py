@@ -1,14 +1,20 @@
-"""What a person at a terminal sees of a training run; nothing where there is no terminal."""
+"""How far a training or a count of examples is: a bar on a terminal, plain lines where a command has none."""
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
+
+SHORT, LONG = 3.0, 30.0  # seconds between two lines at least: of ends of epochs, and within an epoch or a count
+MOST = 100  # lines of either sort, however long a run takes
 
 
 class Reporter(Protocol):
@@ -70,16 +76,103 @@ class Bar:
         return time.monotonic() >= self.next
 
     def show(self, epoch: int, step: int, values: dict[str, float], rate: float) -> None:
-        text = "  ".join(f"{name} {value:.2f}" for name, value in values.items())
-        self.progress.update(self.task, completed=step, epoch=epoch, values=text, rate=rate)
+        self.progress.update(self.task, completed=step, epoch=epoch, values=_written(values), rate=rate)
         self.next = time.monotonic() + 0.5
 
     def close(self) -> None:
         self.progress.stop()
 
 
+class Lines:
+    """A line on standard error for each epoch, with its losses and the time left.
+
+    Ends of epochs that follow each other within seconds, or within a hundredth of the whole time, share one; within a
+    long epoch there are lines too, the first soon.
+    """
+
+    def __init__(self, epochs: int, steps: int, done: int) -> None:
+        self.epochs, self.steps = epochs, steps
+        self.pace = Pace(steps, done)
+        self.told = -SHORT  # when the last end of an epoch was
+        self.next = self.pace.began + SHORT
+
+    def due(self) -> bool:
+        return time.monotonic() >= self.next
+
+    def show(self, epoch: int, step: int, values: dict[str, float], rate: float) -> None:
+        now, over = time.monotonic(), step * self.epochs >= epoch * self.steps
+        if over and 1 < epoch < self.epochs and now - self.told < max(SHORT, self.pace.whole(step) / MOST):
+            return
+        self.told = now if over else self.told
+        self.next = now + max(LONG, self.pace.whole(step) / MOST)
+        share = "" if over else f" at {100 * (step * self.epochs / self.steps + 1 - epoch):.0f} %"
+        _print(f"epoch {epoch}/{self.epochs}{share}  {_written(values)}  {rate:,.0f}/s{self.pace.left(step)}")
+
+    def close(self) -> None: ...
+
+
+class Pace:
+    """How long `total` things take, of which `done` were there at the beginning."""
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total, self.done, self.began = total, done, time.monotonic()
+
+    def whole(self, done: int) -> float:
+        """The seconds from the beginning to the end, judged by what is done."""
+        return (time.monotonic() - self.began) / max(1, done - self.done) * (self.total - self.done)
+
+    def left(self, done: int) -> str:
+        """The rest of it in words, nothing at the end."""
+        rest = self.whole(done) - (time.monotonic() - self.began)
+        return f", about {duration(rest)} left" if done < self.total else ""
+
+
 def reporter(wanted: bool | None, epochs: int, steps: int, done: int) -> Reporter:
-    """A bar on standard error where that is a terminal (or where `wanted`), else silence."""
+    """A bar on standard error where that is a terminal; elsewhere lines where `wanted`, else silence."""
     console = Console(stderr=True)
-    shown = console.is_terminal if wanted is None else wanted
-    return Bar(console, epochs, steps, done) if shown else Silent()
+    if wanted is False or not (wanted or console.is_terminal):
+        return Silent()
+    return Bar(console, epochs, steps, done) if console.is_terminal else Lines(epochs, steps, done)
+
+
+@contextmanager
+def counted(words: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, total) that moves a bar on standard error, where that is a terminal, else writes lines."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Count(words)
+        return
+    columns = (TextColumn(words), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(words)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+class _Count:
+    """A line as soon as the time left is known, if it is worth one, and then from time to time."""
+
+    def __init__(self, words: str) -> None:
+        self.words, self.pace, self.next = words, Pace(0), 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        self.pace.total = total
+        now, whole = time.monotonic(), self.pace.whole(done)
+        if done < total and now >= self.next and whole >= SHORT:
+            self.next = now + max(LONG, whole / MOST)
+            _print(f"{self.words}: {done:,} of {total:,}{self.pace.left(done)}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _written(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.2f}" for name, value in values.items())
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

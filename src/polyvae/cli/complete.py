@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import torch
 from rich.table import Table
 
-from polyvae.cli.evaluation import progress
 from polyvae.cli.options import UsageError, call
 from polyvae.cli.runs import Opened, check_place, chosen_prior, console, opened
 from polyvae.cli.runs import device as usable
@@ -24,6 +23,7 @@ from polyvae.evaluation.calibration import LEVELS
 from polyvae.families import Bernoulli
 from polyvae.masks import SparsePixels
 from polyvae.predictive import Completer
+from polyvae.progress import counted
 from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
 from polyvae.recipes.conditioning import Mask
 from polyvae.recipes.seeing import observed
@@ -211,7 +211,7 @@ def _scores(
     found: Opened, split: Split, masks: dict[int | float, SparsePixels], completer: Completer, seed: int, device: str
 ) -> list[Score]:
     data = found.data
-    with progress("completing") as moved:
+    with counted("completing") as moved:
         return score_completions(found.run, split, masks, completer, data.train, data.validation, seed, device, moved)
 
 

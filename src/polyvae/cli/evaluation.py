@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json as json_module
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from math import log, prod
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from polyvae.cli.options import UsageError, call
@@ -23,8 +22,10 @@ from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
 from polyvae.evaluation.tables import COLUMNS
 from polyvae.files import write_text
+from polyvae.progress import counted
 from polyvae.ranges import Amount, Count, Seed
 
+_MANY = 100  # draws, from which on it is said how to have fewer
 _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
 
 
@@ -68,8 +69,12 @@ def evaluate(
     judged_run = chosen_prior(found.run, code_prior)
     part, examples = found.split(split)
     asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device), "train": found.data.train}
-    with progress("evaluating") as shown:
-        judged = _frechet(found.data, frechet, run) if frechet else {}
+    judged = _frechet(found.data, frechet, run) if frechet else {}
+    if samples >= _MANY:
+        what = f"{len(examples):,} examples of the {part} part, {samples:,} draws of the latents each"
+        quicker = f"--samples {samples // 10} takes about a tenth of the time"
+        print(f"evaluating {run}: {what}; {quicker}", file=sys.stderr, flush=True)
+    with counted("evaluating") as shown:
         report = report_on(judged_run, examples, **asked, **judged, spec=found.data.spec, progress=shown)
     description = found.run.description
     report = {"run": str(run), "recipe": description["recipe"], "data": description["data"], "split": part, **report}
@@ -78,7 +83,7 @@ def evaluate(
     if baselines:
         report["baselines"] = {}
         for name, made in linear(found.data, _numbers(report, found.data)):
-            with progress(name) as shown:
+            with counted(name) as shown:
                 report["baselines"][name] = report_on(made, examples, **asked, spec=found.data.spec, progress=shown)
         if report["discrete"] is not False:
             report["notes"].append(
@@ -171,16 +176,6 @@ def priors(report: Mapping[str, Any]) -> Table:
         bits = found["bound_bits"]
         shown.add_row(name, f"{found['kl']:.2f}", f"{found['bound']:.2f}", "-" if bits is None else f"{bits:.4f}")
     return shown
-
-
-@contextmanager
-def progress(words: str) -> Iterator[Any]:
-    """A function of (done, total) that moves a bar on standard error, where that is a terminal."""
-    to = console(stderr=True)
-    columns = (TextColumn(words), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as bars:
-        task = bars.add_task(words)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def _frechet(data: Data, count: int, run: Path) -> dict[str, Any]:

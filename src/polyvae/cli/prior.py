@@ -72,7 +72,7 @@ def _train(folder: Path, resume: bool, data_dir: Path | None, given: dict[str, A
     print(f"{'going on with' if resume else 'training in'} {place}: codes of {found.data.name}", file=sys.stderr)
     try:
         with naming(options):
-            return train_prior(found.run, found.data, resume=resume, **given)
+            return train_prior(found.run, found.data, resume=resume, progress=True, **given)
     except KeyboardInterrupt:
         if (place / STATE).exists():
             raise KeyboardInterrupt(f"interrupted; go on with `polyvae train-prior {line} --resume`") from None

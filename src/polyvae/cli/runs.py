@@ -111,10 +111,9 @@ def check_place(path: Path | None) -> None:
             raise NotADirectoryError(ENOTDIR, f"{above} is a file, not a folder", str(path))
 
 
-def console(stderr: bool = False) -> Console:
+def console() -> Console:
     """Where to print: as wide as the terminal, or wide enough for any table where there is none."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 160, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
 def device(wanted: str) -> str:

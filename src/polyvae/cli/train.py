@@ -208,7 +208,7 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
         plural = "" if len(columns) == 1 else "s"
         print(f"{len(columns):,} {what}{plural}: {kinds(columns)}; other kinds by --kind", file=sys.stderr)
     try:
-        return fit(recipe, loaded, folder, resume=resume, **chosen)
+        return fit(recipe, loaded, folder, resume=resume, progress=True, **chosen)
     except KeyboardInterrupt:
         if (folder / STATE).exists():
             command = f"polyvae train --resume --run {shlex.quote(str(folder))} --epochs {settings.epochs}"

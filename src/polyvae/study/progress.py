@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from polyvae.progress import Pace
 from polyvae.store import METRICS
 from polyvae.study.run import Job
 
@@ -21,14 +21,12 @@ class Lines:
     """A line on standard error for each run that is done."""
 
     def __init__(self, jobs: Sequence[Job], done: int) -> None:
-        self.total, self.before, self.done = len(jobs) + done, done, done
-        self.began = time.monotonic()
+        self.total, self.done = len(jobs) + done, done
+        self.pace = Pace(self.total, done)
 
     def tell(self, job: Job, answer: dict[str, Any]) -> None:
         self.done += 1
-        left = (time.monotonic() - self.began) / (self.done - self.before) * (self.total - self.done)
-        about = f", about {duration(left)} left" if self.done < self.total else ""
-        print(f"{self.done}/{self.total} {said(job, answer)}{about}", file=sys.stderr, flush=True)
+        print(f"{self.done}/{self.total} {said(job, answer)}{self.pace.left(self.done)}", file=sys.stderr, flush=True)
 
     def close(self) -> None: ...
 
@@ -100,11 +98,3 @@ def said(job: Job, answer: dict[str, Any]) -> str:
     unit = {"gaussian": "KL", "vq": "code loss"}.get(row["family"], "latent")
     numbers = f"mse {row['mse']:.5f}, {unit} {row['latent']:.4g}"
     return f"{job.cell.name} fold {job.fold}: {numbers}, {row['seconds']:.0f} s"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 40 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

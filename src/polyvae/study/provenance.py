@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from polyvae.progress import duration
 from polyvae.study.claims import Judged
 from polyvae.study.document import Block, Text
 from polyvae.study.grid import FOLDS, methods
-from polyvae.study.progress import duration
 from polyvae.study.run import Protocol
 from polyvae.study.table import Table
 
