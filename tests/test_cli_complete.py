@@ -144,8 +144,11 @@ def test_a_model_that_reads_no_observation_completes_by_weights(say: Said, runs:
     asked = ["complete", runs / "plain", "--count", "10", *FAST, "--out", tmp_path / "a.png"]
     code, out, err = say(*asked)
     assert (code, out) == (1, "")
-    assert "Take weigh='seen'" in err
+    assert "Take --weigh seen, which" in err
     assert err.count("\n") == 1
+    code, out, err = say(*asked, "--from-x")
+    assert code == 1
+    assert "Ask for --head x to have that" in err
     code, out, err = say(*asked, "--weigh", "seen", "--candidates", "50", "--no-noise", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["notes"] == []  # no noise, no bits

@@ -9,9 +9,13 @@ from typing import Any, Literal
 import pytest
 
 from polyvae import Spec
-from polyvae.cli.options import Parser, UsageError, help_of, near, options_of
+from polyvae.cli import main
+from polyvae.cli.options import Parser, UsageError, advising, help_of, naming, near, options_of
 from polyvae.cli.train import RUN, data_options, recipe_options
+from polyvae.data import DataError
 from polyvae.recipes import RECIPES
+from polyvae.settings import Settings
+from polyvae.store import RunError
 
 
 def example(
@@ -83,6 +87,57 @@ def test_mistakes_name_the_option_and_what_was_expected(arguments: list[str], me
     with pytest.raises(UsageError, match="polyvae example --help") as caught:
         read(*arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("advice", "told"),
+    [
+        ("Take mode='b', which", "Take --mode b, which"),
+        ('give mode="" to keep', "give --mode '' to keep"),
+        ("or go on with quick=True.", "or go on with --quick."),
+        ("leave centre=False away; got count=3", "leave --no-centre away; got --count 3"),
+        ("the file /tmp/mode=b/x.csv and a='b'", "the file /tmp/mode=b/x.csv and a='b'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, DataError, RunError])
+def test_what_a_python_call_is_advised_is_told_as_an_option(advice: str, told: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught, advising(options_of(example)):
+        raise kind(advice)
+    assert str(caught.value) == told
+    with pytest.raises(UsageError, match=r"^--count is more; ") as caught, naming(options_of(example)):
+        raise ValueError(f"count is more; {advice}")
+    assert str(caught.value) == f"--count is more; {told}"
+
+
+def test_names_of_several_words_are_told_as_options_and_paths_stay() -> None:
+    with pytest.raises(RuntimeError) as caught, advising(options_of(Settings)):
+        raise RuntimeError("fewer devices or a smaller batch_size; /tmp/batch_size/a, 'save_every', batch_size.csv")
+    assert str(caught.value).startswith("fewer devices or a smaller --batch-size; /tmp/batch_size/a, 'save_every', b")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--fold", "1"], "--fold and --folds belong together, as in fold 0 of 5 folds; got fold alone"),
+        (["--folds", "3"], "--fold and --folds belong together, as in fold 0 of 5 folds; got folds alone"),
+        (["--label", "b"], "give --label '' to keep the column"),
+    ],
+)
+def test_train_advises_its_own_options(
+    options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "\n".join(f"{row % 7},{row / 3}" for row in range(40))
+    (tmp_path / "t.csv").write_text(f"a,b\n{rows}\n")
+    assert main(["train", "vae", "--data", str(tmp_path / "t.csv"), "--run", str(tmp_path / "r"), *options]) > 0
+    assert told in capsys.readouterr().err
+
+
+def test_pictures_that_cannot_be_read_are_skipped_by_an_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    assert main(["train", "vae", "--data", str(tmp_path), "--run", str(tmp_path / "r")]) == 1
+    assert "or skip what is bad (--skip-bad)" in capsys.readouterr().err
 
 
 def test_near_names_neighbours_only() -> None:

@@ -131,7 +131,7 @@ def test_every_file_that_is_no_picture_is_named_at_once(tmp_path):
     with pytest.raises(DataError) as error:
         folder(tmp_path, size=8)
     assert "3 of 13 files cannot be read as pictures: b00.png, b01.png, b02.png; delete" in str(error.value)
-    assert "--skip-bad" in str(error.value)
+    assert "skip_bad=True" in str(error.value)
     broken(tmp_path, count=25)
     with pytest.raises(DataError, match=r"25 of 35 files .*b19\.png and 5 more; "):
         folder(tmp_path, size=8)

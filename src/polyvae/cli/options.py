@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import shlex
 import textwrap
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -108,9 +109,35 @@ class Parser(argparse.ArgumentParser):
 
 
 @contextmanager
-def naming(options: Iterable[Option]) -> Iterator[None]:
-    """Turns a ValueError that begins with the names of parameters into a UsageError about their options."""
+def advising(options: Iterable[Option]) -> Iterator[None]:
+    """Writes the arguments of a Python call that an error advises, weigh='seen', as the options, --weigh seen."""
     flags = {option.name: option.flag for option in options if option.flag is not None}
+
+    def option(word: re.Match[str]) -> str:
+        name, value = word[1] or word[3], word[2]
+        if name not in flags:
+            return word[0]
+        return flags[name] if value in (None, "True", "False") else f"{flags[name]} {shlex.quote(value.strip(_QUOTES))}"
+
+    try:
+        yield
+    except (UsageError, ValueError, ArithmeticError, RuntimeError) as error:
+        error.args = tuple(_ARGUMENT.sub(option, each) if isinstance(each, str) else each for each in error.args)
+        raise
+
+
+@contextmanager
+def naming(options: Sequence[Option]) -> Iterator[None]:
+    """Turns a ValueError that begins with the names of parameters into a UsageError about their options.
+
+    What it advises is told as by `advising`.
+    """
+    with advising(options), _naming({option.name: option.flag for option in options if option.flag is not None}):
+        yield
+
+
+@contextmanager
+def _naming(flags: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
@@ -218,6 +245,9 @@ def _written(value: Any) -> str:
 
 
 _LED = re.compile(r"(\w+)(?:(?:, | and | or )\w+)*(?=[ :])")  # the names that a message begins with
+_QUOTES = "'\""
+# An argument with its value, or a name of several words that is no path or part of a longer one.
+_ARGUMENT = re.compile(r"""(?<![\w./'"-])(?:(\w+)=('[^']*'|"[^"]*"|\w+(?:\.\w+)*)|(\w+_\w+)(?![\w/'"=]|\.\w))""")
 _QUOTED = re.compile(r"`\w+`(?:, `\w+`)*:\s")
 _LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
 _SENTENCE = re.compile(r"\.\s+(?=[A-Z])")

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
-from polyvae.cli.options import Option, Parser, UsageError, naming, options_of
+from polyvae.cli.options import Option, Parser, UsageError, advising, naming, options_of
 from polyvae.cli.reading import named, near, read_path
 from polyvae.cli.runs import described, device, printable, recorded_data
 from polyvae.data import Data
@@ -73,14 +73,15 @@ def run(name: str, arguments: Sequence[str]) -> None:
         title: {option.name: found[option.key] for option in options if option.key in found}
         for title, options in groups.items()
     }
-    if given["run"].get("resume"):
-        made = _resume(recipe, given, groups)
-    elif recipe is None:
-        parser.error("which recipe? It comes first, as in `polyvae train vae`; `polyvae recipes` lists them")
-    elif "name" not in given["data"]:
-        parser.error("which data? --data takes a name of `polyvae datasets` or a path")
-    else:
-        made = _start(recipe, given, groups)
+    with advising([option for options in groups.values() for option in options]):
+        if given["run"].get("resume"):
+            made = _resume(recipe, given, groups)
+        elif recipe is None:
+            parser.error("which recipe? It comes first, as in `polyvae train vae`; `polyvae recipes` lists them")
+        elif "name" not in given["data"]:
+            parser.error("which data? --data takes a name of `polyvae datasets` or a path")
+        else:
+            made = _start(recipe, given, groups)
     _report(made, bool(given["run"].get("json")))
 
 

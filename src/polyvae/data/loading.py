@@ -125,7 +125,8 @@ def _check(
         raise ValueError(f"blocks counts runs of a series, at least 2, or is 0 to cut at random; got {blocks}")
     if fold is None or folds is None:
         if fold is not folds:
-            raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got fold={fold}, folds={folds}")
+            given = "folds" if fold is None else "fold"
+            raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got {given} alone")
     elif fold >= folds:
         raise ValueError(f"fold lies in 0..{folds - 1}; got {fold}")
     elif validation is not None:

@@ -15,7 +15,7 @@ from polyvae.data.errors import DataError, reading
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 NAMED = 20  # bad files that are named in one message
-_SKIP = "--skip-bad, in Python skip_bad=True"
+_SKIP = "skip_bad=True"
 _GREY = {"1", "L", "LA"}
 _DEEP = ("I", "F")  # modes of more than eight bits, which a conversion would clip
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
