@@ -68,7 +68,7 @@ LINES: Table = {
     "train-prior codes --dropout nan": (2, "--dropout", "nan"),
     "train-prior codes --lr 0": (2, "--lr", "positive"),
     "train-prior codes --lr nan": (2, "--lr", "nan"),
-    "train-prior codes --epochs -3": (2, "--epochs", "at least 0"),
+    "train-prior codes --epochs -3": (2, "--epochs", "at least 1"),
     "train-prior codes --batch-size 0": (2, "--batch-size", "at least 1"),
     "train-prior codes --seed -1": (2, "--seed", "from 0"),
     "train-prior codes --device tpu": (2, "--device", "auto, cpu"),

@@ -174,7 +174,9 @@ def test_what_a_callback_raises_ends_the_run_with_its_state_saved(tmp_path: Path
 
 
 def test_callbacks_are_functions_in_a_sequence() -> None:
-    with pytest.raises(TypeError, match="callbacks is a sequence of functions of a row of metrics; got a function"):
+    with pytest.raises(
+        TypeError, match=r"callbacks is a sequence of functions of a row of metrics; got a function: give \[function\]"
+    ):
         fit(callbacks=lambda row: None)
     with pytest.raises(TypeError, match="callbacks are functions of a row of metrics; got int"):
         fit(callbacks=[3])

@@ -203,7 +203,9 @@ TINY = ["--channels", "8", "--layers", "2", "--first-kernel-size", "3", "--lr", 
 def test_the_commands_train_use_and_report_a_learned_prior(digits: Path, tmp_path: Path, say: Any) -> None:
     folder = shutil.copytree(digits, tmp_path / "run")
     code, out, err = say("train-prior", folder, *TINY, "--epochs", 3, "--condition", "--json")
-    assert (code, err.splitlines()) == (0, [f"training in {folder}/prior: codes of digits"])
+    first, *epochs = err.splitlines()
+    assert (code, first) == (0, f"training in {folder}/prior: codes of digits")
+    assert all(line.startswith("epoch ") for line in epochs)
     found = json.loads(out)
     assert found["uniform_nats"] == pytest.approx(4 * math.log(8))
     assert found["learned_nats"] < found["uniform_nats"]
@@ -260,7 +262,7 @@ def test_the_commands_say_what_is_wrong_with_a_prior(digits: Path, tmp_path: Pat
         (1, "has no map of codes"): ["train-prior", tmp_path / "vae"],
         (1, "is no run folder"): ["train-prior", tmp_path / "nowhere"],
         (1, "no learned prior to go on with"): ["train-prior", folder, "--resume"],
-        (2, "--epochs is a whole number"): ["train-prior", folder, "--epochs", -1],
+        (2, "--epochs: expected a whole number of at least 1"): ["train-prior", folder, "--epochs", -1],
         (2, "has no option --layrs"): ["train-prior", folder, "--layrs", 3],
         (1, "has no learned prior yet"): ["sample", folder, "--code-prior", "learned"],
         (1, "has no learned prior yet; train one"): ["evaluate", folder, "--code-prior", "learned"],

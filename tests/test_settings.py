@@ -47,7 +47,7 @@ def test_a_bad_value_is_refused_with_name_rule_and_value(name: str, value: Any) 
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(TypeError, match="no setting is named 'learning_rate'"):
+    with pytest.raises(TypeError, match=r"no setting is named 'learning_rate'; did you mean lr\? The settings are"):
         checked({"learning_rate": 1})
     with pytest.raises(TypeError, match="'batchsize'; did you mean batch_size"):
         checked({"batchsize": 1})

@@ -149,7 +149,12 @@ def test_more_processes_than_processors_or_devices_are_refused(
     assert not (tmp_path / "run").exists()
     line = ["train", "vae", "--data", "digits", "--run", str(tmp_path / "run"), "--devices", "100"]
     assert main([*line, "--device", "cpu"]) == 1
-    assert "got 100" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "got 100" in said
+    assert "training in" not in said
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "vae", "--data", "digits", "--devices", "100", "--device", "cpu"]) == 1
+    assert not list(tmp_path.iterdir())
     monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="one for each cuda device: this machine has 1, got 2"):

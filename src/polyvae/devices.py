@@ -13,7 +13,18 @@ from polyvae.settings import PRECISIONS, Settings
 
 
 def fabric_of(settings: Settings) -> Fabric:
-    """The Fabric of these settings. Raises ValueError for a device, a precision or a number of processes not there."""
+    """The Fabric of these settings. Raises ValueError as `kind_of`."""
+    kind = kind_of(settings)
+    precision = PRECISIONS[settings.precision]
+    given: dict[str, Any] = {"precision": precision}
+    if settings.precision != "fp32":
+        given = {"plugins": [_Mixed(precision, kind)]}
+    strategy = "ddp_spawn" if settings.devices > 1 else "auto"
+    return Fabric(accelerator=settings.device, devices=settings.devices, strategy=strategy, **given)
+
+
+def kind_of(settings: Settings) -> str:
+    """cpu, cuda or mps. Raises ValueError for a device, a precision or a number of processes that is not there."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "auto": True}
     if not available[settings.device]:
         raise ValueError(
@@ -25,22 +36,14 @@ def fabric_of(settings: Settings) -> Fabric:
         raise ValueError("fp16 needs a GPU; on a CPU take bf16 or fp32")
     usual = next(name for name in ("mps", "cuda", "cpu") if available[name])
     kind = usual if settings.device == "auto" else settings.device
-    _check_count(settings.devices, kind)
-    precision = PRECISIONS[settings.precision]
-    given: dict[str, Any] = {"precision": precision}
-    if settings.precision != "fp32":
-        given = {"plugins": [_Mixed(precision, kind)]}
-    strategy = "ddp_spawn" if settings.devices > 1 else "auto"
-    return Fabric(accelerator=settings.device, devices=settings.devices, strategy=strategy, **given)
-
-
-def _check_count(devices: int, kind: str) -> None:
     count = {"cpu": processors, "cuda": torch.cuda.device_count, "mps": lambda: 1}[kind]()
-    if devices > count:
+    if settings.devices > count:
         what = "processor" if kind == "cpu" else f"{kind} device"
         raise ValueError(
-            f"devices is a number of processes, at most one for each {what}: this machine has {count}, got {devices}"
+            f"devices is a number of processes, at most one for each {what}: this machine has {count}, got "
+            f"{settings.devices}"
         )
+    return kind
 
 
 class _Mixed(MixedPrecision):

@@ -70,7 +70,10 @@ def build(factory: Factory | None, module: nn.Module, settings: Settings) -> Opt
 def checked_hooks(factory: Factory | None, callbacks: Any, given: Mapping[str, Any], devices: int) -> Hooks:
     """`optimizer` and `callbacks` as they were given to `fit`. Raises TypeError or ValueError, by name."""
     if callable(callbacks) or not isinstance(callbacks, Sequence):
-        raise TypeError(f"callbacks is a sequence of functions of a row of metrics; got a {type(callbacks).__name__}")
+        hint = ": give [function]" if callable(callbacks) else ""
+        raise TypeError(
+            f"callbacks is a sequence of functions of a row of metrics; got a {type(callbacks).__name__}{hint}"
+        )
     if wrong := [type(each).__name__ for each in callbacks if not callable(each)]:
         raise TypeError(f"callbacks are functions of a row of metrics; got {', '.join(wrong)}")
     if factory is None:

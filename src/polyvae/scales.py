@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from polyvae import distributions
+from polyvae.near import near
 
 LOWEST, HIGHEST = 1 / 256, 16.0  # a network's scale: from a grey level to standardised tables
 MakeLaw = Callable[[Tensor, Tensor], Distribution]
@@ -109,7 +110,7 @@ def between(raw: Tensor, low: float, high: float) -> Tensor:
 
 
 def find(known: Mapping[str, Callable[..., T]], name: str, kind: str, more: str = "") -> Callable[..., T]:
-    """known[name]; ValueError listing the known names if there is none."""
+    """known[name]; ValueError listing the known names and the nearest if there is none."""
     if name not in known:
-        raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}")
+        raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}{near(name, known)}")
     return known[name]

@@ -17,7 +17,8 @@ from torch import Tensor
 from polyvae.codes import Quantised, UniformPrior
 from polyvae.core import VAE, Values
 from polyvae.data.hashes import file_hash
-from polyvae.data.split import Data, Split, wrap
+from polyvae.data.loading import as_data
+from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import each_block
 from polyvae.meter import check_weights
 from polyvae.priors_codes import PixelCNNPrior, map_shape
@@ -108,7 +109,7 @@ def code_data(run: Run, data: Any) -> Data:
     A map of codes [h, w] is a picture [1, h, w] of small integers, a row of codes [n] one of [1, 1, n]. Raises RunError
     for a run without codes.
     """
-    (name, uniform), data = _quantised(run), wrap(data)
+    (name, uniform), data = _quantised(run), as_data(data)
     shape = (1, *map_shape(uniform.positions))
     levels = Levels(uniform.codebook.size)
     parts = {part: _codes(run, name, getattr(data, part), levels, shape) for part in ("train", "validation", "test")}

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any, Literal
+
+from polyvae.near import near
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 EPOCHS, STEPS = 10, 2000  # of a run that is not told how long to train: few examples are seen more often
 # What may differ when a run is resumed: how far, where and how it is watched. The rest decides the weights.
 FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tensorboard", "save_every"})
+
+
+# What other libraries call a setting.
+ELSEWHERE = {"learning_rate": "lr", "early_stopping": "patience", "ema": "average", "gradient_clip": "clip"}
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,9 @@ def checked(given: Mapping[str, Any]) -> Settings:
     names = [field.name for field in fields(Settings)]
     for name in given:
         if name not in names:
-            near = get_close_matches(name, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise TypeError(f"no setting is named {name!r}{hint} The settings are {', '.join(names)}")
+            hint = f"; did you mean {ELSEWHERE[name]}?" if name in ELSEWHERE else near(name, names)
+            listed = f"{' The' if hint else '; the'} settings are {', '.join(names)}"
+            raise TypeError(f"no setting is named {name!r}{hint}{listed}")
     return Settings(**given)
 
 

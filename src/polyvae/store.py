@@ -179,7 +179,8 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         raise RunError(
-            f"{path} could not be written ({error}); what was there before is intact. Make room or choose another place"
+            f"{path} could not be written ({getattr(error, 'strerror', None) or error}); what was there before is "
+            "intact. Make room or choose another place"
         ) from error
 
 

@@ -15,7 +15,8 @@ import torch
 from lightning_fabric import Fabric
 
 from polyvae.core import VAE
-from polyvae.data.split import Data, permutation, wrap
+from polyvae.data.loading import as_data
+from polyvae.data.split import Data, permutation
 from polyvae.devices import fabric_of
 from polyvae.events import check_tensorboard
 from polyvae.loop import Loop
@@ -82,14 +83,14 @@ def fit(
     """Trains a recipe and returns the run with its best weights in place.
 
     `recipe`: a recipe, a VAE, which is trained by the plain bound, or the name of a recipe, whose weights the seed then
-    decides. `data`: a `Data`, or any tensor, array, DataFrame, pair (x, y), Dataset or DataLoader, of which a tenth is
-    set aside for validation. `run`: a folder for weights, metrics and the state to resume from; without one everything
-    stays in memory. `resume`: go on with the run in that folder, exactly as if it had not stopped. `progress`: None
-    shows a bar on a terminal, True also plain lines where there is none, False nothing. `optimizer`: a class of
-    `torch.optim`, made with the setting `lr`, or a function that makes one of a list of parameters and sets its numbers
-    itself; AdamW where none is given. Schedule and warm-up move its learning rates. `callbacks`: functions called with
-    each epoch's row of metrics, a dict of their own, once its state is saved; what one raises ends the run. `settings`:
-    those of `Settings`.
+    decides. `data`: a `Data`, a name or a path that `data.load` reads, or any tensor, array, DataFrame, pair (x, y),
+    Dataset or DataLoader, of which a tenth is set aside for validation. `run`: a folder for weights, metrics and the
+    state to resume from; without one everything stays in memory. `resume`: go on with the run in that folder, exactly
+    as if it had not stopped. `progress`: None shows a bar on a terminal, True also plain lines where there is none,
+    False nothing. `optimizer`: a class of `torch.optim`, made with the setting `lr`, or a function that makes one of a
+    list of parameters and sets its numbers itself; AdamW where none is given. Schedule and warm-up move its learning
+    rates. `callbacks`: functions called with each epoch's row of metrics, a dict of their own, once its state is saved;
+    what one raises ends the run. `settings`: those of `Settings`.
 
     The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term
     that the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.
@@ -105,7 +106,7 @@ def fit(
         raise ValueError("resume and tensorboard need a run folder")
     if chosen.tensorboard:
         check_tensorboard()
-    data = wrap(data)
+    data = as_data(data)
     chosen = chosen.resolved(len(data.train))
     recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=chosen.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):

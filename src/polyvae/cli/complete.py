@@ -96,12 +96,12 @@ def complete(
     """
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"--out is a PNG file, such as completions.png; got {out}")
-    check_place(out)
     check_place(npz)
     if from_x and weigh != "none":
         raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
     completer = Completer(draws, latents_of(from_x, weigh), candidates, head, noise)
     found, place = opened(run, data_dir), usable(device)
+    check_place(found.folder / "figures" / "completions.png" if out is None else out)
     found = replace(found, run=chosen_prior(found.run, code_prior))
     part, chosen = found.split(split)
     masks = _masks(found, chosen, mask, count, counts, positions)

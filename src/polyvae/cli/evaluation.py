@@ -64,8 +64,9 @@ def evaluate(
 
     Example: polyvae evaluate runs/first --samples 500 --baselines
     """
-    check_place(out)
     found = opened(run, data_dir)
+    place = run / "evaluation.json" if out is None else out
+    check_place(place)
     judged_run = chosen_prior(found.run, code_prior)
     part, examples = found.split(split)
     asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device), "train": found.data.train}
@@ -90,7 +91,6 @@ def evaluate(
                 "the bound of ppca is on a density of all values, the run's on probabilities of bits, counts, "
                 "categories or levels: they do not compare"
             )
-    place = run / "evaluation.json" if out is None else out
     write_text(place, json_module.dumps(report, indent=2) + "\n")
     if json:
         print(json_module.dumps(report))

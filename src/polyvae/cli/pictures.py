@@ -210,6 +210,7 @@ def figures(
     """
     from polyvae.figures import save_figures
 
+    check_place(out, folder=True)
     found = _opened(run, data_dir, device)
     history = [row for row in found.run.history if row["epoch"]]  # a closed form has no curve
     shown = chosen_prior(found.run, None)

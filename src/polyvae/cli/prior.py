@@ -10,12 +10,11 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from polyvae.cli.options import Option, Parser, naming, options_of
+from polyvae.cli.options import Option, Parser, naming
 from polyvae.cli.reading import read_path
 from polyvae.cli.runs import opened, printable
-from polyvae.cli.train import CHOICES, recipe_options, settings_of
+from polyvae.cli.train import FORMER, check_machine, recipe_options, settings_of, settings_options
 from polyvae.run import Run
-from polyvae.settings import Settings
 from polyvae.store import DESCRIPTION, STATE, RunError
 
 TEXT = """Trains a learned prior over the codes of a vector-quantised run, the rest of it left as it is.
@@ -35,7 +34,7 @@ RUN = [
 
 def groups_of() -> dict[str, list[Option]]:
     """The options by group."""
-    settings = options_of(Settings, CHOICES)
+    settings = settings_options()
     taken = {option.flag for option in (*RUN, *settings)}
     return {
         "what it works on": RUN[:1],
@@ -49,13 +48,14 @@ def run(name: str, arguments: Sequence[str]) -> None:
     """The command."""
     groups = groups_of()
     settings = groups["how it is trained"]
-    parser = Parser("polyvae train-prior", "polyvae train-prior DIR [options]", TEXT, EXAMPLE)
+    parser = Parser("polyvae train-prior", "polyvae train-prior DIR [options]", TEXT, EXAMPLE, FORMER)
     for title, options in groups.items():
         parser.add(title, options)
     found = parser.read(arguments)
     given = {option.name: found[option.key] for group in groups.values() for option in group if option.key in found}
-    settings_of({}, {option.name: given[option.name] for option in settings if option.name in given}, settings)
+    chosen = settings_of({}, {option.name: given[option.name] for option in settings if option.name in given}, settings)
     folder, resume, as_json = given.pop("run"), given.pop("resume", False), given.pop("json", False)
+    check_machine(chosen)
     made = _train(folder, resume, given.pop("data_dir", None), given, [*groups["the prior"], *settings])
     _report(folder, made, as_json)
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from polyvae.near import LONGEST, near
 from polyvae.ranges import Range
-
-LONGEST = 60  # characters of a text that a message repeats
 
 
 @dataclass(frozen=True)
@@ -110,15 +108,6 @@ def within(read: Callable[[str], Any], range: Range | None) -> Callable[[str], A
         return value
 
     return checked
-
-
-def near(text: str, known: Iterable[str]) -> str:
-    """ "; did you mean ...?" with the nearest of what is known, or nothing."""
-    if not text.strip("-"):
-        return ""
-    by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(text.lower()[:LONGEST], list(by_lower), n=3, cutoff=0.55)
-    return f"; did you mean {' or '.join(by_lower[name] for name in found)}?" if found else ""
 
 
 def quoted(text: str) -> str:

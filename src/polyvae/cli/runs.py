@@ -9,6 +9,7 @@ from errno import EISDIR, ENOTDIR
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -100,15 +101,21 @@ def recorded_data(folder: Path, record: Mapping[str, Any], data_dir: Path | None
     return replace(found, call={key: value for key, value in found.call.items() if key != "data_dir"} | place)
 
 
-def check_place(path: Path | None) -> None:
-    """OSError that names the path where no file can be written there; asked before anything is computed."""
+def check_place(path: Path | None, folder: bool = False) -> None:
+    """OSError that names the path where no file, or no `folder`, can be written; asked before anything is computed."""
     if path is None:
         return
-    if path.is_dir():
+    if path.is_dir() and not folder:
         raise IsADirectoryError(EISDIR, "a folder, where a file is to be written", str(path))
-    for above in path.parents:
-        if above.exists() and not above.is_dir():
-            raise NotADirectoryError(ENOTDIR, f"{above} is a file, not a folder", str(path))
+    above = next(place for place in ((path, *path.parents) if folder else path.parents) if place.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(ENOTDIR, f"{above} is a file, not a folder", str(path))
+    try:
+        with TemporaryFile(dir=above):
+            return
+    except OSError as error:
+        said = f"nothing can be written in {above} ({error.strerror}); choose another place"
+        raise OSError(error.errno, said, str(path)) from error
 
 
 def console() -> Console:

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from polyvae.cli.options import UsageError, call, naming, options_of
 from polyvae.cli.reading import named, near, quoted
+from polyvae.cli.runs import check_place, printable
 from polyvae.cli.runs import device as checked_device
-from polyvae.cli.runs import printable
 from polyvae.ranges import Amount, Count, Seed, Widths
 
 STUDIES = ("multitask",)
@@ -85,6 +85,7 @@ def study(
     if not report_only:
         given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths), decoder)
         plan = _plan(sources, _parts("--family", family), config, folds, only, given, data_dir)
+        check_place(out, folder=True)
         # What devices a cluster has is seen there.
         wanted = device if ray is not None and device == "auto" else checked_device(device)
         failed = _run(plan, out, device=wanted, workers=workers, ray=ray, keep=keep)

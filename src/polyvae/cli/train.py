@@ -17,17 +17,18 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
 from polyvae.cli.options import Option, Parser, UsageError, advising, naming, options_of
-from polyvae.cli.reading import named, near, read_path
-from polyvae.cli.runs import described, device, printable, recorded_data
+from polyvae.cli.reading import named, near, read_path, within
+from polyvae.cli.runs import check_place, described, device, printable, recorded_data
 from polyvae.data import Data
 from polyvae.data.kinds import described as kinds
 from polyvae.data.listing import unknown
 from polyvae.families import LIKELIHOODS, POSTERIORS
 from polyvae.networks import NETWORKS
+from polyvae.ranges import LARGEST, Range
 from polyvae.recipes import RECIPES, Recipe, vae
 from polyvae.recipes.parts import PRIORS
 from polyvae.run import Run
-from polyvae.settings import Settings
+from polyvae.settings import ELSEWHERE, Settings
 from polyvae.store import DESCRIPTION, STATE, RunError, read_history
 from polyvae.terms import KERNELS
 
@@ -39,6 +40,7 @@ CHOICES = {
     "kernel": KERNELS,
     "binarise": ("threshold", "fixed", "dynamic"),
 }
+FORMER = {f"--{name.replace('_', '-')}": f"--{now.replace('_', '-')}" for name, now in ELSEWHERE.items()}
 EXAMPLE = """polyvae train {recipe} --data mnist --epochs 10 --run runs/first
 polyvae train --resume --run runs/first --epochs 20"""
 RUN = [
@@ -55,6 +57,7 @@ RUN = [
     ),
     Option("json", "--json", None, "", "print the result as one JSON document", False),
 ]
+POSITIVE = Range(1, LARGEST, whole=True)
 Given = Mapping[str, Mapping[str, Any]]  # options given, by group and keyword
 Groups = Mapping[str, Sequence[Option]]
 
@@ -87,10 +90,18 @@ def run(name: str, arguments: Sequence[str]) -> None:
 
 def groups_of(recipe: str | None) -> dict[str, list[Option]]:
     """The options by group, those of a recipe among them where it is known."""
-    groups = {"run": RUN, "recipe": [], "data": data_options(), "settings": options_of(Settings, CHOICES)}
+    groups = {"run": RUN, "recipe": [], "data": data_options(), "settings": settings_options()}
     if recipe is not None:
         groups["recipe"] = recipe_options(recipe, {option.flag for group in groups.values() for option in group})
     return groups
+
+
+def settings_options() -> list[Option]:
+    """Those of `Settings`, of which a command takes one epoch at least: what nobody trained is of use in Python."""
+    return [
+        replace(each, read=within(each.read, POSITIVE)) if each.read and each.name == "epochs" else each
+        for each in options_of(Settings, CHOICES)
+    ]
 
 
 def data_options() -> list[Option]:
@@ -126,7 +137,7 @@ def _parser(recipe: str | None) -> Parser:
     usage = (
         f"polyvae train {recipe or 'RECIPE'} --data NAME [options]\n       polyvae train --resume --run DIR [options]"
     )
-    return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"))
+    return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"), FORMER)
 
 
 def _start(name: str, given: Given, groups: Groups) -> Run:
@@ -144,6 +155,8 @@ def _start(name: str, given: Given, groups: Groups) -> Run:
             raise ValueError("validation: at least one example has to be left to choose the best epoch by; got none")
     settings = settings.resolved(len(loaded.train))
     recipe = _recipe(name, loaded, given["recipe"], settings, groups["recipe"])
+    check_machine(settings)
+    check_place(folder or Path("runs"), folder=True)
     folder = folder or _next_folder(f"{name}-{Path(loaded.name).stem}")
     try:
         return _fit(recipe, loaded, folder, settings, resume=False)
@@ -177,6 +190,7 @@ def _resume(name: str | None, given: Given, groups: Groups) -> Run:
         print(f"polyvae: note: {folder} has all its {done} epochs; {more}", file=sys.stderr)
     options = {key: value for key, value in recorded["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, groups["recipe"])
+    check_machine(settings)
     return _fit(recipe, loaded, folder, settings, resume=True)
 
 
@@ -188,6 +202,13 @@ def settings_of(recorded: Mapping[str, Any], given: Mapping[str, Any], options: 
         settings = Settings(**{**kept, **given})
     device(settings.device)
     return settings
+
+
+def check_machine(settings: Settings) -> None:
+    """ValueError for what this machine has not; asked before anything is begun."""
+    from polyvae.devices import kind_of  # slow to import: after every mistake in the line
+
+    kind_of(settings)
 
 
 def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings, known: Sequence[Option]) -> Recipe:

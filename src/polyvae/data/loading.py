@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from polyvae.data.listing import locate, unknown
 from polyvae.data.own import from_path, from_tables, read_draft
 from polyvae.data.rows import cut_rows
 from polyvae.data.sources import CATALOGUE, Options, Source
-from polyvae.data.split import Data, Split, part_size
+from polyvae.data.split import Data, Split, part_size, wrap
 from polyvae.data.tensors import table_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
@@ -107,6 +107,11 @@ def load(
     }
     call = {key: value for key, value in call.items() if value is not None} if whole.call else {}
     return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call)
+
+
+def as_data(anything: Any) -> Data:
+    """What a name or a path stands for, as `load` has it; of anything else what `wrap` makes."""
+    return load(anything) if isinstance(anything, (str, Path)) else wrap(anything)
 
 
 def _check(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -137,6 +138,8 @@ def _all(x: Tensor, condition: Any) -> bool:
 
 def _columns(anything: Any, where: str) -> dict[str, Any]:
     """Name what was given, without looking at the values."""
+    if isinstance(anything, (str, Path)):
+        raise DataError(where, "values", f"the name {str(anything)!r}", "polyvae.data.load reads a name or a path")
     loader = isinstance(anything, DataLoader)
     source = cast(Any, anything.dataset if loader else anything)
     if isinstance(source, TensorDataset):

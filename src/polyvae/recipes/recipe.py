@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from polyvae.core import VAE, Values
 from polyvae.finite import check_finite
+from polyvae.near import near
 from polyvae.observe import Chain
 from polyvae.ranges import check
 from polyvae.spec import Spec
@@ -77,9 +78,11 @@ def is_own(build: Callable[..., Recipe]) -> bool:
 
 
 def named(name: str) -> Callable[..., Recipe]:
-    """The recipe of that name; ValueError lists the names."""
+    """The recipe of that name; ValueError with the nearest and all names if there is none."""
     if name not in RECIPES:
-        raise ValueError(f"no recipe is named {name!r}; the recipes are {', '.join(sorted(RECIPES))}")
+        hint = near(name, RECIPES)
+        listed = f"{' The' if hint else '; the'} recipes are {', '.join(sorted(RECIPES))}"
+        raise ValueError(f"no recipe is named {name!r}{hint}{listed}")
     return RECIPES[name]
 
 
