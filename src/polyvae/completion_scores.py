@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import sqrt
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from polyvae.completion import Seeing, seeing
+from polyvae.completion_errors import CODED, Errors, Numbers, averages, of_codes, of_numbers
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split, subset
 from polyvae.evaluation.blocks import Progress, each_block, joined
@@ -20,39 +20,22 @@ from polyvae.evaluation.calibration import (
     Calibration,
     calibrate,
     central_band,
-    coverage,
     crps,
-    mean_where,
     normal_crps,
     sorted_draws,
     varying,
 )
+from polyvae.evaluation.pictures import recorded_spec
 from polyvae.gappy import GappyPCA, best_rank, usual_ranks
 from polyvae.interpolation import METHODS, interpolate
 from polyvae.masks import SparsePixels
 from polyvae.predictive import Completer, Predictive, sees
+from polyvae.spec import Column
 
 BASIS, HELD_OUT = 10_000, 200  # examples at most that gappy PCA is fitted to, and that ranks and spreads are judged on
-MODEL, BLIND, GAPPY = "model", "without m", "gappy PCA"
+MODEL, BLIND, GAPPY, SHARES = "model", "without m", "gappy PCA", "training shares"
 
 Count = int | float
-Bands = Mapping[float, tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Averages over examples: squared error per value and its standard error, the ranked probability score, coverage.
-
-    `varying`: coverage of the values that differ between examples alone; those that never do are easily covered, and in
-    pictures many. `crps` of a method without spread is its mean absolute error, and it has no coverage. None where no
-    example has a value to score.
-    """
-
-    mse: float | None
-    mse_error: float | None
-    crps: float | None
-    coverage: dict[float, float | None]
-    varying: dict[float, float | None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,8 @@ class Score:
 
     `count` as asked for, `points` seen on average. `unseen`, `all`: over the values that are not seen, and over all.
     `calibrated`: over the unseen ones, the spread scaled on held-out data, or where there is none made of the errors
-    there, a normal law about each value. `rank`: of gappy PCA.
+    there, a normal law about each value. `rank`: of gappy PCA. `standardised`: numbers are in standard deviations of
+    their columns.
     """
 
     method: str
@@ -71,6 +55,7 @@ class Score:
     all: Errors
     calibrated: Errors | None = None
     rank: int | None = None
+    standardised: bool = False
 
 
 def score_completions(
@@ -91,11 +76,23 @@ def score_completions(
     PCA" at the rank, up to twice the number of seen values, that is best on validation at that count. With `validation`
     the model's spread is also calibrated there, each value by a factor of its own at each count. Of large parts a
     seeded subset serves for that. ValueError below two draws.
+
+    Where the kinds of the columns are recorded, numbers are scored in the standard deviations of their columns over the
+    split, and labels and bits by their chances alone, see `Errors`; beside these stand the "training shares" of every
+    label, one more of each counted (Laplace's rule of succession).
     """
     if completer.draws < 2:
         raise ValueError(f"a score needs at least two draws; got {completer.draws}")
     held = None if validation is None or not len(validation) else subset(validation, HELD_OUT, seed)
-    basis = None if train is None or not len(train) or held is None else _basis(source, subset(train, BASIS, seed))
+    made = seeing(source, SparsePixels())
+    spec = recorded_spec(source) if made.of == "x" else None
+    columns = () if spec is None else spec.columns
+    units = Numbers.of(columns, _whole(source, split)) if columns else Numbers()
+    learned = None if train is None or not len(train) else _whole(source, subset(train, BASIS, seed))
+    basis = None
+    if learned is not None and held is not None and units.plain(learned).numel():
+        basis = GappyPCA(256).fit(units.plain(learned))
+    shares = () if learned is None else _shares(columns, learned)
     scores: list[Score] = []
     for done, (count, mask) in enumerate(masks.items()):
 
@@ -105,54 +102,66 @@ def score_completions(
 
         made = seeing(source, mask)
         asked = replace(completer, of=made.of, name=made.name)
-        told = None if held is None else _predictions(made, held, asked, seed, device)
-        by = _Standard(None if told is None else _calibration(told), varying(_values(split, told, made.of)))
+        told = None if held is None else _predictions(made, held, asked, units, seed, device)
+        factors = None if told is None else _calibration(told)
+        by = _Standard(factors, varying(units.plain(split.tensors[made.of]) if told is None else told["x"]), units)
         found = _measured(made, split, asked, by, seed, device, tell)
-        scores += [_score(method, count, found) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
-        if found["x"].ndim == 4:
+        scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
+        if found["x"].ndim == 4 and found["x"].numel():
             empty = 0.0 if basis is None else basis.mean.view(basis.shape)
             for method in METHODS:
                 scores.append(_alone(method, count, partial(interpolate, method=method, empty=empty), found, told, by))
         if basis is not None and told is not None:
             scores.append(_gappy(count, found, basis, told, by))
+        if shares:
+            scores.append(_score(SHARES, count, {**found, **_coded(SHARES, found, shares, by)}, by))
     return scores
 
 
 @dataclass(frozen=True)
 class _Standard:
-    """What completions are judged by: factors on the spread, where there are any, and which values `vary` [...]."""
+    """What completions are judged by: factors on the spread, where there are any, which values `vary`, their units.
+
+    Held-out examples show what varies, which the judged ones should not choose.
+    """
 
     factors: Calibration | None
     vary: Tensor
+    units: Numbers
 
 
-def _values(split: Split, told: Mapping[str, Tensor] | None, of: str) -> Tensor:
-    """Examples that show which values vary: those that are held out, which the judged ones should not choose."""
-    return split.tensors[of] if told is None else told["x"]
-
-
-def _basis(source: Any, train: Split) -> GappyPCA:
-    """Gappy PCA of the highest rank, fitted to the training examples as the model meets them."""
+def _whole(source: Any, split: Split) -> Tensor:
+    """x of every example as the model meets it."""
     made = seeing(source, SparsePixels())
-    x = joined(each_block(made, train, lambda model, batch: {"x": batch[made.of]}))["x"]
-    return GappyPCA(256).fit(x)
+    return joined(each_block(made, split, lambda model, batch: {"x": batch[made.of]}))["x"]
+
+
+def _shares(columns: Sequence[Column], x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Of every column of labels or bits its place and how often each code stands there, [1, 1, ..., codes]."""
+    found = []
+    for place, column in enumerate(columns):
+        if column.kind in CODED:
+            size = 2 if column.labels is None else len(column.labels)
+            counts = torch.bincount(x[:, place].flatten().long(), minlength=size) + 1
+            found.append((torch.tensor([place]), (counts / counts.sum()).view(*[1] * x.ndim, size)))
+    return found
 
 
 def _predictions(
-    made: Seeing, split: Split, completer: Completer, seed: int, device: torch.device | str | None
+    made: Seeing, split: Split, completer: Completer, units: Numbers, seed: int, device: torch.device | str | None
 ) -> dict[str, Tensor]:
-    """x, what is seen of it, and the predictive mean and standard deviation, on the CPU."""
+    """The numbers of x, what is seen of them, and the predictive mean and standard deviation, on the CPU."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         found = [(part.mean, part.std) for part in completer.predict(model, batch)]
         mean, std = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return {**_known(made, batch), "mean": mean, "std": std}
+        return {**_known(made, batch, units), "mean": units.plain(mean), "std": units.plain(std)}
 
     return joined(each_block(made, split, measure, seed, device))
 
 
 def _calibration(told: Mapping[str, Tensor]) -> Calibration | None:
-    unseen = told["seen"] == 0
+    unseen = (told["seen"] == 0).expand_as(told["x"])
     if not bool(unseen.any()) or bool((unseen & (told["std"] == 0)).any()):
         return None  # nothing to be right about, or no spread to scale
     return calibrate(told["x"], told["mean"], told["std"], LEVELS, where=unseen)
@@ -170,7 +179,7 @@ def _measured(
     """x, what is seen of it, and the model's errors example by example, by "method where quantity"."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        known = _known(made, batch)
+        known = _known(made, batch, by.units)
         found = _errors(MODEL, known, completer, model, batch, by)
         if completer.latents == "posterior":
             blind = replace(completer, head=_blind_head(model, completer))
@@ -181,9 +190,11 @@ def _measured(
     return joined(each_block(made, split, measure, seed, device, progress))
 
 
-def _known(made: Seeing, batch: Values) -> dict[str, Tensor]:
+def _known(made: Seeing, batch: Values, units: Numbers) -> dict[str, Tensor]:
+    """The numbers of x and what is seen of them; all of x and its mask as they are."""
     x, m = batch[made.of], batch[made.name]
-    return {"x": x, "seen": m[:, x.shape[1] :]}
+    mask = m[:, x.shape[1] :]
+    return {"x": units.plain(x), "seen": units.seen(mask), "whole": x, "mask": mask}
 
 
 def _blind_head(model: VAE, completer: Completer) -> str:
@@ -203,32 +214,32 @@ def _errors(
     pieces, start = [], 0
     for part in completer.predict(model, batch):
         rows = slice(start, start + len(part.mean))
-        pieces.append(_part(method, known["x"][rows], known["seen"][rows] == 0, part, by))
+        pieces.append(_part(method, {name: value[rows] for name, value in known.items()}, part, by))
         start = rows.stop
     return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _part(method: str, x: Tensor, unseen: Tensor, part: Predictive, by: _Standard) -> dict[str, Tensor]:
-    ordered = sorted_draws(part.draws)
+def _part(method: str, known: Mapping[str, Tensor], part: Predictive, by: _Standard) -> dict[str, Tensor]:
+    x, unseen, plain = known["x"], known["seen"] == 0, by.units.plain
+    mean, std, ordered = plain(part.mean), plain(part.std), sorted_draws(plain(part.draws, 2))
     score = crps(ordered, x, ordered=True)
     bands = {level: central_band(ordered, level) for level in LEVELS}
-    found = _of(f"{method} unseen", x, part.mean, score, bands, unseen, by)
-    found |= _of(f"{method} all", x, part.mean, score, bands, torch.ones_like(unseen), by)
+    found = of_numbers(f"{method} unseen", x, mean, score, bands, unseen, by.vary)
+    found |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
+    found |= _coded(method, known, part.chances, by)
     if by.factors is not None:
-        score = crps(by.factors.stretched(ordered, part.mean), x, ordered=True)
-        bands = {level: by.factors.band(part.mean, part.std, level) for level in LEVELS}
-        found |= _of(f"{method} calibrated", x, part.mean, score, bands, unseen, by)
+        score = crps(by.factors.stretched(ordered, mean), x, ordered=True)
+        bands = {level: by.factors.band(mean, std, level) for level in LEVELS}
+        found |= of_numbers(f"{method} calibrated", x, mean, score, bands, unseen, by.vary)
     return found
 
 
-def _of(
-    name: str, x: Tensor, mean: Tensor, score: Tensor, bands: Bands, where: Tensor, by: _Standard
+def _coded(
+    method: str, known: Mapping[str, Tensor], chances: Sequence[tuple[Tensor, Tensor]], by: _Standard
 ) -> dict[str, Tensor]:
-    found = {f"{name} mse": mean_where((mean - x).square(), where), f"{name} crps": mean_where(score, where)}
-    vary = where & by.vary.to(x.device)
-    for level, band in bands.items():
-        found |= {f"{name} {level}": coverage(x, *band, where), f"{name} varying {level}": coverage(x, *band, vary)}
-    return found
+    unseen = known["mask"] == 0
+    found = of_codes(f"{method} unseen", known["whole"], chances, unseen, by.units)
+    return found | of_codes(f"{method} all", known["whole"], chances, torch.ones_like(unseen), by.units)
 
 
 def _alone(
@@ -243,15 +254,15 @@ def _alone(
     x, unseen = found["x"], found["seen"] == 0
     made = complete(x, found["seen"])
     score = (made - x).abs()
-    errors = {"seen": found["seen"], **_of(f"{method} unseen", x, made, score, {}, unseen, by)}
-    errors |= _of(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by)
+    errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, made, score, {}, unseen, by.vary)}
+    errors |= of_numbers(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by.vary)
     if told is not None and bool((told["seen"] == 0).any()):
         held, one = complete(told["x"], told["seen"]), torch.ones_like(told["x"])
         factors = calibrate(told["x"], held, one, LEVELS, where=told["seen"] == 0)
         bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
         score = normal_crps(x, made, factors.scale.to(x))
-        errors |= _of(f"{method} calibrated", x, made, score, bands, unseen, by)
-    return _score(method, count, errors)
+        errors |= of_numbers(f"{method} calibrated", x, made, score, bands, unseen, by.vary)
+    return _score(method, count, errors, by)
 
 
 def _gappy(
@@ -264,25 +275,9 @@ def _gappy(
     return replace(_alone(GAPPY, count, chosen.complete, found, told, by), rank=chosen.rank)
 
 
-def _score(method: str, count: Count, found: Mapping[str, Tensor]) -> Score:
-    seen = found["seen"].flatten(1).sum(1)
-    calibrated = _averages(f"{method} calibrated", found) if f"{method} calibrated mse" in found else None
-    unseen, every = _averages(f"{method} unseen", found), _averages(f"{method} all", found)
-    return Score(method, count, float(seen.double().mean()), unseen, every, calibrated)
-
-
-def _averages(name: str, found: Mapping[str, Tensor]) -> Errors:
-    mse = found[f"{name} mse"].double()
-    mse = mse[~mse.isnan()]
-    error = float(mse.std()) / sqrt(len(mse)) if len(mse) > 1 else None
-    shares, varied = (
-        {level: _mean(found[key.format(level)]) for level in LEVELS if key.format(level) in found}
-        for key in (f"{name} {{}}", f"{name} varying {{}}")
-    )
-    return Errors(_mean(mse), error, _mean(found[f"{name} crps"]), shares, varied)
-
-
-def _mean(values: Tensor) -> float | None:
-    """Over the examples that have something to score."""
-    values = values.double()
-    return float(values.nanmean()) if bool((~values.isnan()).any()) else None
+def _score(method: str, count: Count, found: Mapping[str, Tensor], by: _Standard) -> Score:
+    seen = found["mask"].flatten(1).sum(1)
+    calibrated = averages(f"{method} calibrated", found) if f"{method} calibrated mse" in found else None
+    unseen, every = averages(f"{method} unseen", found), averages(f"{method} all", found)
+    standardised = by.units.kept is not None
+    return Score(method, count, float(seen.double().mean()), unseen, every, calibrated, standardised=standardised)

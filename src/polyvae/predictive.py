@@ -27,7 +27,9 @@ class Predictive:
     `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s. `std` [n, ...]: of the mixture of likelihoods, by the law of total
     variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2). `means` [S, n, ...]: the mu_s. `draws` [S,
     n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: to how many draws the weights of z come, S without. `codes`:
-    the columns that hold codes of categories, int64; their mean is the most probable code of the mixture.
+    the columns that hold codes of categories, int64; their mean is the most probable code of the mixture. `chances`: of
+    categories and bits, group by group the columns and the mixture's probability of every code there, [n, columns, ...,
+    codes].
     """
 
     mean: Tensor
@@ -36,6 +38,7 @@ class Predictive:
     draws: Tensor
     effective: Tensor
     codes: Tensor
+    chances: tuple[tuple[Tensor, Tensor], ...]
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,12 @@ class Completer:
         else:
             laws = (law for law, _ in self._decoded(model, head, batch, self._drawn(model, batch, self.draws)))
         means, draws, within = [], [], 0.0
-        chances: dict[int, Tensor] = {}
-        places: list[Tensor] = []
+        sums: dict[int, Tensor] = {}
+        coded: list[tuple[Tensor, Categories | Bernoulli]] = []
         for law in laws:
-            places = [place for place, _ in _categories(law)]
-            for number, (_, part) in enumerate(_categories(law)):
-                chances[number] = part.logits.exp().unflatten(0, (-1, rows)).sum(0) + chances.get(number, 0.0)
+            coded = _coded(law)
+            for number, (_, part) in enumerate(coded):
+                sums[number] = _chances(part).unflatten(0, (-1, rows)).sum(0) + sums.get(number, 0.0)
             mean = law.mean
             drawn = law.sample() if self.noise else mean
             if self.noise:
@@ -128,11 +131,14 @@ class Completer:
         between = (joined - centre).square().sum(0) / max(1, self.draws - 1)
         std = (within / self.draws + between).sqrt()
         whole = torch.cat(draws) if self.noise else joined
-        for place, chance in zip(places, chances.values(), strict=True):
-            centre[:, place] = chance.argmax(-1).to(centre)  # codes have no mean
-        codes = torch.cat([torch.arange(0, device=centre.device), *places])
+        chances = tuple((place, total / self.draws) for (place, _), total in zip(coded, sums.values(), strict=True))
+        codes = torch.arange(0, device=centre.device)
+        for (place, part), (_, chance) in zip(coded, chances, strict=True):
+            if isinstance(part, Categories):
+                centre[:, place] = chance.argmax(-1).to(centre)  # codes have no mean
+                codes = torch.cat([codes, place])
         effective = centre.new_full((rows,), self.draws) if effective is None else effective
-        return Predictive(centre, std, joined, whole, effective, codes)
+        return Predictive(centre, std, joined, whole, effective, codes, chances)
 
     def _drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
         """So many draws from the prior, each latent [total, n, ...]."""
@@ -227,12 +233,19 @@ def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
     raise ValueError(f"weights need a likelihood of independent values; got {law}")
 
 
-def _categories(law: Distribution) -> list[tuple[Tensor, Categories]]:
-    """The laws of categories among those of columns, each with its columns."""
-    if isinstance(law, Categories):
+def _coded(law: Distribution) -> list[tuple[Tensor, Categories | Bernoulli]]:
+    """The laws of categories and of bits among those of columns, each with its columns."""
+    if isinstance(law, Categories | Bernoulli):
         return [(torch.arange(law.event_shape[0], device=law.logits.device), law)]
     pairs = zip(law.places, law.parts, strict=True) if isinstance(law, Product) else ()
-    return [(place, part) for place, part in pairs if isinstance(part, Categories)]
+    return [(place, part) for place, part in pairs if isinstance(part, Categories | Bernoulli)]
+
+
+def _chances(law: Categories | Bernoulli) -> Tensor:
+    """The probability of every code, [*batch, columns, ..., codes]."""
+    if isinstance(law, Categories):
+        return law.logits.exp()
+    return torch.stack([(-law.logits).sigmoid(), law.mean], -1)  # 1 - mean would lose what is small
 
 
 def _seen(m: Tensor, x: Tensor) -> Tensor:

@@ -32,6 +32,9 @@ Draws = Annotated[int, Range(2, LARGEST, whole=True)]
 Numbers = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
 GREY = "grey pictures under a Bernoulli likelihood: the spread is that of bits, the widest that such a mean allows"
 
+STANDARDISED = "Squared error and CRPS are of numbers, in standard deviations of their columns."
+CODES = "Wrong and log loss (nats) are of labels and bits."
+
 
 def run(name: str, arguments: Sequence[str]) -> None:
     """The command."""
@@ -118,27 +121,33 @@ def complete(
 def table(scores: Sequence[Score], title: str) -> Table:
     """The errors over unseen values, a row a method at each number of points, and after calibration.
 
-    Two lines of coverage: of all unseen values, and of those that vary.
+    Two lines of coverage: of all unseen values, and of those that vary. Labels and bits have columns of their own, and
+    numbers none where there are no others.
     """
-    shown = Table(title=title, title_justify="left")
+    numbers = any(score.unseen.mse is not None for score in scores)
+    codes = any(score.unseen.wrong is not None for score in scores)
+    notes = [STANDARDISED] * (numbers and scores[0].standardised) + [CODES] * codes
+    shown = Table(title=title, title_justify="left", caption=" ".join(notes) or None, caption_justify="left")
     bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %\nof those that vary"
-    for words in ("points", "method", "squared error", "CRPS", bands, "calibrated\nCRPS", bands):
-        shown.add_column(words, justify="left" if words == "method" else "right", no_wrap=words == "method")
+    words = ["squared error", "CRPS", bands, "calibrated\nCRPS", bands] if numbers or not codes else []
+    for word in ("points", "method", *words, *(["wrong", "log loss"] if codes else [])):
+        shown.add_column(word, justify="left" if word == "method" else "right", no_wrap=word == "method")
     points = None
     for score in scores:
         if points not in (None, score.points):
             shown.add_section()
         method = score.method if score.rank is None else f"{score.method}, rank {score.rank}"
         unseen, calibrated = score.unseen, score.calibrated or Errors(None, None, None, {}, {})
-        shown.add_row(
-            f"{score.points:g}" if score.points != points else "",
-            method,
+        cells = (
             _number(unseen.mse) + (f" ± {unseen.mse_error:.2g}" if unseen.mse_error is not None else ""),
             _number(unseen.crps),
             _held(unseen),
             _number(calibrated.crps),
             _held(calibrated),
         )
+        rest = ("-" if unseen.wrong is None else f"{100 * unseen.wrong:.1f} %", _number(unseen.log_loss))
+        first = f"{score.points:g}" if score.points != points else ""
+        shown.add_row(first, method, *(cells if words else ()), *(rest if codes else ()))
         points = score.points
     return shown
 

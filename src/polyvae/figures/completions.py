@@ -57,10 +57,10 @@ def completions(
 
 def point_errors(scores: Sequence[Score]) -> PointErrors:
     """Errors over unseen values by method, in the order of the points."""
-    points, mse, crps = {}, {}, {}
+    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in ("points", "mse", "crps", "wrong", "log_loss")}
     for method in dict.fromkeys(score.method for score in scores):
-        found = sorted((score for score in scores if score.method == method), key=lambda score: score.points)
-        points[method] = np.array([score.points for score in found])
-        mse[method] = np.array([np.nan if score.unseen.mse is None else score.unseen.mse for score in found])
-        crps[method] = np.array([np.nan if score.unseen.crps is None else score.unseen.crps for score in found])
-    return PointErrors(points, mse, crps)
+        mine = sorted((score for score in scores if score.method == method), key=lambda score: score.points)
+        found["points"][method] = np.array([score.points for score in mine])
+        for name in ("mse", "crps", "wrong", "log_loss"):
+            found[name][method] = np.array([getattr(score.unseen, name) for score in mine], float)  # None is NaN
+    return PointErrors(**found, standardised=any(score.standardised for score in scores))

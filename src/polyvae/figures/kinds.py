@@ -100,8 +100,15 @@ class Completions:
 
 @dataclass(frozen=True)
 class PointErrors:
-    """Errors against the number of points seen: by method `points` [K], `mse` [K] and `crps` [K] of unseen values."""
+    """Errors of unseen values against the number of points seen, by method: `points` [K] and each quantity [K].
+
+    `mse`, `crps` of numbers, in the standard deviations of their columns where they are `standardised`; `wrong`,
+    `log_loss` of labels and bits. NaN where there is nothing to score.
+    """
 
     points: dict[str, np.ndarray]
     mse: dict[str, np.ndarray]
     crps: dict[str, np.ndarray]
+    wrong: dict[str, np.ndarray]
+    log_loss: dict[str, np.ndarray]
+    standardised: bool = False

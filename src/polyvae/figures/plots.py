@@ -263,12 +263,23 @@ def _(figure: Completions, title: str) -> Figure:
 
 @_draw.register
 def _(figure: PointErrors, title: str) -> Figure:
-    drawn = Figure(figsize=(9.5, 4.4), layout="constrained")
-    both = {"squared error of unseen values": figure.mse, "CRPS, absolute error without a spread": figure.crps}
-    for axes, (words, errors) in zip(drawn.subplots(1, 2), both.items(), strict=True):
+    numbers = "\nnumbers, in standard deviations of their columns" if figure.standardised else ""
+    every = {
+        f"squared error of unseen values{numbers}": figure.mse,
+        f"CRPS, absolute error without a spread{numbers}": figure.crps,
+        "unseen labels and bits: share that is wrong": figure.wrong,
+        "unseen labels and bits: log loss, nats": figure.log_loss,
+    }
+    every = {words: errors for words, errors in every.items() if any(np.isfinite(one).any() for one in errors.values())}
+    rows = -(-len(every) // 2)
+    drawn = Figure(figsize=(9.5, 4 * rows + 0.4), layout="constrained")
+    for number, (words, errors) in enumerate(every.items()):
+        axes = drawn.add_subplot(rows, 2, number + 1)
         for place, (method, values) in enumerate(errors.items()):
-            axes.plot(figure.points[method], values, markersize=5, label=method, **line(place))
+            if np.isfinite(values).any():
+                axes.plot(figure.points[method], values, markersize=5, label=method, **line(place))
         axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         finish(axes, words, "points seen", "")
     legend(drawn)
     drawn.suptitle(title, color=INK)
