@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 import polyvae as pv
 from polyvae.data import wrap
 from polyvae.evaluation.columns import column_errors
+from polyvae.evaluation.pictures import reconstruction_errors
 
 STREAM = np.random.default_rng(1)
 FRAME = pd.DataFrame(
@@ -61,3 +62,17 @@ def test_fields_have_a_share_for_every_channel_and_pictures_none() -> None:
         assert row["unexplained"] == pytest.approx(float(left), rel=1e-3)
     pictures = wrap(torch.rand(30, 1, 6, 6))
     assert column_errors(pv.fit("ppca", pictures), pictures.validation, pictures.spec) == {}
+
+
+def test_every_example_is_decoded_once_for_all_errors_of_its_reconstruction() -> None:
+    field = wrap(3 * torch.randn(150, 2, 4, 4), test=0.8)
+    run = pv.fit(pv.recipes.vae(field, network="mlp", widths=(8,), seed=0), field, epochs=1, progress=False)
+    decoded = []
+    run.model.heads["x"].likelihood.register_forward_hook(lambda *each: decoded.append(len(each[1][0]["z"])))
+    found = pv.evaluate(run, field, samples=1)
+    assert found["examples"] == 120
+    bounds, bits, codes, reconstruction = [100, 20], [100], [800, 160], [100, 20]
+    assert decoded == [*bounds, *bits, *codes, *reconstruction]
+    expected = column_errors(run, field.test, field.spec)
+    assert {name: found[name] for name in expected} == expected
+    assert found["mse"] == float(reconstruction_errors(run, field.test)["mse"].mean())

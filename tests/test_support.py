@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Uniform
 
 import polyvae as pv
 from polyvae.data import wrap
@@ -83,12 +84,50 @@ def test_rows_that_are_not_scored_may_hold_anything() -> None:
 
 def test_the_check_changes_nothing() -> None:
     from polyvae.support import check_support
+    from polyvae.trial import tried
 
     recipe = pv.recipes.vae((1, 8, 8), likelihood="bernoulli", widths=(4,))
     before = {name: value.clone() for name, value in recipe.model.state_dict().items()}
     data = wrap(torch.rand(20, 1, 8, 8))
     state = torch.random.get_rng_state()
-    check_support(recipe, data)
+    check_support(recipe, data, tried(recipe, data, 0))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert recipe.model.training
     assert all(torch.equal(value, before[name]) for name, value in recipe.model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["vae", "ppca"])
+def test_the_laws_of_the_trial_are_asked_and_no_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {} if name == "ppca" else {"network": "mlp", "widths": (8,)}
+    recipe = pv.recipes.named(name)((5,), latent=2, **options)
+    looks = []
+    recipe.model.heads["x"].likelihood.register_forward_hook(lambda *each: looks.append(len(each[1][0]["z"])))
+    monkeypatch.setattr("polyvae.loop.Loop.run", lambda *each: None)
+    monkeypatch.setattr("polyvae.training._solve", lambda job: [])
+    fitted(recipe, TABLE)
+    assert looks == ([2] if name == "ppca" else [2, 2]), "a pass for the terms and one for the objective"
+
+
+class Between(pv.families.Family):
+    """Uniform laws, of a shared width about a learned centre, or each of its own."""
+
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.own = own
+
+    def size(self, features: int) -> int:
+        return features
+
+    def forward(self, raw: Tensor) -> Independent:
+        low = -2.0 - raw.sigmoid() if self.own else -3.0 + 0 * raw
+        return Independent(Uniform(low, -low, validate_args=False), 1, validate_args=False)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_bounds_that_a_law_has_for_each_example_are_asked_of_all_data(own: bool) -> None:
+    x = TABLE.clamp(-2, 2)
+    recipe = pv.recipes.vae((5,), network="mlp", likelihood=Between(own))
+    fitted(recipe, x)
+    x[3, 2] = 3.5
+    with pytest.raises(ValueError, match=r"the likelihood of 'x' is a Uniform, .* holds values in \[.*, 3\.5\]"):
+        fitted(recipe, x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import torch
@@ -12,21 +14,19 @@ from polyvae.core import VAE, Draw, Values
 from polyvae.data.split import Data, Split
 from polyvae.draw import repeat
 from polyvae.recipes import Recipe
-from polyvae.seeds import forked
-from polyvae.validation import evaluation_mode
 
 _VALUES = 2**22  # looked at at a time
 
 
-def check_support(recipe: Recipe, data: Data) -> None:
+def check_support(recipe: Recipe, data: Data, laws: Mapping[str, Distribution]) -> None:
     """Raises ValueError, naming head, part and example, for values that a likelihood is not a law of.
 
+    `laws`: of each head by its name, of any examples (see `trial.tried`); bounds that differ are those of the first.
     A law scores what its `accepted` constraint holds for, by default its `support`; an unbounded one scores all.
     """
-    laws = _laws(recipe, data.train)
     for name, head in recipe.model.heads.items():
-        accepted = _accepted(laws[name])
-        if _plain(accepted) is constraints.real:
+        accepted = _of_one(_plain(_accepted(laws[name])), len(laws[name].event_shape))
+        if accepted is constraints.real:
             continue
         for part in ("train", "validation", "test"):
             split = getattr(data, part)
@@ -57,14 +57,14 @@ def _accepted(law: Distribution) -> Any:
         return constraints.real
 
 
-def _laws(recipe: Recipe, split: Split) -> dict[str, Distribution]:
-    """Every head's law of one example, from the model as it stands and in evaluation mode."""
-    model = recipe.model
-    home = next((tensor.device for tensor in model.parameters()), split.device)
-    with forked(split.device), evaluation_mode(model):
-        batch = recipe.observe(split.batch(torch.zeros(1, dtype=torch.int64, device=split.device)))
-        draw = model({name: value.to(home) for name, value in batch.items()})
-    return {name: head.p for name, head in draw.heads.items()}
+def _of_one(constraint: constraints.Constraint, event: int) -> constraints.Constraint:
+    """The constraint with bounds [B, ...] that a law has for each example cut to those of the first, [1, ...]."""
+    bounds = {k: v[:1] for k, v in vars(constraint).items() if isinstance(v, Tensor) and v.ndim > event}
+    if not bounds:
+        return constraint
+    one = copy(constraint)
+    vars(one).update(bounds)
+    return one
 
 
 def _check(

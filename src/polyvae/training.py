@@ -111,8 +111,7 @@ def fit(
     recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=chosen.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
-    tried(recipe, data, chosen.seed)
-    check_support(recipe, data)
+    check_support(recipe, data, tried(recipe, data, chosen.seed))
     fabric = fabric_of(chosen)  # before the folder: what this machine has not leaves none behind
     description = describe(recipe, data, asdict(chosen))
     if recipe.solve is None:

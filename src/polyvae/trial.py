@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.parameter import is_lazy
 
-from polyvae.core import VAE, Conditional, Values
+from polyvae.core import VAE, Conditional, Draw, Values
 from polyvae.data.split import Data
 from polyvae.meter import NonFiniteError
 from polyvae.objectives import Objective
@@ -50,8 +50,10 @@ def as_recipe(anything: Any, build: Any) -> Recipe:
     return anything
 
 
-def tried(recipe: Recipe, data: Data, seed: int) -> None:
+def tried(recipe: Recipe, data: Data, seed: int) -> dict[str, Distribution]:
     """Takes two training examples through transform, model, terms and objective, in evaluation mode without gradients.
+
+    Returns the law that each head has of them, by the head's name, as `check_support` asks for.
 
     Lazy modules get their shapes here, and weights from `seed`. Generators, modes and statistics stay as they were.
     Raises ValueError that names the part: for data without examples or without a value that the model needs, a network
@@ -67,8 +69,8 @@ def tried(recipe: Recipe, data: Data, seed: int) -> None:
         batch = _observed(recipe, data.train.batch(index))
         if missing := [name for name in recipe.model.inputs if name not in batch]:
             raise ValueError(f"the model needs {missing}, the data hold {sorted(batch)}")
-        if recipe.solve is None:
-            _Trial(_copy(recipe), batch).run()
+        draw = recipe.model(batch) if recipe.solve is not None else _Trial(_copy(recipe), batch).run()
+    return {name: head.p for name, head in draw.heads.items()}
 
 
 def _copy(recipe: Recipe) -> Recipe:
@@ -108,10 +110,10 @@ class _Trial:
         self.at_work: list[tuple[str, list[list[int]]]] = []
         self.laws: dict[str, Distribution] = {}
 
-    def run(self) -> None:
+    def run(self) -> Draw:
         with self._watched():
             try:
-                self._check()
+                return self._check()
             except _Told as error:
                 raise ValueError(str(error)) from None  # the class is for this file alone
             except (NonFiniteError, torch.OutOfMemoryError):
@@ -123,9 +125,9 @@ class _Trial:
                 given = f", given {', '.join(map(str, shapes))}," if shapes else ""
                 raise ValueError(f"{part}{given} failed: {_said(error)}") from error
 
-    def _check(self) -> None:
+    def _check(self) -> Draw:
+        draw = self.model(self.batch, self.samples)
         if isinstance(self.objective, Objective):
-            draw = self.model(self.batch, self.samples)
             for name, weighted in self.objective.terms.items():
                 part = f"the term {name!r}"
                 self.at_work.append((part, []))
@@ -142,6 +144,7 @@ class _Trial:
         for name, value in values.items():
             if not isinstance(value, Tensor) or value.ndim:
                 raise _Told(f"the objective's {name!r} is a scalar tensor; got {_kind(value)}")
+        return draw
 
     def _check_term(self, part: str, value: Any) -> None:
         wanted = [(), (self.rows,), (self.samples, self.rows)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.observe import Chain
+from polyvae.validation import evaluation_mode
 
 BLOCK = 100  # examples; a constant of the results, not a setting
 Progress = Callable[[int, int], None]
@@ -37,18 +38,14 @@ def device_of(model: nn.Module, default: torch.device | str = "cpu") -> torch.de
 @contextmanager
 def evaluating(model: nn.Module, device: torch.device | str | None = None) -> Iterator[torch.device]:
     """Evaluation mode without gradients, on `device` where one is given; modes and device are put back."""
-    modes = [(module, module.training) for module in model.modules()]
     home = device_of(model)
     target = home if device is None else torch.device(device)
     try:
-        model.eval()
         if target != home:
             model.to(target)
-        with torch.inference_mode():
+        with evaluation_mode(model), torch.inference_mode():
             yield target
     finally:
-        for module, mode in modes:
-            module.training = mode
         if target != home:
             model.to(home)
 

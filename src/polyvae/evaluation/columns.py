@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from polyvae.core import VAE, Values
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import each_block, joined
-from polyvae.evaluation.pictures import first_head
+from polyvae.evaluation.pictures import reconstructed
 from polyvae.spec import Spec
 
 
@@ -23,16 +22,19 @@ def column_errors(
     mean, None of a column that does not vary. "wrong": of categories, the share of codes that are not the most probable
     one. "columns": both for each column by its name. Without columns in the spec the dict is empty.
     """
-    if not spec.columns:
-        return {}
+    return told(reconstructed(source, split, [sums], seed, device), spec) if spec.columns else {}
 
-    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        name = first_head(model)
-        x, r = (v.flatten(2).double() if v.ndim > 2 else v[:, :, None].double() for v in _pair(model, batch, name))
-        missed = (x != r.round()).double().mean(2)
-        return {"x": x.mean(2), "square": x.square().mean(2), "error": (x - r).square().mean(2), "missed": missed}
 
-    found = {name: value.mean(0) for name, value in joined(each_block(source, split, measure, seed, device)).items()}
+def sums(x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+    """What `told` needs of every example and column, float64 [N, columns], by name."""
+    x, r = (v.flatten(2).double() if v.ndim > 2 else v[:, :, None].double() for v in (x, reconstruction))
+    missed = (x != r.round()).double().mean(2)
+    return {"x": x.mean(2), "square": x.square().mean(2), "error": (x - r).square().mean(2), "missed": missed}
+
+
+def told(found: Mapping[str, Tensor], spec: Spec) -> dict[str, Any]:
+    """What `column_errors` says, of the `sums` of all examples."""
+    found = {name: found[name].mean(0) for name in ("x", "square", "error", "missed")}
     variance = found["square"] - found["x"].square()
     share = torch.where(variance > 1e-9 * found["square"], found["error"] / variance, torch.nan)
     rows, means = [], {}
@@ -43,7 +45,3 @@ def column_errors(
         means.setdefault(key, []).append(value)
     averages = {key: float(torch.tensor(values, dtype=torch.float64).nanmean()) for key, values in means.items()}
     return {**averages, "columns": rows}
-
-
-def _pair(model: VAE, batch: Values, name: str) -> tuple[Tensor, Tensor]:
-    return batch[model.heads[name].of], model.reconstruct(batch)[name].mean  # pyright: ignore

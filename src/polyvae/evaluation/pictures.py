@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from polyvae.evaluation.blocks import each_block, joined
 from polyvae.spec import Spec
 
 SMALLEST = 6  # pixels a side: below, the window of Wang et al. cannot be mirrored at the edges
+Measure = Callable[[Tensor, Tensor], dict[str, Tensor]]  # of x and its reconstruction, [N, ...] by name
 Limits = tuple[Tensor, Tensor]  # the smallest and the largest value of each channel, [C] each
 
 
@@ -32,15 +34,27 @@ def reconstruction_errors(
     or else the split says of the values (see `in_unit`) where it is None.
     """
     model = getattr(getattr(source, "recipe", source), "model", source)
-    name = first_head(model)
-    of = model.heads[name].of
+    of = model.heads[first_head(model)].of
     if unit is None:
         unit = in_unit(recorded_spec(source) if of == "x" else None, split.tensors[of])
 
-    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        return errors(batch[of], model.reconstruct(batch)[name].mean, unit, limits)
+    def measure(x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+        return errors(x, reconstruction, unit, limits)
 
-    return {name: value.double() for name, value in joined(each_block(source, split, measure, seed, device)).items()}
+    return {key: value.double() for key, value in reconstructed(source, split, [measure], seed, device).items()}
+
+
+def reconstructed(
+    source: Any, split: Split, measures: Sequence[Measure], seed: int = 0, device: torch.device | str | None = None
+) -> dict[str, Tensor]:
+    """What each measure says of x and the mean of p(x | z) at the posterior mean, which is computed once, [N, ...]."""
+
+    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+        name = first_head(model)
+        pair = batch[model.heads[name].of], model.reconstruct(batch)[name].mean  # pyright: ignore
+        return {key: value for each in measures for key, value in each(*pair).items()}
+
+    return joined(each_block(source, split, measure, seed, device))
 
 
 def errors(x: Tensor, reconstruction: Tensor, unit: bool, limits: Limits | None = None) -> dict[str, Tensor]:

@@ -14,14 +14,14 @@ from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
-from polyvae.evaluation.columns import column_errors
+from polyvae.evaluation.columns import sums, told
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.pictures import (
-    Limits,
+    errors,
     first_head,
     in_unit,
     limits_of,
-    reconstruction_errors,
+    reconstructed,
     recorded_spec,
 )
 from polyvae.exchange import taken
@@ -95,11 +95,14 @@ def evaluate(
     of = model.heads[first_head(model)].of
     unit = in_unit(spec if of == "x" else None, split.tensors[of])  # pyright: ignore
     limits = None if unit or train is None or of not in train.tensors else limits_of(train.tensors[of])  # pyright: ignore
-    report.update(_errors(source, split, seed, device, unit, limits, notes))
+    columns = spec.columns if of == "x" else ()
+    measures = [lambda x, r: errors(x, r, unit, limits), *([sums] if columns else [])]
+    measured = reconstructed(source, split, measures, seed, device)
+    report.update(_errors(measured, unit, split.tensors[of].ndim == 4, first_head(model), notes))  # pyright: ignore
     if of == "x" and "category" in spec.kinds:
         report["mse"] = None
         notes.append("no squared error: x holds categories, whose codes are in no order; see unexplained and wrong")
-    report.update(column_errors(source, split, spec, seed, device) if of == "x" else {})
+    report.update(told(measured, spec) if columns else {})
     if frechet and not unit:
         notes.append("no Fréchet distance: it is one of pictures in [0, 1]")
     elif frechet:
@@ -162,18 +165,10 @@ def _aggregate(code: Code) -> dict[str, Any] | None:
 
 
 def _errors(
-    source: Any,
-    split: Split,
-    seed: int,
-    device: torch.device | str | None,
-    unit: bool,
-    limits: Limits | None,
-    notes: list[str],
+    found: dict[str, Tensor], unit: bool, pictures: bool, head: str, notes: list[str]
 ) -> dict[str, float | None]:
-    found = reconstruction_errors(source, split, seed, device, unit=unit, limits=limits)
-    head = parts(source)[0].heads[first_head(parts(source)[0])]
-    if split.tensors[head.of].ndim != 4:  # pyright: ignore
-        notes.append(f"no PSNR and SSIM: {first_head(parts(source)[0])} is not a picture")
+    if not pictures:
+        notes.append(f"no PSNR and SSIM: {head} is not a picture")
     elif "psnr" not in found:
         notes.append("no PSNR and SSIM: the values leave [0, 1], and no training part was given to take their range of")
     else:
