@@ -14,36 +14,48 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from polyvae.figures.style import COLOURS, legend, line, logarithmic
+from polyvae.figures.style import COLOURS, INK, SEQUENTIAL, SPREAD, legend, line, logarithmic
 
 CHANNELS = {"cylinder_flow": ("u", "v", "pressure"), "vortices": ("u", "v", "pressure")}
 SOLID = "0.75"
 
 
 def maps(path: Path, trial: Trial, ours: Predictions, baseline: Predictions, title: str, index: int = 0) -> None:
-    """A row a channel: the truth with the sensors, our mean, the half width of its band, both methods' errors."""
+    """A row a channel: the truth with the sensors, our mean, the half width of its band, both methods' errors.
+
+    Lines run where an error is half of the colour bar's end; below zero they are dashed.
+    """
     truth = trial.truth["test"][index]
     mean, half = ours["test"][0][index], _half_widths(trial, ours)[index]
     errors = mean - truth, baseline["test"][0][index] - truth
-    names = ("truth and sensors", "mean", f"half width of the {LEVEL:.0%} band", "error", "error of gappy PCA")
+    names = (
+        "truth and sensors",
+        "mean",
+        f"half width of the {LEVEL:.0%} band",
+        "error, below 0 dashed",
+        "error of gappy PCA",
+    )
     count, (height, width) = len(truth), truth.shape[1:]
     figure = Figure(figsize=(3.2 * len(names), 3.2 * count * height / width + 0.9), layout="constrained")
     axes = figure.subplots(count, len(names), squeeze=False)
     for channel, row in enumerate(axes):
         scale, centre = float(trial.field.scale[channel]), float(trial.field.centre[channel])
         shown = [scale * value[channel] for value in (truth, mean, half, *errors)]
-        most = float(max(value.abs().max() for value in shown[:2]))
         wrong = float(max(value.abs().quantile(0.995) for value in shown[3:]))
-        limits = [(centre - most, centre + most)] * 2 + [(0.0, float(shown[2].max()))] + [(-wrong, wrong)] * 2
         shown = [value + centre if place < 2 else value for place, value in enumerate(shown)]
+        fluid = torch.stack(shown[:2])[:, trial.field.fluid]
+        values = float(fluid.min()), float(fluid.max())
+        limits = [values] * 2 + [(0.0, float(shown[2].max()))] + [(-wrong, wrong)] * 2
         for place, (axis, value, (low, high)) in enumerate(zip(row, shown, limits, strict=True)):
-            colours = "magma" if place == 2 else "RdBu_r" if place < 2 else "PuOr_r"
+            colours = SPREAD if place == 2 else SEQUENTIAL if place < 2 else "PuOr_r"
             drawn = _map(axis, value, trial.field.fluid, colours, low, high)
+            if place > 2:  # the sign without its colour: dashes are below zero
+                axis.contour(drawn.get_array(), [-wrong / 2, wrong / 2], colors=INK, linewidths=0.6)
             if place in (1, 2, 4):
                 figure.colorbar(drawn, ax=row[[0, 1]] if place == 1 else row[[3, 4]] if place == 4 else axis, pad=0.01)
             if channel == 0:
                 axis.set_title(names[place], fontsize=10)
-        row[0].plot(*trial.positions.T.flip(0), "o", color="black", markerfacecolor="gold", markersize=6)
+        row[0].plot(*trial.positions.T.flip(0), "o", color="black", markerfacecolor="white", markersize=6)
         row[0].set_ylabel(_channels(trial)[channel])
     figure.suptitle(title)
     figure.savefig(path, dpi=110)

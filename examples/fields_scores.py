@@ -11,6 +11,7 @@ from torch import Tensor
 from polyvae.data import Data, Split
 from polyvae.evaluation.calibration import Calibration, calibrate, normal_crps
 from polyvae.gappy import GappyPCA
+from polyvae.spec import Column
 
 LEVEL = 0.95  # of the bands
 HELD_OUT = ("validation", "test")
@@ -44,7 +45,9 @@ class Field:
         parts = {name: (x - centre) / scale * fluid for name, x in parts.items()}
         basis = GappyPCA(300).fit(parts["train"][:: -(-len(parts["train"]) // FITTED)])
         splits = {name: Split({**getattr(data, name).tensors, "x": x}) for name, x in parts.items()}
-        return cls(replace(data, **splits), fluid, centre, scale, basis)
+        # Networks that are told the field's own units would standardise once more.
+        spec = replace(data.spec, columns=[Column("real", column.name) for column in data.spec.columns])
+        return cls(replace(data, spec=spec, **splits), fluid, centre, scale, basis)
 
     def x(self, part: str) -> Tensor:
         """The fields of "train", "validation" or "test", [N, C, H, W]."""

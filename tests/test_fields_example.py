@@ -149,6 +149,20 @@ def test_the_linear_completion_is_the_conditional_mean_of_a_normal_field(
     assert any(torch.allclose(found.complete(x), expected(ridge), atol=1e-6) for ridge in networks.RIDGES)
 
 
+def test_untrained_the_networks_are_the_linear_completion_whatever_the_fields_units(
+    example: Callable[[str], ModuleType], flow: torch.Tensor, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "mine.npz", **dict(zip("uvp", 50 + 1000 * flow.numpy().swapaxes(0, 1), strict=True)))
+    scores, methods = example("fields_scores"), example("fields_methods")
+    field = scores.Field.of(pv.data.load(tmp_path / "mine.npz", seed=0))
+    trial, case = scores.Trial.of(field, 3, 0.0), methods.Case(8, (8,))
+    start = methods._linear(trial, case)
+    recipe = pv.recipes.semi_conditional(field.data.spec, **methods._options(trial, case, start))
+    x = field.x("test")
+    found = pv.complete(recipe, x, trial.mask, draws=2, quantiles=(), keep=0)
+    torch.testing.assert_close(found.mean, start.complete(x), rtol=1e-3, atol=1e-4)
+
+
 def test_the_law_of_every_place_is_the_normal_one(example: Callable[[str], ModuleType]) -> None:
     networks = example("fields_networks")
     scale = torch.rand(2, 3, 4) + 0.1
