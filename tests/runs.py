@@ -20,7 +20,7 @@ def pictures(count: int = 60, side: int = 4, validation: int = 12, labels: bool 
     generator = torch.Generator().manual_seed(0)
     level = torch.randint(0, 2, (count, 1, 1, 1), generator=generator) * 200
     x = (torch.randint(0, 56, (count, 1, side, side), generator=generator) + level).to(torch.uint8)
-    return wrap((x, torch.arange(count) % 3) if labels else x, validation=validation)
+    return wrap((x, torch.arange(count) % 3) if labels else x, validation=validation, test=0)
 
 
 def small(name: str, data: Data, seed: int = 0, **options: Any) -> Recipe:

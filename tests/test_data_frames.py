@@ -163,3 +163,14 @@ def test_annotated_data_give_their_matrix_and_a_column_of_obs(matrix):
     assert wrap(annotated(matrix)).spec.classes is None
     with pytest.raises(DataError, match=r"labels 'kind' in obs, found the columns \['cell', 'batch'\]"):
         wrap(annotated(matrix), label="kind")
+
+
+def test_fit_and_load_cut_the_same_frame_into_the_same_parts() -> None:
+    whole = pd.DataFrame({"a": np.random.default_rng(0).normal(size=97), "n": np.arange(97) % 7})
+    for given in ({}, {"validation": 0.25}, {"validation": 20, "seed": 3}):
+        loaded, wrapped = data.load(whole, **given), data.wrap(whole, **given)
+        assert loaded.cut == wrapped.cut == "cut at random"
+        for part in ("train", "validation", "test"):
+            mine, other = (getattr(each, part).tensors["x"] for each in (loaded, wrapped))
+            assert torch.equal(mine, other), part
+        assert loaded.spec == wrapped.spec

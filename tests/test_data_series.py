@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from polyvae import data
 from polyvae.data.blocks import block_fold, in_blocks
+from polyvae.data.series import ALIKE, likeness
 from polyvae.data.sources.vortices import LENGTHS, vortices
 
 
@@ -90,3 +91,42 @@ def test_fields_of_different_shapes_are_refused(tmp_path: Path) -> None:
     np.savez(path, u=np.zeros((8, 4, 4)) - 1.5, v=np.zeros((8, 4, 5)))
     with pytest.raises(data.DataError, match="of one shape"):
         data.load(path)
+
+
+def travelling(count: int = 120) -> np.ndarray:
+    """Waves that travel, float32 [count, 2, 4, 6]."""
+    time, across = np.arange(count)[:, None, None] / 8, np.linspace(0, 5, 24).reshape(4, 6)
+    return np.stack([np.sin(time + across), 50 * np.cos(1.3 * time - across)], 1).astype(np.float32)
+
+
+def test_a_series_is_known_by_neighbours_that_are_alike() -> None:
+    waves = torch.from_numpy(travelling())
+    assert likeness(waves) < 0.05
+    assert likeness(waves[::8]) == 1.0  # too few to tell
+    assert likeness(waves[np.random.default_rng(0).permutation(120)]) > 0.7
+    # the variances of white noise, where any two rows differ by as much as neighbours
+    assert likeness(torch.randn(5000, 3, generator=torch.Generator().manual_seed(0))) == pytest.approx(1, abs=0.15)
+    # a number of the row is one column of several
+    numbered = torch.cat([torch.arange(500.0)[:, None], torch.rand(500, 2)], 1)
+    assert likeness(numbered) > ALIKE
+    assert likeness(torch.ones(50, 3)) == 1.0
+
+
+@pytest.mark.parametrize("shape", [(120, 2, 4, 6), (120, 48)])
+def test_an_array_in_time_that_is_cut_at_random_is_said_to_be(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    waves = travelling().reshape(shape)
+    path, shuffled = tmp_path / "waves.npy", tmp_path / "shuffled.npy"
+    np.save(path, waves)
+    np.save(shuffled, waves[np.random.default_rng(1).permutation(120)])
+    with pytest.warns(data.DataNote, match=r"waves.npy: consecutive examples are alike.*--blocks 15"):
+        loaded = data.load(path)
+    assert "cut at random" in repr(loaded)
+    with pytest.warns(data.DataNote, match="consecutive examples are alike"):
+        data.wrap(waves)
+    for source in (path, waves):
+        blocks = data.load(source, blocks=15)
+        assert "cut in 15 blocks of consecutive examples" in repr(blocks)
+        assert any(np.array_equal(blocks.test.tensors["x"][:8], waves[start : start + 8]) for start in range(0, 120, 8))
+    # Warnings are errors here: nothing is said of shuffled data, nor where random is meant, or nothing is cut.
+    assert data.load(shuffled).cut == data.load(path, blocks=0).cut == "cut at random"
+    data.wrap(waves, validation=waves[:5])

@@ -163,13 +163,15 @@ def test_what_cannot_be_used_is_named(given, words):
     assert words in str(error.value)
 
 
-def test_wrap_cuts_a_seeded_validation_part():
+def test_wrap_cuts_seeded_parts():
     data = wrap((X, Y))
-    assert (len(data.train), len(data.validation), len(data.test)) == (18, 2, 0)
+    assert (len(data.train), len(data.validation), len(data.test)) == (16, 2, 2)
+    assert data.cut == "cut at random"
     again, other = wrap((X, Y)), wrap((X, Y), seed=1)
     assert torch.equal(data.validation.tensors["x"], again.validation.tensors["x"])
     assert not torch.equal(data.validation.tensors["x"], other.validation.tensors["x"])
-    every = torch.cat([data.train.tensors["x"], data.validation.tensors["x"]]).flatten(1).sum(1).sort().values
+    parts = [part.tensors["x"] for part in (data.train, data.validation, data.test)]
+    every = torch.cat(parts).flatten(1).sum(1).sort().values
     torch.testing.assert_close(every, X.flatten(1).sum(1).sort().values)
 
 
@@ -179,7 +181,9 @@ def test_wrap_takes_parts_of_its_own():
     assert data.spec.classes == 5
     whole = wrap(X, validation=X[:3], test=X[:2])
     assert [len(part) for part in (whole.train, whole.validation, whole.test)] == [20, 3, 2]
-    assert wrap(X, validation=6).validation.tensors["x"].shape == (6, 1, 6, 5)
+    assert whole.cut == ""
+    assert len(wrap(X, validation=X[:3]).train) == 20
+    assert wrap(X, validation=6, test=0).validation.tensors["x"].shape == (6, 1, 6, 5)
 
 
 def test_wrap_returns_data_unchanged():
@@ -207,4 +211,4 @@ def test_a_scikit_learn_bunch_is_a_table_with_labels():
     data = wrap(load_digits())
     assert replace(data.spec, columns=()) == Spec((64,), classes=10, levels=None)
     assert data.spec.kinds == ("counts",)
-    assert len(data.train) == 1617
+    assert len(data.train) == 1437

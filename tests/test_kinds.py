@@ -95,7 +95,7 @@ def test_moments_are_those_of_what_is_trained_on() -> None:
 
 def test_moments_of_channels_are_over_all_their_places() -> None:
     x = STREAM.normal(0, 1, (60, 2, 8, 9)) * np.array([1e3, 1e-3]).reshape(2, 1, 1) + 5
-    data = wrap(x)
+    data = wrap(x, test=0)
     train = data.train.tensors["x"].double()
     for channel, column in enumerate(data.spec.columns):
         assert column.centre == pytest.approx(float(train[:, channel].mean()), rel=1e-5)
@@ -147,7 +147,7 @@ def test_a_file_is_loaded_with_the_kinds_asked_for_and_again_so(tmp_path: Any) -
 
 
 def test_what_a_network_reads_is_of_the_order_of_one() -> None:
-    data = wrap(FRAME)
+    data = wrap(FRAME, test=0)
     layer = Standardise(data.spec.columns)
     read = layer(data.train.tensors["x"])
     assert read.shape == (270, layer.size()) == (270, 8)

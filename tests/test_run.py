@@ -307,7 +307,7 @@ def test_evaluation_takes_what_fit_takes(tables: pv.Run) -> None:
     x = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
     expected = pv.evaluate(tables, Split({"x": torch.from_numpy(x)}), samples=2)
     assert pv.evaluate(tables, x, samples=2) == expected
-    data = wrap(x, validation=10)
+    data = wrap(x, validation=10, test=0)
     assert pv.evaluate(tables, data, samples=2) == pv.evaluate(tables, data.validation, samples=2)
 
 

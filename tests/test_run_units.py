@@ -38,15 +38,15 @@ def test_columns_and_categories_of_other_data_go_by_name() -> None:
     run = untrained()
     town = np.array(["Ulm", "Jena"] * 10)
     frame = pd.DataFrame({"grade": [5, 2] * 10, "more": [0.5, 1.5] * 10, "town": town, "size": np.arange(20) / 8})
-    data = wrap(frame.drop(columns="more"), validation=19, kind={"grade": "category"})
+    data = wrap(frame.drop(columns="more"), validation=19, test=0, kind={"grade": "category"})
     assert data.spec.columns[1].labels == ("Jena", "Ulm")
-    numbers = wrap(frame.drop(columns="more"), validation=19, kind={"grade": "counts"})
+    numbers = wrap(frame.drop(columns="more"), validation=19, test=0, kind={"grade": "counts"})
     index = [int(size * 8) for size in data.validation.tensors["x"][:, 2]]
     expected = run.score(frame.iloc[index])
     for other in (data, numbers):
         np.testing.assert_array_equal(run.score(other), expected)
     assert pv.evaluate(run, data, samples=3) == pv.evaluate(run, frame.iloc[index], samples=3)
-    wrong = wrap(frame.drop(columns="more").replace("Ulm", "Rom"), validation=19)
+    wrong = wrap(frame.drop(columns="more").replace("Ulm", "Rom"), validation=19, test=0)
     with pytest.raises(ValueError, match=r"column 'town' holds Bonn, Jena, Ulm in the data of this run; got \['Rom'\]"):
         run.score(wrong)
     with pytest.raises(ValueError, match=r"\['size'\] are not among these"):
@@ -58,11 +58,11 @@ def test_labels_of_other_data_go_by_name() -> None:
     run = pv.Run(pv.recipes.cvae(spec, seed=0, network="mlp", widths=[8], latent=2))
     x = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     y = np.array(["b", "c"] * 10)
-    data = wrap((x, y), validation=19)
+    data = wrap((x, y), validation=19, test=0)
     index = [int((x[:, 0] == float(value)).argmax()) for value in data.validation.tensors["x"][:, 0]]
     np.testing.assert_array_equal(run.score(data), run.score(x[index], y[index]))
     with pytest.raises(ValueError, match="labels of the data of this run are a, b, c; got d"):
-        run.score(wrap((x, np.array(["b", "d"] * 10)), validation=19))
+        run.score(wrap((x, np.array(["b", "d"] * 10)), validation=19, test=0))
 
 
 def test_categories_are_completed_from_what_the_data_call_them() -> None:

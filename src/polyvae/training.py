@@ -84,13 +84,13 @@ def fit(
 
     `recipe`: a recipe, a VAE, which is trained by the plain bound, or the name of a recipe, whose weights the seed then
     decides. `data`: a `Data`, a name or a path that `data.load` reads, or any tensor, array, DataFrame, pair (x, y),
-    Dataset or DataLoader, of which a tenth is set aside for validation. `run`: a folder for weights, metrics and the
-    state to resume from; without one everything stays in memory. `resume`: go on with the run in that folder, exactly
-    as if it had not stopped. `progress`: None shows a bar on a terminal, True also plain lines where there is none,
-    False nothing. `optimizer`: a class of `torch.optim`, made with the setting `lr`, or a function that makes one of a
-    list of parameters and sets its numbers itself; AdamW where none is given. Schedule and warm-up move its learning
-    rates. `callbacks`: functions called with each epoch's row of metrics, a dict of their own, once its state is saved;
-    what one raises ends the run. `settings`: those of `Settings`.
+    Dataset or DataLoader, of which a tenth each is set aside for validation and test, as `data.load` cuts it. `run`: a
+    folder for weights, metrics and the state to resume from; without one everything stays in memory. `resume`: go on
+    with the run in that folder, exactly as if it had not stopped. `progress`: None shows a bar on a terminal, True also
+    plain lines where there is none, False nothing. `optimizer`: a class of `torch.optim`, made with the setting `lr`,
+    or a function that makes one of a list of parameters and sets its numbers itself; AdamW where none is given.
+    Schedule and warm-up move its learning rates. `callbacks`: functions called with each epoch's row of metrics, a dict
+    of their own, once its state is saved; what one raises ends the run. `settings`: those of `Settings`.
 
     The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term
     that the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.

@@ -224,7 +224,8 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
 
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
     doing = "going on with" if resume else "training in"
-    print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}", file=sys.stderr)
+    cut = f", {loaded.cut}" if loaded.cut else ""
+    print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}{cut}", file=sys.stderr)
     if columns := loaded.spec.columns:
         what = "column" if len(loaded.spec.x) == 1 else "channel"
         plural = "" if len(columns) == 1 else "s"

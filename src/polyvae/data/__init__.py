@@ -1,6 +1,6 @@
 """Data sets as named tensors: loaded by name or path, cut by seed, batched by index on their device."""
 
-from polyvae.data.errors import DataError
+from polyvae.data.errors import DataError, DataNote
 from polyvae.data.listing import Entry, catalogue, fetch
 from polyvae.data.loading import load
 from polyvae.data.sources import CATALOGUE
@@ -12,4 +12,4 @@ def names() -> list[str]:
     return list(CATALOGUE)
 
 
-__all__ = ["Data", "DataError", "Entry", "Split", "catalogue", "fetch", "load", "names", "wrap"]
+__all__ = ["Data", "DataError", "DataNote", "Entry", "Split", "catalogue", "fetch", "load", "names", "wrap"]

@@ -11,11 +11,9 @@ from torch import Tensor
 from polyvae.data.blocks import block_fold, in_blocks
 from polyvae.data.drafts import Draft
 from polyvae.data.errors import DataError
-from polyvae.data.split import cut, kfold, part_size, permutation, stratified
+from polyvae.data.split import TEST, cut, kfold, part_size, permutation, stratified, three_parts
 from polyvae.data.table import Feature
 from polyvae.spec import Spec
-
-TEST = 0.1  # share that is cut for testing where no test part is official
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,11 @@ def _at_random(
 ) -> list[Tensor]:
     """Training, validation and, where one is cut, test examples; `parts` are the sizes of test and validation."""
     count = whole.length(origin)
+    if fold is None or folds is None:
+        rest, held, test = three_parts(count, parts[-1], parts[0] if len(parts) > 1 else 0, seed)
+        return [rest, held, test] if len(parts) > 1 else [rest, held]
     pool, *test = cut(count, parts[:-1], seed)
-    if fold is not None and folds is not None:
-        rest, held = kfold(len(pool), folds, fold, seed)
-    else:
-        rest, held = cut(len(pool), parts[-1:], seed)
+    rest, held = kfold(len(pool), folds, fold, seed)
     return [pool[rest], pool[held], *test]
 
 
@@ -109,6 +107,19 @@ def _in_time(
         return [*block_fold(pool, folds, fold), *test]
     rest, *test, held = in_blocks(count, blocks, parts, seed)
     return [rest, held, *test]
+
+
+def manner(whole: Whole, cuts: Mapping[str, Cut]) -> str:
+    """How the parts were cut, in words; "" where all are official."""
+    origin, index = cuts["validation"]
+    if index is None:
+        return ""
+    how = (
+        f"cut in {min(whole.blocks, whole.length(origin))} blocks of consecutive examples"
+        if whole.blocks
+        else "cut at random"
+    )
+    return how if origin == "all" else f"validation {how}"
 
 
 def limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dict[str, Cut]:

@@ -1,4 +1,4 @@
-"""The one error of the data package: it names the file, what was expected, what was found and what to do."""
+"""The one error of the data package: it names the file, what was expected and found, what to do. And its notes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class DataError(ValueError):
     def __reduce__(self) -> tuple:
         # Raised in a worker process, the error must survive the way back.
         return DataError, (self.file, self.expected, self.found, self.advice)
+
+
+class DataNote(UserWarning):
+    """What a reader has to say of data that it could use: what it left out, how they were cut."""
 
 
 @contextmanager

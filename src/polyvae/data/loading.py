@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from polyvae.data.cache import cached
-from polyvae.data.cuts import TEST, Cut, Whole, cuts_of, limited, pooled
-from polyvae.data.errors import DataError
+from polyvae.data.cuts import Cut, Whole, cuts_of, limited, manner, pooled
+from polyvae.data.errors import DataError, DataNote
 from polyvae.data.kinds import with_columns
 from polyvae.data.listing import locate, unknown
 from polyvae.data.own import from_path, from_tables, read_draft
 from polyvae.data.rows import cut_rows
+from polyvae.data.series import note_series
 from polyvae.data.sources import CATALOGUE, Options, Source
-from polyvae.data.split import Data, Split, part_size, wrap
+from polyvae.data.split import TEST, Data, Split, part_size, wrap
 from polyvae.data.tensors import table_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
@@ -29,7 +30,6 @@ from polyvae.spec import Spec
 
 Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
 Folds = Annotated[int, Range(2, LARGEST, whole=True)]
-BLOCKS = 15  # of consecutive times in a user's fields
 STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws that are made once
 
 
@@ -85,7 +85,10 @@ def load(
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, options)
     for note in whole.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, DataNote, stacklevel=2)
+    cut = manner(whole, cuts)
+    if blocks is None and cut.endswith("at random") and whole.name not in CATALOGUE:
+        note_series(whole.parts[cuts["train"][0]], whole.name)
     splits, spec = _splits(cuts, whole, binarise, dequantise)
     spec, splits = with_columns(spec, splits, whole.features, kind, whole.name)
     given = {
@@ -106,7 +109,7 @@ def load(
         "seed": seed or None,
     }
     call = {key: value for key, value in call.items() if value is not None} if whole.call else {}
-    return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call)
+    return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call, cut)
 
 
 def as_data(anything: Any) -> Data:

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.errors import DataError
+from polyvae.data.errors import DataError, DataNote
 from polyvae.data.kinds import with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
+from polyvae.data.series import note_series
 from polyvae.data.table import alike
 from polyvae.data.tensors import spec_of, table_of, tensors_of
 from polyvae.spec import Spec
 
+TEST = 0.1  # share that is cut for testing where no test part is official
 Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 
 
@@ -91,7 +93,8 @@ def floats(tensor: Tensor) -> Tensor:
 class Data:
     """A data set cut in three, with its spec and the call that loads it again.
 
-    `call`: the JSON-able arguments of `load`, empty for a user's own tensors. A test split of length 0: none was cut.
+    `call`: the JSON-able arguments of `load`, empty for a user's own tensors. `cut`: how it was cut, in words,
+    "" where the parts are given. A test split of length 0: none was cut.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Data:
     test: Split
     spec: Spec
     call: Mapping[str, Any] = field(default_factory=dict)
+    cut: str = ""
 
     def __repr__(self) -> str:
         spec, parts = self.spec, {part: getattr(self, part) for part in ("train", "validation", "test")}
@@ -113,7 +117,8 @@ class Data:
         )
         levels = "real numbers" if spec.levels is None else f"{spec.levels} levels"
         count = sum(tensor.nbytes for split in parts.values() for tensor in split.tensors.values())
-        return f"Data {self.name}: x {list(spec.x)}, {levels}{y}\n  {sizes} examples, {count / 1e6:,.1f} MB"
+        cut = f", {self.cut}" if self.cut else ""
+        return f"Data {self.name}: x {list(spec.x)}, {levels}{y}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
 
     def to(self, device: torch.device | str) -> Data:
         """The same data with all three splits on `device`."""
@@ -142,6 +147,16 @@ def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
     order = permutation(count, seed)
     pieces = torch.split(order, [*sizes, count - sum(sizes)])
     return [piece.sort().values for piece in (pieces[-1], *pieces[:-1])]
+
+
+def three_parts(count: int, validation: int | float, test: int | float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sorted indices of training, validation and test part: shares or numbers of `count`, the test part cut first.
+
+    Whatever the validation part, or the fold in its place, the test part is the same. Raises ValueError as `cut`.
+    """
+    pool, tested = cut(count, [test], seed)
+    rest, held = cut(len(pool), [part_size(count, validation)], seed)
+    return pool[rest], pool[held], tested
 
 
 def part_size(count: int, part: int | float) -> int:
@@ -204,7 +219,7 @@ def subset(split: Split, count: int, seed: int) -> Split:
 def wrap(
     anything: Any,
     validation: Any = 0.1,
-    test: Any = 0.0,
+    test: Any = None,
     seed: int = 0,
     label: str | None = None,
     kind: Mapping[str, str] | str | None = None,
@@ -213,28 +228,34 @@ def wrap(
 
     `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a Dataset whose
     items are x, (x, y) or mappings, a DataLoader, a data frame, a scipy sparse matrix or annotated data (AnnData).
-    `validation`, `test`: a share or number of examples cut with `seed`, or another such data set. Without a test part
-    the test split has length 0. `label`: the column of labels, of a frame or of obs, or the name of y in a mapping
-    (default: label, y or class, in a frame). `kind`: of the numbers in columns or fields, in place of what their values
-    tell: one of `spec.KINDS` for all, or by the names of columns. Raises DataError.
+    `validation`, `test`: a share or number of examples cut with `seed`, or another such data set; by default a tenth
+    each, the examples that `load` cuts from the same data, and no test part where `validation` is a data set. `label`:
+    the column of labels, of a frame or of obs, or the name of y in a mapping (default: label, y or class, in a frame).
+    `kind`: of the numbers in columns or fields, in place of what their values tell: one of `spec.KINDS` for all, or by
+    the names of columns. Raises DataError.
     """
     if isinstance(anything, Data):
         return anything
+    if test is None:
+        test = TEST if isinstance(validation, (int, float)) else 0
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
     tables = {part: table_of(other, part, label) for part, other in {"train": anything, **others}.items()}
     for note in (note for table in tables.values() for note in table.notes):
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, DataNote, stacklevel=2)
     tables = alike(tables)
     tensors = tensors_of(tables["train"], "train")
     spec = spec_of(tensors)
     shares = {part: share for part, share in given.items() if isinstance(share, (int, float))}
     whole = Split(tensors)
     try:
-        pieces = cut(len(whole), list(shares.values()), seed)
+        pieces = three_parts(len(whole), shares.get("validation", 0), shares.get("test", 0), seed)
     except ValueError as error:
         raise DataError("train", "enough examples to cut", str(error), "give more examples or smaller parts") from error
-    splits = {part: whole.take(index) for part, index in zip(shares, pieces[1:], strict=True)}
+    if len(pieces[0]) < len(whole):
+        note_series(tensors, "train")
+    cuts = {part: index for part, index in zip(given, pieces[1:], strict=True) if part in shares}
+    splits = {part: whole.take(index) for part, index in cuts.items()}
     for part in others:
         held = tensors_of(tables[part], part)
         spec = joined_spec(spec, spec_of(held), part)
@@ -243,7 +264,9 @@ def wrap(
     if labels := tables["train"].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     spec, splits = with_columns(spec, {"train": train, **splits}, tables["train"].features, kind, "train")
-    return Data("tensors", splits["train"], splits["validation"], splits["test"], spec)
+    return Data(
+        "tensors", splits["train"], splits["validation"], splits["test"], spec, cut="cut at random" if shares else ""
+    )
 
 
 def joined_spec(train: Spec, other: Spec, part: str) -> Spec:
