@@ -26,4 +26,4 @@ def stripes(count: int = 96, side: int = 8, labels: bool = False) -> Data:
     place = torch.randint(0, side, (count,), generator=generator)
     for row, at in enumerate(place.tolist()):
         x[row, 0].select(row % 2, at).add_(0.9)
-    return wrap((x, torch.arange(count) % 2) if labels else x, validation=24)
+    return wrap((x, torch.arange(count) % 2) if labels else x, validation=24, test=0)

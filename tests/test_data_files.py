@@ -88,7 +88,7 @@ def test_a_folder_with_broken_files_is_loaded_without_them_and_says_so(tmp_path)
         assert loaded.spec.labels == ("cat", "dog")
     assert expected.shape[1:] == everything(loaded.train).shape[1:]
     np.save(tmp_path / "a.npy", np.zeros((20, 3)))
-    with pytest.raises(DataError, match="expected a folder of pictures, of which some are skipped"):
+    with pytest.raises(DataError, match="expected a folder of pictures or a table, of which some are skipped"):
         data.load(tmp_path / "a.npy", skip_bad=True)
     with pytest.raises(ValueError, match="got digits"):
         data.load("digits", skip_bad=True)

@@ -63,7 +63,9 @@ def test_sizes_are_made_equal_by_cutting_the_middle_or_squeezing(tmp_path):
     wide[:, 10:30] = 200
     Image.fromarray(wide).save(tmp_path / "a.png")
     Image.fromarray(np.full((30, 30, 3), 100, np.uint8)).save(tmp_path / "b.png")
-    with pytest.raises(DataError, match=r"b\.png: expected a picture of 40x20, as the first, found 30x30; give a size"):
+    with pytest.raises(
+        DataError, match=r"one size, found 1 of another size than 40x20, the first's: b\.png \(30x30\); "
+    ):
         folder(tmp_path)
     x = folder(tmp_path, size=10)[0]
     assert x.shape == (2, 3, 10, 10)
@@ -135,6 +137,25 @@ def test_every_file_that_is_no_picture_is_named_at_once(tmp_path):
     broken(tmp_path, count=25)
     with pytest.raises(DataError, match=r"25 of 35 files .*b19\.png and 5 more; "):
         folder(tmp_path, size=8)
+
+
+def test_broken_files_and_other_sizes_are_told_in_one_message(tmp_path):
+    broken(tmp_path)
+    for name in ("y.png", "z.png"):
+        Image.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / name)
+    with pytest.raises(DataError) as error:
+        folder(tmp_path)
+    for words in (
+        "b00.png, b01.png, b02.png; 2 of another size than",
+        "y.png (7x9), z.png (7x9)",
+        "size=64",
+        "skip_bad=True",
+    ):
+        assert words in str(error.value)
+    with pytest.raises(DataError) as error:
+        read_pictures(tmp_path, listed(tmp_path)[0], skip_bad=True)
+    assert "found 2 of another size than" in str(error.value)
+    assert "skip_bad" not in str(error.value)
 
 
 def test_files_that_are_no_pictures_are_skipped_when_asked(tmp_path):

@@ -2,10 +2,12 @@
 
 import format_files as files
 import numpy as np
+import pandas
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
+from polyvae import data
 from polyvae.data.errors import DataError
 from polyvae.data.formats import table
 from polyvae.data.table import Feature
@@ -209,3 +211,28 @@ def test_a_truncated_parquet_file_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(DataError, match=r"table\.parquet.*ArrowInvalid"):
         table(path)
+
+
+def test_rows_with_gaps_are_left_out_on_request_and_counted(tmp_path):
+    text = "n,size,town\n" + "1,0.5,Ulm\n2,,Bonn\n3,1.5,NA\n4,2.5,Ulm\n" * 10
+    (tmp_path / "gaps.csv").write_text(text)
+    path = tmp_path / "gaps.csv"
+    with pytest.raises(DataError) as error:
+        table(path)
+    for words in ("10 missing in column 'size', 10 missing in column 'town'", "(skip_bad=True)", "arbitrary_conditioning"):
+        assert words in str(error.value)
+    frame = pandas.read_csv(path)
+    frame.to_parquet(tmp_path / "gaps.parquet")
+    kept = table(path, skip_bad=True)
+    assert kept.arrays["x"].tolist() == [[1, 0.5, 0], [4, 2.5, 0]] * 10
+    assert kept.features[0].dtype == "int"
+    for given in (path, tmp_path / "gaps.parquet", frame):
+        with pytest.warns(data.DataNote, match="20 of 40 rows lack a value, and are left out"):
+            loaded = data.load(given, skip_bad=True)
+        assert sum(len(part) for part in (loaded.train, loaded.validation, loaded.test)) == 20
+        with pytest.raises(DataError, match="10 missing in column 'size'"):
+            data.load(given)
+    with pytest.raises(DataError, match="2 missing in column 'a'"):  # no row is left
+        data.load(pandas.DataFrame({"a": [None, None], "b": [1.0, 2.0]}), skip_bad=True)
+    with pytest.raises(ValueError, match="skip_bad is for a data frame"):
+        data.load(np.zeros((9, 2)), skip_bad=True)

@@ -146,7 +146,6 @@ TABLES: Table = {
     "vae --kind counts": (1, "table.csv", "column 'a'", "whole numbers"),
     "vae --kind a=bits": (1, "column 'a'", "zeros and ones"),
     "vae --label nosuch": (1, "table.csv", "'nosuch'"),
-    "vae --skip-bad": (1, "table.csv", "folder of pictures"),
     "ppca --latent 5": (2, "--latent", "5"),
     "semi_conditional --mask box --count 9": (2, "--count", "5"),
 }

@@ -190,7 +190,7 @@ def test_what_is_generated_differs_by_class() -> None:
 
 def test_training_in_half_precision_sees_the_grey_levels_as_they_are() -> None:
     x = torch.arange(256).repeat(2).view(32, 1, 4, 4).to(torch.uint8)
-    data = wrap(x, validation=8)
+    data = wrap(x, validation=x[:8])
     made = pv.recipes.pixel_cnn(data.spec, channels=8, layers=1, seed=0)
     run = pv.fit(made, data, epochs=1, batch_size=8, precision="bf16", device="cpu", progress=False)
     (row,) = run.history

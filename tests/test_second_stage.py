@@ -32,7 +32,7 @@ def pictures(labels: bool = True) -> Data:
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(100) % 2
     x = (torch.rand(100, 1, 8, 8, generator=generator) < torch.where(y == 0, 0.1, 0.9)[:, None, None, None]).float()
-    return wrap((x, y) if labels else x, validation=20)
+    return wrap((x, y) if labels else x, validation=20, test=0)
 
 
 def quantised(folder: Path | None, data: Data, **options: Any) -> pv.Run:

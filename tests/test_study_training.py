@@ -46,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Job, dict[
 
 def split(count: int = 60) -> Split:
     x = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    return wrap(x, validation=0.2).train
+    return wrap(x, validation=0.2, test=0).train
 
 
 def built(family: str, method: Method) -> Any:
@@ -181,10 +181,10 @@ def test_losses_of_the_latent_in_closed_form() -> None:
 def test_watching_changes_no_weight_and_no_loss(family: str, method: Method, tmp_path: Path) -> None:
     x = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     options = {"epochs": 2, "batch_size": 16, "device": "cpu", "progress": False}
-    plain = pv.fit(built(family, method), wrap(x, validation=0.2), **options)
+    plain = pv.fit(built(family, method), wrap(x, validation=0.2, test=0), **options)
     watched = built(family, method)
     watch(watched, family)
-    seen = pv.fit(watched, wrap(x, validation=0.2), **options)
+    seen = pv.fit(watched, wrap(x, validation=0.2, test=0), **options)
     for (name, mine), theirs in zip(plain.model.state_dict().items(), seen.model.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs), name
     assert list(plain.model.state_dict()) == list(seen.model.state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from errno import EISDIR, ENOTDIR
@@ -33,8 +34,10 @@ class Opened:
 
     @cached_property
     def data(self) -> Data:
-        """The data of the recorded call. Raises DataError."""
-        return recorded_data(self.folder, self.run.description["data"], self.data_dir)
+        """The data of the recorded call, without the notes that were read when it was trained. Raises DataError."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", data.DataNote)
+            return recorded_data(self.folder, self.run.description["data"], self.data_dir)
 
     def split(self, wanted: str | None) -> tuple[str, Split]:
         """The part of that name; by default the test part, or the validation part where no test part was cut."""

@@ -22,6 +22,7 @@ from polyvae.cli.runs import check_place, described, device, printable, recorded
 from polyvae.data import Data
 from polyvae.data.kinds import described as kinds
 from polyvae.data.listing import unknown
+from polyvae.data.table import FEW, is_number
 from polyvae.families import LIKELIHOODS, POSTERIORS
 from polyvae.networks import NETWORKS
 from polyvae.ranges import LARGEST, Range
@@ -230,6 +231,10 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
         what = "column" if len(loaded.spec.x) == 1 else "channel"
         plural = "" if len(columns) == 1 else "s"
         print(f"{len(columns):,} {what}{plural}: {kinds(columns)}; other kinds by --kind", file=sys.stderr)
+        if found := _could_be_labels(loaded):
+            are = "is" if len(found) == 1 else "are"
+            hint = f"if one is a label, name it: --label {shlex.quote(found[0])}"
+            print(f"{', '.join(found)} {are} modelled like other columns; {hint}", file=sys.stderr)
     try:
         return fit(recipe, loaded, folder, resume=resume, progress=True, **chosen)
     except KeyboardInterrupt:
@@ -240,6 +245,14 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
     except ProcessRaisedException as error:
         last = str(error).strip().splitlines()[-1]  # of the traceback of another process
         raise RuntimeError(last.partition(": ")[2] or last) from error
+
+
+def _could_be_labels(loaded: Data) -> list[str]:
+    """The columns of text of a few different values, where there is no label and none was refused (--label "")."""
+    if loaded.spec.classes is not None or "label" in loaded.call:
+        return []
+    texts = [column for column in loaded.spec.columns if column.labels and not all(map(is_number, column.labels))]
+    return [str(column.name) for column in texts if 2 <= len(column.labels or ()) <= FEW]
 
 
 def _exists(path: Path) -> bool:

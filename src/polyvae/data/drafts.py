@@ -11,6 +11,7 @@ import numpy as np
 
 from polyvae.data.cache import cached
 from polyvae.data.errors import DataError
+from polyvae.data.files import TABLES
 from polyvae.data.formats import npy, npy_length
 from polyvae.data.table import Table, numbered
 from polyvae.data.tensors import table_of
@@ -34,10 +35,11 @@ def draft_of(path: Path, size: int | None, centre: bool, skip_bad: bool, label: 
     """The draft of a folder of pictures or an .npy; None for what must be read as a whole.
 
     `skip_bad`: leave out files that are no picture. `label`: "" leaves the classes of a folder out. Raises DataError
-    for another label, and `skip_bad` without a folder.
+    for another label, and `skip_bad` without a folder or table.
     """
-    if skip_bad and not path.is_dir():
-        raise DataError(path, "a folder of pictures, of which some are skipped", "a file", "leave skip_bad away")
+    if skip_bad and not path.is_dir() and path.suffix.lower() not in TABLES:
+        expected = "a folder of pictures or a table, of which some are skipped"
+        raise DataError(path, expected, "another file", "leave skip_bad away")
     if not path.is_dir() and path.suffix.lower() != ".npy":
         return None
     if label:

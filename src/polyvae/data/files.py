@@ -25,16 +25,16 @@ _PART_FIRST = re.compile(rf"({'|'.join(PARTS)})_(.+)")
 _PART_LAST = re.compile(rf"(.+)_({'|'.join(PARTS)})")
 
 
-def tables_of(path: Path, label: str | None) -> dict[str, Table]:
+def tables_of(path: Path, label: str | None, skip_bad: bool = False) -> dict[str, Table]:
     """A table by part ("all", or "train", "validation", "test").
 
     The names of an .npz are kept; x_train or train_x name a part; data and images stand for x, target and labels for y.
-    `label` as in `table_of`. Tables are kept in the cache. Raises DataError for a kind of file that is not known, or a
-    `label` that it does not hold.
+    `label` as in `table_of`, `skip_bad` as in `table`. Tables are kept in the cache. Raises DataError for a kind of
+    file that is not known, or a `label` that it does not hold.
     """
     suffix = path.suffix.lower()
     if suffix in TABLES:
-        return {"all": _table(path, label)}
+        return {"all": _table(path, label, skip_bad)}
     if suffix != ".npz":
         kinds = f"a folder of pictures or a file that ends in .npy, .npz, {', '.join(TABLES)}"
         raise DataError(path, kinds, f"{path.suffix or 'no ending'}", "convert it")
@@ -46,13 +46,14 @@ def place_of(path: Path, part: str) -> str:
     return str(path) if part == "all" else f"{path}, part {part}"
 
 
-def _table(path: Path, label: str | None) -> Table:
+def _table(path: Path, label: str | None, skip_bad: bool) -> Table:
     def compute() -> Arrays:
-        found = table(path, label)
+        found = table(path, label, skip_bad)
         facts = {"features": [asdict(each) for each in found.features], "labels": found.labels, "notes": found.notes}
         return {**found.arrays, "facts": np.array([json.dumps(facts)])}
 
-    arrays = dict(cached("table", {"label": label}, [path], compute))
+    options = {"label": label, **({"skip_bad": True} if skip_bad else {})}
+    arrays = dict(cached("table", options, [path], compute))
     facts = json.loads(str(arrays.pop("facts")[0]))
     features = tuple(Feature(each["name"], each["dtype"], tuple(each["labels"])) for each in facts["features"])
     labels = None if facts["labels"] is None else tuple(facts["labels"])

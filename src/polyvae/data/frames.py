@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from polyvae.data.errors import DataError
-from polyvae.data.table import INDEX, Table, check_missing, numbered, numbered_features
+from polyvae.data.table import INDEX, Table, check_missing, kept_rows, numbered, numbered_features
 
 NOTED = 256 * 2**20  # bytes; a sparse matrix that is larger when dense is said to be so
 
@@ -44,6 +44,13 @@ def frame_columns(frame: Any, where: str) -> dict[str, np.ndarray]:
     series = {str(name): frame[name] for name in frame.columns}
     check_missing({name: _missing(one) for name, one in series.items() if not INDEX.fullmatch(name)}, where)
     return {name: _values(one, f"{where}, column {name!r}") for name, one in series.items()}
+
+
+def without_gaps(frame: Any, where: str) -> tuple[Any, tuple[str, ...]]:
+    """The rows of a data frame in which no cell is missing, and a note on the others. Raises DataError without any."""
+    gaps = {str(name): _empty(frame[name]) for name in frame.columns if not INDEX.fullmatch(str(name))}
+    keep, notes = kept_rows(gaps, where, skip_bad=True)
+    return (frame.loc[keep] if hasattr(frame, "loc") else frame.filter(keep)), notes
 
 
 def series_values(series: Any, where: str) -> np.ndarray:

@@ -15,11 +15,12 @@ from torch import Tensor
 from polyvae.data.cache import cached
 from polyvae.data.cuts import Cut, Whole, cuts_of, limited, manner, pooled
 from polyvae.data.errors import DataError, DataNote
+from polyvae.data.frames import is_frame, without_gaps
 from polyvae.data.kinds import with_columns
 from polyvae.data.listing import locate, unknown
 from polyvae.data.own import from_path, from_tables, read_draft
 from polyvae.data.rows import cut_rows
-from polyvae.data.series import note_series
+from polyvae.data.series import series_notes
 from polyvae.data.sources import CATALOGUE, Options, Source
 from polyvae.data.split import TEST, Data, Split, part_size, wrap
 from polyvae.data.tensors import table_of
@@ -62,15 +63,16 @@ def load(
     `label`: the column of labels in a table (default: label, y or class, if any), or the array of labels in an .npz; ""
     for none. `kind`: of the numbers in columns or fields, in place of what their values tell: bits, category, counts,
     positive, real or grey for all, or NAME=KIND,NAME=KIND by columns. `skip_bad`: leave out the files of a folder that
-    cannot be read as pictures. `validation`: a share or number to cut from what is trained on (default: the official
-    part, else 10,000 of MNIST's 60,000, else a tenth). `folds`, `fold`: training and validation part pooled and cut in
-    so many folds instead. `blocks`: of a series in time, so many runs of consecutive examples, held out whole and
-    evenly spread (default: of a series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
-    `limit`: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class
-    at least. `size`, `centre`: pictures resized to size x size, after cutting the square in their middle. `binarise`:
-    "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every training batch).
-    `dequantise`: noise of one grey level, fresh for every training batch. In validation and test part such draws are
-    made once and for all, so that evaluation repeats itself. Raises DataError for files, ValueError for arguments.
+    cannot be read as pictures, and the rows of a table or frame that lack a value. `validation`: a share or number to
+    cut from what is trained on (default: the official part, else 10,000 of MNIST's 60,000, else a tenth). `folds`,
+    `fold`: training and validation part pooled and cut in so many folds instead. `blocks`: of a series in time, so many
+    runs of consecutive examples, held out whole and evenly spread (default: of a series as many as its entry says, 15
+    of a user's fields with times; 0 cuts at random). `limit`: so many training examples, a stratified subset; the other
+    parts shrink in proportion, to one of each class at least. `size`, `centre`: pictures resized to size x size, after
+    cutting the square in their middle. `binarise`: "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or
+    "dynamic" (a fresh draw for every training batch). `dequantise`: noise of one grey level, fresh for every training
+    batch. In validation and test part such draws are made once and for all, so that evaluation repeats itself. Raises
+    DataError for files, ValueError for arguments.
     """
     _check(binarise, dequantise, blocks, fold, folds, validation)
     options = Options(size, centre, limit, seed)
@@ -84,11 +86,11 @@ def load(
         cuts = limited(cuts, whole, limit, seed)
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, options)
-    for note in whole.notes:
-        warnings.warn(note, DataNote, stacklevel=2)
-    cut = manner(whole, cuts)
+    cut, notes = manner(whole, cuts), whole.notes
     if blocks is None and cut.endswith("at random") and whole.name not in CATALOGUE:
-        note_series(whole.parts[cuts["train"][0]], whole.name)
+        notes += series_notes(whole.parts[cuts["train"][0]], whole.name)
+    for note in notes:
+        warnings.warn(note, DataNote, stacklevel=3)  # above `ranged`
     splits, spec = _splits(cuts, whole, binarise, dequantise)
     spec, splits = with_columns(spec, splits, whole.features, kind, whole.name)
     given = {
@@ -150,13 +152,19 @@ def _whole(
     skip_bad: bool,
 ) -> Whole:
     if not isinstance(name, (str, Path)):
+        notes: tuple[str, ...] = ()
+        if skip_bad:
+            if not is_frame(name):
+                raise ValueError(f"skip_bad is for a data frame, a table or a folder of pictures; got {type(name)}")
+            name, notes = without_gaps(name, "data")
         found = table_of(name, "data", label)
+        found = replace(found, notes=(*notes, *found.notes))
         return from_tables({"data": found}, {"all": "data"}, options, "tensors", "")
     if isinstance(name, str) and name in CATALOGUE:
         if label is not None:
             raise ValueError(f"label names a column of a file of your own; {name} has its labels already")
         if skip_bad:
-            raise ValueError(f"skip_bad is for a folder of pictures of your own; got {name}")
+            raise ValueError(f"skip_bad is for a table or a folder of pictures of your own; got {name}")
         return _from_catalogue(*_obtained(CATALOGUE[name], data_dir, download), options)
     path = Path(name).expanduser()
     if not path.exists():

@@ -38,7 +38,7 @@ def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -
     if draft is not None and draft.count and options.count is not None:
         rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
         return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft)
-    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label)
+    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label, skip_bad)
     options = replace(options, size=None) if draft is not None and draft.sized else options
     places = {part: place_of(path, part) for part in tables}
     return from_tables({places[part]: found for part, found in tables.items()}, places, options, path.name, str(path))

@@ -16,6 +16,7 @@ from polyvae.data.errors import DataError, reading
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 NAMED = 20  # bad files that are named in one message
 _SKIP = "skip_bad=True"
+_SIZE = "size=64, say"
 _GREY = {"1", "L", "LA"}
 _DEEP = ("I", "F")  # modes of more than eight bits, which a conversion would clip
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
@@ -49,7 +50,7 @@ def read_pictures(
 
     C is 1 when every picture is grey, else 3. `size`: resize to size x size after cutting the largest square from the
     middle (`centre`), or all of it squeezed. Without it, pictures must be of one size. Files that are no picture are
-    left out with `skip_bad`, else a DataError names them all; one is also raised for another size.
+    left out with `skip_bad`. Raises one DataError for those that are not and the pictures of another size.
     """
     heads = _attempted(_head, files, "reading headers")
     bad = {place: head for place, head in enumerate(heads) if isinstance(head, DataError)}
@@ -57,17 +58,14 @@ def read_pictures(
     if bad and not skip_bad:  # which of the others can be opened but not read?
         checked = _attempted(_load, [files[place] for place in good], "looking at pictures")
         bad |= {place: error for place, error in zip(good, checked, strict=True) if error is not None}
-        raise _unreadable(root, files, bad)
+        good = [place for place in good if place not in bad]
+        raise _unreadable(root, files, bad, "" if size else _unlike(root, files, heads, good))
     if not good:
         raise DataError(root, "at least one picture", f"{len(files)} files, none of them a picture", _NOT_A_PICTURE)
     mode = "L" if all(heads[place][0] == "L" for place in good) else "RGB"
     first = heads[good[0]][1]
-    for place in good if size is None else ():
-        if heads[place][1] != first:
-            found, expected = "{}x{}".format(*heads[place][1]), "{}x{}".format(*first)
-            raise DataError(
-                files[place], f"a picture of {expected}, as the first", found, "give a size to resize them to"
-            )
+    if size is None and (unlike := _unlike(root, files, heads, good)):
+        raise _unreadable(root, files, {}, unlike)
 
     def box(width: int, height: int) -> _Box | None:
         return centre_box(width, height, min(width, height)) if size and centre else None
@@ -83,19 +81,36 @@ def read_pictures(
     return x, np.array(good, np.int64), note
 
 
-def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError]) -> DataError:
-    """One error for all files that are no picture."""
-    if len(bad) == 1:
+def _unlike(root: Path, files: Sequence[Path], heads: Sequence[Any], good: Sequence[int]) -> str:
+    """Which of the `good` pictures are of another size than the first, in words; "" where none is."""
+    sizes = {files[place]: "{}x{}".format(*heads[place][1]) for place in good}
+    first = next(iter(sizes.values()), "")
+    others = [f"{file.relative_to(root)} ({size})" for file, size in sizes.items() if size != first]
+    return f"{len(others):,} of another size than {first}, the first's: {_named(others)}" if others else ""
+
+
+def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError], unlike: str = "") -> DataError:
+    """One error for all files that are no picture, and for those that `_unlike` names."""
+    if len(bad) == 1 and not unlike:
         (error,) = bad.values()
         return DataError(error.file, error.expected, error.found, f"{error.advice}, or skip what is bad ({_SKIP})")
-    advice = f"delete or replace them, or go on without them ({_SKIP})"
-    return DataError(root, "pictures", _counted(root, files, bad), advice)
+    found, advice = [], []
+    if bad:
+        found.append(_counted(root, files, bad))
+        advice.append(f"delete or replace what is broken, or go on without it ({_SKIP})")
+    if unlike:
+        found.append(unlike)
+        advice.append(f"resize them all ({_SIZE})")
+    return DataError(root, "pictures of one size" if unlike else "pictures", "; ".join(found), "; ".join(advice))
 
 
 def _counted(root: Path, files: Sequence[Path], bad: Mapping[int, DataError]) -> str:
-    names = [str(files[place].relative_to(root)) for place in sorted(bad)]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names):,} of {len(files):,} files cannot be read as pictures: {', '.join(names[:NAMED])}{more}"
+    names = _named([str(files[place].relative_to(root)) for place in sorted(bad)])
+    return f"{len(bad):,} of {len(files):,} files cannot be read as pictures: {names}"
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def celeba(path: str | Path, size: int = 64, centre: bool = True) -> dict[str, np.ndarray]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.errors import DataNote
 from polyvae.data.mapped import rows_of
 
 ALIKE = 0.25  # of what random rows differ by, below which consecutive ones are clearly alike
@@ -18,20 +16,19 @@ _PAIRS = 256
 _VALUES = 2**22  # in all rows that are looked at, but for so large ones that these would be fewer than 32
 
 
-def note_series(tensors: Mapping[str, Tensor], where: str) -> None:
-    """Warns with a DataNote where consecutive x [N, ...] are clearly alike and have been cut at random.
+def series_notes(tensors: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
+    """A note where consecutive x [N, ...], which are cut at random, are clearly alike.
 
     Not where examples have classes: these may be in order, and a class would be held out whole.
     """
     x, y = tensors.get("x"), tensors.get("y")
-    if x is not None and (y is None or y.ndim > 1) and likeness(x) < ALIKE:
-        warnings.warn(
-            f"{where}: consecutive examples are alike, as in a series, and parts cut at random hold neighbours of what "
-            "is trained on; --blocks 15, in Python blocks=15 of pv.data.load, holds out whole runs of them "
-            "(0 says that random is meant)",
-            DataNote,
-            stacklevel=3,
-        )
+    if x is None or (y is not None and y.ndim == 1) or likeness(x) >= ALIKE:
+        return ()
+    return (
+        f"{where}: consecutive examples are alike, as in a series, and parts cut at random hold neighbours of what is "
+        "trained on; --blocks 15, in Python pv.data.load(..., blocks=15), holds out whole runs of them, and 0 says "
+        "that random is meant",
+    )
 
 
 def likeness(x: Tensor) -> float:

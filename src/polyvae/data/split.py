@@ -14,7 +14,7 @@ from torch import Tensor
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.kinds import with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
-from polyvae.data.series import note_series
+from polyvae.data.series import series_notes
 from polyvae.data.table import alike
 from polyvae.data.tensors import spec_of, table_of, tensors_of
 from polyvae.spec import Spec
@@ -241,8 +241,7 @@ def wrap(
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
     tables = {part: table_of(other, part, label) for part, other in {"train": anything, **others}.items()}
-    for note in (note for table in tables.values() for note in table.notes):
-        warnings.warn(note, DataNote, stacklevel=2)
+    notes = [note for table in tables.values() for note in table.notes]
     tables = alike(tables)
     tensors = tensors_of(tables["train"], "train")
     spec = spec_of(tensors)
@@ -253,7 +252,9 @@ def wrap(
     except ValueError as error:
         raise DataError("train", "enough examples to cut", str(error), "give more examples or smaller parts") from error
     if len(pieces[0]) < len(whole):
-        note_series(tensors, "train")
+        notes += series_notes(tensors, "train")
+    for note in notes:
+        warnings.warn(note, DataNote, stacklevel=2)
     cuts = {part: index for part, index in zip(given, pieces[1:], strict=True) if part in shares}
     splits = {part: whole.take(index) for part, index in cuts.items()}
     for part in others:

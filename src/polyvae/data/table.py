@@ -52,18 +52,20 @@ def numbered_features(x: np.ndarray, dtype: np.dtype) -> tuple[Feature, ...]:
     return tuple(Feature(str(place), KINDS[dtype.kind]) for place in range(count))
 
 
-def assembled(columns: Mapping[str, np.ndarray], label: str | None, where: str | Path) -> Table:
+def assembled(
+    columns: Mapping[str, np.ndarray], label: str | None, where: str | Path, said: Sequence[str] = ()
+) -> Table:
     """The table of named columns [N] of numbers, truth values or text: x float32 [N, d], and y int64 [N] if labelled.
 
-    `label` names the column of labels; by default it is the one called label, y or class, if any; "" says that there
-    is none. Text becomes categories, numbered by its sorted values. An index that pandas wrote, and text of which more
-    than half the cells differ, are left out and noted. Raises DataError for cells that are not finite, a label that is
-    missing or fractional, one class only, and a table without features.
+    `label` names the column of labels; by default it is the one called label, y or class, if any; "" says that there is
+    none. Text becomes categories, numbered by its sorted values. An index that pandas wrote, and text of which more
+    than half the cells differ, are left out and noted, after what the reader has `said`. Raises DataError for cells
+    that are not finite, a label that is missing or fractional, one class only, and a table without features.
     """
     chosen = _label(list(columns), label, where)
     features: list[Feature] = []
     values: list[np.ndarray] = []
-    notes: list[str] = []
+    notes = list(said)
     for place, (name, cells) in enumerate(columns.items()):
         if name == chosen:
             continue
@@ -218,12 +220,29 @@ def _finite(values: np.ndarray, names: Sequence[str], where: str | Path) -> np.n
     raise DataError(where, "finite numbers (float32)", found, "rescale or drop what overflows")
 
 
+def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Which rows [N] have a value in every cell, and with `skip_bad` a note on the others, which are left out.
+
+    `gaps`: which cells of each column are missing, bool [N]. Raises DataError as `check_missing` where cells are
+    missing and are not to be skipped, or no row would be left.
+    """
+    keep = ~np.logical_or.reduce(list(gaps.values()))
+    if not (skip_bad and keep.any()):
+        check_missing({name: int(gap.sum()) for name, gap in gaps.items()}, where)
+    left = int((~keep).sum())
+    return keep, (f"{where}: {left:,} of {len(keep):,} rows lack a value, and are left out",) if left else ()
+
+
 def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
     """Raises DataError naming the columns in which cells are missing, with the number of these."""
     found = [f"{count:,} missing in column {name!r}" for name, count in missing.items() if count]
     if found:
         more = f" and in {len(found) - 20} more columns" if len(found) > 20 else ""
-        advice = "drop these rows or columns, or fill the cells, with the column's median for instance"
+        advice = (
+            "drop these rows or columns, or fill the cells, with the column's median for instance. No recipe trains on "
+            "gaps: load the data without these rows (skip_bad=True), and a run of arbitrary_conditioning on the others "
+            "then says what the gaps may hold: run.complete(frame)"
+        )
         raise DataError(where, "a value in every cell", ", ".join(found[:20]) + more, advice)
 
 

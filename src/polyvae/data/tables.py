@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from polyvae.data.errors import DataError, reading
-from polyvae.data.table import INDEX, Table, assembled, check_missing, is_number
+from polyvae.data.table import INDEX, Table, assembled, is_number, kept_rows
 
 MISSING = ("", "na", "n/a", "nan", "-nan", "#n/a", "<na>", "null", "none")  # as pandas reads them, in small letters
 SAMPLE = 1000  # rows by which a column is judged before the others are read
@@ -19,18 +19,20 @@ _NAMES = "write the names of the columns into the first line"
 _EVEN = "give every row as many cells as the header, text with the delimiter inside in double quotes"
 
 
-def table(path: str | Path, label: str | None = None) -> Table:
+def table(path: str | Path, label: str | None = None, skip_bad: bool = False) -> Table:
     """The columns of a csv or parquet file: x float32 [N, d], and y int64 [N] where there is a column of labels.
 
-    `label` as in `assembled`. Raises DataError for a missing header, rows of uneven length, cells that are missing,
-    columns that mix numbers and text, and what `assembled` refuses.
+    `label` as in `assembled`; with `skip_bad`, rows that lack a cell are left out and noted. Raises DataError for a
+    missing header, rows of uneven length, cells that are missing, columns that mix numbers and text, and what
+    `assembled` refuses.
     """
     read = _parquet if Path(path).suffix.lower() in (".parquet", ".pq") else _csv
-    return assembled(read(Path(path)), label, path)
+    columns, notes = read(Path(path), skip_bad)
+    return assembled(columns, label, path, notes)
 
 
-def _csv(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a csv file, numbers as int64 or float64."""
+def _csv(path: Path, skip_bad: bool) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The columns of a csv file, numbers as int64 or float64, and notes."""
     with reading(path, "a csv table", "save it as UTF-8 text", OSError, UnicodeDecodeError, csv.Error):
         with open(path, encoding="utf-8-sig", newline="") as lines:
             first = lines.readline()
@@ -56,7 +58,8 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
     except DataError:  # a cell is missing, or a text comes later
         rest = list(range(len(names)))
     columns |= dict(zip(rest, _cells(path, delimiter, rest, np.str_).T, strict=True)) if rest else {}
-    _check_missing(path, names, columns)
+    keep, notes = kept_rows(_gaps(names, columns), path, skip_bad)
+    columns = {place: cells[keep] for place, cells in columns.items()}
     made = {place: _numbers(path, names[place], columns[place], delimiter) for place in columns}
     for place, cells in made.items():
         plain = cells.dtype.kind == "f" and not any(set(cell) & set(".eE") for cell in sample[place])
@@ -64,7 +67,7 @@ def _csv(path: Path) -> dict[str, np.ndarray]:
             made[place] = cells.astype(np.int64)
     if len(set(names)) < len(names):
         raise DataError(path, "a name of its own for every column", f"{names}", _NAMES)
-    return {name: made[place] for place, name in enumerate(names)}
+    return {name: made[place] for place, name in enumerate(names)}, notes
 
 
 def _is_text(cell: str) -> bool:
@@ -81,14 +84,16 @@ def _cells(path: Path, delimiter: str, columns: list[int], dtype: Any) -> np.nda
         )  # fmt: skip
 
 
-def _check_missing(path: Path, names: list[str], columns: dict[int, np.ndarray]) -> None:
-    missing: dict[str, int] = {}
+def _gaps(names: list[str], columns: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which cells of each column are missing."""
+    found: dict[str, np.ndarray] = {}
     for place, cells in columns.items():
         if cells.dtype.kind == "f":
-            missing[names[place]] = int(np.isnan(cells).sum())
-        elif not (place == 0 and INDEX.fullmatch(names[place])):
-            missing[names[place]] = int(np.isin(np.char.lower(np.char.strip(cells)), MISSING).sum())
-    check_missing(missing, path)
+            found[names[place]] = np.isnan(cells)
+        else:
+            index = place == 0 and INDEX.fullmatch(names[place])
+            found[names[place]] = np.isin(np.char.lower(np.char.strip(cells)), () if index else MISSING)
+    return found
 
 
 def _numbers(path: Path, name: str, cells: np.ndarray, delimiter: str) -> np.ndarray:
@@ -113,8 +118,8 @@ def _numbers(path: Path, name: str, cells: np.ndarray, delimiter: str) -> np.nda
     return cells
 
 
-def _parquet(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a parquet file in their own types."""
+def _parquet(path: Path, skip_bad: bool) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The columns of a parquet file in their own types, and notes."""
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
@@ -127,7 +132,11 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
     names = list(found.column_names)
     if len(set(names)) < len(names):
         raise DataError(path, "a name of its own for every column", f"{names}", _NAMES)
-    check_missing({name: found.column(name).null_count for name in names if not INDEX.fullmatch(name)}, path)
+    gaps = {name: found.column(name).is_null(nan_is_null=True).to_numpy() for name in names}
+    keep, notes = kept_rows(
+        gaps | {name: np.zeros_like(gaps[name]) for name in names if INDEX.fullmatch(name)}, path, skip_bad
+    )
+    found = found.filter(keep)
     columns = {}
     for name in names:
         kind = found.schema.field(name).type
@@ -141,4 +150,4 @@ def _parquet(path: Path) -> dict[str, np.ndarray]:
         else:
             advice = "write numbers or text, or leave the column out"
             raise DataError(path, "columns of numbers or text", f"{kind} in column {name!r}", advice)
-    return columns
+    return columns, notes
