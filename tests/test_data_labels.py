@@ -1,9 +1,11 @@
 """Labels from every source: numbers far apart are two classes, names are kept, all parts number them alike."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+import polyvae as pv
 from polyvae import data
 from polyvae.data import DataError, wrap
 from polyvae.data.table import Table, alike, recoded
@@ -84,3 +86,26 @@ def test_numbers_that_are_whole_together_keep_their_numbers():
     assert parts["test"].arrays["y"].tolist() == [3, 2]
     assert {part.labels for part in parts.values()} == {None}
     assert isinstance(parts["train"], Table)
+
+
+def test_a_later_part_may_show_one_class_only(tmp_path):
+    train = pd.DataFrame({"a": np.arange(20) / 8, "y": ["u", "v"] * 10})
+    later = pd.DataFrame({"a": np.arange(6) / 4, "y": ["v"] * 6})
+    whole = wrap(train, validation=later, test=later.assign(y="u"))
+    assert whole.spec.labels == ("u", "v")
+    assert whole.validation.tensors["y"].tolist() == [1] * 6
+    assert whole.test.tensors["y"].tolist() == [0] * 6
+    numbers = wrap(train.assign(y=[0, 1] * 10), test=later.assign(y=1))
+    assert numbers.test.tensors["y"].tolist() == [1] * 6
+    run = pv.Run(pv.recipes.cvae(whole.spec, seed=0, network="mlp", widths=[4], latent=1))
+    expected = run.score(whole.validation)
+    np.testing.assert_array_equal(run.score(later), expected.numpy() if hasattr(expected, "numpy") else expected)
+    later.to_csv(tmp_path / "later.csv", index=False)
+    with pytest.warns(data.DataNote, match=r"later\.csv: all labels in the column 'y' are v"):
+        alone = data.load(tmp_path / "later.csv", validation=3)
+    assert alone.spec.labels == ("v",)
+    assert len(alone.test) == 1
+    np.testing.assert_array_equal(run.score(alone.test.tensors["x"], ["v"]), run.score(alone))
+    assert pv.evaluate(run, later, samples=2)["examples"] == 6
+    with pytest.raises(ValueError, match="labels of the data of this run are u, v; got w"):
+        run.score(later.assign(y="w"))

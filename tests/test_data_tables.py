@@ -157,7 +157,6 @@ BAD = {
     "short row": ("a,b,c\n1,2,3\n4\n", "3 cells in every row, found 1 in row 2"),
     "long row": ("a,b\n1,2\n4,5,6\n", "2 cells in every row, found 3 in row 2"),
     "labels and index": (",y\n0,0\n1,1\n", "at least one column of numbers or categories"),
-    "one class": ("a,y\n1,0\n2,0\n", "only 0"),
     "fractional label": ("a,y\n1,0.5\n2,1\n", "fractional"),
     "missing label": ("a,label\n1,x\n2,\n", "1 missing"),
     "labels only": ("y\n0\n1\n", "labels only"),
@@ -192,7 +191,6 @@ def test_an_absent_column_or_file_is_named(tmp_path):
         ({"a": [b"x", b"y"]}, "binary in column 'a'"),
         ({"a": [1.0, np.inf]}, "inf in row 2"),
         ({"a": arrow.array([], arrow.float32())}, "empty table"),
-        ({"a": [1, 2], "y": [4, 4]}, "only 4"),
         ({"a": [1, 2], "y": [4, None]}, "1 missing in column 'y'"),
     ],
 )

@@ -241,7 +241,7 @@ def wrap(
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
     tables = {part: table_of(other, part, label) for part, other in {"train": anything, **others}.items()}
-    notes = [note for table in tables.values() for note in table.notes]
+    notes = list(tables["train"].notes)
     tables = alike(tables)
     tensors = tensors_of(tables["train"], "train")
     spec = spec_of(tensors)

@@ -60,7 +60,7 @@ def assembled(
     `label` names the column of labels; by default it is the one called label, y or class, if any; "" says that there is
     none. Text becomes categories, numbered by its sorted values. An index that pandas wrote, and text of which more
     than half the cells differ, are left out and noted, after what the reader has `said`. Raises DataError for cells
-    that are not finite, a label that is missing or fractional, one class only, and a table without features.
+    that are not finite, a label that is missing or fractional, and a table without features.
     """
     chosen = _label(list(columns), label, where)
     features: list[Feature] = []
@@ -91,9 +91,8 @@ def assembled(
     if chosen is None:
         return Table({"x": x}, tuple(features), notes=tuple(notes))
     y, labels = numbered(columns[chosen], f"{where}, column {chosen!r}")
-    if len(np.unique(y)) < 2:
-        only = labels[0] if labels else y[0]
-        raise DataError(f"{where}, column {chosen!r}", "labels of two classes at least", f"only {only}", _drop(chosen))
+    if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
+        notes.append(f"{where}: all labels in the column {chosen!r} are {labels[0] if labels else y[0]}")
     return Table({"x": x, "y": y}, tuple(features), labels, tuple(notes))
 
 
@@ -259,7 +258,3 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _drop(name: str) -> str:
-    return f"drop the column, or name another one than {name!r} as the label"
