@@ -217,7 +217,11 @@ def test_rows_with_gaps_are_left_out_on_request_and_counted(tmp_path):
     path = tmp_path / "gaps.csv"
     with pytest.raises(DataError) as error:
         table(path)
-    for words in ("10 missing in column 'size', 10 missing in column 'town'", "(skip_bad=True)", "arbitrary_conditioning"):
+    for words in (
+        "10 missing in column 'size', 10 missing in column 'town'",
+        "(skip_bad=True)",
+        "arbitrary_conditioning",
+    ):
         assert words in str(error.value)
     frame = pandas.read_csv(path)
     frame.to_parquet(tmp_path / "gaps.parquet")
