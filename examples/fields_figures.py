@@ -50,7 +50,9 @@ def maps(path: Path, trial: Trial, ours: Predictions, baseline: Predictions, tit
             colours = SPREAD if place == 2 else SEQUENTIAL if place < 2 else "PuOr_r"
             drawn = _map(axis, value, trial.field.fluid, colours, low, high)
             if place > 2:  # the sign without its colour: dashes are below zero
-                axis.contour(drawn.get_array(), [-wrong / 2, wrong / 2], colors=INK, linewidths=0.6)
+                levels = [level for level in (-wrong / 2, wrong / 2) if value.min() < level < value.max()]
+                if levels:
+                    axis.contour(drawn.get_array(), levels, colors=INK, linewidths=0.6)
             if place in (1, 2, 4):
                 figure.colorbar(drawn, ax=row[[0, 1]] if place == 1 else row[[3, 4]] if place == 4 else axis, pad=0.01)
             if channel == 0:

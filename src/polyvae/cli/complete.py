@@ -184,7 +184,8 @@ def _draw(
     place = found.folder / "figures" / "completions.png" if out is None else out
     figure = completions(found.run, split, masks, completer, *shown, seed=seed, device=device)
     seen = figure.mask[0].size and figure.mask.reshape(len(figure.mask), -1).sum(1).mean()
-    first = draw(figure, place, f"Completed from {seen:g} points")
+    noun = "column" if figure.mask.ndim == 2 else "point"
+    first = draw(figure, place, f"Completed from {seen:g} {noun}{'' if seen == 1 else 's'}")
     return [first, save_array(place.with_suffix(".npz") if npz is None else npz, figure)]
 
 

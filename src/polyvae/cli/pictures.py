@@ -25,7 +25,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
 
 def sample(
     run: Path,
-    number: Count = 64,
+    number: Count | None = None,
     pixels: bool = False,
     code_prior: Literal["uniform", "learned"] | None = None,
     temperature: Weight = 1.0,
@@ -40,8 +40,11 @@ def sample(
 ) -> None:
     """Draws latents from the prior and shows what they generate; a conditional model has a column for each label.
 
+    Of a table every value is drawn and shown beside the data.
+
     run: the folder of a run.
-    number: how many, or a few more where they would not fill the grid.
+    number: how many, or a few more where they would not fill the grid; 64 pictures, or 1,000 rows of a table, where
+        none is given.
     pixels: draw the pixels too, where their expected values are shown otherwise.
     code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
         where there is one.
@@ -61,17 +64,19 @@ def sample(
 
     found = _opened(run, data_dir, device, out, npz)
     found = replace(found, run=chosen_prior(found.run, code_prior, temperature, top_k))
-    conditional = bool(found.run.model.conditions)
-    examples = found.split(split)[1] if conditional else None
-    y = examples.tensors.get("y") if examples is not None else None
+    table = len(found.data.spec.x) == 1
+    number = number or (1000 if table else 64)
+    examples = found.split(split)[1] if table or found.run.model.conditions else None
+    y = examples.tensors.get("y") if examples is not None and not table else None
     columns = isqrt(number - 1) + 1 if y is None or y.ndim > 1 else min(number, len(y.unique()))
     figure = samples(found.run, examples, ceil(number / columns), columns, pixels, seed)
-    _save(figure, "Samples from the prior", run, "samples", out, npz, json)
+    title = "Samples beside the data" if table else "Samples from the prior"
+    _save(figure, title, run, "samples", out, npz, json)
 
 
 def reconstruct(
     run: Path,
-    number: Count = 32,
+    number: Count | None = None,
     out: Path | None = None,
     npz: Path | None = None,
     seed: Seed = 0,
@@ -83,7 +88,7 @@ def reconstruct(
     """Shows the first examples above their reconstructions at the posterior means.
 
     run: the folder of a run.
-    number: how many examples.
+    number: how many examples; 32 pictures, or 1,000 rows of a table, where none is given.
     out: the PNG file; figures/reconstructions.png in the run folder where none is given.
     npz: a file for the arrays original and reconstruction.
     seed: of what the data draw for a batch.
@@ -97,6 +102,7 @@ def reconstruct(
     from polyvae.figures import reconstructions
 
     found = _opened(run, data_dir, device, out, npz)
+    number = number or (1000 if len(found.data.spec.x) == 1 else 32)
     figure = reconstructions(found.run, found.split(split)[1], number, seed)
     _save(figure, "Reconstructions", run, "reconstructions", out, npz, json)
 

@@ -6,6 +6,7 @@ Only what is known to lie in [0, 1] is clamped to it. Where a part of the exampl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from polyvae.evaluation.codes import describe_codes
 from polyvae.evaluation.pictures import first_head
 from polyvae.figures.between import between, between_spherical
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
-from polyvae.figures.looks import Look, look_of, part
+from polyvae.figures.looks import Look, is_table, look_of, part
 from polyvae.figures.words import walks
 
 _SCANNED = 500  # examples that rank the dimensions of a latent
+_BESIDE = 5000  # examples at most that a table's samples are shown beside
 
 
 def reconstructions(source: Any, split: Split, count: int = 32, seed: int = 0) -> Reconstructions:
@@ -35,25 +37,35 @@ def reconstructions(source: Any, split: Split, count: int = 32, seed: int = 0) -
         batch = _observed(observe, chosen.to(device), torch.arange(len(chosen)), seed)
         mean = model.reconstruct(batch)[head].mean
         arrays = _array(batch[model.heads[head].of], look), _array(mean, look)  # pyright: ignore
-    return Reconstructions(*arrays, look.unit, look.names, part(len(chosen), len(split)))
+    return Reconstructions(*arrays, look.unit, look.names, part(len(chosen), len(split)), look.codes)
 
 
 def samples(
     source: Any, split: Split | None = None, rows: int = 8, columns: int = 8, draw: bool = False, seed: int = 0
 ) -> Samples:
-    """Draws from the prior: the mean of p(x | z), or with `draw` its own sample.
+    """Draws from the prior: the mean of p(x | z), or with `draw` its own sample; of a table always that.
 
     A conditional model has one column for each of its labels, or for each of the first examples' vectors y, and needs
-    the `split`; `columns` is then the most there are. ValueError where the split is missing.
+    the `split`; `columns` is then the most there are. A table's samples stand beside a seeded subset of the split, and
+    what they are given is what so many other examples hold. ValueError where the split is missing.
     """
     model, observe = parts(source)
+    look, asked = _look(source, split), split
+    if split is not None and is_table(source, split) and model.conditions:
+        asked = subset(split, rows * columns, seed)
+        rows, columns = 1, len(asked)
     with evaluating(model) as device, seeded(device, seed, 2):
-        look = _look(source, split)
-        given, names = _conditions(model, observe, split, columns, device, look)
+        given, names = _conditions(model, observe, asked, columns, device, look, asked is not split)
         count = columns if not names else len(names)
         made = model.generate(given, rows * (1 if names else count))[first_head(model)]
-        pictures = made.sample() if draw else made.mean
-    return Samples(_array(pictures.unflatten(0, (rows, count)), look), names, look.unit, look.names)
+        pictures = made.sample() if draw or len(made.event_shape) == 1 else made.mean
+    shown = Samples(_array(pictures.unflatten(0, (rows, count)), look), names, look.unit, look.names, codes=look.codes)
+    if split is None or not is_table(source, split):
+        return shown
+    of = model.heads[first_head(model)].of
+    beside = subset(split, _BESIDE, seed).tensors[of].float().cpu().numpy()  # pyright: ignore
+    told = f"{rows * count:,} draws, {part(len(beside), len(split)) or f'{len(split):,} examples'}"
+    return replace(shown, columns=(), data=beside, part=told)
 
 
 def traversals(
@@ -86,7 +98,7 @@ def traversals(
             values = _observed(observe, split.to(device), torch.tensor([example]), seed)
             moved, labels, words = walks(model, values, name, code.words, rows, steps)
             pictures = _decode(model, _followed(model, moved, name)).unflatten(0, (len(labels), len(words)))
-        return Strips(_array(pictures, look), labels, words, None, look.unit, look.names, shown)
+        return Strips(_array(pictures, look), labels, words, None, look.unit, look.names, shown, look.codes)
     weight = code.activity if code.kl is None else code.kl
     order = weight.argsort(descending=True)[:rows].tolist()
     with evaluating(model) as device:
@@ -104,7 +116,8 @@ def traversals(
     labels = tuple(f"{name}[{j}]  {measure} {float(weight[j]):.2f}" for j in order)
     if len(order) < len(weight):
         shown = f"{len(order)} of {len(weight)} dimensions, {shown}"
-    return Strips(_array(pictures, look), labels, positions.cpu().numpy(), None, look.unit, look.names, shown)
+    moved_to = positions.cpu().numpy()
+    return Strips(_array(pictures, look), labels, moved_to, None, look.unit, look.names, shown, look.codes)
 
 
 def interpolations(
@@ -136,7 +149,7 @@ def interpolations(
     look = _look(source, split)
     rows, shown = tuple(f"{row + 1}" for row in range(pairs)), part(2 * pairs, len(split))
     walks = _array(pictures, look), rows, fractions.cpu().numpy(), _array(ends, look)
-    return Strips(*walks, look.unit, look.names, shown)
+    return Strips(*walks, look.unit, look.names, shown, look.codes)
 
 
 def latent_map(
@@ -215,16 +228,22 @@ def _observed(observe: Callable[[Values], Values], split: Split, index: Tensor, 
 
 
 def _conditions(
-    model: VAE, observe: Callable[[Values], Values], split: Split | None, columns: int, device: torch.device, look: Look
+    model: VAE,
+    observe: Callable[[Values], Values],
+    split: Split | None,
+    columns: int,
+    device: torch.device,
+    look: Look,
+    each: bool,
 ) -> tuple[dict[str, Tensor] | None, tuple[str, ...]]:
-    """What each column is given, and its name."""
+    """What each column is given, and its name; with `each`, what each of the first examples holds."""
     if not model.conditions:
         return None, ()
     if split is None:
         raise ValueError(f"samples of a conditional model need a split, which holds {list(model.conditions)}")
     split = split.to(device)
     y = split.tensors.get("y")
-    if y is not None and y.ndim == 1 and not y.is_floating_point():
+    if y is not None and y.ndim == 1 and not y.is_floating_point() and not each:
         labels = y.unique()[: max(columns, 10)]
         index = torch.stack([(y == label).nonzero()[0, 0] for label in labels])
         names = tuple(look.label(int(label)) for label in labels)

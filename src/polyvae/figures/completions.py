@@ -42,7 +42,10 @@ def completions(
         for piece in asked.predict(model, batch):
             low, high = central_band(sorted_draws(piece.draws), 0.9)
             shown = (piece.draws if pixels else piece.means)[:samples].movedim(0, 1)
-            pieces.append({"mean": piece.mean, "std": piece.std, "low": low, "high": high, "samples": shown})
+            told = {"mean": piece.mean, "std": piece.std, "low": low, "high": high, "samples": shown}
+            for place, chance in piece.chances if piece.mean.ndim == 2 else ():
+                told |= {f"codes {column}": chance[:, n] for n, column in enumerate(place.tolist())}
+            pieces.append(told)
         x, m = batch[made.of], batch[made.name]
         found = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
         return {"truth": x, "mask": m[:, x.shape[1] :], **found}
@@ -52,7 +55,11 @@ def completions(
     found["samples"] = found["samples"].movedim(1, 0)
     arrays = {name: value.float().numpy() for name, value in found.items()}
     look = look_of(source, split, made.of)
-    return Completions(**arrays, unit=look.unit, names=look.names, part=part(len(chosen), len(split)))
+    chances = {column: arrays.pop(f"codes {column}")[:, : len(words)] for column, words in look.codes.items()}
+    words = {"names": look.names, "part": part(len(chosen), len(split)), "codes": look.codes}
+    return Completions(
+        **{name: array for name, array in arrays.items() if " " not in name}, unit=look.unit, chances=chances, **words
+    )
 
 
 def point_errors(scores: Sequence[Score]) -> PointErrors:

@@ -2,14 +2,17 @@
 
 `unit`: pictures whose values lie in [0, 1] and are shown as grey levels or colours; others are fields, of which each
 channel is shown by itself, by a colour map over its range. `names`: of the channels or columns, where they have some.
-`part`: what of the data is shown, in words, empty where it is all of them.
+`part`: what of the data is shown, in words, empty where it is all of them. `codes`: by the number of a table's
+column the labels that its codes 0, 1, ... stand for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+Codes = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,23 @@ class Reconstructions:
     unit: bool = True
     names: tuple[str, ...] = ()
     part: str = ""
+    codes: Codes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples in rows and columns, [R, S, ...]; `columns` names what each one is given, empty without a condition."""
+    """Samples in rows and columns, [R, S, ...]; `columns` names what each one is given, empty without a condition.
+
+    `data` [N, d]: of a table, examples that the samples are shown beside, or None.
+    """
 
     pictures: np.ndarray
     columns: tuple[str, ...] = ()
     unit: bool = True
     names: tuple[str, ...] = ()
+    data: np.ndarray | None = None
+    part: str = ""
+    codes: Codes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Strips:
     unit: bool = True
     names: tuple[str, ...] = ()
     part: str = ""
+    codes: Codes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,8 @@ class Curves:
 class Completions:
     """Examples completed from what `mask` says is seen of them, each [N, ...], and what is drawn, [S, N, ...].
 
-    `mask` [N, 1, H, W] or [N, d]; `low`, `high`: the 5 % and 95 % quantiles.
+    `mask` [N, 1, H, W] or [N, d]; `low`, `high`: the 5 % and 95 % quantiles. `chances`: by the number of a table's
+    column of labels or bits the probability of every code, [N, codes].
     """
 
     truth: np.ndarray
@@ -96,6 +108,8 @@ class Completions:
     unit: bool = True
     names: tuple[str, ...] = ()
     part: str = ""
+    codes: Codes = field(default_factory=dict)
+    chances: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from polyvae.completion_errors import CODED
 from polyvae.data.split import Split, subset
+from polyvae.evaluation.blocks import parts
+from polyvae.evaluation.pictures import first_head
 from polyvae.spec import Spec
 
 _SCANNED = 200  # examples that tell whether values lie in [0, 1] where nothing is recorded
@@ -17,12 +20,14 @@ _SCANNED = 200  # examples that tell whether values lie in [0, 1] where nothing 
 class Look:
     """`unit`: values in [0, 1] by what they are, so that what leaves the interval is clamped.
 
-    `names`: of the channels or columns; `labels`: of the classes; empty where they have none.
+    `names`: of the channels or columns; `labels`: of the classes; empty where they have none. `codes`: by the number of
+    a table's column what its codes stand for, of categories and of bits.
     """
 
     unit: bool
     names: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    codes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def label(self, number: Any) -> str:
         """What a class is called."""
@@ -42,11 +47,19 @@ def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
     named = any(column.name for column in columns)
     names = tuple(column.name or f"{noun} {place}" for place, column in enumerate(columns)) if named else ()
     if spec is not None and (columns or spec.levels is not None):
-        return Look(spec.unit, names, labels)
+        coded = columns if len(spec.x) == 1 else ()
+        codes = {str(n): column.labels or ("0", "1") for n, column in enumerate(coded) if column.kind in CODED}
+        return Look(spec.unit, names, labels, codes)
     if split is None or value not in split.tensors:
         return Look(spec is None, names, labels)
     x = subset(split, _SCANNED, 0).tensors[value]
     return Look(x.dtype is torch.uint8 or bool(((x >= 0) & (x <= 1)).all()), names, labels)
+
+
+def is_table(source: Any, split: Split) -> bool:
+    """Whether what is shown has columns instead of pixels."""
+    model, _ = parts(source)
+    return split.tensors[model.heads[first_head(model)].of].ndim == 2  # pyright: ignore[reportArgumentType]
 
 
 def _spec(source: Any) -> Spec | None:

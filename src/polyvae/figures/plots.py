@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import singledispatch
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ from polyvae.figures.kinds import (
     Samples,
     Strips,
 )
+from polyvae.figures.looks import is_table
 from polyvae.figures.pixels import save_array
 from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, finish, legend, line
 from polyvae.files import replacing
 
 _WIDE = 1400  # pixels that a row of pictures fills at most
+_ROWS = 1000  # of a table: enough to compare shares
 _NAMED = 20  # classes that have a marker and a name each
 _UNITS = {"seconds": "s", "lr": "learning rate", **dict.fromkeys(("loss", "bound", "reconstruction", "kl"), "nats")}
 _ROLES = {"train": 0, "validation": 1, "": 0}
@@ -91,8 +94,10 @@ def save_figures(
         made["curves"] = arrays.curves(history, monitor), "Training"
     with suppress(ValueError):
         made["kl"] = arrays.kl_bars(source, split, seed=seed), "KL of each dimension"
-    made["reconstructions"] = arrays.reconstructions(source, split, seed=seed), "Reconstructions"
-    made["samples"] = arrays.samples(source, split, seed=seed), "Samples from the prior (means)"
+    table = is_table(source, split)
+    made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
+    side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
+    made["samples"] = arrays.samples(source, split, side, side, seed=seed), title
     for latent in parts(source)[0].prior:
         made[f"traversals-{latent}"] = arrays.traversals(source, split, latent, seed=seed), f"Traversals of {latent}"
         made[f"map-{latent}"] = arrays.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
