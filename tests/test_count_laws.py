@@ -149,6 +149,58 @@ def test_gradients_are_those_of_finite_differences(name) -> None:
     )
 
 
+def slopes(x: Any, log_mean: Any, log_theta: Any, gate: Any) -> dict[str, tuple[Any, ...]]:
+    """The derivatives of log p by its parameters, in closed form."""
+    mean, theta, odds = mp.exp(log_mean), mp.exp(log_theta), mp.exp(-gate)
+    by_mean = theta * (x - mean) / (theta + mean)
+    digammas = mp.digamma(x + theta) - mp.digamma(theta)
+    by_theta = theta * (digammas - mp.log1p(mean / theta) + (mean - x) / (theta + mean))
+    empty = mp.exp(-theta * mp.log1p(mean / theta))  # of no count
+    share, inflated = 1 / (1 + odds), 1 / (1 + odds * empty)
+    kept = 1 if x else 1 - inflated
+    zeros = inflated - share if not x else -share
+    return {
+        "poisson": (x - mean,),
+        "negative binomial": (by_mean, by_theta),
+        "zero-inflated": (kept * by_mean, kept * by_theta, zeros),
+    }
+
+
+@by_name
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 4e-6), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("gate", [-30.0, -3.0, 0.0, 3.0])
+def test_gradients_are_right_at_any_size(name, dtype, bound, gate) -> None:
+    """In single precision that of log theta was infinite or NaN at theta = e^-30 and mu = e^30, and off by 0.4 at
+    e^30 and e^15.
+    """
+    ends = [-30.0, -15.0, -5.0, 0.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0]
+    axes = torch.meshgrid(*(tensor(*each, dtype=dtype) for each in (ends, ends, (0, 1, 7, 1000))), indexing="ij")
+    log_mean, log_theta, x = (axis.flatten() for axis in axes)
+    parameters = [log_mean, log_theta, torch.full_like(x, gate)]
+    parameters = [each.requires_grad_() for each in parameters[: {"poisson": 1, "negative binomial": 2}.get(name, 3)]]
+    law = {"poisson": Poisson, "negative binomial": NegativeBinomial}.get(name, ZeroInflatedNegativeBinomial)
+    found = torch.autograd.grad(law(*parameters).log_prob(x).sum(), parameters)
+    mp.dps = 60
+    rows = zip(x.tolist(), log_mean.tolist(), log_theta.tolist(), strict=True)
+    true = [slopes(mpf(n), mpf(mean), mpf(theta), mpf(gate))[name] for n, mean, theta in rows]
+    for gradient, expected in zip(found, zip(*true, strict=True), strict=True):
+        assert relative(gradient, tensor(*map(float, expected))) < bound
+
+
+def test_second_derivatives_are_those_of_finite_differences_and_rows_may_be_mapped() -> None:
+    torch.manual_seed(1)
+    parameters = [torch.randn(5, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    x = torch.randint(0, 30, (5, 4)).double()
+    assert torch.autograd.gradgradcheck(lambda mean, theta: NegativeBinomial(mean, theta).log_prob(x), parameters)
+
+    def score(log_mean: Tensor, x: Tensor) -> Tensor:
+        return NegativeBinomial(log_mean, parameters[1][0].detach()).log_prob(x).sum()
+
+    mapped = torch.func.vmap(torch.func.grad(score))(parameters[0], x)
+    whole = torch.stack([torch.func.grad(score)(row, counts) for row, counts in zip(parameters[0], x, strict=True)])
+    torch.testing.assert_close(mapped, whole)
+
+
 @by_name
 @pytest.mark.parametrize("row", [0, 1])
 def test_one_row_for_all_columns_may_be_shared(name, row) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log, pi
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Size, Tensor
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from polyvae.distributions import Law
 
 _HALF_LOG_TWO_PI = 0.5 * log(2 * pi)
+_NEAR = 0.01  # of v^2, up to which the seven terms of artanh v are exact in double precision
 _SERIES = 8.0  # from here on Stirling's series has more digits than the difference of two large numbers
 
 
@@ -145,19 +146,59 @@ class Counts(Independent):
 
 
 def _negative_binomial(value: Tensor, log_mean: Tensor, log_theta: Tensor) -> Tensor:
-    """log p(x) = -D - log(1 + x / theta) / 2 - log(2 pi x) / 2 + d(x + theta) - d(theta) - d(x)
-
-    D = x log(x / mu) - (x + theta) log((x + theta) / (mu + theta)), arranged so that nothing large cancels.
-    """
-    mean, theta = log_mean.exp(), log_theta.exp()
+    """log p(x) = -D - log(1 + x / theta) / 2 - log(2 pi x) / 2 + d(x + theta) - d(theta) - d(x), and -D at x = 0."""
+    theta = log_theta.exp()
     some, x = _some(value)
-    low, gap, sign = _apart(x, mean)
-    spread = (gap / low * (theta / (low + gap + theta))).log1p()
-    deviance = sign * (x * spread - theta * (gap / (low + theta)).log1p())
     # Neither line reads the mean: with a theta per column they have one row for all draws of an example.
     shape = _stirling(x + theta) - _stirling(theta) - 0.5 * (x / theta).log1p()
     counted = shape - 0.5 * x.log() - _HALF_LOG_TWO_PI - _stirling(x)
-    return torch.where(some, counted - deviance, -theta * (mean / theta).log1p())
+    found: Any = _LessDeviance.apply(value, some, x, counted, log_mean, theta)
+    return found
+
+
+class _LessDeviance(torch.autograd.Function):
+    """What is `counted` less D = x log(x / mu) - (x + theta) log((x + theta) / (mu + theta)), and -D at x = 0.
+
+    Value and derivatives are each arranged so that nothing large cancels, which those of the value's own terms do where
+    theta is large: with u = (x - mu) / (mu + theta), dD / dlog mu = -theta u and dD / dtheta = u - log(1 + u). Counts
+    themselves have no gradient.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, some: Tensor, x: Tensor, counted: Tensor, log_mean: Tensor, theta: Tensor) -> Tensor:
+        mean = log_mean.exp()
+        low, gap, sign = _apart(x, mean)
+        spread = (gap / low * (theta / (low + gap + theta))).log1p()
+        deviance = sign * (x * spread - theta * (gap / (low + theta)).log1p())
+        return torch.where(some, counted - deviance, -theta * (mean / theta).log1p())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        value, some, _, counted, log_mean, theta = inputs
+        ctx.save_for_backward(value, some, log_mean, theta)
+        ctx.counted = counted.shape
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        value, some, log_mean, theta = ctx.saved_tensors
+        mean = log_mean.exp()
+        apart = value - mean
+        u = apart / (mean + theta)
+        by_mean = (gradient * theta * u).sum_to_size(log_mean.shape)
+        if not ctx.needs_input_grad[5]:
+            return None, None, None, None, by_mean, None
+        by_counted = torch.where(some, gradient, 0.0).sum_to_size(ctx.counted)
+        low = torch.minimum(value, mean)
+        # log(1 + u) = 2 artanh v, whose first terms leave u v of u.
+        v = apart / (value + mean + 2 * theta)
+        square = v.square()
+        series = square * (1 / 11 + square * (1 / 13 + square / 15))
+        series = 1 / 3 + square * (1 / 5 + square * (1 / 7 + square * (1 / 9 + series)))
+        whole = apart.sign() * (apart.abs() / (low + theta)).log1p() - u
+        rest = torch.where(square < _NEAR, v * (2 * square * series - u), whole)
+        return None, None, None, by_counted, by_mean, (gradient * rest).sum_to_size(theta.shape)
 
 
 def _some(value: Tensor) -> tuple[Tensor, Tensor]:
