@@ -47,6 +47,27 @@ def coded(tensors: dict[str, Tensor], columns: Sequence[Column]) -> dict[str, Te
     return {**tensors, "x": x}
 
 
+def valued(x: Tensor, columns: Sequence[Column]) -> Tensor:
+    """x [..., D] in which codes of categories are the numbers that the data had for them; NaN stays. Undoes `coded`."""
+    numbers = {place: found for place, column in enumerate(columns) if (found := numbers_of(column)) is not None}
+    if not numbers or x.shape[-1:] != (len(columns),):
+        return x
+    x = x.clone()
+    for place, values in numbers.items():
+        known = ~x[..., place].isnan()
+        x[..., place][known] = torch.from_numpy(values).to(x)[x[..., place][known].round().long()]
+    return x
+
+
+def numbers_of(column: Column) -> np.ndarray | None:
+    """The numbers behind the codes of a category, int64 or float64 [K]; None of another column, or labels of text."""
+    labels = column.labels or ()
+    if not labels or not all(is_number(label) and label_of(float(label)) == label for label in labels):
+        return None
+    values = np.array(labels, dtype=np.float64)
+    return values.astype(np.int64) if (values == values.round()).all() else values
+
+
 def translated(split: Split, theirs: Spec, spec: Spec) -> Split:
     """A part of other data, of the spec `theirs`, as the data of `spec` hold it: columns, categories, labels by name.
 

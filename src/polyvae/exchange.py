@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.coding import classes, coded, framed, named, names_of, partly_framed, translated
-from polyvae.data.frames import frame_columns, is_frame
+from polyvae.coding import classes, coded, framed, named, names_of, numbers_of, partly_framed, translated, valued
+from polyvae.data.frames import FRAMES, frame_columns, is_frame
 from polyvae.data.split import Data, Split
 from polyvae.data.table import LABELS
 from polyvae.data.tensors import tensors_of
@@ -151,38 +152,49 @@ def masked(mask: Any, dimensions: int) -> Tensor:
     return found[None, None] if found.ndim == 2 else found.unsqueeze(1) if found.ndim == 3 else found
 
 
-def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column] = ()) -> Any:
+def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column] = (), drawn: bool = False) -> Any:
     """Values [N, ...] as what was given: a tensor on its device, else an array; laid out as its pictures are.
 
-    A data frame comes back for values of its columns, or of the `columns` of the data. `lead`: how many dimensions come
-    before N.
+    A data frame comes back for values of its columns, or of the `columns` of the data. Categories of these are what the
+    data called them: in frames their labels, elsewhere the numbers that stood for them, or codes where these were text;
+    a Split and Data hold codes. `lead`: how many dimensions come before N. `drawn`: no means, so that bits and counts
+    are whole, and integers in a frame.
     """
-    like = _x(like)
+    held, like = isinstance(like, (Data, Split)), _x(like)
     shape = tuple(np.shape(like)) if hasattr(like, "shape") else ()
     values, own = values.detach(), tuple(values.shape[lead:])
     if len(shape) == 4 and shape != own and shape == (*own[:1], *own[2:], *own[1:2]):
         values = values.movedim(lead + 1, -1)
     elif 0 < len(shape) < len(own) and np.prod(own) == np.prod(shape):
         values = values.reshape(*values.shape[:lead], *shape)
+    if is_frame(like) and values.ndim == 2:
+        return _as_frame(values.cpu().numpy(), like, columns, drawn)
+    values = values if held else valued(values, columns)
     if isinstance(like, Tensor):
         return values.to(like.device, like.dtype if like.is_floating_point() else None)
-    array = values.cpu().numpy()
-    if is_frame(like) and array.ndim == 2:
-        return _as_frame(array, like, columns)
-    return array
+    return values.cpu().numpy()
 
 
-def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column]) -> Any:
-    """A frame of the index and the names of another one, categories by their names; the array where it has others."""
+def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column], drawn: bool) -> Any:
+    """A frame of the names of another one, and its index where it has as many rows; the array where it has others."""
     names = names_of(columns) if columns and columns[0].name is not None else [str(name) for name in like.columns]
     if len(names) != array.shape[1]:
         return array
     cells: dict[str, Any] = {name: array[:, place] for place, name in enumerate(names)}
-    for column in columns:
-        if column.labels and str(column.name) in cells and np.isfinite(cells[str(column.name)]).all():
-            codes = cells[str(column.name)].round().astype(np.int64)
-            cells[str(column.name)] = np.array(column.labels)[codes]
-    return type(like)(cells, index=like.index) if hasattr(like, "index") else type(like)(cells)
+    for name, column in zip(names, columns, strict=False):
+        whole = column.labels or (drawn and column.kind in ("bits", "counts"))
+        if whole and np.isfinite(cells[name]).all():  # a category has no spread: NaN
+            cells[name] = cells[name].round().astype(np.int64)
+            if column.labels:
+                numbers = numbers_of(column)
+                cells[name] = (np.array(column.labels) if numbers is None else numbers)[cells[name]]
+    alike = hasattr(like, "index") and len(like) == len(array)
+    return type(like)(cells, index=like.index) if alike else type(like)(cells)
+
+
+def empty_frame(library: str | None) -> Any:
+    """A data frame without cells of "pandas" or "polars", for `returned`; None for anything else."""
+    return importlib.import_module(library).DataFrame() if library in FRAMES else None
 
 
 def kind_of(like: Any) -> Any:

@@ -18,9 +18,9 @@ from polyvae.data.split import Split
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, joined, seeded
 from polyvae.evaluation.bounds import both_bounds
-from polyvae.exchange import conditions, kind_of, pictured, present, returned, taken, tensor
+from polyvae.exchange import conditions, empty_frame, kind_of, pictured, present, returned, taken, tensor
 from polyvae.recipes import Recipe, rebuild
-from polyvae.spec import Spec
+from polyvae.spec import Column, Spec
 from polyvae.store import (
     DESCRIPTION,
     METRICS,
@@ -159,7 +159,7 @@ class Run:
         """Draws from the model: x ~ p(x | z) at z ~ p(z), [count, ...]; with `expected`, E[x | z] in its place.
 
         Of a conditional model `count` for each row of `y` and `given`, all rows for the first draw, then for the
-        second. The same ones for the same `seed`.
+        second. The same ones for the same `seed`. A run on a data frame gives one back, unless it is given tensors.
         """
         if count < 1:
             raise ValueError(f"count is a number of draws, at least 1; got {count}")
@@ -176,7 +176,9 @@ class Run:
                     chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads)}
                     pieces.append({of: p.mean if expected else p.sample() for of, p in chosen.items()})
         like = kind_of(y if y is not None else next(iter((given or {}).values()), None))
-        return _one({name: returned(value, like) for name, value in joined(pieces).items()})
+        like = empty_frame(self.description.get("data", {}).get("frame")) if like is None else like
+        found = joined(pieces).items()
+        return _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in found})
 
     def complete(
         self,
@@ -194,17 +196,16 @@ class Run:
         """What the model says of values that are not seen, by `polyvae.complete`, in the kind and layout of x.
 
         `mask`: 1 where a value of x is seen, a row for each example or one for all; without one, what is not a number
-        is unknown. Categories are given as the data call them, and come back so in a DataFrame, as codes in an array.
+        is unknown. Categories are given as the data call them and come back so, in arrays text as codes.
         """
         seen, mask = pictured(x, self.spec, mask)
         others = self._conditions(y, given)
         found = complete(self, seen, mask, draws, quantiles=quantiles, seed=seed, given=others, weigh=weigh, keep=keep)
-        columns = () if self.spec is None else self.spec.columns
         return Completion(
-            returned(found.mean, x, 0, columns),
-            returned(found.std, x, 0, columns),
-            returned(found.samples, x, 1),
-            returned(found.quantiles, x, 1),
+            returned(found.mean, x, 0, self._columns),
+            returned(found.std, x, 0, self._columns),
+            returned(found.samples, x, 1, self._columns),
+            returned(found.quantiles, x, 1, self._columns),
             found.levels,
             returned(found.effective, kind_of(x)),
         )
@@ -240,6 +241,10 @@ class Run:
             value = best[f"validation_{monitor}"]
             lines.append(f"  best epoch: {self.best_epoch} of {len(self.history)}; validation {words} {value:.3f} nats")
         return "\n".join(lines)
+
+    @property
+    def _columns(self) -> tuple[Column, ...]:
+        return () if self.spec is None else self.spec.columns
 
     def _taken(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
         split = taken(x, self.spec, y, given)
@@ -284,8 +289,7 @@ class Run:
 
         source = replace(self.recipe, observe=seen(self.recipe.observe))
         found = joined(each_block(source, split, measure))
-        columns = () if self.spec is None else self.spec.columns
-        return _one({name: returned(value, like, 0, columns) for name, value in found.items()})
+        return _one({name: returned(value, like, 0, self._columns) for name, value in found.items()})
 
 
 def _one(found: dict[str, Any]) -> Any:

@@ -45,6 +45,7 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
         "data": {
             "name": data.name,
             "call": dict(data.call),
+            **({"frame": data.frame} if data.frame else {}),
             "examples": {name: len(part) for name, part in parts.items()},
             "checksum": {name: _checksum(part) for name, part in parts.items()},
         },

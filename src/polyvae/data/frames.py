@@ -10,12 +10,20 @@ import numpy as np
 from polyvae.data.errors import DataError
 from polyvae.data.table import INDEX, Table, check_missing, kept_rows, numbered, numbered_features
 
+FRAMES = ("pandas", "polars")
 NOTED = 256 * 2**20  # bytes; a sparse matrix that is larger when dense is said to be so
 
 
 def is_frame(anything: Any) -> bool:
     """Whether it is a table of named columns, as of pandas or polars."""
     return all(hasattr(anything, name) for name in ("columns", "to_numpy", "__getitem__")) and not is_series(anything)
+
+
+def library_of(anything: Any) -> str | None:
+    """The library of FRAMES that a data frame, or the x of a pair, is of; None of anything else."""
+    found = anything[0] if isinstance(anything, tuple) and anything else anything
+    name = type(found).__module__.partition(".")[0]
+    return name if name in FRAMES and is_frame(found) else None
 
 
 def is_series(anything: Any) -> bool:

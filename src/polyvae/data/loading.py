@@ -15,7 +15,7 @@ from torch import Tensor
 from polyvae.data.cache import cached
 from polyvae.data.cuts import Cut, Whole, cuts_of, limited, manner, pooled
 from polyvae.data.errors import DataError, DataNote
-from polyvae.data.frames import is_frame, without_gaps
+from polyvae.data.frames import is_frame, library_of, without_gaps
 from polyvae.data.kinds import with_columns
 from polyvae.data.listing import locate, unknown
 from polyvae.data.own import from_path, from_tables, read_draft
@@ -111,7 +111,7 @@ def load(
         "seed": seed or None,
     }
     call = {key: value for key, value in call.items() if value is not None} if whole.call else {}
-    return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call, cut)
+    return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec, call, cut, library_of(name))
 
 
 def as_data(anything: Any) -> Data:

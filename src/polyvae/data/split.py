@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.errors import DataError, DataNote
+from polyvae.data.frames import library_of
 from polyvae.data.kinds import with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
 from polyvae.data.series import series_notes
@@ -94,7 +95,8 @@ class Data:
     """A data set cut in three, with its spec and the call that loads it again.
 
     `call`: the JSON-able arguments of `load`, empty for a user's own tensors. `cut`: how it was cut, in words,
-    "" where the parts are given. A test split of length 0: none was cut.
+    "" where the parts are given. `frame`: "pandas" or "polars", where it was a data frame. A test split of length 0:
+    none was cut.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Data:
     spec: Spec
     call: Mapping[str, Any] = field(default_factory=dict)
     cut: str = ""
+    frame: str | None = None
 
     def __repr__(self) -> str:
         spec, parts = self.spec, {part: getattr(self, part) for part in ("train", "validation", "test")}
@@ -265,9 +268,9 @@ def wrap(
     if labels := tables["train"].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     spec, splits = with_columns(spec, {"train": train, **splits}, tables["train"].features, kind, "train")
-    return Data(
-        "tensors", splits["train"], splits["validation"], splits["test"], spec, cut="cut at random" if shares else ""
-    )
+    how = "cut at random" if shares else ""
+    parts = (splits["train"], splits["validation"], splits["test"])
+    return Data("tensors", *parts, spec, cut=how, frame=library_of(anything))
 
 
 def joined_spec(train: Spec, other: Spec, part: str) -> Spec:
