@@ -110,6 +110,8 @@ def test_a_series_is_known_by_neighbours_that_are_alike() -> None:
     numbered = torch.cat([torch.arange(500.0)[:, None], torch.rand(500, 2)], 1)
     assert likeness(numbered) > ALIKE
     assert likeness(torch.ones(50, 3)) == 1.0
+    seldom = (torch.rand(900, 400, generator=torch.Generator().manual_seed(0)) < 0.003).float()
+    assert likeness(seldom) == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize("shape", [(120, 2, 4, 6), (120, 48)])

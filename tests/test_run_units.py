@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import polyvae as pv
-from polyvae.data import Split, wrap
+from polyvae.data import DataNote, Split, load, wrap
 
 COLUMNS = (
     pv.Column("real", "size"),
@@ -243,3 +243,21 @@ def test_outside_the_support_the_score_is_minus_infinity(kind: str) -> None:
         for found, usual in zip((run.score(x), run.score(x, samples=5)), expected, strict=True):
             assert found[:2].tolist() == [-np.inf, -np.inf]
             assert found[2] == usual[2]
+
+
+def test_a_run_on_the_complete_rows_of_a_frame_fills_the_gaps_of_others() -> None:
+    stream = np.random.default_rng(0)
+    z = stream.normal(size=80)
+    frame = pd.DataFrame({"a": z, "n": stream.poisson(np.exp(z)) * 1.0, "town": np.where(z > 0, "Ulm", "Bonn")})
+    frame.loc[::5, "a"] = np.nan
+    frame.loc[1::5, "n"] = np.nan
+    frame.loc[2::5, "town"] = None
+    with pytest.raises(ValueError, match=r"16 missing in column 'a', 16 .* 16 .*skip_bad=True.*arbitrary_conditioning"):
+        pv.fit("arbitrary_conditioning", frame)
+    with pytest.warns(DataNote, match="48 of 80 rows lack a value"):
+        data = load(frame, skip_bad=True)
+    made = pv.recipes.arbitrary_conditioning(data.spec, network="mlp", widths=[8], latent=2, seed=0)
+    run = pv.fit(made, data, epochs=1, device="cpu", progress=False)
+    found = run.complete(frame, draws=5).mean
+    assert not found.isna().any(axis=None)
+    assert set(found["town"]) <= {"Ulm", "Bonn"}
