@@ -7,7 +7,6 @@ and more at a large inverse dispersion.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log, pi
 from typing import Any, Self
 
 import torch
@@ -15,9 +14,8 @@ from torch import Size, Tensor
 from torch.distributions import Distribution, Gamma, Independent, constraints
 from torch.nn import functional as F
 
-from polyvae.distributions import Law
+from polyvae.distributions import HALF_LOG_TWO_PI, Law
 
-_HALF_LOG_TWO_PI = 0.5 * log(2 * pi)
 _NEAR = 0.01  # of v^2, up to which the seven terms of artanh v are exact in double precision
 _SERIES = 8.0  # from here on Stirling's series has more digits than the difference of two large numbers
 
@@ -72,7 +70,7 @@ class Poisson(CountLaw):
         some, x = _some(value)
         low, gap, sign = _apart(x, mean)
         deviance = sign * (x * (gap / low).log1p() - gap)
-        return torch.where(some, -deviance - 0.5 * x.log() - _HALF_LOG_TWO_PI - _stirling(x), -mean)
+        return torch.where(some, -deviance - 0.5 * x.log() - HALF_LOG_TWO_PI - _stirling(x), -mean)
 
 
 class NegativeBinomial(CountLaw):
@@ -151,7 +149,7 @@ def _negative_binomial(value: Tensor, log_mean: Tensor, log_theta: Tensor) -> Te
     some, x = _some(value)
     # Neither line reads the mean: with a theta per column they have one row for all draws of an example.
     shape = _stirling(x + theta) - _stirling(theta) - 0.5 * (x / theta).log1p()
-    counted = shape - 0.5 * x.log() - _HALF_LOG_TWO_PI - _stirling(x)
+    counted = shape - 0.5 * x.log() - HALF_LOG_TWO_PI - _stirling(x)
     found: Any = _LessDeviance.apply(value, some, x, counted, log_mean, theta)
     return found
 
@@ -216,7 +214,7 @@ def _apart(x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _stirling(x: Tensor) -> Tensor:
     """d(x) = log G(x) - (x - 1/2) log x + x - log(2 pi) / 2, which vanishes as 1 / (12 x)."""
     small, large = x.clamp(max=_SERIES), x.clamp(min=_SERIES)
-    exact = small.lgamma() - (small - 0.5) * small.log() + small - _HALF_LOG_TWO_PI
+    exact = small.lgamma() - (small - 0.5) * small.log() + small - HALF_LOG_TWO_PI
     inverse = large.reciprocal()
     square = inverse.square()
     series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))

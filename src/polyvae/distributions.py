@@ -16,8 +16,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, constraints, register_kl
 from torch.nn import functional as F
 
-_HALF_LOG_TWO_PI = 0.5 * log(2 * pi)
-_NO_SHAPE = Size()
+HALF_LOG_TWO_PI = 0.5 * log(2 * pi)
 _SLAB = 2**17  # values per thread: what a core's cache holds
 
 
@@ -26,8 +25,8 @@ class Law(Distribution):
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}  # pyright: ignore[reportAssignmentType]
 
-    def __init__(self, batch_shape: Size, event_shape: Size = _NO_SHAPE) -> None:
-        super().__init__(batch_shape, event_shape, validate_args=False)
+    def __init__(self, batch_shape: Size, event_shape: Sequence[int] = ()) -> None:
+        super().__init__(batch_shape, Size(event_shape), validate_args=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(batch {list(self.batch_shape)}, event {list(self.event_shape)})"
@@ -148,7 +147,7 @@ class SharedNormal(_Event):
 
     def _density(self, squares: Tensor, variance: Tensor) -> Tensor:
         size = self.event_shape.numel()
-        return -0.5 * squares / variance - size * (0.5 * variance.log() + _HALF_LOG_TWO_PI)
+        return -0.5 * squares / variance - size * (0.5 * variance.log() + HALF_LOG_TWO_PI)
 
 
 class OptimalNormal(SharedNormal):
@@ -224,22 +223,22 @@ class CholeskyNormal(MultivariateNormal):
     detached, log q(z) still depends on mu and L through z.
     """
 
-    _last: tuple[Tensor, ...] | None = None
+    _last: tuple[Tensor, ...] = ()  # eps, z and what they were drawn with
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(Size(sample_shape))
         eps = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         with torch.autocast(eps.device.type, enabled=False):  # else this product is in half precision
             z = self.loc + torch.matmul(self.scale_tril, eps.unsqueeze(-1)).squeeze(-1)
-        self._last = z, eps, *self._parameters()
+        self._last = eps, z, *self._parameters()
         return z
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._last is None or not _are((value, *self._parameters()), (self._last[0], *self._last[2:])):
+        ours = value, *self._parameters()
+        if not self._last or any(one is not other for one, other in zip(ours, self._last[1:], strict=True)):
             return super().log_prob(value)
-        eps = self._last[1]
-        size = self.event_shape[0]
-        return -0.5 * eps.square().sum(-1) - _log_diagonal(self.scale_tril).sum(-1) - size * _HALF_LOG_TWO_PI
+        eps, size = self._last[0], self.event_shape[0]
+        return -0.5 * eps.square().sum(-1) - _log_diagonal(self.scale_tril).sum(-1) - size * HALF_LOG_TWO_PI
 
     def _parameters(self) -> tuple[Tensor, ...]:
         return self.loc, self.scale_tril, self._unbroadcasted_scale_tril
@@ -273,10 +272,6 @@ def _diagonal_normal(law: Independent) -> Normal:
     if not isinstance(law.base_dist, Normal) or len(law.event_shape) != 1:
         raise NotImplementedError(f"no closed form between a multivariate normal and {law}")
     return law.base_dist
-
-
-def _are(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> bool:
-    return all(one is other for one, other in zip(ours, theirs, strict=True))
 
 
 def _log_diagonal(matrix: Tensor) -> Tensor:
