@@ -119,7 +119,7 @@ class Completer:
         for law in laws:
             coded = _coded(law)
             for number, (_, part) in enumerate(coded):
-                sums[number] = _chances(part).unflatten(0, (-1, rows)).sum(0) + sums.get(number, 0.0)
+                sums[number] = _chances(part, rows) + sums.get(number, 0.0)
             mean = law.mean
             drawn = law.sample() if self.noise else mean
             if self.noise:
@@ -241,11 +241,16 @@ def _coded(law: Distribution) -> list[tuple[Tensor, Categories | Bernoulli]]:
     return [(place, part) for place, part in pairs if isinstance(part, Categories | Bernoulli)]
 
 
-def _chances(law: Categories | Bernoulli) -> Tensor:
-    """The probability of every code, [*batch, columns, ..., codes]."""
+def _chances(law: Categories | Bernoulli, rows: int) -> Tensor:
+    """The probability of every code, summed over the draws of z, [rows, columns, ..., codes]."""
+
+    def summed(values: Tensor) -> Tensor:
+        return values.unflatten(0, (-1, rows)).sum(0)
+
     if isinstance(law, Categories):
-        return law.logits.exp()
-    return torch.stack([(-law.logits).sigmoid(), law.mean], -1)  # 1 - mean would lose what is small
+        return summed(law.logits.exp())
+    # 1 - mean would lose what is small.
+    return torch.stack([summed((-law.logits).sigmoid()), summed(law.mean)], -1)
 
 
 def _seen(m: Tensor, x: Tensor) -> Tensor:
