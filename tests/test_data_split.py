@@ -1,6 +1,7 @@
 """Splits and seeded cuts: every example once, the same for the same seed, and classes in their shares."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyvae.data import load
 from polyvae.data.errors import DataError
-from polyvae.data.split import Data, Split, cut, kfold, part_size, permutation, stratified, subset
+from polyvae.data.split import Data, Split, cut, kfold, part_size, permutation, stratified, subset, wrap
 from polyvae.observe import Binarise
 from polyvae.spec import Spec
 
@@ -80,6 +82,19 @@ def test_a_permutation_is_fixed_by_its_seed_for_ever():
     assert permutation(10, 0).tolist() == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
     assert not torch.equal(permutation(1000, 0), permutation(1000, 1))
     assert permutation(1000, 0).sort().values.tolist() == list(range(1000))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_rows_drawn_with_the_seed_of_the_cut_are_cut_at_random_too(tmp_path: Path, seed: int):
+    # Trap: a seed shared where it must differ. The first column was the order of the cut: the smallest were held out.
+    x = np.random.default_rng(seed).random(2000)
+    np.save(tmp_path / "x.npy", np.stack([x, x], 1))
+    made = [wrap(np.stack([x, x], 1), seed=seed), load(tmp_path / "x.npy", seed=seed)]
+    made.append(load(tmp_path / "x.npy", seed=seed, folds=5, fold=0))
+    made.append(load(tmp_path / "x.npy", seed=seed, limit=300))
+    for data in made:
+        for part in (data.train, data.validation, data.test):
+            assert float(part.tensors["x"].mean()) == pytest.approx(0.5, abs=5 * (12 * len(part)) ** -0.5)
 
 
 def test_permutations_are_uniform():

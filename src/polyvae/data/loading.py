@@ -22,7 +22,7 @@ from polyvae.data.own import from_path, from_tables, read_draft
 from polyvae.data.rows import cut_rows
 from polyvae.data.series import series_notes
 from polyvae.data.sources import CATALOGUE, Options, Source
-from polyvae.data.split import TEST, Data, Split, part_size, wrap
+from polyvae.data.split import TEST, Data, Split, apart, part_size, wrap
 from polyvae.data.tensors import table_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
@@ -81,9 +81,10 @@ def load(
         whole = replace(whole, blocks=blocks)
     if folds is not None or validation is not None:
         whole = pooled(whole)
-    cuts = cuts_of(whole, validation, fold, folds, seed)
+    by = seed if whole.blocks or whole.name in CATALOGUE else apart(seed)
+    cuts = cuts_of(whole, validation, fold, folds, by)
     if limit is not None:
-        cuts = limited(cuts, whole, limit, seed)
+        cuts = limited(cuts, whole, limit, by)
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, options)
     cut, notes = manner(whole, cuts), whole.notes

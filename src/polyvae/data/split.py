@@ -138,6 +138,14 @@ def permutation(count: int, seed: int) -> Tensor:
     return torch.from_numpy(np.argsort(words, kind="stable").astype(np.int64))
 
 
+def apart(seed: int) -> int:
+    """The seed that cuts a user's own rows: their first random column may be drawn from the words of `seed` itself.
+
+    So `numpy.random.default_rng(0).random(n)` sorts as `permutation(n, 0)` does, and a test part would hold its smallest.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1)[0])
+
+
 def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
     """Sorted index tensors of the remainder and of each part, cut from a seeded permutation of `count` examples.
 
@@ -251,7 +259,7 @@ def wrap(
     shares = {part: share for part, share in given.items() if isinstance(share, (int, float))}
     whole = Split(tensors)
     try:
-        pieces = three_parts(len(whole), shares.get("validation", 0), shares.get("test", 0), seed)
+        pieces = three_parts(len(whole), shares.get("validation", 0), shares.get("test", 0), apart(seed))
     except ValueError as error:
         raise DataError("train", "enough examples to cut", str(error), "give more examples or smaller parts") from error
     if len(pieces[0]) < len(whole):
