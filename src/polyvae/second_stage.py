@@ -115,7 +115,7 @@ def code_data(run: Run, data: Any) -> Data:
     parts = {part: _codes(run, name, getattr(data, part), levels, shape) for part in ("train", "validation", "test")}
     spec = Spec(shape, data.spec.classes, data.spec.y, levels=levels.levels)
     call = {} if run.folder is None else {"codes_of": "..", "weights": fingerprint(Path(run.folder) / WEIGHTS)}
-    return Data(f"codes of {data.name}", **parts, spec=spec, call=call)
+    return Data(f"codes of {data.name}", parts["train"], parts["validation"], parts["test"], spec, call)
 
 
 def fingerprint(path: Path) -> str:

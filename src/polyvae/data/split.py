@@ -141,7 +141,7 @@ def permutation(count: int, seed: int) -> Tensor:
 def apart(seed: int) -> int:
     """The seed that cuts a user's own rows: their first random column may be drawn from the words of `seed` itself.
 
-    So `numpy.random.default_rng(0).random(n)` sorts as `permutation(n, 0)` does, and a test part would hold its smallest.
+    `numpy.random.default_rng(0).random(n)` sorts as `permutation(n, 0)` does: a test part would hold its smallest.
     """
     return int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1)[0])
 
