@@ -196,7 +196,8 @@ class Run:
         """What the model says of values that are not seen, by `polyvae.complete`, in the kind and layout of x.
 
         `mask`: 1 where a value of x is seen, a row for each example or one for all; without one, what is not a number
-        is unknown. Categories are given as the data call them and come back so, in arrays text as codes.
+        is unknown. Categories are given as the data call them and come back so, in arrays text as codes. Seen values
+        have the model's word too: `frame.fillna(found.mean)` keeps yours.
         """
         seen, mask = pictured(x, self.spec, mask)
         others = self._conditions(y, given)
