@@ -230,8 +230,29 @@ def test_the_result_of_training_is_said_in_words(say: Say, run: Path) -> None:
     assert code == 0
     assert f"run: {run}\n" in out
     assert "best epoch: 2 of 2\n" in out
+    assert f"the last epoch is the best yet: polyvae train --resume --run {run} --epochs 4 goes on\n" in out
     assert "plain bound: -" in out
     assert f"polyvae evaluate {run}" in out
+
+
+def test_epochs_that_made_nothing_better_are_said_to_be_in_vain(say: Say, tmp_path: Path) -> None:
+    noise = np.random.default_rng(3).normal(size=(40, 4)).astype(np.float32)
+    np.save(tmp_path / "noise.npy", noise)
+    asked = ("--data", tmp_path / "noise.npy", "--epochs", "40", "--lr", "0.05", "--run", tmp_path / "vain")
+    code, out, _ = say("train", "vae", *asked)
+    assert code == 0
+    best = int(out.split("best epoch: ")[1].split(" of 40")[0])
+    assert 0 < 2 * best < 40
+    assert f"what came after epoch {best} was no better: --patience {max(5, best // 2)} stops earlier\n" in out
+
+
+def test_of_a_table_nothing_is_said_of_pictures(say: Say, tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32))
+    assert say("train", "vae", "--data", tmp_path / "rows.npy", "--epochs", "1", "--run", tmp_path / "run")[0] == 0
+    code, out, _ = say("evaluate", tmp_path / "run", "--samples", "2", "--baselines")
+    assert code == 0
+    assert "squared error" in out
+    assert not {"PSNR", "SSIM"} & set(out.replace(",", " ").split())
 
 
 def test_evaluation_is_one_json_document_with_its_baselines(say: Say, run: Path) -> None:

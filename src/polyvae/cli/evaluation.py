@@ -26,6 +26,7 @@ from polyvae.progress import counted
 from polyvae.ranges import Amount, Count, Seed
 
 _MANY = 100  # draws, from which on it is said how to have fewer
+_PICTURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4))  # what only pictures have
 _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
 
 
@@ -145,8 +146,7 @@ def beside(report: Mapping[str, Any]) -> Table:
         "KL, nats": ("kl", 2),
         "squared error per value": ("mse", 5),
         **{f"{words}, share": (key, 4) for key, words in COLUMNS.items() if key in report},
-        "PSNR, dB": ("psnr", 2),
-        "SSIM": ("ssim", 4),
+        **{words: (key, digits) for key, words, digits in _PICTURES if report[key] is not None},
         "parameters": ("parameters", 0),
     }
     for words, (name, digits) in rows.items():

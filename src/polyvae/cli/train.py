@@ -292,8 +292,19 @@ def _report(made: Run, as_json: bool) -> None:
     if best:
         of = f"best epoch: {best['epoch']} of {len(made.history)}\n" if best["epoch"] else ""
         unit = "nats an example on the validation part"
-        print(f"{of}{'plain bound' if monitor == 'bound' else monitor}: {best[name]:.3f} {unit}")
+        print(f"{of}{'plain bound' if monitor == 'bound' else monitor}: {best[name]:.3f} {unit}{_advice(made)}")
     print(f"next: polyvae evaluate {shlex.quote(str(made.folder))}")
+
+
+def _advice(made: Run) -> str:
+    """What the place of the best epoch says of how long to train."""
+    best, last, settings = made.best_epoch or 0, len(made.history), made.description["settings"]
+    if best == last and settings["schedule"] == "constant":
+        line = shlex.quote(str(made.folder))
+        return f"\nthe last epoch is the best yet: polyvae train --resume --run {line} --epochs {2 * last} goes on"
+    if 0 < 2 * best < last and settings["patience"] is None:
+        return f"\nwhat came after epoch {best} was no better: --patience {max(5, best // 2)} stops earlier"
+    return ""
 
 
 _TITLES = {"run": "the run", "recipe": "the recipe", "data": "the data", "settings": "how it is trained"}

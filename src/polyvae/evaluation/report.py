@@ -98,7 +98,7 @@ def evaluate(
     columns = spec.columns if of == "x" else ()
     measures = [lambda x, r: errors(x, r, unit, limits), *([sums] if columns else [])]
     measured = reconstructed(source, split, measures, seed, device)
-    report.update(_errors(measured, unit, split.tensors[of].ndim == 4, first_head(model), notes))  # pyright: ignore
+    report.update(_errors(measured, unit, split.tensors[of].ndim == 4, notes))  # pyright: ignore
     if of == "x" and "category" in spec.kinds:
         report["mse"] = None
         notes.append("no squared error: x holds categories, whose codes are in no order; see unexplained and wrong")
@@ -164,14 +164,10 @@ def _aggregate(code: Code) -> dict[str, Any] | None:
     return found
 
 
-def _errors(
-    found: dict[str, Tensor], unit: bool, pictures: bool, head: str, notes: list[str]
-) -> dict[str, float | None]:
-    if not pictures:
-        notes.append(f"no PSNR and SSIM: {head} is not a picture")
-    elif "psnr" not in found:
+def _errors(found: dict[str, Tensor], unit: bool, pictures: bool, notes: list[str]) -> dict[str, float | None]:
+    if pictures and "psnr" not in found:
         notes.append("no PSNR and SSIM: the values leave [0, 1], and no training part was given to take their range of")
-    else:
+    elif pictures:
         if not unit:
             notes.append("PSNR and SSIM of values beyond [0, 1]: each channel's range in the training part counts as 1")
         if "ssim" not in found:

@@ -49,8 +49,9 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for key, words in COLUMNS.items():
         if key in report:
             yield f"  {words}", _number(100 * report[key], 1), "%, mean over columns"
-    yield "PSNR", _number(report["psnr"]), "dB"
-    yield "SSIM", _number(report["ssim"], 4), ""
+    for key, words, digits, unit in (("psnr", "PSNR", 2, "dB"), ("ssim", "SSIM", 4, "")):
+        if report[key] is not None:
+            yield words, _number(report[key], digits), unit
     if found := report.get("frechet"):
         yield f"Fréchet distance, {found['count']} samples", _number(found["distance"]), "features squared"
         if halves := found["halves"]:
