@@ -97,6 +97,18 @@ def test_rows_drawn_with_the_seed_of_the_cut_are_cut_at_random_too(tmp_path: Pat
             assert float(part.tensors["x"].mean()) == pytest.approx(0.5, abs=5 * (12 * len(part)) ** -0.5)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rows_drawn_with_the_seed_of_a_subset_are_chosen_at_random_too(tmp_path: Path, seed: int):
+    x = np.random.default_rng(seed).random((1000, 1))
+    part = wrap(x, validation=x).validation
+    labelled = Split({**part.tensors, "y": torch.arange(1000) % 2})
+    np.savez(tmp_path / "x.npz", x_train=x, x_test=x if seed == 0 else x[::-1])
+    limited = load(tmp_path / "x.npz", limit=400, seed=seed)
+    parts = [subset(part, 200, seed), subset(labelled, 200, seed), limited.train, limited.test]
+    for chosen in parts:
+        assert float(chosen.tensors["x"].mean()) == pytest.approx(0.5, abs=5 * (12 * len(chosen)) ** -0.5)
+
+
 def test_permutations_are_uniform():
     counts = torch.zeros(4, 4)
     for seed in range(2000):

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 
 from polyvae.core import VAE
 from polyvae.data.loading import as_data
-from polyvae.data.split import Data, permutation
+from polyvae.data.split import Data, shuffled
 from polyvae.devices import fabric_of
 from polyvae.events import check_tensorboard
 from polyvae.loop import Loop
@@ -163,7 +163,7 @@ def _start(recipe: Recipe, data: Data, seed: int) -> None:
     """Shows the recipe some of the examples before training, where it asks for that; the same ones in every process."""
     if recipe.start is None:
         return
-    chosen = permutation(len(data.train), seed)[:STARTING].to(data.train.device)
+    chosen = shuffled(len(data.train), seed)[:STARTING].to(data.train.device)
     with forked(data.train.device), torch.no_grad():
         seed_generators(data.train.device, seed)
         recipe.start(recipe.observe(data.train.batch(chosen)))

@@ -11,7 +11,7 @@ from torch import Tensor
 from polyvae.data.blocks import block_fold, in_blocks
 from polyvae.data.drafts import Draft
 from polyvae.data.errors import DataError
-from polyvae.data.split import TEST, cut, kfold, part_size, permutation, stratified, three_parts
+from polyvae.data.split import TEST, apart, cut, kfold, part_size, permutation, stratified, three_parts
 from polyvae.data.table import Feature
 from polyvae.spec import Spec
 
@@ -22,7 +22,7 @@ class Whole:
 
     `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
     `features`: what the reader knows of the columns. `notes`: what it has to say. `draft`: what is still to be read, of
-    which the part "all" holds the numbers.
+    which the part "all" holds the numbers. `own`: whether it is a user's, whose seeds are kept `apart`.
     """
 
     name: str
@@ -35,6 +35,11 @@ class Whole:
     features: tuple[Feature, ...] = ()
     notes: tuple[str, ...] = ()
     draft: Draft | None = None
+    own: bool = False
+
+    def seed(self, seed: int) -> int:
+        """The seed of what is chosen at random."""
+        return apart(seed) if self.own else seed
 
     def length(self, part: str) -> int:
         return len(next(iter(self.parts[part].values())))
@@ -87,7 +92,7 @@ def _at_random(
     whole: Whole, origin: str, parts: list[int | float], fold: int | None, folds: int | None, seed: int
 ) -> list[Tensor]:
     """Training, validation and, where one is cut, test examples; `parts` are the sizes of test and validation."""
-    count = whole.length(origin)
+    count, seed = whole.length(origin), whole.seed(seed)
     if fold is None or folds is None:
         rest, held, test = three_parts(count, parts[-1], parts[0] if len(parts) > 1 else 0, seed)
         return [rest, held, test] if len(parts) > 1 else [rest, held]
@@ -133,7 +138,7 @@ def limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dic
         index = torch.arange(counts[part]) if index is None else index
         wanted = limit if part == "train" else min(counts[part], max(1, round(share * counts[part])))
         # An official test part is shortened in one way only, whatever the seed.
-        chosen_by = 0 if origin == "test" else seed
+        chosen_by = whole.seed(0 if origin == "test" else seed)
         y = whole.parts[origin].get("y")
         if y is not None and y.ndim == 1 and len(index):
             labels = y[index]

@@ -22,7 +22,7 @@ from polyvae.data.own import from_path, from_tables, read_draft
 from polyvae.data.rows import cut_rows
 from polyvae.data.series import series_notes
 from polyvae.data.sources import CATALOGUE, Options, Source
-from polyvae.data.split import TEST, Data, Split, apart, part_size, wrap
+from polyvae.data.split import TEST, Data, Split, part_size, wrap
 from polyvae.data.tensors import table_of
 from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.observe import Binarise, Dequantise
@@ -81,14 +81,13 @@ def load(
         whole = replace(whole, blocks=blocks)
     if folds is not None or validation is not None:
         whole = pooled(whole)
-    by = seed if whole.blocks or whole.name in CATALOGUE else apart(seed)
-    cuts = cuts_of(whole, validation, fold, folds, by)
+    cuts = cuts_of(whole, validation, fold, folds, seed)
     if limit is not None:
-        cuts = limited(cuts, whole, limit, by)
+        cuts = limited(cuts, whole, limit, seed)
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, options)
     cut, notes = manner(whole, cuts), whole.notes
-    if blocks is None and cut.endswith("at random") and whole.name not in CATALOGUE:
+    if blocks is None and cut.endswith("at random") and whole.own:
         notes += series_notes(whole.parts[cuts["train"][0]], whole.name)
     for note in notes:
         warnings.warn(note, DataNote, stacklevel=3)  # above `ranged`

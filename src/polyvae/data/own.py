@@ -37,7 +37,7 @@ def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -
         return _from_fields(path, names, options)
     if draft is not None and draft.count and options.count is not None:
         rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
-        return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft)
+        return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft, own=True)
     tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label, skip_bad)
     options = replace(options, size=None) if draft is not None and draft.sized else options
     places = {part: place_of(path, part) for part in tables}
@@ -66,7 +66,7 @@ def from_tables(
     if labels := found[places[first]].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in tables.values() for note in table.notes)
-    whole = Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes)
+    whole = Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes, own=True)
     # Without a test part, what there is to train on is cut in three.
     return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": pooled(whole).parts["train"]})
 
@@ -80,7 +80,13 @@ def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
     spec = Spec(tuple(tensors["x"].shape[1:]), levels=None)
     features = tuple(Feature(name, "float") for name in names)
     return Whole(
-        path.name, str(path), {"all": tensors}, spec, blocks=BLOCKS if "t" in tensors else 0, features=features
+        path.name,
+        str(path),
+        {"all": tensors},
+        spec,
+        blocks=BLOCKS if "t" in tensors else 0,
+        features=features,
+        own=True,
     )
 
 

@@ -139,11 +139,16 @@ def permutation(count: int, seed: int) -> Tensor:
 
 
 def apart(seed: int) -> int:
-    """The seed that cuts a user's own rows: their first random column may be drawn from the words of `seed` itself.
+    """The seed that chooses among a user's own rows, whose first column may be drawn from the words of `seed` itself.
 
     `numpy.random.default_rng(0).random(n)` sorts as `permutation(n, 0)` does: a test part would hold its smallest.
     """
     return int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1)[0])
+
+
+def shuffled(count: int, seed: int) -> Tensor:
+    """A seeded order of a part's examples, which may be a user's: a `permutation` with the seed kept `apart`."""
+    return permutation(count, apart(seed))
 
 
 def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
@@ -223,8 +228,8 @@ def subset(split: Split, count: int, seed: int) -> Split:
         return split
     y = split.tensors.get("y")
     if y is not None and y.ndim == 1 and not y.is_floating_point():
-        return split.take(stratified(y, count, seed))
-    return split.take(permutation(len(split), seed)[:count].sort().values)
+        return split.take(stratified(y, count, apart(seed)))
+    return split.take(shuffled(len(split), seed)[:count].sort().values)
 
 
 def wrap(

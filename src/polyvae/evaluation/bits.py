@@ -12,7 +12,7 @@ from torch.distributions import Distribution, constraints
 
 from polyvae.column_laws import Product
 from polyvae.core import VAE, Values
-from polyvae.data.split import Split, permutation
+from polyvae.data.split import Split, shuffled
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import BLOCK, each_block, joined, parts
 from polyvae.spec import Spec
@@ -58,7 +58,7 @@ def bits_of(
     def scored(model: VAE, batch: Values) -> dict[str, Tensor]:
         return {name: batch[where].double() for name, where in masks.items()}  # pyright: ignore
 
-    some = split.take(permutation(len(split), seed)[:BLOCK].sort().values)
+    some = split.take(shuffled(len(split), seed)[:BLOCK].sort().values)
     seen = each_block(source, some, laws_and_values, seed, device)[0]
     share = joined(each_block(source, split, scored, seed, device)) if masks else {}
     sizes = {name: law.event_shape.numel() for name, (law, _) in seen.items()}

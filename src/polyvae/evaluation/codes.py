@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, MixtureSameFamily, Mu
 from polyvae.codebook import usage
 from polyvae.codes import CodePrior, Quantised
 from polyvae.core import VAE, Latent, Values
-from polyvae.data.split import Split, permutation
+from polyvae.data.split import Split, shuffled
 from polyvae.distributions import Point
 from polyvae.evaluation.blocks import each_block
 from polyvae.terms import marginals
@@ -96,7 +96,7 @@ def describe_codes(
     found = each_block(source, split, measure, seed, device)
     some: list[dict[str, _Kept | None]] = []
     if not keep:  # in a seeded order: a file may be sorted
-        chosen = split.take(permutation(len(split), seed)[:aggregate].sort().values)
+        chosen = split.take(shuffled(len(split), seed)[:aggregate].sort().values)
         some = each_block(source, chosen, again, seed, device)
     return {name: _collect([p[name] for p in found], [k[name] for k in some]) for name in found[0]}
 

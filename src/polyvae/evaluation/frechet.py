@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.core import VAE
-from polyvae.data.split import Split, permutation
+from polyvae.data.split import Split, shuffled
 from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluation.classifier import accuracy, grey
 from polyvae.evaluation.pictures import first_head
@@ -50,7 +50,7 @@ def sampled_pictures(source: Any, split: Split, count: int, seed: int = 0) -> Te
     name = first_head(model)
     pictures = []
     with evaluating(model) as device:
-        split, order = split.to(device), permutation(len(split), seed).to(device)
+        split, order = split.to(device), shuffled(len(split), seed).to(device)
         for number, start in enumerate(range(0, count, BLOCK)):
             index = order[torch.arange(start, min(start + BLOCK, count), device=device) % len(split)]
             # A key of its own: the noise of the samples is not that of the examples in the block of this number.
@@ -80,7 +80,7 @@ def frechet_report(
     if not count >= 2:
         raise ValueError(f"a Fréchet distance needs at least 2 samples; got {count}")
     # In a seeded order: a data set may be sorted by its labels.
-    order = permutation(len(x), seed)[: 2 * count].to(x.device)
+    order = shuffled(len(x), seed)[: 2 * count].to(x.device)
     pictures, half = grey(x[order].cpu()), min(count, len(order) // 2)
     real = pictures[:count]
     with evaluating(model, device):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polyvae.core import VAE, Values
-from polyvae.data.split import Split, permutation, subset
+from polyvae.data.split import Split, shuffled, subset
 from polyvae.evaluation.blocks import evaluating, parts, seeded
 from polyvae.evaluation.codes import describe_codes
 from polyvae.evaluation.pictures import first_head
@@ -132,7 +132,7 @@ def interpolations(
         raise ValueError("an interpolation needs two examples")
     model, observe = parts(source)
     pairs = min(pairs, len(split) // 2)
-    index = permutation(len(split), seed)[: 2 * pairs]
+    index = shuffled(len(split), seed)[: 2 * pairs]
     with evaluating(model) as device:
         batch = _observed(observe, split.to(device), index, seed)
         means = {key: law.mean for key, law in model.encode(batch).items()}
