@@ -203,9 +203,10 @@ def test_second_derivatives_are_those_of_finite_differences_and_rows_may_be_mapp
 
 @by_name
 @pytest.mark.parametrize("row", [0, 1])
-def test_one_row_for_all_columns_may_be_shared(name, row) -> None:
-    """A theta per column has no batch dimension: expanded, unfolded and in the event it is the law written out."""
-    log_mean, log_theta, gate = torch.randn(6, 3), torch.randn(3), torch.randn(6, 3)
+@pytest.mark.parametrize("one", [(3,), (1, 3)])
+def test_one_row_for_all_columns_may_be_shared(name, row, one) -> None:
+    """A theta per column has no batch dimension, or one of size 1: expanded, unfolded, in the event the law in full."""
+    log_mean, log_theta, gate = torch.randn(6, 3), torch.randn(one), torch.randn(6, 3)
     x = torch.poisson(torch.full((2, 3), 3.0))
     written = Counts(LAWS[name](log_mean.exp(), log_theta.exp().expand(6, 3), gate), 1)
     shared = Counts(LAWS[name](log_mean.exp(), log_theta.exp(), gate), 1)

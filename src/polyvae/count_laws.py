@@ -32,8 +32,11 @@ class CountLaw(Law):
 
     def unfold(self, samples: int) -> Self:
         """[K * B, ...] -> [K, B, ...], views; a parameter that is the same in every row stays as it is."""
-        whole = len(self.batch_shape)
-        return type(self)(*(p.unflatten(0, (samples, -1)) if p.ndim == whole else p for p in self.parameters))
+        rows, whole = self.batch_shape[0], len(self.batch_shape)
+        own = (p.ndim == whole and len(p) == rows for p in self.parameters)
+        return type(self)(
+            *(p.unflatten(0, (samples, -1)) if each else p for p, each in zip(self.parameters, own, strict=True))
+        )
 
     @property
     def support(self) -> constraints.Constraint:
