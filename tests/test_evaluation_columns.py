@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 from sklearn.metrics import r2_score
 
 import polyvae as pv
 from polyvae.data import wrap
-from polyvae.evaluation.columns import column_errors
+from polyvae.evaluation.columns import column_errors, sums, told
 from polyvae.evaluation.pictures import reconstruction_errors
+from polyvae.evaluation.tables import table
 
 STREAM = np.random.default_rng(1)
 FRAME = pd.DataFrame(
@@ -76,3 +78,25 @@ def test_every_example_is_decoded_once_for_all_errors_of_its_reconstruction() ->
     expected = column_errors(run, field.test, field.spec)
     assert {name: found[name] for name in expected} == expected
     assert found["mse"] == float(reconstruction_errors(run, field.test)["mse"].mean())
+
+
+def test_far_from_zero_the_same_share_is_unexplained() -> None:
+    """A pressure of 101,325 Pa to 2 Pa was said not to vary."""
+    x, missed = STREAM.normal(0, 2, (400, 1)).round(1), STREAM.normal(0, 1, (400, 1)).round(1)
+    spec = wrap(x).spec
+    for centre in (0, 101_325):
+        at = torch.from_numpy(x + centre)
+        share = told(sums(at, at + torch.from_numpy(missed)), spec)["unexplained"]
+        assert share == pytest.approx(np.square(missed).mean() / x.var(), rel=1e-6)
+
+
+def test_of_one_example_nothing_is_explained_and_a_note_says_so() -> None:
+    run = pv.fit("vae", wrap(FRAME), epochs=1, progress=False)
+    report = pv.evaluate(run, wrap(FRAME).validation.take([3]), samples=2)
+    assert report["unexplained"] is None
+    assert report["wrong"] in (0, 1)
+    (note,) = [note for note in report["notes"] if "unexplained" in note and "categories" not in note]
+    assert note == "unexplained: none of length, width, same, which do not vary among the examples (1)"
+    with Console(record=True, width=200) as console:
+        console.print(table(report))
+    assert "variance that it leaves" not in console.export_text()

@@ -184,7 +184,7 @@ def _asked(kind: Mapping[str, str] | str | None, names: Sequence[str], where: st
         return {}
     chosen = dict.fromkeys(names, kind) if isinstance(kind, str) else dict(kind)
     if unknown := [name for name in chosen if name not in names]:
-        raise DataError(where, f"a kind for one of the columns {_some(names)}", f"one for {unknown[0]!r}")
+        raise DataError(where, f"a kind for one of the columns {some(names)}", f"one for {unknown[0]!r}")
     if wrong := [given for given in chosen.values() if given not in KINDS]:
         raise DataError(where, f"a kind of numbers, {', '.join(KINDS)}", f"{wrong[0]!r}")
     return chosen
@@ -222,7 +222,7 @@ _EXPECTED = {
 }
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
@@ -248,4 +248,4 @@ def described(columns: Sequence[Column]) -> str:
 
 def _listed(columns: Sequence[Column], total: int) -> str:
     names = [column.name for column in columns if column.name is not None]
-    return f" ({_some(names)})" if names and total > len(columns) else ""
+    return f" ({some(names)})" if names and total > len(columns) else ""

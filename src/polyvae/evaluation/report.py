@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polyvae.data.kinds import some
 from polyvae.data.split import Data, Split
 from polyvae.data.tensors import spec_of
 from polyvae.evaluation.bits import Bits, bits_of
@@ -103,6 +104,8 @@ def evaluate(
         report["mse"] = None
         notes.append("no squared error: x holds categories, whose codes are in no order; see unexplained and wrong")
     report.update(told(measured, spec) if columns else {})
+    if still := [row["name"] for row in report.get("columns", ()) if row.get("unexplained", 0) is None]:
+        notes.append(f"unexplained: none of {some(still)}, which do not vary among the examples ({len(split)})")
     if frechet and not unit:
         notes.append("no Fréchet distance: it is one of pictures in [0, 1]")
     elif frechet:

@@ -47,7 +47,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "KL, all latents", _number(report["kl"]), "nats an example"
     yield "squared error of the reconstruction", _number(report["mse"], 5), "per value"
     for key, words in COLUMNS.items():
-        if key in report:
+        if report.get(key) is not None:
             yield f"  {words}", _number(100 * report[key], 1), "%, mean over columns"
     for key, words, digits, unit in (("psnr", "PSNR", 2, "dB"), ("ssim", "SSIM", 4, "")):
         if report[key] is not None:
