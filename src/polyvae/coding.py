@@ -34,6 +34,47 @@ def partly_framed(frame: Any, columns: Sequence[Column], seen: np.ndarray | None
     return torch.from_numpy(x)
 
 
+def check_values(x: Tensor, columns: Sequence[Column]) -> None:
+    """Raises ValueError for values of x [N, D, ...] that are not of their column's kind; NaN is of every kind."""
+    if x.ndim < 2 or x.shape[1] != len(columns):
+        return
+    groups: dict[tuple[str, int], list[int]] = {}  # columns of one kind at once: there may be thousands
+    for place, column in enumerate(columns):
+        groups.setdefault((column.kind, len(column.labels or ())), []).append(place)
+    for (kind, count), places in groups.items():
+        values = x[:, places]
+        bad = ~(_holds(values, kind, count) | values.isnan())
+        if bool(bad.any()):
+            row, at, *rest = bad.nonzero()[0].tolist()
+            column, place = columns[places[at]], places[at]
+            called = place if column.name is None else repr(column.name)
+            words = f"the codes 0 to {count - 1} of {', '.join(column.labels)}" if column.labels else _WORDS[kind]
+            raise ValueError(
+                f"column {called} holds {words} in the data of this run; row {row} has {values[row, at, *rest]:g}; "
+                "mend it, or leave it NaN and have it completed (run.complete)"
+            )
+
+
+_WORDS = {
+    "bits": "zeros and ones",
+    "counts": "whole numbers from 0 on",
+    "positive": "positive numbers",
+    "grey": "values in [0, 1]",
+}
+
+
+def _holds(x: Tensor, kind: str, count: int) -> Tensor:
+    """Whether values are of a kind; `count`: of the labels of a category."""
+    whole, natural = x == x.round(), x >= 0
+    return {
+        "bits": (x == 0) | (x == 1),
+        "category": whole & natural & (x < count),
+        "counts": whole & natural,
+        "positive": x > 0,
+        "grey": natural & (x <= 1),
+    }.get(kind, torch.ones_like(natural))
+
+
 def coded(tensors: dict[str, Tensor], columns: Sequence[Column]) -> dict[str, Tensor]:
     """Numbers that stand for categories as their codes, where the data had them so; NaN stays."""
     x = tensors.get("x")

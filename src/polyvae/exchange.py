@@ -11,7 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.coding import classes, coded, framed, named, names_of, numbers_of, partly_framed, translated, valued
+from polyvae.coding import (
+    check_values,
+    classes,
+    coded,
+    framed,
+    named,
+    names_of,
+    numbers_of,
+    partly_framed,
+    translated,
+    valued,
+)
 from polyvae.data.frames import FRAMES, frame_columns, is_frame
 from polyvae.data.split import Data, Split
 from polyvae.data.table import LABELS
@@ -97,28 +108,33 @@ def tensor(value: Any) -> Tensor:
 def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:
     """Examples [N, ...] as the data hold them, NaN where a value is missing, and their mask, as `completion` takes it.
 
-    Categories are read as by `taken`, but for those that the mask hides, which may hold anything. A mask of a frame has
-    its columns, or those of the data. Raises ValueError for another shape, column or category.
+    Categories are read as by `taken`. What the mask hides may hold anything. A mask of a frame has its columns, or
+    those of the data. Raises ValueError for another shape, column or category, and for values not of a column's kind.
     """
     columns = () if spec is None else spec.columns
     if is_frame(x) and named(columns):
         mask = None if mask is None else masked(_of_columns(mask, x, columns), 2)
         seen = mask.cpu().numpy() != 0 if mask is not None and _fits(mask, (len(x), len(columns))) else None
-        return partly_framed(x, columns, seen, WHERE), mask
+        found = partly_framed(x, columns, seen, WHERE)
+        check_values(found, columns)
+        return found, mask
     held = isinstance(x, (Data, Split))
     found = _laid_out(_part(x, spec).tensors["x"] if held else tensor(x), spec)  # pyright: ignore[reportArgumentType]
     mask = None if mask is None else masked(mask, found.ndim)
-    if held or not any(column.labels for column in columns):
+    if not columns:
         return found, mask
     found = found if found.is_floating_point() else found.float()
     if mask is not None and _fits(mask, tuple(found.shape)):
         found = found.masked_fill(mask.to(found.device) == 0, torch.nan)
-    return coded({"x": found}, columns)["x"], mask
+    found = found if held else coded({"x": found}, columns)["x"]
+    check_values(found, columns)
+    return found, mask
 
 
 def _fits(mask: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether a mask is one of examples of that shape; others are refused where they are applied."""
-    return mask.ndim == 2 and len(mask) in (1, shape[0]) and tuple(mask.shape[1:]) == shape[1:]
+    wanted = (1, *shape[2:]) if len(shape) == 4 else shape[1:]
+    return mask.ndim == len(shape) and len(mask) in (1, shape[0]) and tuple(mask.shape[1:]) == wanted
 
 
 def _of_columns(mask: Any, frame: Any, columns: Sequence[Column]) -> Any:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from polyvae.codes import Quantised
+from polyvae.coding import check_values
 from polyvae.completion import Completion, complete
 from polyvae.core import VAE, Values
+from polyvae.data.rows import Rows
 from polyvae.data.split import Split
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, joined, seeded
@@ -52,7 +54,8 @@ class Run:
     the shape that it was trained on; bytes are read as grey levels in [0, 1]. `y`: labels or vectors of a conditional
     model, `given`: what else it reads, by name. They return tensors for tensors, on the same device, and arrays
     otherwise, without gradients. They leave the model's mode and the global generators as they were, go through x in
-    blocks of 100 and return the same at every call. All raise ValueError for another shape or a condition not given.
+    blocks of 100 and return the same at every call. All raise ValueError for another shape, a condition not given and,
+    but for `score`, which is -inf there, values that are not of their column's kind.
     """
 
     recipe: Recipe
@@ -116,7 +119,7 @@ class Run:
         def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
             return {name: q.codes if isinstance(q, Quantised) else q.mean for name, q in model.encode(batch).items()}
 
-        split = self._taken(x, y, given)
+        split = self._inside(x, y, given)
         found = joined(each_block(self, split, measure))
         return _one({name: returned(value, kind_of(x)) for name, value in found.items()})
 
@@ -135,7 +138,7 @@ class Run:
 
     def reconstruct(self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
         """The expected x at the posterior means, laid out as x: of a DataFrame one with its index and columns."""
-        return self._expected(self._taken(x, y, given), lambda model, batch: model.reconstruct(batch), x)
+        return self._expected(self._inside(x, y, given), lambda model, batch: model.reconstruct(batch), x)
 
     def score(
         self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None, samples: int | None = None, seed: int = 0
@@ -251,6 +254,13 @@ class Run:
         split = taken(x, self.spec, y, given)
         known = set(split.tensors)
         self._need({name for name in ("y",) if name in self.model.inputs} - known)
+        return split
+
+    def _inside(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
+        """The same of values that a network can read: those of their column's kind."""
+        split = self._taken(x, y, given)
+        if self._columns and not isinstance(split.tensors, Rows):  # of these `fit` and `wrap` have seen all
+            check_values(split.tensors["x"], self._columns)
         return split
 
     def _conditions(self, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:

@@ -1,0 +1,85 @@
+"""What a run is given beside its data's kinds is refused by column, row and what to do; names come back as given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import polyvae as pv
+from polyvae.data import wrap
+
+COLUMNS = (
+    pv.Column("positive", "income"),
+    pv.Column("counts", "age", centre=3.0),
+    pv.Column("bits", "insured"),
+    pv.Column("category", "town", ("Bonn", "Ulm")),
+    pv.Column("grey", "light"),
+    pv.Column("real", "gain"),
+)
+INSIDE = {
+    "income": [9.0, 8.0],
+    "age": [3, 4],
+    "insured": [0, 1],
+    "town": ["Ulm", "Bonn"],
+    "light": [0, 1],
+    "gain": [-1, 1],
+}
+OUTSIDE = {
+    "income": (-5.0, "positive numbers"),
+    "age": (20.5, "whole numbers from 0 on"),
+    "insured": (2.0, "zeros and ones"),
+    "light": (1.5, r"values in \[0, 1\]"),
+}
+
+
+def untrained(columns: tuple[pv.Column, ...] = COLUMNS) -> pv.Run:
+    spec = pv.Spec((len(columns),), levels=None, columns=columns)
+    return pv.Run(pv.recipes.arbitrary_conditioning(spec, seed=0, network="mlp", widths=[8], latent=2))
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_values_that_are_not_of_a_columns_kind_are_refused_by_column_and_row(name: str) -> None:
+    run, frame = untrained(), pd.DataFrame(INSIDE)
+    value, words = OUTSIDE[name]
+    later = frame.assign(**{name: [frame[name][0], value]})
+    said = rf"column '{name}' holds {words} in the data of this run; row 1 has {value:g}; mend it, or leave it NaN"
+    for asked in (run.complete, run.reconstruct, run.encode, lambda x: run.encode(wrap(frame, validation=x, test=0))):
+        asked(frame)
+        with pytest.raises(ValueError, match=said):
+            asked(later)
+
+
+def test_zero_is_no_positive_number_and_columns_without_a_name_go_by_their_place() -> None:
+    run = untrained(tuple(pv.Column("positive") for _ in range(2)))
+    for x in (np.array([[1.0, 2.0], [1.0, 0.0]]), torch.tensor([[1.0, 2.0], [1.0, 0.0]])):
+        with pytest.raises(ValueError, match="column 1 holds positive numbers in the data of this run; row 1 has 0;"):
+            run.complete(x)
+    coded = untrained((pv.Column("category", "town", ("Bonn", "Ulm")), pv.Column("real", "gain")))
+    with pytest.raises(ValueError, match=r"column 'town' holds the codes 0 to 1 of Bonn, Ulm .* row 0 has 2;"):
+        coded.encode(np.array([[2.0, 0.0]]))
+
+
+def test_what_a_mask_hides_and_what_is_missing_may_hold_anything() -> None:
+    run, frame = untrained(), pd.DataFrame(INSIDE)
+    mask = np.array([[0, 1, 1, 1, 1, 1]])
+    expected = run.complete(frame, mask, draws=5).mean
+    pd.testing.assert_frame_equal(run.complete(frame.assign(income=-5.0), mask, draws=5).mean, expected)
+    pd.testing.assert_frame_equal(run.complete(frame.assign(income=np.nan), draws=5).mean, expected)
+    numbers = untrained(tuple(pv.Column("positive") for _ in range(2)))
+    hidden = np.array([[-1.0, 2.0]])
+    assert np.isfinite(numbers.complete(hidden, np.array([[0, 1]]), draws=5).mean).all()
+
+
+def test_a_field_of_positive_values_is_refused_by_its_channel() -> None:
+    spec = pv.Spec((1, 4, 4), levels=None, columns=(pv.Column("positive", "depth"),))
+    run = pv.Run(pv.recipes.arbitrary_conditioning(spec, seed=0, network="mlp", widths=[8], latent=2))
+    x = torch.ones(2, 1, 4, 4)
+    x[1, 0, 2, 3] = -1
+    for asked in (run.complete, run.encode):
+        with pytest.raises(ValueError, match=r"column 'depth' holds positive numbers .* row 1 has -1;"):
+            asked(x)
+    mask = torch.ones(1, 1, 4, 4)
+    mask[..., 2, 3] = 0
+    run.complete(x, mask, draws=3)
