@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from polyvae import data
 from polyvae.data.blocks import block_fold, in_blocks
@@ -132,3 +133,25 @@ def test_an_array_in_time_that_is_cut_at_random_is_said_to_be(tmp_path: Path, sh
     # Warnings are errors here: nothing is said of shuffled data, nor where random is meant, or nothing is cut.
     assert data.load(shuffled).cut == data.load(path, blocks=0).cut == "cut at random"
     data.wrap(waves, validation=waves[:5])
+
+
+def test_blocks_are_runs_of_two_examples_and_enough_for_all_parts(tmp_path: Path) -> None:
+    waves = travelling()
+    with pytest.raises(
+        ValueError, match=r"blocks are runs of at least two of the 120 examples.* at most 60; got 1,000"
+    ):
+        data.load(waves, blocks=1000)
+    assert data.load(waves, blocks=60).cut == "cut in 60 blocks of consecutive examples"
+    with pytest.raises(ValueError, match="blocks: 3 at least, one for each part that is cut; got 2"):
+        data.load(waves, blocks=2)
+    assert len(data.load(waves, blocks=2, validation=0).test) == 60
+    np.save(tmp_path / "two.npy", waves[:2])
+    with pytest.raises(data.DataError, match=r"found 2 \(cannot cut parts of \[1\] examples from 1"):
+        data.load(tmp_path / "two.npy")
+
+
+def test_pictures_in_blocks_are_said_to_be_a_series_by_their_names(tmp_path: Path) -> None:
+    for number in range(20):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / f"{number:02}.png")
+    loaded = data.load(tmp_path, blocks=5)
+    assert loaded.cut == "cut in 5 blocks of consecutive examples, pictures in the order of their names"

@@ -55,6 +55,21 @@ def pooled(whole: Whole) -> Whole:
     return replace(whole, parts=parts)
 
 
+def check_blocks(whole: Whole, validation: int | float | None) -> None:
+    """Raises ValueError for blocks asked for that are too few for the parts, or runs of less than two examples."""
+    if "validation" in whole.parts:
+        return
+    origin = "all" if "all" in whole.parts else "train"
+    count, least = whole.length(origin), 1 + (origin == "all") + (validation != 0)
+    if whole.blocks < least:
+        raise ValueError(f"blocks: {least} at least, one for each part that is cut; got {whole.blocks}")
+    if whole.blocks > count // 2:
+        raise ValueError(
+            f"blocks are runs of at least two of the {count:,} examples, so that neighbours stay together: "
+            f"at most {count // 2:,}; got {whole.blocks:,}"
+        )
+
+
 # A part of the result: the part it is taken from, and which of its examples (None: all).
 Cut = tuple[str, Tensor | None]
 
@@ -79,7 +94,10 @@ def cuts_of(
                 f"validation leaves nothing to train on of {whole.length(origin)}; got {validation}"
             ) from None
         raise DataError(
-            whole.name, "enough examples to cut", str(error), "give more, or ask for smaller parts"
+            whole.name,
+            "enough examples to cut",
+            f"{whole.length(origin)} ({error})",
+            "give more, or ask for smaller parts",
         ) from error
     return {
         "train": (origin, rest),

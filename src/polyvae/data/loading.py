@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.cache import cached
-from polyvae.data.cuts import Cut, Whole, cuts_of, limited, manner, pooled
+from polyvae.data.cuts import Cut, Whole, check_blocks, cuts_of, limited, manner, pooled
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.frames import is_frame, library_of, without_gaps
 from polyvae.data.kinds import with_columns
@@ -81,6 +81,8 @@ def load(
         whole = replace(whole, blocks=blocks)
     if folds is not None or validation is not None:
         whole = pooled(whole)
+    if blocks:
+        check_blocks(whole, validation)
     cuts = cuts_of(whole, validation, fold, folds, seed)
     if limit is not None:
         cuts = limited(cuts, whole, limit, seed)
@@ -89,6 +91,8 @@ def load(
     cut, notes = manner(whole, cuts), whole.notes
     if blocks is None and cut.endswith("at random") and whole.own:
         notes += series_notes(whole.parts[cuts["train"][0]], whole.name)
+    if blocks and cut and whole.call and Path(whole.call).is_dir():
+        cut += ", pictures in the order of their names"
     for note in notes:
         warnings.warn(note, DataNote, stacklevel=3)  # above `ranged`
     splits, spec = _splits(cuts, whole, binarise, dequantise)

@@ -266,7 +266,8 @@ def wrap(
     try:
         pieces = three_parts(len(whole), shares.get("validation", 0), shares.get("test", 0), apart(seed))
     except ValueError as error:
-        raise DataError("train", "enough examples to cut", str(error), "give more examples or smaller parts") from error
+        found = f"{len(whole)} ({error})"
+        raise DataError("train", "enough examples to cut", found, "give more examples or smaller parts") from error
     if len(pieces[0]) < len(whole):
         notes += series_notes(tensors, "train")
     for note in notes:
