@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from polyvae import figures, recipes
 from polyvae.cli.complete import table
+from polyvae.cli.runs import stacked
 from polyvae.completion_scores import Score, score_completions
 from polyvae.data import wrap
 from polyvae.data.split import Data, Split
@@ -145,6 +149,24 @@ def test_the_printed_table_and_the_figure_tell_numbers_and_labels_apart(constant
     titles = [axes.get_title().split("\n")[-1] for axes in drawn.axes]
     assert titles[:2] == ["numbers, in standard deviations of their columns"] * 2
     assert titles[2:] == ["unseen labels and bits: share that is wrong", "unseen labels and bits: log loss, nats"]
+
+
+def test_a_table_wider_than_the_terminal_is_stacked_and_cuts_no_number(constant: Recipe, data: Data) -> None:
+    whole = table(scored(constant, data), "title")
+    parts = stacked(whole, 80)
+    assert len(parts) > 1
+    assert len(stacked(whole, 160)) == 1
+    printed = Console(width=80, file=io.StringIO(), record=True)
+    for part in parts:
+        printed.print(part)
+    text = printed.export_text()
+    assert "…" not in text
+    assert "of numbers, in standard" in text
+    heads = [str(column.header) for part in parts for column in part.columns[2:]]
+    assert heads == [str(column.header) for column in whole.columns[2:]]
+    assert all(part.row_count == whole.row_count for part in parts)
+    # All that is scored of a table varies: a second line of coverage would be the first again.
+    assert not any("vary" in head for head in heads)
 
 
 def test_a_table_of_labels_and_bits_alone_has_no_squared_error() -> None:

@@ -13,7 +13,7 @@ import torch
 from rich.table import Table
 
 from polyvae.cli.options import UsageError, call
-from polyvae.cli.runs import Opened, check_place, chosen_prior, console, opened
+from polyvae.cli.runs import Opened, check_place, chosen_prior, console, opened, stacked
 from polyvae.cli.runs import device as usable
 from polyvae.completion import latents_of
 from polyvae.completion_scores import Errors, Score, score_completions
@@ -121,14 +121,16 @@ def complete(
 def table(scores: Sequence[Score], title: str) -> Table:
     """The errors over unseen values, a row a method at each number of points, and after calibration.
 
-    Two lines of coverage: of all unseen values, and of those that vary. Labels and bits have columns of their own, and
-    numbers none where there are no others.
+    Two lines of coverage: of all unseen values, and of those that vary where that is another. Labels and bits have
+    columns of their own, and numbers none where there are no others.
     """
     numbers = any(score.unseen.mse is not None for score in scores)
     codes = any(score.unseen.wrong is not None for score in scores)
     notes = [STANDARDISED] * (numbers and scores[0].standardised) + [CODES] * codes
     shown = Table(title=title, title_justify="left", caption=" ".join(notes) or None, caption_justify="left")
-    bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %\nof those that vary"
+    every = [errors for score in scores for errors in (score.unseen, score.calibrated) if errors is not None]
+    vary = any(errors.varying != errors.coverage for errors in every)
+    bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %" + "\nof those that vary" * vary
     words = ["squared error", "CRPS", bands, "calibrated\nCRPS", bands] if numbers or not codes else []
     for word in ("points", "method", *words, *(["wrong", "log loss"] if codes else [])):
         shown.add_column(word, justify="left" if word == "method" else "right", no_wrap=word == "method")
@@ -141,9 +143,9 @@ def table(scores: Sequence[Score], title: str) -> Table:
         cells = (
             _number(unseen.mse) + (f" ± {unseen.mse_error:.2g}" if unseen.mse_error is not None else ""),
             _number(unseen.crps),
-            _held(unseen),
+            _held(unseen, vary),
             _number(calibrated.crps),
-            _held(calibrated),
+            _held(calibrated, vary),
         )
         rest = ("-" if unseen.wrong is None else f"{100 * unseen.wrong:.1f} %", _number(unseen.log_loss))
         first = f"{score.points:g}" if score.points != points else ""
@@ -162,7 +164,8 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
     shown = console()
     if scores:
         words = "{run}: {mask} masks, {draws} draws, {examples} examples of the {split} part"
-        shown.print(table(scores, words.format(**told)))
+        for part in stacked(table(scores, words.format(**told)), shown.width):
+            shown.print(part)
     for file in files:
         shown.print(str(file), markup=False, soft_wrap=True)
 
@@ -240,9 +243,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _held(errors: Errors) -> str:
-    """Coverage of all values, and below of those that vary."""
-    return "\n".join(_shares(found) for found in (errors.coverage, errors.varying) if any(found.values())) or "-"
+def _held(errors: Errors, vary: bool) -> str:
+    """Coverage of all values, and below of those that `vary`."""
+    lines = (errors.coverage, errors.varying)[: 1 + vary]
+    return "\n".join(_shares(found) for found in lines if any(found.values())) or "-"
 
 
 def _shares(found: Mapping[float, float | None]) -> str:

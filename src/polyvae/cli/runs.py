@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.table import Table
 
 from polyvae import data
 from polyvae.cli.options import UsageError
@@ -124,6 +125,29 @@ def check_place(path: Path | None, folder: bool = False) -> None:
 def console() -> Console:
     """Where to print: as wide as the terminal, or wide enough for any table where there is none."""
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+
+
+def stacked(table: Table, width: int) -> list[Table]:
+    """The table as several of at most `width` letters, one below the other, where one would cut its cells.
+
+    Each begins with the first two columns; the title stands above the first, the caption below the last.
+    """
+    leading, columns = table.columns[:2], table.columns[2:]
+    cells = {id(column): list(column.cells) for column in table.columns}
+    made: list[Table] = []
+    while columns or not made:
+        for count in range(max(1, len(columns)), 0, -1):
+            part = Table(title=None if made else table.title, title_justify="left", caption_justify="left")
+            chosen = [*leading, *columns[:count]]
+            for column in chosen:
+                part.add_column(column.header, justify=column.justify, no_wrap=True)
+            for row, cell in zip(table.rows, zip(*(cells[id(column)] for column in chosen), strict=True), strict=True):
+                part.add_row(*cell, end_section=row.end_section)
+            if Console(width=1000).measure(part).maximum <= width:
+                break
+        made, columns = [*made, part], columns[count:]
+    made[-1].caption = table.caption
+    return made
 
 
 def device(wanted: str) -> str:
