@@ -98,8 +98,18 @@ def test_moments_of_channels_are_over_all_their_places() -> None:
     data = wrap(x, test=0)
     train = data.train.tensors["x"].double()
     for channel, column in enumerate(data.spec.columns):
-        assert column.centre == pytest.approx(float(train[:, channel].mean()), rel=1e-5)
-        assert column.scale == pytest.approx(float(train[:, channel].std(correction=0)), rel=1e-5)
+        scale = float(train[:, channel].std(correction=0))
+        assert column.centre == pytest.approx(float(train[:, channel].mean()), abs=1e-5 * scale)  # digits of the scale
+        assert column.scale == pytest.approx(scale, rel=1e-5)
+
+
+def test_a_zero_outside_the_training_part_leaves_a_column_real() -> None:
+    x = np.exp(STREAM.normal(size=(200, 2)))
+    held = np.concatenate([x[:20], np.zeros((1, 2))])
+    assert {column.kind for column in wrap(x, validation=x[:20]).spec.columns} == {"positive"}
+    assert {column.kind for column in wrap(x, validation=held).spec.columns} == {"real"}
+    frame, later = (pd.DataFrame({"a": rows[:, 0], "b": 1 + rows[:, 1]}) for rows in (x, held))
+    assert [column.kind for column in wrap(frame, validation=later).spec.columns] == ["real", "positive"]
 
 
 def test_a_kind_is_what_is_asked_for_of_all_or_by_name() -> None:

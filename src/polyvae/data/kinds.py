@@ -161,13 +161,13 @@ def _found(seen: Seen, table: bool, alike: bool) -> list[str]:
     # By how much a log-normal's likelihood exceeds a normal's; NaN, which no comparison holds for, with a value <= 0.
     gain = (variance.log() - log_variance.log()) / 2 - log_mean
     changing = varies(mean, variance)
-    gain = torch.where(changing, gain, torch.nan)
+    gain = torch.where(changing & (seen.low > 0), gain, torch.nan)  # low is of all parts
     if alike:
         count = natural.all() and variance.sum() >= _UNDERDISPERSED * mean.sum()
         tests = {
             "bits": natural.all() and seen.high.amax() <= 1,
             "counts": count,
-            "positive": gain[changing].mean() > _CLEARLY,
+            "positive": (seen.low > 0).all() and gain[changing].mean() > _CLEARLY,
         }
         return [next((kind for kind, holds in tests.items() if holds), "real")] * len(mean)
     each = {
