@@ -248,6 +248,6 @@ _LED = re.compile(r"(\w+)(?:(?:, | and | or )\w+)*(?=[ :])")  # the names that a
 _QUOTES = "'\""
 # An argument with its value, or a name of several words that is no path or part of a longer one.
 _ARGUMENT = re.compile(r"""(?<![\w./'"-])(?:(\w+)=('[^']*'|"[^"]*"|\w+(?:\.\w+)*)|(\w+_\w+)(?![\w/'"=]|\.\w))""")
-_QUOTED = re.compile(r"`\w+`(?:, `\w+`)*:\s")
+_QUOTED = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
 _LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
 _SENTENCE = re.compile(r"\.\s+(?=[A-Z])")

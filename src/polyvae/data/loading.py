@@ -64,8 +64,8 @@ def load(
     for none. `kind`: of the numbers in columns or fields, in place of what their values tell: bits, category, counts,
     positive, real or grey for all, or NAME=KIND,NAME=KIND by columns. `skip_bad`: leave out the files of a folder that
     cannot be read as pictures, and the rows of a table or frame that lack a value. `validation`: a share or number to
-    cut from what is trained on (default: the official part, else 10,000 of MNIST's 60,000, else a tenth).
-    `folds`, `fold`: training and validation part pooled and cut in so many folds instead. `blocks`: of a series in time, so many
+    cut from what is trained on (default: the official part, else 10,000 of MNIST's 60,000, else a tenth). `folds`,
+    `fold`: training and validation part pooled and cut in so many folds instead. `blocks`: of a series in time, so many
     runs of consecutive examples, held out whole and evenly spread (default: of a series as many as its entry says, 15
     of a user's fields with times; 0 cuts at random). `limit`: so many training examples, a stratified subset; the other
     parts shrink in proportion, to one of each class at least. `size`, `centre`: pictures resized to size x size, after
