@@ -29,3 +29,9 @@ def test_probabilistic_pca_has_the_likelihood_of_the_exact_eigenvalues(rows, col
     covariance = weight @ weight.T + scale.square() * torch.eye(columns, dtype=torch.float64)
     found = MultivariateNormal(x.mean(0), covariance).log_prob(x).mean()
     assert found.item() == pytest.approx(expected.item(), abs=1e-2)
+
+
+@pytest.mark.parametrize(("columns", "latent"), [(8, 7), (40, 16)])
+def test_the_default_latent_is_below_the_number_of_values(columns: int, latent: int) -> None:
+    for build in (recipes.pca, recipes.ppca):
+        assert build(Spec((columns,), levels=None)).model.heads["x"].likelihood.weight.shape == (columns, latent)

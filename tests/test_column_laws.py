@@ -220,6 +220,16 @@ def test_a_normal_with_a_free_scale_is_refused_where_it_is_no_law_of_the_columns
         recipes.sigma_vae(spec, network="mlp")
 
 
+def test_recipes_of_one_law_say_what_to_take_for_columns_of_other_kinds() -> None:
+    with pytest.raises(ValueError, match=r"columns of counts only, and these hold real, category, .*: take vae"):
+        recipes.count_vae(MIXED)
+    with pytest.raises(ValueError, match="a vae without a likelihood gives each kind its own"):
+        recipes.sigma_vae(MIXED)
+    columns = (Column("real", "age"), Column("category", "city", labels=("a", "b")))
+    with pytest.raises(ValueError, match=r"these data have none: load them with label='city'"):
+        recipes.cvae(Spec((2,), columns=columns))
+
+
 def test_a_family_is_left_as_it_is_where_nothing_is_standardised() -> None:
     family = families.PixelNormal(0.5)
     assert standardised(family, Spec((3,))) is family

@@ -145,8 +145,8 @@ def check(which: str, spec: Spec) -> None:
     kind, *others = spec.kinds
     if others:
         raise ValueError(
-            f"likelihood {which!r} is one law for all columns, and these are {', '.join(spec.kinds)}: leave it away, "
-            "and each kind has its own"
+            f"likelihood {which!r} is one law for all columns, and these are {', '.join(spec.kinds)}; a vae "
+            "without a likelihood gives each kind its own"
         )
     if which not in LAWS[kind]:
         known = f"{', '.join(LAWS[kind])} are" if LAWS[kind] else "none by name is"

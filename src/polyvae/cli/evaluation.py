@@ -136,7 +136,8 @@ def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
 def beside(report: Mapping[str, Any]) -> Table:
     """The numbers that a run shares with its baselines, a column each."""
     columns = {report["recipe"]["name"]: report, **report["baselines"]}
-    shown = Table("beside baselines of the same size", title_justify="left")
+    latents = report["baselines"]["ppca"]["latents"]["z"]["dimensions"]
+    shown = Table(f"beside baselines of {latents} latent{'' if latents == 1 else 's'}", title_justify="left")
     for name in columns:
         shown.add_column(name, justify="right")
     rows = {

@@ -98,7 +98,7 @@ class LinearEncoder(nn.Module):
 
 
 @recipe
-def ppca(spec: Spec, latent: Count = 16) -> Recipe:
+def ppca(spec: Spec, latent: Count | None = None) -> Recipe:
     """Probabilistic principal component analysis at its maximum likelihood.
 
     p(x) = N(mu, W W^T + s^2 I) with W = U (Lambda - s^2 I)^(1/2), s^2 the mean of the discarded eigenvalues. Its
@@ -107,11 +107,11 @@ def ppca(spec: Spec, latent: Count = 16) -> Recipe:
     Of columns x is their difference to their means in their standard deviations, or in one for all, whichever is the
     likelier for the training part; of positive ones their logarithm's. The law is one of the user's units all the same.
 
-    `latent`: dimensions of z, the components.
+    `latent`: dimensions of z, the components; by default 16, or one fewer than an example has values.
 
     Tipping, Bishop: Probabilistic Principal Component Analysis, 1999.
     """
-    units = Units(spec, logs=True) if spec.columns else None
+    latent, units = _components(spec, latent), Units(spec, logs=True) if spec.columns else None
     decoder, encoder = LinearDecoder(spec, latent, units), LinearEncoder(spec, latent, units, point=False)
 
     def solve(x: Tensor) -> None:
@@ -130,18 +130,18 @@ def ppca(spec: Spec, latent: Count = 16) -> Recipe:
 
 
 @recipe
-def pca(spec: Spec, latent: Count = 16) -> Recipe:
+def pca(spec: Spec, latent: Count | None = None) -> Recipe:
     """Principal component analysis: the linear code and reconstruction of least squared error.
 
     Codes are whitened, so that N(0, I) fits their mean and covariance. The likelihood is a normal with the residual
     variance per value; the posterior is a point, so no bound exists. Columns have the scales that `ppca` would choose,
     and their squared errors are in them.
 
-    `latent`: dimensions of z, the components.
+    `latent`: dimensions of z, the components; by default 16, or one fewer than an example has values.
 
     Pearson: On Lines and Planes of Closest Fit to Systems of Points in Space, 1901.
     """
-    units = Units(spec, logs=False) if spec.columns else None
+    latent, units = _components(spec, latent), Units(spec, logs=False) if spec.columns else None
     decoder, encoder = LinearDecoder(spec, latent, units), LinearEncoder(spec, latent, units, point=True)
 
     def solve(x: Tensor) -> None:
@@ -153,6 +153,10 @@ def pca(spec: Spec, latent: Count = 16) -> Recipe:
 
     objective = Objective({"reconstruction": Reconstruction()})
     return Recipe(VAE(encoder, StandardNormal(latent), decoder), objective, monitor="reconstruction", solve=solve)
+
+
+def _components(spec: Spec, latent: int | None) -> int:
+    return min(16, spec.dimensions - 1) if latent is None else latent
 
 
 Principal = tuple[np.ndarray, np.ndarray, np.ndarray, float]

@@ -37,4 +37,9 @@ def count_vae(
     """
     if not spec.columns:
         spec = replace(spec, columns=(Column("counts"),) * spec.x[0], levels=None)
+    elif others := [kind for kind in spec.kinds if kind != "counts"]:
+        raise ValueError(
+            f"count_vae is for columns of counts only, and these hold {', '.join(others)}: take vae, which gives each "
+            "kind its own likelihood, or say that they are counts (kind='counts')"
+        )
     return vae(spec, likelihood=likelihood, library=library, latent=latent, network=network, widths=widths, **options)

@@ -28,9 +28,15 @@ class Condition:
         self.observe = Chain()
         if wanted:
             if spec.condition is None:
-                raise ValueError("condition needs labels or vectors y; these data have none")
+                raise ValueError(f"condition needs labels or vectors y; these data have none{_to_be_labels(spec)}")
             self.names, self.shapes = ("y",), ((spec.condition,),)
             self.observe = chain(None if spec.classes is None else OneHot("y", spec.classes))
+
+
+def _to_be_labels(spec: Spec) -> str:
+    """What to load as labels, where columns of x could be."""
+    names = [f"label={column.name!r}" for column in spec.columns if column.kind == "category" and column.name]
+    return f": load them with {' or '.join(names[:3])}" if names else ""
 
 
 def encoder_net(
@@ -108,7 +114,9 @@ def _vamp(posterior: Conditional, spec: Spec, latent: int, components: int) -> V
 
 def _conditional(posterior: Conditional, spec: Spec, latent: int, components: int) -> Conditional:
     if spec.condition is None:
-        raise ValueError("prior: a conditional one needs labels or vectors y; these data have none")
+        raise ValueError(
+            f"prior: a conditional one needs labels or vectors y; these data have none{_to_be_labels(spec)}"
+        )
     family = DiagonalNormal()
     return Conditional(encoder_net("mlp", None, ((spec.condition,),), latent, family), family, "y")
 
