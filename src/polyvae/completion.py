@@ -97,7 +97,7 @@ def complete(
     if wrong := [level for level in quantiles if not 0 < level < 1]:
         raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
     others = {key: tensor(value) for key, value in (given or {}).items()}
-    totals = {step.to for step in chain(transforms).transforms if isinstance(step, Total) and step.name == of}
+    totals = _totals(transforms, of)
     _check_given(model, others, len(x), {of, name, *totals})
     _check_totals(totals - set(others), mask)
 
@@ -153,11 +153,24 @@ class Seeing:
     name: str
 
 
-def seeing(source: Any, masks: SparsePixels) -> Seeing:
-    """The same model with `masks` in the place of those of its recipe, under the names that the recipe gives them."""
+def seeing(source: Any, masks: SparsePixels | None = None) -> Seeing:
+    """The same model with `masks` in the place of those of its recipe, under the names that the recipe gives them.
+
+    Without masks nothing is observed. Observing raises ValueError where a total that the model reads sums what is not
+    seen, unless the batch brings that total along.
+    """
     model, observe = parts(source)
     rest, of, name = _taken_apart(observe)
-    return Seeing(model, chain(rest, replace(masks, of=of, name=name)), of, name)
+    if masks is None:
+        return Seeing(model, rest, of, name)
+    totals, masked = _totals(rest, of), chain(rest, replace(masks, of=of, name=name))
+
+    def checked(values: Values) -> Values:
+        batch = masked(values)
+        _check_totals(totals - set(values), batch[name][:, batch[of].shape[1] :].bool())
+        return batch
+
+    return Seeing(model, checked if totals else masked, of, name)
 
 
 def _taken_apart(observe: Callable[[Values], Values]) -> tuple[Callable[[Values], Values], str, str]:
@@ -199,13 +212,19 @@ def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set
         raise ValueError(f"x holds {rows} examples; got {wrong}")
 
 
+def _totals(observe: Callable[[Values], Values], of: str) -> set[str]:
+    """The names of the totals of all that is completed."""
+    return {step.to for step in chain(observe).transforms if isinstance(step, Total) and step.name == of}
+
+
 def _check_totals(missing: set[str], mask: Tensor) -> None:
     """ValueError where the total of all values is read, not given, and not known from what is seen."""
     if missing and (unseen := int((~mask).sum())):
         total = sorted(missing)[0]
         raise ValueError(
             f"the model reads {total!r}, the total of all values of an example, and {unseen} of them are not seen: "
-            f"give it, as given={{{total!r}: ...}}"
+            f"give it, as given={{{total!r}: ...}} or among the data's own values, or train a model that needs none, "
+            f"with library='latent'"
         )
 
 

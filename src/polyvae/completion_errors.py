@@ -9,7 +9,9 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from polyvae.data.kinds import varies
 from polyvae.evaluation.calibration import LEVELS, coverage, mean_where
+from polyvae.precision import wide
 from polyvae.spec import Column
 
 CODED = ("category", "bits")  # kinds of columns whose numbers are names
@@ -40,12 +42,15 @@ class Errors:
 class Numbers:
     """Which columns of x [N, C, ...] hold numbers that vary (`kept`), and what one unit of each is (`scale`).
 
-    Without columns, as in pictures, every value is a number in its own unit, and no value is coded.
+    Without columns, as in pictures, every value is a number in its own unit, and no value is coded. `logs`: which of
+    those kept are positive, where one is. `constant`: the names of those that do not vary.
     """
 
     kept: Tensor | None = None
     scale: Tensor | None = None
     coded: Tensor | None = None
+    logs: Tensor | None = None
+    constant: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, columns: Sequence[Column], x: Tensor) -> Numbers:
@@ -53,16 +58,36 @@ class Numbers:
         if not columns:
             return cls()
         rows = x.double().transpose(0, 1).flatten(1)
-        spread, size = rows.std(1, correction=0), rows.square().mean(1).sqrt()
+        variance = (rows - rows[:, :1]).var(1, correction=0)
         coded = torch.tensor([column.kind in CODED for column in columns])
-        kept = (~coded & (spread > 3e-5 * size)).nonzero().flatten()
-        return cls(kept, spread[kept].view(-1, *[1] * (x.ndim - 2)), coded.nonzero().flatten())
+        vary = varies(rows.mean(1), variance)
+        kept, shape = (~coded & vary).nonzero().flatten(), (-1, *[1] * (x.ndim - 2))
+        logs = torch.tensor([columns[place].kind == "positive" for place in kept.tolist()]).view(shape)
+        same = (~coded & ~vary).nonzero().flatten().tolist()
+        names = tuple(columns[place].name or str(place) for place in same)
+        scale = variance[kept].sqrt().view(shape)
+        return cls(kept, scale, coded.nonzero().flatten(), logs if bool(logs.any()) else None, names)
 
     def plain(self, x: Tensor, dim: int = 1) -> Tensor:
         """Those columns of x, which lie along `dim`, in their units."""
         if self.kept is None or self.scale is None:
             return x
         return x.index_select(dim, self.kept.to(x.device)) / self.scale.to(x)
+
+    def straight(self, x: Tensor) -> Tensor:
+        """Such numbers, logarithms in the place of positive ones: what a spread to both sides fits."""
+        return x if self.logs is None else torch.where(self.logs.to(x.device), wide(x).log(), x)
+
+    def bent(self, x: Tensor) -> Tensor:
+        """The numbers that `straight` made these of."""
+        return x if self.logs is None else torch.where(self.logs.to(x.device), x.exp(), x)
+
+    def moments(self, mean: Tensor, std: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of what `straight` makes: of logarithms those of the draws [S, N, C, ...]."""
+        if self.logs is None:
+            return mean, std
+        logs, rows = self.logs.to(mean.device), self.straight(draws)
+        return torch.where(logs, rows.mean(0), mean), torch.where(logs, rows.std(0), std)
 
     def seen(self, mask: Tensor) -> Tensor:
         """What a mask [N, d] says of those columns; that of pictures and fields [N, 1, H, W] is the same for all."""
@@ -73,6 +98,7 @@ def of_numbers(
     name: str, x: Tensor, mean: Tensor, score: Tensor, bands: Bands, where: Tensor, vary: Tensor
 ) -> dict[str, Tensor]:
     """The errors of every example where `where` says so, [N] each, by "name quantity"; `vary` [...]: what varies."""
+    score = torch.where(score.isnan() & ~x.isnan(), torch.inf, score)  # of draws that are no finite numbers
     found = {f"{name} mse": mean_where((mean - x).square(), where), f"{name} crps": mean_where(score, where)}
     vary = where & vary.to(x.device)
     for level, band in bands.items():
@@ -99,6 +125,17 @@ def of_codes(
         told[:, place] = True
     asked = torch.zeros_like(told).index_fill(1, by.coded.to(x.device), True) & told & where
     return {f"{name} wrong": mean_where(wrong, asked), f"{name} log_loss": mean_where(loss, asked)}
+
+
+def shares_of(columns: Sequence[Column], x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Of every column of labels or bits its place and how often each code stands there, [1, 1, ..., codes]."""
+    found = []
+    for place, column in enumerate(columns):
+        if column.kind in CODED:
+            size = 2 if column.labels is None else len(column.labels)
+            counts = torch.bincount(x[:, place].flatten().long(), minlength=size) + 1
+            found.append((torch.tensor([place]), (counts / counts.sum()).view(*[1] * x.ndim, size)))
+    return found
 
 
 def averages(name: str, found: Mapping[str, Tensor]) -> Errors:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polyvae.completion import Seeing, seeing
-from polyvae.completion_errors import CODED, Errors, Numbers, averages, of_codes, of_numbers
+from polyvae.completion_errors import Errors, Numbers, averages, of_codes, of_numbers, shares_of
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split, subset
 from polyvae.evaluation.blocks import Progress, each_block, joined
@@ -29,8 +29,8 @@ from polyvae.evaluation.pictures import recorded_spec
 from polyvae.gappy import GappyPCA, best_rank, usual_ranks
 from polyvae.interpolation import METHODS, interpolate
 from polyvae.masks import SparsePixels
+from polyvae.precision import wide
 from polyvae.predictive import Completer, Predictive, sees
-from polyvae.spec import Column
 
 BASIS, HELD_OUT = 10_000, 200  # examples at most that gappy PCA is fitted to, and that ranks and spreads are judged on
 MODEL, BLIND, GAPPY, SHARES = "model", "without m", "gappy PCA", "training shares"
@@ -45,7 +45,8 @@ class Score:
     `count` as asked for, `points` seen on average. `unseen`, `all`: over the values that are not seen, and over all.
     `calibrated`: over the unseen ones, the spread scaled on held-out data, or where there is none made of the errors
     there, a normal law about each value. `rank`: of gappy PCA. `standardised`: numbers are in standard deviations of
-    their columns.
+    their columns. `constant`: columns of numbers that do not vary, and are left out. `uncalibrated`: how many values of
+    an example `calibrated` leaves out, as their spread is no number.
     """
 
     method: str
@@ -56,6 +57,8 @@ class Score:
     calibrated: Errors | None = None
     rank: int | None = None
     standardised: bool = False
+    constant: tuple[str, ...] = ()
+    uncalibrated: int = 0
 
 
 def score_completions(
@@ -74,8 +77,9 @@ def score_completions(
     Methods: "model"; where z comes from the posterior also "without m", the head that reads no observation, or the same
     head when nothing is seen; for pictures "nearest" and "linear" interpolation; with `train` and `validation` "gappy
     PCA" at the rank, up to twice the number of seen values, that is best on validation at that count. With `validation`
-    the model's spread is also calibrated there, each value by a factor of its own at each count. Of large parts a
-    seeded subset serves for that. ValueError below two draws.
+    the model's spread is also calibrated there, each value by a factor of its own at each count, of positive columns
+    that of the draws' logarithms. Of large parts a seeded subset serves for that. ValueError below two draws, and for a
+    model that reads a total of what is not seen.
 
     Where the kinds of the columns are recorded, numbers are scored in the standard deviations of their columns over the
     split, and labels and bits by their chances alone, see `Errors`; beside these stand the "training shares" of every
@@ -84,7 +88,7 @@ def score_completions(
     if completer.draws < 2:
         raise ValueError(f"a score needs at least two draws; got {completer.draws}")
     held = None if validation is None or not len(validation) else subset(validation, HELD_OUT, seed)
-    made = seeing(source, SparsePixels())
+    made = seeing(source)
     spec = recorded_spec(source) if made.of == "x" else None
     columns = () if spec is None else spec.columns
     units = Numbers.of(columns, _whole(source, split)) if columns else Numbers()
@@ -92,7 +96,7 @@ def score_completions(
     basis = None
     if learned is not None and held is not None and units.plain(learned).numel():
         basis = GappyPCA(256).fit(units.plain(learned))
-    shares = () if learned is None else _shares(columns, learned)
+    shares = () if learned is None else shares_of(columns, learned)
     scores: list[Score] = []
     for done, (count, mask) in enumerate(masks.items()):
 
@@ -103,8 +107,8 @@ def score_completions(
         made = seeing(source, mask)
         asked = replace(completer, of=made.of, name=made.name)
         told = None if held is None else _predictions(made, held, asked, units, seed, device)
-        factors = None if told is None else _calibration(told)
-        by = _Standard(factors, varying(units.plain(split.tensors[made.of]) if told is None else told["x"]), units)
+        vary = varying(units.plain(split.tensors[made.of]) if told is None else told["x"])
+        by = _Standard(*_calibration(told, units), vary, units)
         found = _measured(made, split, asked, by, seed, device, tell)
         scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
         if found["x"].ndim == 4 and found["x"].numel():
@@ -122,49 +126,51 @@ def score_completions(
 class _Standard:
     """What completions are judged by: factors on the spread, where there are any, which values `vary`, their units.
 
-    Held-out examples show what varies, which the judged ones should not choose.
+    `stated` [...]: the values whose spread is a number, which alone have factors. Held-out examples show this and what
+    varies, which the judged ones should not choose.
     """
 
     factors: Calibration | None
+    stated: Tensor
     vary: Tensor
     units: Numbers
 
 
 def _whole(source: Any, split: Split) -> Tensor:
     """x of every example as the model meets it."""
-    made = seeing(source, SparsePixels())
+    made = seeing(source)
     return joined(each_block(made, split, lambda model, batch: {"x": batch[made.of]}))["x"]
-
-
-def _shares(columns: Sequence[Column], x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Of every column of labels or bits its place and how often each code stands there, [1, 1, ..., codes]."""
-    found = []
-    for place, column in enumerate(columns):
-        if column.kind in CODED:
-            size = 2 if column.labels is None else len(column.labels)
-            counts = torch.bincount(x[:, place].flatten().long(), minlength=size) + 1
-            found.append((torch.tensor([place]), (counts / counts.sum()).view(*[1] * x.ndim, size)))
-    return found
 
 
 def _predictions(
     made: Seeing, split: Split, completer: Completer, units: Numbers, seed: int, device: torch.device | str | None
 ) -> dict[str, Tensor]:
-    """The numbers of x, what is seen of them, and the predictive mean and standard deviation, on the CPU."""
+    """The numbers of x, what is seen of them, and the predictive mean and standard deviation of what `units.straight`
+    makes of them, on the CPU."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        found = [(part.mean, part.std) for part in completer.predict(model, batch)]
+        found = [_moments(part, units) for part in completer.predict(model, batch)]
         mean, std = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return {**_known(made, batch, units), "mean": units.plain(mean), "std": units.plain(std)}
+        return {**_known(made, batch, units), "mean": mean, "std": std}
 
     return joined(each_block(made, split, measure, seed, device))
 
 
-def _calibration(told: Mapping[str, Tensor]) -> Calibration | None:
-    unseen = (told["seen"] == 0).expand_as(told["x"])
-    if not bool(unseen.any()) or bool((unseen & (told["std"] == 0)).any()):
-        return None  # nothing to be right about, or no spread to scale
-    return calibrate(told["x"], told["mean"], told["std"], LEVELS, where=unseen)
+def _moments(part: Predictive, units: Numbers) -> tuple[Tensor, Tensor]:
+    return units.moments(units.plain(part.mean), units.plain(part.std), units.plain(part.draws, 2))
+
+
+def _calibration(told: Mapping[str, Tensor] | None, units: Numbers) -> tuple[Calibration | None, Tensor]:
+    """Factors on the spread, and which values have them; none where there is none to find them on."""
+    if told is None:
+        return None, torch.tensor(True)
+    x, mean, std = units.straight(told["x"]), told["mean"], told["std"]
+    unseen = (told["seen"] == 0).expand_as(x)
+    stated = (~unseen | (x.isfinite() & mean.isfinite() & std.isfinite())).all(0)
+    scored = unseen & stated
+    if not bool(scored.any()) or bool((scored & (std == 0)).any()):
+        return None, stated  # nothing to be right about, or no spread to scale
+    return calibrate(x, mean, std, LEVELS, where=scored), stated
 
 
 def _measured(
@@ -228,9 +234,12 @@ def _part(method: str, known: Mapping[str, Tensor], part: Predictive, by: _Stand
     found |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
     found |= _coded(method, known, part.chances, by)
     if by.factors is not None:
-        score = crps(by.factors.stretched(ordered, mean), x, ordered=True)
-        bands = {level: by.factors.band(mean, std, level) for level in LEVELS}
-        found |= of_numbers(f"{method} calibrated", x, mean, score, bands, unseen, by.vary)
+        centre, spread = by.units.moments(mean, std, ordered)
+        score = crps(by.units.bent(by.factors.stretched(by.units.straight(ordered), centre)), x, ordered=True)
+        ends = {level: by.factors.band(centre, spread, level) for level in LEVELS}
+        bands = {level: (by.units.bent(low), by.units.bent(high)) for level, (low, high) in ends.items()}
+        where = unseen & by.stated.to(unseen.device)
+        found |= of_numbers(f"{method} calibrated", x, mean, score, bands, where, by.vary)
     return found
 
 
@@ -251,14 +260,15 @@ def _alone(
     by: _Standard,
 ) -> Score:
     """The score of a prediction without spread; the held-out errors of each value make it one."""
-    x, unseen = found["x"], found["seen"] == 0
+    x, unseen = wide(found["x"]), found["seen"] == 0  # float32 would round bands past values far smaller than others
     made = complete(x, found["seen"])
     score = (made - x).abs()
     errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, made, score, {}, unseen, by.vary)}
     errors |= of_numbers(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by.vary)
     if told is not None and bool((told["seen"] == 0).any()):
-        held, one = complete(told["x"], told["seen"]), torch.ones_like(told["x"])
-        factors = calibrate(told["x"], held, one, LEVELS, where=told["seen"] == 0)
+        known = wide(told["x"])
+        held, one = complete(known, told["seen"]), torch.ones_like(known)
+        factors = calibrate(known, held, one, LEVELS, where=told["seen"] == 0)
         bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
         score = normal_crps(x, made, factors.scale.to(x))
         errors |= of_numbers(f"{method} calibrated", x, made, score, bands, unseen, by.vary)
@@ -279,5 +289,6 @@ def _score(method: str, count: Count, found: Mapping[str, Tensor], by: _Standard
     seen = found["mask"].flatten(1).sum(1)
     calibrated = averages(f"{method} calibrated", found) if f"{method} calibrated mse" in found else None
     unseen, every = averages(f"{method} unseen", found), averages(f"{method} all", found)
-    standardised = by.units.kept is not None
-    return Score(method, count, float(seen.double().mean()), unseen, every, calibrated, standardised=standardised)
+    points, standardised, constant = float(seen.double().mean()), by.units.kept is not None, by.units.constant
+    left = int((~by.stated).sum()) if method == MODEL else 0
+    return Score(method, count, points, unseen, every, calibrated, None, standardised, constant, left)

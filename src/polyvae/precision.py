@@ -17,6 +17,11 @@ def full(raw: Tensor) -> Tensor:
     return raw.float() if raw.dtype in (torch.float16, torch.bfloat16) else raw
 
 
+def wide(x: Tensor) -> Tensor:
+    """A tensor in double precision, where its device has that."""
+    return x if x.device.type == "mps" else x.double()
+
+
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Within it nothing is rounded to half precision, even inside an autocast region of `device`'s kind."""
     return torch.autocast(device.type, enabled=False) if _within(device) else nullcontext()

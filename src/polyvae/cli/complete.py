@@ -18,6 +18,7 @@ from polyvae.cli.runs import device as usable
 from polyvae.completion import latents_of
 from polyvae.completion_scores import Errors, Score, score_completions
 from polyvae.data import Split
+from polyvae.data.kinds import some
 from polyvae.data.split import subset
 from polyvae.evaluation.calibration import LEVELS
 from polyvae.families import Bernoulli
@@ -127,6 +128,11 @@ def table(scores: Sequence[Score], title: str) -> Table:
     numbers = any(score.unseen.mse is not None for score in scores)
     codes = any(score.unseen.wrong is not None for score in scores)
     notes = [STANDARDISED] * (numbers and scores[0].standardised) + [CODES] * codes
+    if scores and scores[0].constant:
+        notes.append(f"Left out, as constant in what is scored: {some(scores[0].constant)}.")
+    if most := max((score.uncalibrated for score in scores), default=0):
+        notes.append(f"{most} value{'s that have' if most > 1 else ' that has'} no finite spread")
+        notes[-1] += f" {'are' if most > 1 else 'is'} in no calibrated number."
     shown = Table(title=title, title_justify="left", caption=" ".join(notes) or None, caption_justify="left")
     every = [errors for score in scores for errors in (score.unseen, score.calibrated) if errors is not None]
     vary = any(errors.varying != errors.coverage for errors in every)

@@ -14,6 +14,7 @@ from polyvae.core import VAE, Draw, Values
 from polyvae.data.split import Split
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import Progress, each_block, joined, parts
+from polyvae.precision import wide
 from polyvae.support import supported
 
 # Values of the likelihood in one chunk of samples. On a CPU its temporaries stay in the cache; on a GPU a kibibyte of
@@ -31,8 +32,7 @@ class LogMeanExp:
 
     def add(self, chunk: Tensor) -> None:
         """Takes in a chunk [k, B]."""
-        wide = chunk if chunk.device.type == "mps" else chunk.double()
-        part = wide.logsumexp(0)
+        part = wide(chunk).logsumexp(0)
         self.total = part if self.total is None else torch.logaddexp(self.total, part)
         self.count += len(chunk)
 
@@ -54,7 +54,7 @@ class Mean:
     def add(self, chunks: dict[str, Tensor], count: int) -> None:
         """Takes in `count` samples; every chunk is [k, B]."""
         for name, chunk in chunks.items():
-            part = (chunk if chunk.device.type == "mps" else chunk.double()).sum(0)
+            part = wide(chunk).sum(0)
             self.totals[name] = self.totals[name] + part if name in self.totals else part
         self.count += count
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.special import ndtr
 
+from polyvae.precision import wide
+
 LEVELS = (0.5, 0.9, 0.95)
 
 
@@ -100,7 +102,8 @@ class Calibration:
     """What a stated spread must be multiplied by, found on held-out data; every factor broadcasts against [N, ...].
 
     `factors`: by level, the half width of the band in stated standard deviations. `scale`: the factor with which a
-    normal law of the stated mean and standard deviation scores best.
+    normal law of the stated mean and standard deviation scores best. Both reach as far above the mean as below: what is
+    skewed, such as positive numbers over powers of ten, is calibrated by the mean and deviation of its logarithms.
     """
 
     factors: Mapping[float, Tensor]
@@ -147,15 +150,14 @@ def calibrate(
         raise ValueError(f"over is one of {', '.join(_GROUPS)}; got {over!r}")
     if wrong := [level for level in levels if not 0 < level < 1]:
         raise ValueError(f"a level is a share between 0 and 1; got {wrong}")
-    error = (x - mean).abs()
-    error = error if error.device.type == "mps" else error.double()  # as wide as the device can
+    error = (wide(x) - wide(mean)).abs()
     scores = torch.where(error == 0, 0.0, error / std)
     scored = torch.ones_like(x, dtype=torch.bool) if where is None else where.bool().expand_as(x)
     if not bool(scored.any()):
         raise ValueError("there is nothing to calibrate on: no value is scored")
-    if bool((scored & ~scores.isfinite()).any()):
+    if bool((scored & ~(scores.isfinite() & std.isfinite())).any()):
         raise ValueError("the spread is zero, or no number, where the prediction errs: no factor would reach the truth")
-    stated = std.to(scores).expand_as(x)
+    scores, stated = torch.where(scored, scores, 0.0), std.to(scores).expand_as(x)
 
     def factors(group: Callable[[Tensor], Tensor], among: Tensor) -> list[Tensor]:
         return _factors(group(scores), group(stated), group(among), levels)
