@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import polyvae as pv
-from polyvae.data import wrap
+from polyvae import exchange
+from polyvae.data import load, wrap
 
 COLUMNS = (
     pv.Column("positive", "income"),
@@ -34,9 +37,9 @@ OUTSIDE = {
 }
 
 
-def untrained(columns: tuple[pv.Column, ...] = COLUMNS) -> pv.Run:
+def untrained(columns: tuple[pv.Column, ...] = COLUMNS, recipe: str = "arbitrary_conditioning") -> pv.Run:
     spec = pv.Spec((len(columns),), levels=None, columns=columns)
-    return pv.Run(pv.recipes.arbitrary_conditioning(spec, seed=0, network="mlp", widths=[8], latent=2))
+    return pv.Run(getattr(pv.recipes, recipe)(spec, seed=0, network="mlp", widths=[8], latent=2))
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -83,3 +86,57 @@ def test_a_field_of_positive_values_is_refused_by_its_channel() -> None:
     mask = torch.ones(1, 1, 4, 4)
     mask[..., 2, 3] = 0
     run.complete(x, mask, draws=3)
+
+
+def test_names_of_columns_that_are_numbers_come_back_as_numbers() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    for names in ([0, 1], [3, 7], ["a", 5]):
+        frame = pd.DataFrame(x, columns=names)
+        spec = wrap(frame).spec
+        run = untrained(spec.columns)
+        gaps = frame.copy()
+        gaps.iloc[0, 0] = np.nan
+        found = run.complete(gaps, draws=5).mean
+        assert list(found.columns) == names
+        assert not gaps.fillna(found).isna().any(axis=None)
+        assert list(run.reconstruct(frame).columns) == names
+    plain = untrained(wrap(pd.DataFrame(x)).spec.columns, "vae")
+    plain.description["data"] = {"frame": "pandas"}
+    assert list(plain.sample(2).columns) == [0, 1]
+
+
+def test_a_run_on_a_file_of_named_columns_gives_frames_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = np.random.default_rng(0)
+    table = {"size": stream.normal(size=60), "town": stream.choice(["Ulm", "Bonn"], 60)}
+    pd.DataFrame(table).to_csv(tmp_path / "mixed.csv", index=False)
+    data = load(tmp_path / "mixed.csv")
+    made = pv.recipes.vae(data.spec, network="mlp", widths=[8], latent=2, seed=0)
+    run = pv.fit(made, data, tmp_path / "run", epochs=1, device="cpu", progress=False)
+    for each in (run, pv.Run.load(tmp_path / "run")):
+        found = each.sample(20)
+        assert list(found.columns) == ["size", "town"]
+        assert set(found["town"]) == {"Ulm", "Bonn"}
+    monkeypatch.setattr(exchange, "find_spec", lambda name: None)  # where pandas is not installed
+    assert run.sample(20).shape == (20, 2)
+
+
+def test_a_column_that_a_frame_lacks_is_named_with_what_to_do() -> None:
+    for asked in (untrained().complete, untrained().reconstruct):
+        with pytest.raises(ValueError, match="the data lack the column 'gain'; add it as NaN to have it completed"):
+            asked(pd.DataFrame(INSIDE).drop(columns="gain"))
+
+
+def test_the_column_of_labels_is_read_and_given_back_by_its_name(tmp_path: Path) -> None:
+    stream = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": stream.normal(size=60), "more": 1.5, "city": stream.choice(["Riga", "Bonn"], 60)})
+    data = wrap(frame, label="city")
+    made = pv.recipes.cvae(data.spec, network="mlp", widths=[8], latent=2, seed=0)
+    run = pv.fit(made, data, tmp_path / "run", epochs=1, device="cpu", progress=False)
+    run = pv.Run.load(tmp_path / "run")
+    found = run.sample(2, y=["Riga", "Bonn"])
+    assert list(found.columns) == ["size", "more", "city"]
+    assert list(found["city"]) == ["Riga", "Bonn"] * 2
+    for asked in (run.reconstruct, run.encode, run.score, lambda x, y=None: run.complete(x, y=y, weigh="seen").mean):
+        np.testing.assert_array_equal(asked(frame), asked(frame.drop(columns="city"), frame["city"]))
+    frame.to_csv(tmp_path / "city.csv", index=False)
+    assert load(tmp_path / "city.csv", label="city").spec == load(frame, label="city").spec == data.spec

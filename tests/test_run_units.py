@@ -51,7 +51,7 @@ def test_columns_and_categories_of_other_data_go_by_name() -> None:
     wrong = wrap(frame.drop(columns="more").replace("Ulm", "Rom"), validation=19, test=0)
     with pytest.raises(ValueError, match=r"column 'town' holds Bonn, Jena, Ulm in the data of this run; got \['Rom'\]"):
         run.score(wrong)
-    with pytest.raises(ValueError, match=r"\['size'\] are not among these"):
+    with pytest.raises(ValueError, match="the data lack the column 'size'; add it as NaN"):
         run.score(wrap(frame[["grade", "town", "more"]]))
 
 

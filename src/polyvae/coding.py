@@ -197,4 +197,5 @@ def names_of(columns: Sequence[Column]) -> list[str]:
 
 def _check_names(given: Mapping[str, Any], columns: Sequence[Column]) -> None:
     if missing := [name for name in names_of(columns) if name not in given]:
-        raise ValueError(f"the data of this run have the columns {names_of(columns)}; {missing} are not among these")
+        lacking = f"the column{'s' * (len(missing) > 1)} {', '.join(map(repr, missing[:20]))}"
+        raise ValueError(f"the data lack {lacking}; add it as NaN to have it completed (run.complete)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from polyvae.coding import (
     classes,
     coded,
     framed,
+    labels_of,
     named,
     names_of,
     numbers_of,
@@ -47,8 +49,7 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
         split = _part(x, spec)
     elif is_frame(x) and named(columns):
         cells = frame_columns(x, WHERE)
-        labels = next((name for name in cells if name.lower() in LABELS and name not in names_of(columns)), None)
-        y = cells[labels] if y is None and labels is not None and spec is not None and spec.classes else y
+        y = labels_in(x, spec) if y is None else y
         split = Split(tensors_of({"x": framed(cells, columns)}, WHERE))
     else:
         y = _labels(x) if y is None else y
@@ -62,6 +63,16 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
         raise ValueError(f"x holds {len(found)} examples; got {wrong}")
     device = split.device
     return replace(split, tensors={**split.tensors, **{key: value.to(device) for key, value in others.items()}})
+
+
+def labels_in(x: Any, spec: Spec | None) -> Any:
+    """The labels [N] of a frame: its column of the name that the data's has, or of a usual one; None without any."""
+    if spec is None or not spec.classes or not (is_frame(x) and named(spec.columns)):
+        return None
+    others = {str(name): name for name in x.columns if str(name) not in names_of(spec.columns)}
+    usual = (name for name in others if name.lower() in LABELS)
+    name = spec.label if spec.label in others else next(usual, None)
+    return None if name is None else frame_columns(x[[others[name]]], WHERE)[name]
 
 
 def _part(x: Data | Split, spec: Spec | None) -> Split:
@@ -193,10 +204,13 @@ def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column]
 
 def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column], drawn: bool) -> Any:
     """A frame of the names of another one, and its index where it has as many rows; the array where it has others."""
-    names = names_of(columns) if columns and columns[0].name is not None else [str(name) for name in like.columns]
+    theirs = {str(name): name for name in like.columns}  # names may be numbers, which columns have as text
+    names = [theirs.get(name, name) for name in names_of(columns)] if named(columns) else list(theirs.values())
+    if not names and len(columns) == array.shape[1]:  # the data were a frame without names, which pandas numbers
+        names = [place if hasattr(like, "index") else str(place) for place in range(len(columns))]
     if len(names) != array.shape[1]:
         return array
-    cells: dict[str, Any] = {name: array[:, place] for place, name in enumerate(names)}
+    cells: dict[Any, Any] = {name: array[:, place] for place, name in enumerate(names)}
     for name, column in zip(names, columns, strict=False):
         whole = column.labels or (drawn and column.kind in ("bits", "counts"))
         if whole and np.isfinite(cells[name]).all():  # a category has no spread: NaN
@@ -209,8 +223,16 @@ def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column], drawn: bo
 
 
 def empty_frame(library: str | None) -> Any:
-    """A data frame without cells of "pandas" or "polars", for `returned`; None for anything else."""
-    return importlib.import_module(library).DataFrame() if library in FRAMES else None
+    """A data frame without cells of "pandas" or "polars", for `returned`; None for others, or one not installed."""
+    return importlib.import_module(library).DataFrame() if library in FRAMES and find_spec(library) else None
+
+
+def labelled(frame: Any, y: Tensor, spec: Spec) -> Any:
+    """A frame [N, D] of drawn rows with its column of labels, of which `y` [M] are the classes, the rows in turns."""
+    names = labels_of(spec)
+    values = np.array([int(name) for name in names] if all(map(str.isdigit, names)) else names)
+    turns = values[y.cpu().numpy()[np.arange(len(frame)) % len(y)]]
+    return type(frame)({**{name: frame[name] for name in frame.columns}, spec.label: turns})
 
 
 def kind_of(like: Any) -> Any:

@@ -12,15 +12,27 @@ import torch
 from torch import Tensor
 
 from polyvae.codes import Quantised
-from polyvae.coding import check_values
+from polyvae.coding import check_values, named
 from polyvae.completion import Completion, complete
 from polyvae.core import VAE, Values
+from polyvae.data.frames import is_frame
 from polyvae.data.rows import Rows
 from polyvae.data.split import Split
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, joined, seeded
 from polyvae.evaluation.bounds import both_bounds
-from polyvae.exchange import conditions, empty_frame, kind_of, pictured, present, returned, taken, tensor
+from polyvae.exchange import (
+    conditions,
+    empty_frame,
+    kind_of,
+    labelled,
+    labels_in,
+    pictured,
+    present,
+    returned,
+    taken,
+    tensor,
+)
 from polyvae.recipes import Recipe, rebuild
 from polyvae.spec import Column, Spec
 from polyvae.store import (
@@ -162,7 +174,8 @@ class Run:
         """Draws from the model: x ~ p(x | z) at z ~ p(z), [count, ...]; with `expected`, E[x | z] in its place.
 
         Of a conditional model `count` for each row of `y` and `given`, all rows for the first draw, then for the
-        second. The same ones for the same `seed`. A run on a data frame gives one back, unless it is given tensors.
+        second. The same ones for the same `seed`. A run on a data frame, or on a file of named columns where pandas is
+        installed, gives a frame, with the column of labels that `y` asks for, unless it is given tensors.
         """
         if count < 1:
             raise ValueError(f"count is a number of draws, at least 1; got {count}")
@@ -179,9 +192,11 @@ class Run:
                     chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads)}
                     pieces.append({of: p.mean if expected else p.sample() for of, p in chosen.items()})
         like = kind_of(y if y is not None else next(iter((given or {}).values()), None))
-        like = empty_frame(self.description.get("data", {}).get("frame")) if like is None else like
+        like = empty_frame(self._library) if like is None else like
         found = joined(pieces).items()
-        return _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in found})
+        made = _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in found})
+        asked = self.spec is not None and self.spec.classes and self.spec.label and "y" in others and is_frame(made)
+        return labelled(made, others["y"], self.spec) if asked else made  # pyright: ignore[reportArgumentType]
 
     def complete(
         self,
@@ -203,7 +218,7 @@ class Run:
         have the model's word too: `frame.fillna(found.mean)` keeps yours.
         """
         seen, mask = pictured(x, self.spec, mask)
-        others = self._conditions(y, given)
+        others = self._conditions(labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y, given)
         found = complete(self, seen, mask, draws, quantiles=quantiles, seed=seed, given=others, weigh=weigh, keep=keep)
         return Completion(
             returned(found.mean, x, 0, self._columns),
@@ -245,6 +260,12 @@ class Run:
             value = best[f"validation_{monitor}"]
             lines.append(f"  best epoch: {self.best_epoch} of {len(self.history)}; validation {words} {value:.3f} nats")
         return "\n".join(lines)
+
+    @property
+    def _library(self) -> str | None:
+        """The library whose frames are given back: that of the data, pandas for a file of named columns."""
+        data = self.description.get("data", {})
+        return data.get("frame") or ("pandas" if data.get("call") and named(self._columns) else None)
 
     @property
     def _columns(self) -> tuple[Column, ...]:

@@ -42,11 +42,11 @@ class Spec:
     """The shape of one example and of what may condition it, and what kinds of numbers it holds.
 
     `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
-    0..classes-1; `labels`: what the data call them. `y`: length when `y` holds vectors. `levels`: grey levels of the
-    original values (256 for bytes scaled to [0, 1], 2 for binarised pictures, None for continuous data); bits per
-    dimension are counted with it. `dequantised`: of continuous values, how many grey levels they were before noise
-    filled each evenly. `columns`: one for each feature of dimension 1, or none where x is a picture in
-    [0, 1], or where nothing is known.
+    0..classes-1; `labels`: what the data call them, `label`: their column. `y`: length when `y` holds vectors.
+    `levels`: grey levels of the original values (256 for bytes scaled to [0, 1], 2 for binarised pictures, None for
+    continuous data); bits per dimension are counted with it. `dequantised`: of continuous values, how many grey levels
+    they were before noise filled each evenly. `columns`: one for each feature of dimension 1, or none where x is a
+    picture in [0, 1], or where nothing is known.
     """
 
     x: tuple[int, ...]
@@ -56,6 +56,7 @@ class Spec:
     labels: tuple[str, ...] | None = None
     columns: tuple[Column, ...] = ()
     dequantised: int | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", tuple(int(side) for side in self.x))

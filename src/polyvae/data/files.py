@@ -50,6 +50,7 @@ def _table(path: Path, label: str | None, skip_bad: bool) -> Table:
     def compute() -> Arrays:
         found = table(path, label, skip_bad)
         facts = {"features": [asdict(each) for each in found.features], "labels": found.labels, "notes": found.notes}
+        facts["label"] = found.label
         return {**found.arrays, "facts": np.array([json.dumps(facts)])}
 
     options = {"label": label, **({"skip_bad": True} if skip_bad else {})}
@@ -57,7 +58,7 @@ def _table(path: Path, label: str | None, skip_bad: bool) -> Table:
     facts = json.loads(str(arrays.pop("facts")[0]))
     features = tuple(Feature(each["name"], each["dtype"], tuple(each["labels"])) for each in facts["features"])
     labels = None if facts["labels"] is None else tuple(facts["labels"])
-    return Table(arrays, features, labels, tuple(facts["notes"]))
+    return Table(arrays, features, labels, tuple(facts["notes"]), facts.get("label", label))
 
 
 def _npz(path: Path) -> dict[str, Arrays]:

@@ -63,6 +63,7 @@ def from_tables(
     spec = specs[first]
     for part in others:
         spec = joined_spec(spec, specs[part], places[part])
+    spec = replace(spec, label=found[places[first]].label)
     if labels := found[places[first]].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in tables.values() for note in table.notes)

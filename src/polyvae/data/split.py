@@ -279,6 +279,7 @@ def wrap(
         spec = joined_spec(spec, spec_of(held), part)
         splits[part] = Split(held)
     train = whole if len(pieces[0]) == len(whole) else whole.take(pieces[0])
+    spec = replace(spec, label=tables["train"].label)
     if labels := tables["train"].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     spec, splits = with_columns(spec, {"train": train, **splits}, tables["train"].features, kind, "train")

@@ -37,13 +37,14 @@ class Table:
 
     `features`: one for each feature along dimension 1 of a table x [N, d] or of fields; empty for pictures. `labels`:
     names of the classes 0..K-1 of y, None where the numbers themselves are all there is. `notes`: what a reader left
-    out, in sentences.
+    out, in sentences. `label`: the name of the column that y was.
     """
 
     arrays: Mapping[str, np.ndarray]
     features: tuple[Feature, ...] = ()
     labels: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    label: str | None = None
 
 
 def numbered_features(x: np.ndarray, dtype: np.dtype) -> tuple[Feature, ...]:
@@ -93,7 +94,7 @@ def assembled(
     y, labels = numbered(columns[chosen], f"{where}, column {chosen!r}")
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
         notes.append(f"{where}: all labels in the column {chosen!r} are {labels[0] if labels else y[0]}")
-    return Table({"x": x, "y": y}, tuple(features), labels, tuple(notes))
+    return Table({"x": x, "y": y}, tuple(features), labels, tuple(notes), chosen)
 
 
 def numbered(values: np.ndarray, where: str | Path) -> tuple[np.ndarray, tuple[str, ...] | None]:
