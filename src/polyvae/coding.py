@@ -75,25 +75,28 @@ def _holds(x: Tensor, kind: str, count: int) -> Tensor:
     }.get(kind, torch.ones_like(natural))
 
 
-def coded(tensors: dict[str, Tensor], columns: Sequence[Column]) -> dict[str, Tensor]:
-    """Numbers that stand for categories as their codes, where the data had them so; NaN stays."""
-    x = tensors.get("x")
+def coded(x: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
+    """Numbers [N, d] that stand for categories as their codes, where the data had them so; NaN stays."""
     places = [place for place, column in enumerate(columns) if column.labels and all(map(is_number, column.labels))]
-    if x is None or not places or x.shape[1:] != (len(columns),):
-        return tensors
-    x = x.clone()
+    if not places or x.shape[1:] != (len(columns),):
+        return x
+    x = x.astype(np.float32 if x.dtype.itemsize < 4 else x.dtype)
     for place in places:
-        known = ~x[:, place].isnan()
-        x[known, place] = torch.from_numpy(codes(x[known, place].cpu().numpy(), columns[place])).to(x)
-    return {**tensors, "x": x}
+        known = ~np.isnan(x[:, place])
+        x[known, place] = codes(x[known, place], columns[place])
+    return x
 
 
 def valued(x: Tensor, columns: Sequence[Column]) -> Tensor:
-    """x [..., D] in which codes of categories are the numbers that the data had for them; NaN stays. Undoes `coded`."""
+    """x [..., D] in which codes of categories are the numbers that the data had for them; NaN stays. Undoes `coded`.
+
+    In double precision where single does not tell them apart.
+    """
     numbers = {place: found for place, column in enumerate(columns) if (found := numbers_of(column)) is not None}
     if not numbers or x.shape[-1:] != (len(columns),):
         return x
-    x = x.clone()
+    single = all((values == values.astype(np.float32)).all() for values in numbers.values())
+    x = x.clone() if single else x.double()
     for place, values in numbers.items():
         known = ~x[..., place].isnan()
         x[..., place][known] = torch.from_numpy(values).to(x)[x[..., place][known].round().long()]

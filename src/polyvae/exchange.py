@@ -28,7 +28,7 @@ from polyvae.coding import (
 from polyvae.data.frames import FRAMES, frame_columns, is_frame
 from polyvae.data.split import Data, Split
 from polyvae.data.table import LABELS
-from polyvae.data.tensors import tensors_of
+from polyvae.data.tensors import table_of, tensors_of
 from polyvae.observe import Transform, chain
 from polyvae.spec import Column, Spec
 
@@ -53,7 +53,9 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
         split = Split(tensors_of({"x": framed(cells, columns)}, WHERE))
     else:
         y = _labels(x) if y is None else y
-        split = Split(coded(tensors_of(_without_labels(x), WHERE), columns))
+        table = table_of(_without_labels(x), WHERE)  # before float32, which would not tell all categories apart
+        arrays = {name: coded(array, columns) if name == "x" else array for name, array in table.arrays.items()}
+        split = Split(tensors_of(replace(table, arrays=arrays), WHERE))
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
     if spec is not None and tuple(found.shape[1:]) != spec.x:
@@ -108,12 +110,17 @@ def _without_labels(x: Any) -> Any:
 
 def tensor(value: Any) -> Tensor:
     """Numbers as they are, NaN included: a tensor, or anything that NumPy reads; float64 becomes float32."""
+    found = _exact(value)
+    return found.float() if found.dtype is torch.float64 and found is not value else found
+
+
+def _exact(value: Any) -> Tensor:
+    """The same in its own type."""
     if isinstance(value, Tensor):
         return value
     value = value.toarray() if hasattr(value, "toarray") else value
-    value = value.to_numpy(dtype=np.float32, na_value=np.nan) if is_frame(value) else value
-    found = torch.from_numpy(np.array(value))
-    return found.float() if found.dtype is torch.float64 else found
+    value = value.to_numpy(dtype=np.float64, na_value=np.nan) if is_frame(value) else value
+    return torch.from_numpy(np.array(value))
 
 
 def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:
@@ -130,14 +137,18 @@ def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tenso
         check_values(found, columns)
         return found, mask
     held = isinstance(x, (Data, Split))
-    found = _laid_out(_part(x, spec).tensors["x"] if held else tensor(x), spec)  # pyright: ignore[reportArgumentType]
+    found = _laid_out(_part(x, spec).tensors["x"] if held else _exact(x), spec)  # pyright: ignore[reportArgumentType]
     mask = None if mask is None else masked(mask, found.ndim)
+    kept = found.dtype if isinstance(x, Tensor) or found.dtype is not torch.float64 else torch.float32
     if not columns:
-        return found, mask
-    found = found if found.is_floating_point() else found.float()
+        return found.to(kept), mask
+    kept = kept if found.is_floating_point() else torch.float32
+    found = found if found.is_floating_point() else found.double()
     if mask is not None and _fits(mask, tuple(found.shape)):
         found = found.masked_fill(mask.to(found.device) == 0, torch.nan)
-    found = found if held else coded({"x": found}, columns)["x"]
+    if not held and any(column.labels for column in columns):  # before float32, as in `taken`
+        found = torch.from_numpy(coded(found.cpu().numpy(), columns)).to(found.device)
+    found = found.to(kept)
     check_values(found, columns)
     return found, mask
 

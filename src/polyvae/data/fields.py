@@ -12,6 +12,7 @@ import numpy as np
 from polyvae.data.errors import DataError
 from polyvae.data.files import PARTS, SYNONYMS
 from polyvae.data.formats import npz
+from polyvae.data.precision import note, steps
 
 TIMES = ("t", "time", "times")
 _RESERVED = {"x", "y", *SYNONYMS}
@@ -54,7 +55,10 @@ def fields(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     if set(shapes.values()) != {shape}:
         raise DataError(path, "fields [T, H, W] of one shape", f"{shapes}", "interpolate them to one grid and times")
     found = npz(path, [*names, *_static(headers, shape)])
-    made = {"x": stacked(path, [found.pop(name) for name in names], shape)}
+    channels = {name: found.pop(name) for name in names}
+    made = {"x": stacked(path, [*channels.values()], shape)}
+    coarse = {name: each[0] for name, values in channels.items() if (each := steps(values))}
+    made["notes"] = np.array(note(coarse, path), np.str_)
     for array in found.values():
         if array.dtype.kind == "b":
             made["x"] *= array

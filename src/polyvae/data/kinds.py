@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import floor, log10
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from polyvae.data.errors import DataError
+from polyvae.data.mapped import float32, is_large, pieces
+from polyvae.data.precision import note, steps
 from polyvae.data.rows import selected
-from polyvae.data.table import Feature, label_of
+from polyvae.data.table import Feature, Table, label_of
 from polyvae.spec import KINDS, Column, Spec
 
-S = TypeVar("S", bound=Any)  # a Split, which this file does not import
 _VALUES = 2**20  # looked at at a time: a few copies in float64 are held at once
 _CLEARLY = 0.1  # nats an example by which a log-normal has to fit better than a normal
 _UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no counts: years, ages, scores
@@ -85,12 +87,12 @@ def _head(split: Any) -> Tensor:
 
 def with_columns(
     spec: Spec,
-    splits: Mapping[str, S],
+    splits: Mapping[str, Any],
     features: Sequence[Feature],
     kind: Mapping[str, str] | str | None,
     where: str,
-) -> tuple[Spec, dict[str, S]]:
-    """The spec with its columns, and the splits with what was numbered into codes; as they are where x is a picture.
+) -> Spec:
+    """The spec with its columns; as it is where x is a picture.
 
     Kinds follow the values of all parts, moments those of what is trained on, to six digits. `features`: what the
     reader knows of each column, where it does; columns that it had to number are all of one kind, as those of an array
@@ -101,12 +103,12 @@ def with_columns(
     if found is None:
         if kind is not None:
             raise DataError(where, "columns or fields, to be read as kinds of numbers", "pictures", "leave kind away")
-        return spec, dict(splits)
+        return spec
     numbers = [str(place) for place in range(len(found.low))]
     names = [feature.name for feature in features] if len(features) == len(numbers) else numbers
     labels = {place: feature.labels for place, feature in enumerate(features) if feature.labels}
     asked = _asked(parsed(kind), names, where)
-    usual = _found(found, len(spec.x) == 1, alike=names == numbers)
+    usual = _found(found, len(spec.x) == 1, alike=names == numbers, coded=[*labels])
     kinds = [asked.get(name) or ("category" if n in labels else usual[n]) for n, name in enumerate(names)]
     for place, name in enumerate(names):
         if place in labels and kinds[place] != "category":
@@ -114,15 +116,12 @@ def with_columns(
         _check(kinds[place], place, name, found, where)
     if "category" in kinds and len(spec.x) > 1:
         raise DataError(where, "a kind of fields: categories stand in tables", "category")
-    if fresh := [place for place, each in enumerate(kinds) if each == "category" and place not in labels]:
-        coding, splits = coded(splits, fresh)
-        labels |= coding
     shown: list[str | None] = [None] * len(names) if names == numbers else list(names)
     columns = tuple(
         Column(each, shown[place], labels.get(place), *_standard(found, each, place))
         for place, each in enumerate(kinds)
     )
-    return replace(spec, columns=columns, levels=2 if set(kinds) == {"bits"} else None), dict(splits)
+    return replace(spec, columns=columns, levels=2 if set(kinds) == {"bits"} else None)
 
 
 def _of_columns(splits: Mapping[str, Any]) -> Seen | None:
@@ -151,8 +150,8 @@ def varies(mean: Tensor, variance: Tensor) -> Tensor:
     return variance.sqrt() > 1e-7 * mean.abs()
 
 
-def _found(seen: Seen, table: bool, alike: bool) -> list[str]:
-    """The kind of each column by its values."""
+def _found(seen: Seen, table: bool, alike: bool, coded: list[int]) -> list[str]:
+    """The kind of each column by its values; those that are `coded` do not say of what kind the others are."""
     if not table:
         return ["real"] * len(seen.low)
     mean, variance = seen.moments("plain")
@@ -163,11 +162,12 @@ def _found(seen: Seen, table: bool, alike: bool) -> list[str]:
     changing = varies(mean, variance)
     gain = torch.where(changing & (seen.low > 0), gain, torch.nan)  # low is of all parts
     if alike:
-        count = natural.all() and variance.sum() >= _UNDERDISPERSED * mean.sum()
+        free = torch.ones_like(natural).index_fill(0, torch.tensor(coded, dtype=torch.int64), False)
+        whole = natural[free].all()
         tests = {
-            "bits": natural.all() and seen.high.amax() <= 1,
-            "counts": count,
-            "positive": (seen.low > 0).all() and gain[changing].mean() > _CLEARLY,
+            "bits": whole and (seen.high[free] <= 1).all(),
+            "counts": whole and variance[free].sum() >= _UNDERDISPERSED * mean[free].sum(),
+            "positive": (seen.low[free] > 0).all() and gain[changing & free].mean() > _CLEARLY,
         }
         return [next((kind for kind, holds in tests.items() if holds), "real")] * len(mean)
     each = {
@@ -226,17 +226,41 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def coded(splits: Mapping[str, S], places: Sequence[int]) -> tuple[dict[int, tuple[str, ...]], dict[str, S]]:
-    """Copies in which the numbers of these columns are codes 0..K-1; their labels by place, from the smallest on."""
-    tensors = {part: split.tensors["x"].float().clone() for part, split in splits.items()}
-    labels = {}
+def prepared(table: Table, kind: Mapping[str, str] | str | None, where: str) -> Table:
+    """The table with codes 0..K-1 for the numbers that are asked for as categories, and notes on what float32 loses.
+
+    Labels go from the smallest number on, as the source has them: float32 does not tell 20,000,000 from 20,000,001.
+    `kind` as in `with_columns`.
+    """
+    kind = parsed(kind) or {}
+    asked = [kind if isinstance(kind, str) else kind.get(feature.name) for feature in table.features]
+    places = [n for n, feature in enumerate(table.features) if asked[n] == "category" and not feature.labels]
+    found: dict[str, tuple[float, float]] = {}
+    for name, array in table.arrays.items():
+        if name != "y" or array.ndim > 1:
+            names = {n: feature.name for n, feature in enumerate(table.features) if name == "x"}
+            coarse = steps(array, skipped=places if name == "x" else ())
+            found |= {names.get(n, f"{name}[{n}]"): each for n, each in coarse.items()}
+    table = replace(table, notes=(*table.notes, *note(found, where)))
+    return _coded(table, places) if places and "x" in table.arrays else table
+
+
+def _coded(table: Table, places: Sequence[int]) -> Table:
+    """The table with codes and labels in these columns of numbers; what is not finite stays, to be refused by name."""
+    x = table.arrays["x"]
+    x = x[:, None] if x.ndim == 1 else x
+    made = float32(x) if x.dtype.itemsize < 4 or is_large(x.nbytes) else x
+    made = made.copy() if np.may_share_memory(made, x) else made
+    features = list(table.features)
     for place in places:
-        values = torch.cat([x[:, place] for x in tensors.values()]).unique()
-        labels[place] = tuple(label_of(value) for value in values.tolist())
-        for x in tensors.values():
-            x[:, place] = torch.searchsorted(values, x[:, place].contiguous()).to(x)
-    made = {part: replace(split, tensors={**split.tensors, "x": tensors[part]}) for part, split in splits.items()}
-    return labels, made
+        # Of a mapped array no more stays in memory than these cells.
+        values, codes = np.unique(np.concatenate([part[:, place] for part in pieces(x)]), return_inverse=True)
+        if np.isfinite(values).all():
+            names = [label_of(value) for value in values.tolist()]
+            numbers = {label: code for code, label in enumerate(dict.fromkeys(names))}
+            made[:, place] = np.array([numbers[name] for name in names])[codes]
+            features[place] = replace(features[place], labels=tuple(numbers))
+    return replace(table, arrays={**table.arrays, "x": made}, features=tuple(features))
 
 
 def described(columns: Sequence[Column]) -> str:

@@ -75,7 +75,7 @@ def load(
     DataError for files, ValueError for arguments.
     """
     _check(binarise, dequantise, blocks, fold, folds, validation)
-    options = Options(size, centre, limit, seed)
+    options = Options(size, centre, limit, seed, kind)
     whole = _whole(name, data_dir, options, download, label, skip_bad)
     if blocks is not None:
         whole = replace(whole, blocks=blocks)
@@ -96,7 +96,7 @@ def load(
     for note in notes:
         warnings.warn(note, DataNote, stacklevel=3)  # above `ranged`
     splits, spec = _splits(cuts, whole, binarise, dequantise)
-    spec, splits = with_columns(spec, splits, whole.features, kind, whole.name)
+    spec = with_columns(spec, splits, whole.features, kind, whole.name)
     given = {
         "label": label,
         "kind": kind,

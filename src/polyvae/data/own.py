@@ -15,6 +15,7 @@ from polyvae.data.drafts import Draft, draft_of
 from polyvae.data.errors import DataError
 from polyvae.data.fields import field_names, fields
 from polyvae.data.files import place_of, tables_of
+from polyvae.data.kinds import prepared
 from polyvae.data.sources import Options
 from polyvae.data.split import joined_spec
 from polyvae.data.table import Feature, Table, alike
@@ -48,7 +49,7 @@ def from_tables(
     tables: Mapping[str, Table], places: Mapping[str, str], options: Options, name: str, call: str
 ) -> Whole:
     """Checked tensors of the tables; `places` says by which place a part ("all", or "train", ...) is named."""
-    found = alike(tables)
+    found = alike({place: prepared(table, options.kind, place) for place, table in tables.items()})
     parts: dict[str, dict[str, Tensor]] = {}
     specs: dict[str, Spec] = {}
     for part, place in places.items():
@@ -66,7 +67,7 @@ def from_tables(
     spec = replace(spec, label=found[places[first]].label)
     if labels := found[places[first]].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
-    notes = tuple(note for table in tables.values() for note in table.notes)
+    notes = tuple(note for table in found.values() for note in table.notes)
     whole = Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes, own=True)
     # Without a test part, what there is to train on is cut in three.
     return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": pooled(whole).parts["train"]})
@@ -74,7 +75,8 @@ def from_tables(
 
 def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
     """A user's fields as they are, without a range; a series where the file tells times."""
-    arrays = cached("fields", {}, [path], lambda: fields(path, names))
+    arrays = cached("fields", {"notes": True}, [path], lambda: fields(path, names))
+    notes = tuple(arrays.pop("notes").tolist())
     if options.size is not None:
         arrays["x"] = resized(arrays["x"], options.size, options.centre)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -87,6 +89,7 @@ def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
         spec,
         blocks=BLOCKS if "t" in tensors else 0,
         features=features,
+        notes=notes,
         own=True,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.frames import library_of
-from polyvae.data.kinds import with_columns
+from polyvae.data.kinds import prepared, with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
 from polyvae.data.series import series_notes
 from polyvae.data.table import alike
@@ -257,6 +257,7 @@ def wrap(
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
     tables = {part: table_of(other, part, label) for part, other in {"train": anything, **others}.items()}
+    tables = {part: prepared(table, kind, part) for part, table in tables.items()}
     notes = list(tables["train"].notes)
     tables = alike(tables)
     tensors = tensors_of(tables["train"], "train")
@@ -282,7 +283,8 @@ def wrap(
     spec = replace(spec, label=tables["train"].label)
     if labels := tables["train"].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
-    spec, splits = with_columns(spec, {"train": train, **splits}, tables["train"].features, kind, "train")
+    splits["train"] = train
+    spec = with_columns(spec, splits, tables["train"].features, kind, "train")
     how = "cut at random" if shares else ""
     parts = (splits["train"], splits["validation"], splits["test"])
     return Data("tensors", *parts, spec, cut=how, frame=library_of(anything))

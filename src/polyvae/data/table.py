@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from polyvae.data.errors import DataError
+from polyvae.data.precision import exact
 
 LABELS = ("label", "y", "class")  # names of the column of labels, where none is given
 FEW = 20  # distinct texts that are always taken for categories
@@ -56,12 +57,13 @@ def numbered_features(x: np.ndarray, dtype: np.dtype) -> tuple[Feature, ...]:
 def assembled(
     columns: Mapping[str, np.ndarray], label: str | None, where: str | Path, said: Sequence[str] = ()
 ) -> Table:
-    """The table of named columns [N] of numbers, truth values or text: x float32 [N, d], and y int64 [N] if labelled.
+    """The table of named columns [N] of numbers, truth values or text: x [N, d], and y int64 [N] if labelled.
 
-    `label` names the column of labels; by default it is the one called label, y or class, if any; "" says that there is
-    none. Text becomes categories, numbered by its sorted values. An index that pandas wrote, and text of which more
-    than half the cells differ, are left out and noted, after what the reader has `said`. Raises DataError for cells
-    that are not finite, a label that is missing or fractional, and a table without features.
+    x is float32, or wider where that loses digits (`exact`). `label` names the column of labels; by default it is the
+    one called label, y or class, if any; "" says that there is none. Text becomes categories, numbered by its sorted
+    values. An index that pandas wrote, and text of which more than half the cells differ, are left out and noted, after
+    what the reader has `said`. Raises DataError for cells that are not finite, a label that is missing or fractional,
+    and a table without features.
     """
     chosen = _label(list(columns), label, where)
     features: list[Feature] = []
@@ -208,12 +210,12 @@ def _label(names: list[str], label: str | None, where: str | Path) -> str | None
 
 
 def _finite(values: np.ndarray, names: Sequence[str], where: str | Path) -> np.ndarray:
-    """The features as float32, every one finite."""
+    """The features as float32, every one finite; in double precision where they need it until they are `prepared`."""
     with np.errstate(over="ignore"):
         x = values.astype(np.float32)
     bad = ~np.isfinite(x)
     if not bad.any():
-        return x
+        return x if exact(values) else values
     check_missing({name: int(count) for name, count in zip(names, np.isnan(values).sum(0), strict=True)}, where)
     row, column = np.argwhere(bad)[0]
     found = f"{values[row, column]} in row {row + 1}, column {names[column]!r} ({int(bad.sum())} in all)"

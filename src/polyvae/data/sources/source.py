@@ -39,6 +39,7 @@ class Options:
     centre: bool = True
     count: int | None = None
     seed: int = 0
+    kind: str | None = None  # of the columns of a user's own data, as `load` has it
 
 
 # Paths as chosen, options -> arrays by "part.name": parts train, validation, test, or all where none are official;
