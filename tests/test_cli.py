@@ -404,3 +404,12 @@ def test_fewer_epochs_than_are_done_change_nothing_of_a_run_s_plan(say: Say, tmp
     assert code == 2
     assert "has 3 epochs already, more than the 2 asked for" in err
     assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_a_training_that_max_steps_ends_says_where_and_how_to_go_on(say: Say, tmp_path: Path) -> None:
+    options = ["--data", "digits", "--limit", "300", "--network", "mlp", "--widths", "4", "--epochs", "2"]
+    code, _, err = say("train", "vae", *options, "--max-steps", "1", "--run", tmp_path / "run")
+    assert code == 0
+    assert "300 training examples of digits in 10 classes, cut at random" in err
+    assert "stopped at step 1 of 6 (--max-steps), within the first epoch, so that there is no bound yet" in err
+    assert f"polyvae train --resume --run {tmp_path / 'run'} --max-steps 6" in err

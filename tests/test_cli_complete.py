@@ -172,6 +172,7 @@ def test_without_scores_there_are_pictures_alone(say: Said, runs: Path, tmp_path
 
 
 USAGE = {
+    "nothing unseen": (["--count", "64"], "--count: all 64 places are seen, so that nothing is left to complete"),
     "another mask": (["--mask", "unifrm"], "did you mean uniform"),
     "one draw": (["--draws", "1"], "--draws: expected a whole number of at least 2, got '1'"),
     "no examples": (["--examples", "0"], "--examples: expected a whole number of at least 1, got '0'"),

@@ -177,3 +177,13 @@ def test_errors_are_sorted_by_points_and_drawn(tmp_path) -> None:
     lines = drawn.axes[0].get_lines()
     assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == 2  # a second cue beside the colour
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["model", "linear"]
+
+
+def test_a_seen_cell_of_a_table_has_no_band_and_columns_are_called_so() -> None:
+    found = made_table(3, 7)
+    drawn = figures.drawing(found, "Completed")
+    for column, axes in enumerate(drawn.axes):
+        heights = np.array([bar.get_height() for bar in axes.patches])
+        np.testing.assert_array_equal(np.isfinite(heights), found.mask[:, column] == 0)
+    errors = figures.drawing(figures.point_errors([score("model", 2, 3.0)], "columns"))
+    assert {axes.get_xlabel() for axes in errors.axes} == {"columns seen"}

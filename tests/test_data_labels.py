@@ -101,7 +101,7 @@ def test_a_later_part_may_show_one_class_only(tmp_path):
     expected = run.score(whole.validation)
     np.testing.assert_array_equal(run.score(later), expected.numpy() if hasattr(expected, "numpy") else expected)
     later.to_csv(tmp_path / "later.csv", index=False)
-    with pytest.warns(data.DataNote, match=r"later\.csv: all labels in the column 'y' are v"):
+    with pytest.warns(data.DataNote, match=r"later\.csv: all labels in the column 'y' are 'v'"):
         alone = data.load(tmp_path / "later.csv", validation=3)
     assert alone.spec.labels == ("v",)
     assert len(alone.test) == 1

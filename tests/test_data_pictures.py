@@ -58,6 +58,13 @@ def test_one_grey_picture_among_colours_is_read_in_colour(tmp_path):
     assert (x[2, 0] == x[2, 1]).all()
 
 
+def test_pictures_of_another_size_than_most_are_named_and_not_most_of_them(tmp_path):
+    for name, side in {"a": 20, "b": 16, "c": 16, "d": 16}.items():
+        Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(DataError, match=r"found 1 of another size than 16x16, the most common: a\.png \(20x20\); "):
+        folder(tmp_path)
+
+
 def test_sizes_are_made_equal_by_cutting_the_middle_or_squeezing(tmp_path):
     wide = np.zeros((20, 40, 3), np.uint8)
     wide[:, 10:30] = 200

@@ -202,6 +202,8 @@ def picture(where: Where, count: Counts | None = None, batch: int = 2) -> None:
         (lambda: Points([[1, 2], [1, 2]]), "names a pixel twice"),
         (lambda: Points([[1, 2], [1]]), "lists .* pairs"),
         (lambda: Points([[0.5, 2]]), "whole numbers; got"),
+        (lambda: Points([0, 99]).pixels(1, 8), "position 99 lies outside: columns go from 0 to 7"),
+        (lambda: Constant(9).most(8), "^9 pixels; the mask has 8 places or columns"),
         (lambda: Points([[1, 2, 3]]), "lists .* pairs"),
         (lambda: picture(Points([[4, 0]])), r"\(4, 0\) lies outside the image: rows go from 0 to 3, columns .* to 5"),
         (lambda: picture(Points([[0, -1]])), r"\(0, -1\) lies outside"),

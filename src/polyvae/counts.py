@@ -34,7 +34,7 @@ class Constant(Counts):
 
     def most(self, places: int) -> int:
         if self.number > places:
-            raise ValueError(f"Constant asks for {self.number} pixels; the mask has {places} places: ask for fewer")
+            raise ValueError(f"{self.number} pixels; the mask has {places} places or columns: ask for fewer")
         return int(self.number)
 
 

@@ -81,6 +81,8 @@ class Points(Fixed):
 
     def pixels(self, height: int, width: int) -> list[int]:
         for row, column in self.positions:
+            if height == 1 and not (row == 0 and 0 <= column < width):
+                raise ValueError(f"position {column} lies outside: columns go from 0 to {width - 1}")
             if not (0 <= row < height and 0 <= column < width):
                 raise ValueError(
                     f"position ({row}, {column}) lies outside the image: rows go from 0 to {height - 1}, "

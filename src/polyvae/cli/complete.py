@@ -73,7 +73,8 @@ def complete(
 
     run: the folder of a run.
     mask: which pixels are seen.
-    count: how many of them, or a share below 1; by default a twentieth, a quarter for a box, all of a half.
+    count: how many of them, or a share below 1; by default a twentieth, of a table's columns half, a quarter
+        for a box, all of a half.
     counts: several such numbers, at each of which the errors are told and drawn.
     positions: of mask points, row,column,row,column... of a picture or columns of a table.
     draws: of the latents, for each example.
@@ -113,7 +114,8 @@ def complete(
     files = _draw(found, chosen, first, completer, (examples, show_draws, pixels), seed, place, out, npz)
     scored = subset(chosen, score, seed)
     scores = _scores(found, scored, masks, completer, seed, place) if score else []
-    files += _draw_errors(scores, files[0]) if scores and len(masks) > 1 else []
+    of = "columns" if len(found.data.spec.x) == 1 else "points"
+    files += _draw_errors(scores, files[0], of) if scores and len(masks) > 1 else []
     notes = [GREY] if noise and _grey(found, completer, chosen) else []
     told = {"run": str(run), "split": part, "mask": mask, "draws": draws, "examples": len(scored), "notes": notes}
     _say(told, scores, files, json)
@@ -198,11 +200,11 @@ def _draw(
     return [first, save_array(place.with_suffix(".npz") if npz is None else npz, figure)]
 
 
-def _draw_errors(scores: Sequence[Score], beside: Path) -> list[Path]:
+def _draw_errors(scores: Sequence[Score], beside: Path, of: str) -> list[Path]:
     from polyvae.figures import draw, point_errors
 
     place = beside.with_name(f"{beside.stem}-errors.png")
-    return [draw(point_errors(scores), place, "Errors against the number of points seen")]
+    return [draw(point_errors(scores, of), place, f"Errors against the number of {of} seen")]
 
 
 def _masks(
@@ -222,7 +224,14 @@ def _masks(
             made.append((number, observed(found.data.spec, mask, number, None, positions)))
         except ValueError as error:
             raise (ValueError(f"counts: {error}") if number in (counts or []) else error) from None
-    sized = sorted(((int(masks.mask(one).sum()), number, masks) for number, masks in made), key=lambda each: each[0])
+    sized: list[tuple[int, int | float | None, SparsePixels]] = []
+    for number, masks in made:
+        seen = masks.mask(one)
+        if bool(seen.all()):
+            what = "positions" if positions is not None else "counts" if number in (counts or []) else "count"
+            raise ValueError(f"{what}: all {seen.numel()} places are seen, so that nothing is left to complete")
+        sized.append((int(seen.sum()), number, masks))
+    sized.sort(key=lambda each: each[0])
     return {points if number is None else number: masks for points, number, masks in sized}
 
 

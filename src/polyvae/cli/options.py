@@ -102,7 +102,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
     def _near(self, text: str) -> str:
-        name = text.partition("=")[0]
+        name = text.partition("=")[0].replace("_", "-")
         if name in self.former:
             return f"; did you mean {self.former[name]}?"
         return near(name, [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")])

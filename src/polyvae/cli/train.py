@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,9 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
     doing = "going on with" if resume else "training in"
     cut = f", {loaded.cut}" if loaded.cut else ""
+    if classes := loaded.spec.classes:
+        label = f" by {loaded.call['label']}" if loaded.call.get("label") else ""
+        cut = f" in {classes:,} class{'' if classes == 1 else 'es'}{label}{cut}"
     print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}{cut}", file=sys.stderr)
     if columns := loaded.spec.columns:
         what = "column" if len(loaded.spec.x) == 1 else "channel"
@@ -236,7 +240,9 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
             hint = f"if one is a label, name it: --label {shlex.quote(found[0])}"
             print(f"{', '.join(found)} {are} modelled like other columns; {hint}", file=sys.stderr)
     try:
-        return fit(recipe, loaded, folder, resume=resume, progress=True, **chosen)
+        made = fit(recipe, loaded, folder, resume=resume, progress=True, **chosen)
+        _say_stopped(made, loaded, settings)
+        return made
     except KeyboardInterrupt:
         if (folder / STATE).exists():
             command = f"polyvae train --resume --run {shlex.quote(str(folder))} --epochs {settings.epochs}"
@@ -245,6 +251,18 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
     except ProcessRaisedException as error:
         last = str(error).strip().splitlines()[-1]  # of the traceback of another process
         raise RuntimeError(last.partition(": ")[2] or last) from error
+
+
+def _say_stopped(made: Run, loaded: Data, settings: Settings) -> None:
+    """Where --max-steps ended the training within an epoch: at which step of how many, and how to go on."""
+    steps, total = settings.max_steps, (settings.epochs or 0) * ceil(len(loaded.train) / settings.batch_size)
+    impatient = settings.patience is not None and len(made.history) - (made.best_epoch or 0) >= settings.patience
+    if made.recipe.solve is not None or steps is None or steps >= total or impatient:
+        return
+    bound = "" if made.history else ", within the first epoch, so that there is no bound yet"
+    again = f"polyvae train --resume --run {shlex.quote(str(made.folder))} --max-steps {total}"
+    said = f"stopped at step {steps:,} of {total:,} (--max-steps){bound}: `{again}` goes on"
+    print(f"polyvae: note: {said}", file=sys.stderr)
 
 
 def _could_be_labels(loaded: Data) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,11 +83,12 @@ def read_pictures(
 
 
 def _unlike(root: Path, files: Sequence[Path], heads: Sequence[Any], good: Sequence[int]) -> str:
-    """Which of the `good` pictures are of another size than the first, in words; "" where none is."""
+    """Which of the `good` pictures are of another size than most, in words; "" where none is."""
     sizes = {files[place]: "{}x{}".format(*heads[place][1]) for place in good}
-    first = next(iter(sizes.values()), "")
-    others = [f"{file.relative_to(root)} ({size})" for file, size in sizes.items() if size != first]
-    return f"{len(others):,} of another size than {first}, the first's: {_named(others)}" if others else ""
+    ((most, _),) = Counter(sizes.values()).most_common(1) or [("", 0)]  # the first of those that are as common
+    whose = "the first's" if most == next(iter(sizes.values()), "") else "the most common"
+    others = [f"{file.relative_to(root)} ({size})" for file, size in sizes.items() if size != most]
+    return f"{len(others):,} of another size than {most}, {whose}: {_named(others)}" if others else ""
 
 
 def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError], unlike: str = "") -> DataError:

@@ -95,7 +95,7 @@ def assembled(
         return Table({"x": x}, tuple(features), notes=tuple(notes))
     y, labels = numbered(columns[chosen], f"{where}, column {chosen!r}")
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
-        notes.append(f"{where}: all labels in the column {chosen!r} are {labels[0] if labels else y[0]}")
+        notes.append(f"{where}: all labels in the column {chosen!r} are {str(labels[0] if labels else y[0])!r}")
     return Table({"x": x, "y": y}, tuple(features), labels, tuple(notes), chosen)
 
 

@@ -102,7 +102,10 @@ def evaluate(
     report.update(_errors(measured, unit, split.tensors[of].ndim == 4, notes))  # pyright: ignore
     if of == "x" and "category" in spec.kinds:
         report["mse"] = None
-        notes.append("no squared error: x holds categories, whose codes are in no order; see unexplained and wrong")
+        notes.append(
+            "no squared error: x holds categories, whose codes are in no order; see the "
+            "'variance that it leaves' and the 'categories that it misses'"
+        )
     report.update(told(measured, spec) if columns else {})
     if still := [row["name"] for row in report.get("columns", ()) if row.get("unexplained", 0) is None]:
         notes.append(f"unexplained: none of {some(still)}, which do not vary among the examples ({len(split)})")

@@ -62,12 +62,12 @@ def completions(
     )
 
 
-def point_errors(scores: Sequence[Score]) -> PointErrors:
-    """Errors over unseen values by method, in the order of the points."""
+def point_errors(scores: Sequence[Score], of: str = "points") -> PointErrors:
+    """Errors over unseen values by method, in the order of the points, or whatever masks are `of`."""
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in ("points", "mse", "crps", "wrong", "log_loss")}
     for method in dict.fromkeys(score.method for score in scores):
         mine = sorted((score for score in scores if score.method == method), key=lambda score: score.points)
         found["points"][method] = np.array([score.points for score in mine])
         for name in ("mse", "crps", "wrong", "log_loss"):
             found[name][method] = np.array([getattr(score.unseen, name) for score in mine], float)  # None is NaN
-    return PointErrors(**found, standardised=any(score.standardised for score in scores))
+    return PointErrors(**found, standardised=any(score.standardised for score in scores), of=of)

@@ -117,7 +117,7 @@ class PointErrors:
     """Errors of unseen values against the number of points seen, by method: `points` [K] and each quantity [K].
 
     `mse`, `crps` of numbers, in the standard deviations of their columns where they are `standardised`; `wrong`,
-    `log_loss` of labels and bits. NaN where there is nothing to score.
+    `log_loss` of labels and bits. NaN where there is nothing to score. `of`: what is seen, "points" or "columns".
     """
 
     points: dict[str, np.ndarray]
@@ -126,3 +126,4 @@ class PointErrors:
     wrong: dict[str, np.ndarray]
     log_loss: dict[str, np.ndarray]
     standardised: bool = False
+    of: str = "points"

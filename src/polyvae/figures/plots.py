@@ -285,7 +285,7 @@ def _(figure: PointErrors, title: str) -> Figure:
                 axes.plot(figure.points[method], values, markersize=5, label=method, **line(place))
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        finish(axes, words, "points seen", "")
+        finish(axes, words, f"{figure.of} seen", "")
     legend(drawn)
     drawn.suptitle(title, color=INK)
     return drawn

@@ -124,6 +124,7 @@ def _by_column(figure: Completions, title: str) -> Figure:
     across = np.arange(1, len(figure.truth) + 1)
     for column, axes in enumerate(grid):
         chances, truth = figure.chances.get(str(column)), figure.truth[:, column]
+        seen = figure.mask[:, column] > 0
         if chances is not None:
             at, code = np.meshgrid(across, np.arange(chances.shape[1]), indexing="ij")
             how: dict[str, Any] = {"marker": "s", "color": COLOURS[0], "alpha": 0.4, "linewidths": 0}
@@ -131,11 +132,13 @@ def _by_column(figure: Completions, title: str) -> Figure:
             axes.scatter([], [], s=80, label="probability of a label, the area", **how)
             _ticks(axes, figure.codes[str(column)])
         else:
-            low, high = figure.low[:, column], figure.high[:, column]
+            # What is seen is known: a band there would be of what the model makes of it.
+            low, high = (np.where(seen, np.nan, band[:, column]) for band in (figure.low, figure.high))
             axes.bar(across, high - low, 0.6, low, **_BAND)
             axes.use_sticky_edges = False
-            axes.plot(across, figure.mean[:, column], "_", color=COLOURS[0], markersize=18, label="mean")
-        _known(axes, across, truth, figure.mask[:, column] > 0)
+            mean = np.where(seen, np.nan, figure.mean[:, column])
+            axes.plot(across, mean, "_", color=COLOURS[0], markersize=18, label="mean")
+        _known(axes, across, truth, seen)
         axes.set_xlim(0.4, len(across) + 0.6)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         finish(axes, _named(figure.names, column), "example", "" if chances is not None else "value")
