@@ -140,3 +140,23 @@ def test_the_column_of_labels_is_read_and_given_back_by_its_name(tmp_path: Path)
         np.testing.assert_array_equal(asked(frame), asked(frame.drop(columns="city"), frame["city"]))
     frame.to_csv(tmp_path / "city.csv", index=False)
     assert load(tmp_path / "city.csv", label="city").spec == load(frame, label="city").spec == data.spec
+
+
+@pytest.mark.parametrize("x", [{"age": 30}, pd.Series({"age": 30, "town": "Ulm"}), np.array([[1, "a"]], dtype=object)])
+def test_what_holds_no_numbers_is_refused_with_what_to_give(x: object) -> None:
+    with pytest.raises(ValueError, match=r"numbers are wanted: a data frame, a tensor or an array .* got .* of object"):
+        untrained().complete(x)
+
+
+@pytest.mark.parametrize(("name", "words"), [("skip_bad", r"polyvae\.data\.load"), ("latent", r"recipes\.vae\(")])
+def test_what_is_no_setting_is_said_where_it_belongs(name: str, words: str) -> None:
+    with pytest.raises(TypeError, match=rf"no setting is named '{name}'; it is .*{words}.*{name}=\.\.\.\)\. The sett"):
+        pv.fit("vae", np.zeros((20, 2)), **{name: 1})  # pyright: ignore[reportArgumentType]
+
+
+def test_an_empty_column_is_to_be_dropped(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "z": np.nan})
+    frame.to_csv(tmp_path / "z.csv", index=False)
+    for given in (frame, tmp_path / "z.csv"):
+        with pytest.raises(ValueError, match="all 3 missing in column 'z'; drop what is empty"):
+            load(given, skip_bad=True)

@@ -120,7 +120,11 @@ def _exact(value: Any) -> Tensor:
         return value
     value = value.toarray() if hasattr(value, "toarray") else value
     value = value.to_numpy(dtype=np.float64, na_value=np.nan) if is_frame(value) else value
-    return torch.from_numpy(np.array(value))
+    array = np.array(value)
+    if array.dtype.kind not in "biuf":
+        wanted = "numbers are wanted: a data frame, a tensor or an array with a row for each example"
+        raise ValueError(f"{wanted}; got {type(value).__name__} of {array.dtype}")
+    return torch.from_numpy(array)
 
 
 def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:

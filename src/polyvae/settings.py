@@ -17,6 +17,9 @@ FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tenso
 
 # What other libraries call a setting.
 ELSEWHERE = {"learning_rate": "lr", "early_stopping": "patience", "ema": "average", "gradient_clip": "clip"}
+# What is said before, of the data or of the recipe.
+OF_DATA = frozenset({"skip_bad", "label", "kind", "limit", "size", "blocks", "validation", "fold", "folds", "binarise"})
+OF_RECIPES = frozenset({"latent", "network", "widths", "likelihood", "beta"})
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,10 @@ def checked(given: Mapping[str, Any]) -> Settings:
     for name in given:
         if name not in names:
             hint = f"; did you mean {ELSEWHERE[name]}?" if name in ELSEWHERE else near(name, names)
+            if name in OF_DATA:
+                hint = f"; it is said of the data, data = polyvae.data.load(..., {name}=...)."
+            elif name in OF_RECIPES:
+                hint = f"; it is the recipe's, polyvae.recipes.vae(data.spec, {name}=...)."
             listed = f"{' The' if hint else '; the'} settings are {', '.join(names)}"
             raise TypeError(f"no setting is named {name!r}{hint}{listed}")
     return Settings(**given)

@@ -229,6 +229,9 @@ def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool)
     missing and are not to be skipped, or no row would be left.
     """
     keep = ~np.logical_or.reduce(list(gaps.values()))
+    if skip_bad and len(keep) and (empty := [name for name, gap in gaps.items() if gap.all()]):
+        found = ", ".join(f"all {len(keep):,} missing in column {name!r}" for name in empty[:20])
+        raise DataError(where, "a value in every cell", found, "drop what is empty")
     if not (skip_bad and keep.any()):
         check_missing({name: int(gap.sum()) for name, gap in gaps.items()}, where)
     left = int((~keep).sum())
