@@ -84,6 +84,7 @@ USAGE = {
     "out of range": (["train", "vae", "--data", "digits", "--lr", "-1"], "--lr is a positive number; got -1.0"),
     "refused by the recipe": (["train", "mmd_vae", "--data", "digits", "--alpha", "2"], "must be at least 0"),
     "needs labels": (["train", "cvae", "--data", "frey.npy"], "these data have none"),
+    "underscored": (["train", "vae", "--data", "digits", "--learning_rate", "1"], "did you mean --lr"),
     "no folder to resume": (["train", "--resume"], "--run DIR"),
     "one argument too many": (["evaluate", "a", "b"], "'b' is one argument too many"),
     "no run": (["evaluate"], "required: RUN"),
