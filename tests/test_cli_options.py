@@ -149,7 +149,7 @@ def test_near_names_neighbours_only() -> None:
 def test_every_option_of_a_recipe_is_one_that_it_takes(name: str) -> None:
     options = recipe_options(name, set())
     defaults = {option.name: option.default for option in options if option.default is not None}
-    assert defaults
+    assert defaults or name in {"ppca", "pca"}  # whose one option depends on the data
     small = {"network": "mlp", "components": 3}
     given = {key: small.get(key, value) for key, value in defaults.items()}
     RECIPES[name](Spec((1, 8, 8), classes=3), **given)

@@ -56,7 +56,7 @@ def test_a_path_leads_to_a_users_own_file(tmp_path, monkeypatch):
 def test_tables_and_folders_of_pictures_load_by_path_and_are_kept(tmp_path, monkeypatch):
     table = format_files.csv_table(tmp_path / "table.csv", rows=30)
     loaded = data.load(tmp_path / "table.csv")
-    assert replace(loaded.spec, columns=()) == Spec((3,), classes=3, levels=None, labels=("a", "b", "c"))
+    assert replace(loaded.spec, columns=()) == Spec((3,), classes=3, levels=None, labels=("a", "b", "c"), label="label")
     assert [(column.name, column.kind) for column in loaded.spec.columns] == [
         ("height", "real"), ("width", "real"), ("depth", "real")
     ]  # fmt: skip
