@@ -37,6 +37,11 @@ class Whole:
     draft: Draft | None = None
     own: bool = False
 
+    @property
+    def origin(self) -> str:
+        """The part that what is not official is cut from."""
+        return "all" if "all" in self.parts else "train"
+
     def seed(self, seed: int) -> int:
         """The seed of what is chosen at random."""
         return apart(seed) if self.own else seed
@@ -59,8 +64,7 @@ def check_blocks(whole: Whole, validation: int | float | None) -> None:
     """Raises ValueError for blocks asked for that are too few for the parts, or runs of less than two examples."""
     if "validation" in whole.parts:
         return
-    origin = "all" if "all" in whole.parts else "train"
-    count, least = whole.length(origin), 1 + (origin == "all") + (validation != 0)
+    count, least = whole.length(whole.origin), 1 + (whole.origin == "all") + (validation != 0)
     if whole.blocks < least:
         raise ValueError(f"blocks: {least} at least, one for each part that is cut; got {whole.blocks}")
     if whole.blocks > count // 2:
@@ -80,7 +84,7 @@ def cuts_of(
     """The examples of every part; `fold` of `folds` takes the place of the validation part. Raises DataError."""
     if "validation" in whole.parts:
         return {part: (part, None) for part in ("train", "validation", "test")}
-    origin = "all" if "all" in whole.parts else "train"
+    origin = whole.origin
     size = part_size(whole.length(origin), whole.share if validation is None else validation)
     cut_test = [whole.test] if origin == "all" else []
     series = whole.blocks and whole.length(origin) > 1
