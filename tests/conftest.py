@@ -28,3 +28,9 @@ def hostile_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("hostile")
     make_files(place)
     return place
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No count says how far it is, however slow the machine: standard error holds what a command has to say."""
+    monkeypatch.setattr("polyvae.progress.SHORT", float("inf"))

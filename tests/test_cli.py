@@ -256,6 +256,7 @@ def test_of_a_table_nothing_is_said_of_pictures(say: Say, tmp_path: Path) -> Non
     assert not {"PSNR", "SSIM"} & set(out.replace(",", " ").split())
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_evaluation_is_one_json_document_with_its_baselines(say: Say, run: Path) -> None:
     code, out, err = say("evaluate", run, "--samples", "7", "--json", "--baselines")
     assert (code, err) == (0, "")
@@ -283,6 +284,7 @@ def test_baselines_of_bits_are_said_to_be_densities_beside_probabilities(say: Sa
     assert any("ppca is on a density of all values" in note for note in report["notes"])
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_evaluation_as_a_table(say: Say, run: Path) -> None:
     out = run / "reports" / "train.json"
     code, shown, err = say("evaluate", run, "--samples", "2", "--split", "train", "--baselines", "--out", out)
@@ -321,6 +323,7 @@ PICTURES = {
 }
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("command", PICTURES)
 def test_pictures_and_their_arrays(command: str, say: Say, run: Path, tmp_path: Path) -> None:
     options, name, shapes = PICTURES[command]
@@ -338,6 +341,7 @@ def test_pictures_and_their_arrays(command: str, say: Say, run: Path, tmp_path: 
         assert all(np.array_equal(arrays[key], value) for key, value in first.items())
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_figures_draws_everything_into_a_folder(say: Say, run: Path, tmp_path: Path) -> None:
     code, out, err = say("figures", run, "--out", tmp_path / "all", "--arrays")
     assert (code, err) == (0, "")
@@ -411,6 +415,8 @@ def test_a_training_that_max_steps_ends_says_where_and_how_to_go_on(say: Say, tm
     options = ["--data", "digits", "--limit", "300", "--network", "mlp", "--widths", "4", "--epochs", "2"]
     code, _, err = say("train", "vae", *options, "--max-steps", "1", "--run", tmp_path / "run")
     assert code == 0
+    code, out, _ = say("train", "vae", *options, "--max-steps", "3", "--run", tmp_path / "epoch")
+    assert (code, "best epoch: 1 of 1" in out, "the last epoch is the best yet" in out) == (0, True, False)
     assert "300 training examples of digits in 10 classes, cut at random" in err
     assert "stopped at step 1 of 6 (--max-steps), within the first epoch, so that there is no bound yet" in err
     assert f"polyvae train --resume --run {tmp_path / 'run'} --max-steps 6" in err

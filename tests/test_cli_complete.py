@@ -15,7 +15,7 @@ from polyvae.completion_scores import Score, score_completions
 
 SMALL = ["--network", "mlp", "--widths", "16", "--epochs", "2"]
 DIGITS = [*SMALL, "--data", "digits", "--limit", "300", "--latent", "3"]
-FAST = ["--draws", "8", "--score", "20"]
+FAST = ["--draws", "40", "--score", "20"]
 PNG = b"\x89PNG"
 
 
@@ -32,7 +32,7 @@ class Said:
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Said:
+def say(capsys: pytest.CaptureFixture[str], unhurried: None) -> Said:
     return Said(capsys)
 
 
@@ -56,7 +56,7 @@ def test_figures_arrays_and_a_table(say: Said, runs: Path) -> None:
         "polyvae: note: grey pictures under a Bernoulli likelihood: the spread is that of bits, the widest that such "
         "a mean allows\n"
     )
-    assert "uniform masks, 8 draws, 20 examples of the test part" in " ".join(out.split())
+    assert "uniform masks, 40 draws, 20 examples of the test part" in " ".join(out.split())
     for words in ("model", "nearest", "linear", "gappy PCA, rank", "50 / 90 / 95", "calibrated"):
         assert words in out
     figures = runs / "seeing" / "figures"
@@ -70,13 +70,15 @@ def test_figures_arrays_and_a_table(say: Said, runs: Path) -> None:
 
 def test_errors_at_several_counts_as_json(say: Said, runs: Path, tmp_path: Path) -> None:
     place = tmp_path / "here" / "made.png"
-    asked = ("complete", runs / "seeing", "--count", "0.25", "--counts", "40,4", "--out", place, *FAST, "--json")
+    asked = ("complete", runs / "seeing", "--count", "0.25", "--counts", "40,4", "--out", place, "--json")
+    asked += ("--draws", "9", *FAST[2:])
     code, out, err = say(*asked)
     assert (code, err) == (0, "")
     report = json.loads(out)
     assert report["files"] == [str(place), str(place.with_suffix(".npz")), str(tmp_path / "here" / "made-errors.png")]
     assert all(Path(file).exists() for file in report["files"])
-    assert len(report["notes"]) == 1
+    few = "--draws 9: bands reach from the smallest to the largest draw at most, and 95 % of a law take 39 draws"
+    assert report["notes"][1:] == [few]
     rows = {(row["method"], row["count"]): row for row in report["scores"]}
     assert list(rows)[::4] == [("model", 4), ("model", 0.25), ("model", 40)]
     assert [row["points"] for row in report["scores"]][::4] == [4, 16, 40]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 
 import polyvae as pv
 from polyvae.coding import valued
@@ -72,6 +73,8 @@ def test_only_columns_that_lose_their_digits_are_named():
     assert not any(f"'{name}'" in said for name in ("pressure", "same", "near"))
     assert notes(lambda: wrap(FRAME.drop(columns=["time", "id"])))[0] == []
     assert notes(lambda: wrap(FRAME[["time"]] - 1.7e9))[0] == []
+    (said,), _ = notes(lambda: wrap(sparse.csr_matrix(FRAME[["time", "pressure"]].to_numpy())))
+    assert "'0' (steps of 128, " in said
     (said,), _ = notes(lambda: wrap((FRAME[["pressure"]].to_numpy(), FRAME[["time"]].to_numpy())))
     assert "'y[0]'" in said
 

@@ -150,6 +150,27 @@ def test_blocks_are_runs_of_two_examples_and_enough_for_all_parts(tmp_path: Path
         data.load(tmp_path / "two.npy")
 
 
+def test_blocks_of_a_short_series_with_times_are_runs_of_two(tmp_path: Path) -> None:
+    u = travelling(21)[:, 0] * 10
+    for count, blocks in ((21, 10), (6, 3)):
+        np.savez(tmp_path / f"{count}.npz", u=u[:count], t=np.arange(float(count)))
+        assert data.load(tmp_path / f"{count}.npz").cut == f"cut in {blocks} blocks of consecutive examples"
+
+
+def test_blocks_of_parts_that_are_given_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "parts.npz"
+    np.savez(path, **{f"x_{part}": travelling(40) for part in ("train", "validation", "test")})
+    with pytest.raises(ValueError, match=r"blocks: nothing is cut of parts.npz, which has the parts train, validation"):
+        data.load(path, blocks=5)
+    assert data.load(path, blocks=5, validation=0.2).cut == "validation cut in 5 blocks of consecutive examples"
+
+
+def test_times_that_single_precision_rounds_are_noted(tmp_path: Path) -> None:
+    np.savez(tmp_path / "flow.npz", u=travelling()[:, 0] * 10, t=1.7e9 + np.arange(120.0))
+    with pytest.warns(data.DataNote, match=r"too coarse for 't' \(steps of 128"):
+        data.load(tmp_path / "flow.npz")
+
+
 def test_pictures_in_blocks_are_said_to_be_a_series_by_their_names(tmp_path: Path) -> None:
     for number in range(20):
         Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / f"{number:02}.png")

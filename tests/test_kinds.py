@@ -137,7 +137,7 @@ def test_numbering_categories_leaves_the_user_s_array_alone() -> None:
         ("height=grey", r"column 'height': expected values in \[0, 1\]"),
         ("visits=positive", r"column 'visits': expected numbers above 0.*found values in \[0, "),
         ("colour=real", "column 'colour': expected numbers, to be read as real, found text"),
-        ("weight=real", "expected a kind for one of the columns height, colour, visits.*found one for 'weight'"),
+        ("weight=real", "a kind for one of the columns height, colour, visits.*'weight'; did you mean height"),
         ("height=metres", "expected a kind of numbers, bits, category, counts, positive, real, grey, found 'metres'"),
         ("metres", "expected a kind of numbers.*found 'metres'"),
     ],

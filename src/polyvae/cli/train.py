@@ -317,7 +317,7 @@ def _report(made: Run, as_json: bool) -> None:
 def _advice(made: Run) -> str:
     """What the place of the best epoch says of how long to train."""
     best, last, settings = made.best_epoch or 0, len(made.history), made.description["settings"]
-    if best == last and settings["schedule"] == "constant":
+    if best == last and settings["schedule"] == "constant" and settings["max_steps"] is None:
         line = shlex.quote(str(made.folder))
         return f"\nthe last epoch is the best yet: polyvae train --resume --run {line} --epochs {2 * last} goes on"
     if 0 < 2 * best < last and settings["patience"] is None:

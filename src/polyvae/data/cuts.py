@@ -61,9 +61,10 @@ def pooled(whole: Whole) -> Whole:
 
 
 def check_blocks(whole: Whole, validation: int | float | None) -> None:
-    """Raises ValueError for blocks asked for that are too few for the parts, or runs of less than two examples."""
+    """Raises ValueError for blocks where nothing is cut, too few for the parts, or of less than two examples each."""
     if "validation" in whole.parts:
-        return
+        parts = ", ".join(whole.parts)
+        raise ValueError(f"blocks: nothing is cut of {whole.name}, which has the parts {parts}; leave blocks away")
     count, least = whole.length(whole.origin), 1 + (whole.origin == "all") + (validation != 0)
     if whole.blocks < least:
         raise ValueError(f"blocks: {least} at least, one for each part that is cut; got {whole.blocks}")

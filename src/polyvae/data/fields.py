@@ -57,7 +57,8 @@ def fields(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     found = npz(path, [*names, *_static(headers, shape)])
     channels = {name: found.pop(name) for name in names}
     made = {"x": stacked(path, [*channels.values()], shape)}
-    coarse = {name: each[0] for name, values in channels.items() if (each := steps(values))}
+    told = channels | {name: values for name, values in found.items() if values.dtype.kind != "b"}
+    coarse = {name: each[0] for name, values in told.items() if (each := steps(values))}
     made["notes"] = np.array(note(coarse, path), np.str_)
     for array in found.values():
         if array.dtype.kind == "b":

@@ -99,11 +99,12 @@ def annotated_table(matrix: Any, label: str | None, where: str) -> Table:
 
 
 def dense(matrix: Any, where: str) -> Table:
-    """A sparse matrix [N, d] as float32 x, with a note on the memory that it takes where that is much."""
+    """A sparse matrix [N, d] as x, float32 or wider where that loses digits; a note says where it takes much memory."""
     size = 4 * matrix.shape[0] * matrix.shape[1]
     held = int(matrix.nnz) / max(1, matrix.shape[0] * matrix.shape[1])
     note = f"{where}: the sparse matrix ({held:.1%} not zero) is held dense, in {size / 2**20:,.0f} MiB"
-    x = matrix.astype(np.float32).toarray()
+    narrow = matrix.astype(np.float32)
+    x = (matrix if (narrow != matrix).nnz else narrow).toarray()  # what is lost is noted of dense columns
     return Table({"x": x}, numbered_features(x, matrix.dtype), notes=(note,) if size > NOTED else ())
 
 

@@ -16,6 +16,7 @@ from polyvae.data.mapped import float32, is_large, pieces
 from polyvae.data.precision import note, steps
 from polyvae.data.rows import selected
 from polyvae.data.table import Feature, Table, label_of
+from polyvae.near import near
 from polyvae.spec import KINDS, Column, Spec
 
 _VALUES = 2**20  # looked at at a time: a few copies in float64 are held at once
@@ -184,9 +185,10 @@ def _asked(kind: Mapping[str, str] | str | None, names: Sequence[str], where: st
         return {}
     chosen = dict.fromkeys(names, kind) if isinstance(kind, str) else dict(kind)
     if unknown := [name for name in chosen if name not in names]:
-        raise DataError(where, f"a kind for one of the columns {some(names)}", f"one for {unknown[0]!r}")
+        expected = f"a kind for one of the columns {some(names)}"
+        raise DataError(where, expected, f"one for {unknown[0]!r}{near(unknown[0], names)}")
     if wrong := [given for given in chosen.values() if given not in KINDS]:
-        raise DataError(where, f"a kind of numbers, {', '.join(KINDS)}", f"{wrong[0]!r}")
+        raise DataError(where, f"a kind of numbers, {', '.join(KINDS)}", f"{wrong[0]!r}{near(wrong[0], KINDS)}")
     return chosen
 
 

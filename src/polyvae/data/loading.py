@@ -89,7 +89,7 @@ def load(
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, options)
     cut, notes = manner(whole, cuts), whole.notes
-    if blocks is None and cut.endswith("at random") and whole.own:
+    if blocks is None and cut and not whole.blocks and whole.own:
         notes += series_notes(whole.parts[cuts["train"][0]], whole.name)
     if blocks and cut and whole.call and Path(whole.call).is_dir():
         cut += ", pictures in the order of their names"

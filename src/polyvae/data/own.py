@@ -23,7 +23,7 @@ from polyvae.data.tensors import spec_of, tensors_of
 from polyvae.data.variants import resized
 from polyvae.spec import Spec
 
-BLOCKS = 15  # of consecutive times in a user's fields
+BLOCKS = 15  # of consecutive times in a user's fields, fewer where these would not be runs of two
 
 
 def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
@@ -87,7 +87,7 @@ def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
         str(path),
         {"all": tensors},
         spec,
-        blocks=BLOCKS if "t" in tensors else 0,
+        blocks=min(BLOCKS, max(3, len(arrays["x"]) // 2)) if "t" in tensors else 0,
         features=features,
         notes=notes,
         own=True,

@@ -17,7 +17,7 @@ from polyvae.data.errors import DataError, reading
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 NAMED = 20  # bad files that are named in one message
 _SKIP = "skip_bad=True"
-_SIZE = "size=64, say"
+_SIZE = "size=64"
 _GREY = {"1", "L", "LA"}
 _DEEP = ("I", "F")  # modes of more than eight bits, which a conversion would clip
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
@@ -102,7 +102,7 @@ def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError],
         advice.append(f"delete or replace what is broken, or go on without it ({_SKIP})")
     if unlike:
         found.append(unlike)
-        advice.append(f"resize them all ({_SIZE})")
+        advice.append(f"resize them all, to 64x64 for instance ({_SIZE})")
     return DataError(root, "pictures of one size" if unlike else "pictures", "; ".join(found), "; ".join(advice))
 
 
