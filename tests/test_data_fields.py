@@ -70,18 +70,19 @@ def test_parts_are_the_nearest_number_of_blocks_and_something_must_remain():
         in_blocks(7, 8, [0.1], 0)
 
 
-def test_folds_deal_out_the_runs_that_are_left():
+def test_folds_deal_out_the_blocks_that_are_left():
     rest, test = in_blocks(100, 10, [0.2], 0)
     assert runs(test) == [list(range(20, 30)), list(range(70, 80))]
-    parts = [block_fold(rest, 3, fold) for fold in range(3)]
+    parts = [block_fold(rest, 100, 10, 3, fold) for fold in range(3)]
     assert torch.cat([held for _, held in parts]).sort().values.equal(rest)
     for kept, held in parts:
         assert torch.cat([kept, held]).sort().values.equal(rest)
-        assert len(runs(held)) == 1
-    with pytest.raises(ValueError, match=r"folds lies in 2\.\.3"):
-        block_fold(rest, 4, 0)
+    assert [len(runs(held)) for _, held in parts] == [3, 3, 2]
+    assert [len(held) for _, held in parts] == [30, 30, 20]
+    with pytest.raises(ValueError, match="folds: 8 at most"):
+        block_fold(rest, 100, 10, 9, 0)
     with pytest.raises(ValueError, match=r"fold lies in 0\.\.2"):
-        block_fold(rest, 3, 3)
+        block_fold(rest, 100, 10, 3, 3)
 
 
 # The cylinder

@@ -28,17 +28,27 @@ def test_blocks_share_out_all_examples_and_only_their_ends_have_neighbours_elsew
         assert len(part) == pytest.approx(0.2 * count, abs=max(lengths))
 
 
-def test_folds_of_a_series_are_whole_runs_and_share_them_out() -> None:
-    rest, _ = in_blocks(120, 12, [0.25], 0)
-    folds = [block_fold(rest, 3, fold) for fold in range(3)]
-    assert torch.equal(torch.cat([held for _, held in folds]).sort().values, rest)
-    for kept, held in folds:
+@given(st.integers(20, 300), st.integers(6, 15), st.integers(2, 4), st.integers(0, 7))
+def test_folds_of_a_series_are_whole_blocks_and_share_them_out(count, blocks, folds, seed) -> None:
+    rest, _ = in_blocks(count, blocks, [0.25], seed)
+    owner = torch.cat(
+        [torch.full((len(run),), n) for n, run in enumerate(torch.tensor_split(torch.arange(count), blocks))]
+    )
+    parts = [block_fold(rest, count, blocks, folds, fold) for fold in range(folds)]
+    assert torch.equal(torch.cat([held for _, held in parts]).sort().values, rest)
+    for kept, held in parts:
         assert torch.equal(torch.cat([kept, held]).sort().values, rest)
-        # a run of what is left goes to one fold as a whole
-        inside = [number for number in held.tolist() if number + 1 in set(rest.tolist())]
-        assert all(number + 1 in set(held.tolist()) for number in inside)
+        assert not set(owner[kept].tolist()) & set(owner[held].tolist())
+    sizes = [len(owner[held].unique()) for _, held in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_of_a_series_that_are_too_many_are_refused() -> None:
+    rest, _ = in_blocks(120, 12, [0.25], 0)
     with pytest.raises(ValueError, match=r"fold lies in 0\.\.2; got 3"):
-        block_fold(rest, 3, 3)
+        block_fold(rest, 120, 12, 3, 3)
+    with pytest.raises(ValueError, match=r"folds: 9 at most, as many as blocks are left beside the test part; got 10"):
+        data.load(travelling(), blocks=10, folds=10, fold=0)
     with pytest.raises(ValueError, match="nothing remains"):
         in_blocks(10, 2, [0.5, 0.5], 0)
 
@@ -163,6 +173,11 @@ def test_blocks_of_parts_that_are_given_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"blocks: nothing is cut of parts.npz, which has the parts train, validation"):
         data.load(path, blocks=5)
     assert data.load(path, blocks=5, validation=0.2).cut == "validation cut in 5 blocks of consecutive examples"
+
+
+def test_a_few_of_many_examples_in_blocks_are_said_to_be_cut_in_blocks(tmp_path: Path) -> None:
+    np.save(tmp_path / "waves.npy", travelling())
+    assert data.load(tmp_path / "waves.npy", blocks=9, limit=5).cut == "cut in 9 blocks of consecutive examples"
 
 
 def test_times_that_single_precision_rounds_are_noted(tmp_path: Path) -> None:

@@ -31,15 +31,15 @@ def in_blocks(count: int, blocks: int, parts: Sequence[int | float], seed: int) 
     return [_joined([run for run, of in zip(runs, owner, strict=True) if of == part]) for part in range(len(parts) + 1)]
 
 
-def block_fold(index: Tensor, folds: int, fold: int) -> tuple[Tensor, Tensor]:
-    """Sorted (rest, fold): the runs of consecutive numbers in `index` [N], dealt out to the folds in turn.
+def block_fold(index: Tensor, count: int, blocks: int, folds: int, fold: int) -> tuple[Tensor, Tensor]:
+    """Sorted (rest, fold): of the `blocks` of `count` examples those in `index` [N], dealt out to the folds in turn.
 
-    Raises ValueError for fewer runs than folds.
+    `index` holds whole blocks, as `in_blocks` leaves them. Raises ValueError for fewer blocks than folds.
     """
-    starts = (index.diff() != 1).nonzero().flatten() + 1
-    runs = torch.tensor_split(index, starts.tolist())
+    left = torch.isin(torch.arange(count), index)
+    runs = [run for run in torch.tensor_split(torch.arange(count), blocks) if left[run[0]]]
     if not 2 <= folds <= len(runs):
-        raise ValueError(f"folds lies in 2..{len(runs)} (the runs of blocks that are left); got {folds}")
+        raise ValueError(f"folds: {len(runs)} at most, as many as blocks are left beside the test part; got {folds}")
     if not 0 <= fold < folds:
         raise ValueError(f"fold lies in 0..{folds - 1}; got {fold}")
     parts: tuple[list[Tensor], list[Tensor]] = ([], [])

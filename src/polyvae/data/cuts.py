@@ -132,7 +132,7 @@ def _in_time(
     blocks = min(whole.blocks, count)
     if fold is not None and folds is not None:
         pool, *test = in_blocks(count, blocks, parts[:-1], seed)
-        return [*block_fold(pool, folds, fold), *test]
+        return [*block_fold(pool, count, blocks, folds, fold), *test]
     rest, *test, held = in_blocks(count, blocks, parts, seed)
     return [rest, held, *test]
 

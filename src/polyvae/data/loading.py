@@ -86,9 +86,10 @@ def load(
     cuts = cuts_of(whole, validation, fold, folds, seed)
     if limit is not None:
         cuts = limited(cuts, whole, limit, seed)
+    cut = manner(whole, cuts)
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, options)
-    cut, notes = manner(whole, cuts), whole.notes
+    notes = whole.notes
     if blocks is None and cut and not whole.blocks and whole.own:
         notes += series_notes(whole.parts[cuts["train"][0]], whole.name)
     if blocks and cut and whole.call and Path(whole.call).is_dir():
