@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from math import log, prod
 from pathlib import Path
@@ -53,7 +53,7 @@ def evaluate(
     run: the folder of a run.
     samples: draws of the latents for each example, K of the importance-weighted bound.
     split: the part of the data; test unless none was cut, then validation.
-    baselines: PCA and probabilistic PCA with as many latents beside it; a code counts as one.
+    baselines: PCA and probabilistic PCA with as many latents beside it, or the most that leave noise; a code is one.
     frechet: so many samples judged by a classifier that is trained first; 0 for none.
     code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
         where there is one and set beside the other.
@@ -84,10 +84,10 @@ def evaluate(
         report["priors"] = {"uniform": with_uniform_codes(found.run.model, report), "learned": _bound_of(report)}
     if baselines:
         report["baselines"] = {}
-        for name, made in linear(found.data, _numbers(report, found.data)):
+        for name, made in linear(found.data, report).items():
             with counted(name) as shown:
                 report["baselines"][name] = report_on(made, examples, **asked, spec=found.data.spec, progress=shown)
-        if report["discrete"] is not False:
+        if report["baselines"] and report["discrete"] is not False:
             report["notes"].append(
                 "the bound of ppca is on a density of all values, the run's on probabilities of bits, counts, "
                 "categories or levels: they do not compare"
@@ -100,37 +100,40 @@ def evaluate(
     shown.print(table(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}"))
     if "priors" in report:
         shown.print(priors(report))
-    if baselines:
+    if report.get("baselines"):
         shown.print(beside(report))
     shown.print(f"report: {place}", markup=False, soft_wrap=True)
 
 
-def _numbers(report: Mapping[str, Any], data: Data) -> int:
-    """How many numbers the latents hold, a code being one; noted in the report where a linear code takes one fewer than
-    all. Raises UsageError for data of a single value.
+def linear(data: Data, report: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Probabilistic PCA and PCA of as many components as the report's latents hold numbers, a code being one.
+
+    They are fitted to as much of the training part as memory takes. Where so many leave no noise in one of the two,
+    both have the most that do, or are left out where none does; the report has a note of it.
     """
-    latents = report["latents"].values()
-    count = sum((latent["codebook"] or {}).get("positions", latent["dimensions"]) for latent in latents)
-    most = data.spec.dimensions - 1
-    if most < 1:
-        raise UsageError("--baselines: PCA needs examples of two values at least; leave it out")
-    if count > most:
-        report["notes"].append(
-            f"the latents hold {count} numbers, the baselines {most}: PCA of as many components as an example has "
-            "values reconstructs it exactly"
-        )
-    return min(count, most)
-
-
-def linear(data: Data, latents: int) -> Iterator[tuple[str, Any]]:
-    """Probabilistic PCA and PCA with so many latents, fitted to as much of the training part as memory takes."""
     from polyvae import fit
     from polyvae.recipes import pca, ppca
+    from polyvae.recipes.baselines import TooManyComponents
 
     count = min(len(data.train), _VALUES // data.spec.dimensions)
     data = replace(data, train=subset(data.train, count, 0))
-    for name, build in {"ppca": ppca, "pca": pca}.items():
-        yield name, fit(build(data.spec, latent=latents), data, progress=False)
+    latents = report["latents"].values()
+    numbers = sum((latent["codebook"] or {}).get("positions", latent["dimensions"]) for latent in latents)
+    most, made = min(numbers, data.spec.dimensions - 1), {}
+    while most and not made:
+        recipes = {"ppca": ppca(data.spec, latent=most), "pca": pca(data.spec, latent=most)}
+        try:
+            made = {name: fit(each, data, progress=False) for name, each in recipes.items()}
+        except TooManyComponents as error:
+            most = error.most
+    if not made:
+        report["notes"].append("no linear baseline: a single component explains these data exactly")
+    elif most < numbers:
+        report["notes"].append(
+            f"the latents hold {numbers} numbers, the baselines {most}: PCA of as many components as examples have "
+            "independent values reconstructs them exactly"
+        )
+    return made
 
 
 def beside(report: Mapping[str, Any]) -> Table:

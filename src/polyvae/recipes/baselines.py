@@ -160,6 +160,7 @@ def _components(spec: Spec, latent: int | None) -> int:
 
 
 Principal = tuple[np.ndarray, np.ndarray, np.ndarray, float]
+_ROUNDING = 1e-12  # of the variance: what rounding to single precision leaves of columns that follow from others
 
 
 def _fitted(x: Tensor, latent: int, units: Units | None) -> Principal:
@@ -174,16 +175,21 @@ def _fitted(x: Tensor, latent: int, units: Units | None) -> Principal:
     y = y - centre.double().view(-1, *[1] * (y.ndim - 2))
     spread = y.square().mean(over).sqrt()
     spread = torch.where(spread > 1e-12 * centre.abs(), spread, 1.0)
-    best, likelihood = None, -np.inf
+    best, likelihood, refused = None, -np.inf, []
     scales = [spread, spread.square().mean().sqrt().expand_as(spread)]
     for scale in scales[: len(spread)]:  # which are the same of one column
         scale = scale.to(units.scale.dtype)
-        found = _principal(y / scale.double().view(-1, *[1] * (y.ndim - 2)), latent)
+        try:
+            found = _principal(y / scale.double().view(-1, *[1] * (y.ndim - 2)), latent)
+        except TooManyComponents as error:
+            refused.append(error)
+            continue
         score = _likelihood(found) - float(scale.double().log().sum()) * y[0, 0].numel()
         if best is None or score > likelihood:
             best, likelihood = found, score
             _fill(units, centre=centre.numpy(), scale=scale.numpy())
-    assert best is not None
+    if best is None:
+        raise max(refused, key=lambda error: error.most)
     return best
 
 
@@ -193,23 +199,36 @@ def _likelihood(found: Principal) -> float:
     return -0.5 * float(np.log(kept).sum() + (len(mean) - len(kept)) * np.log(noise))
 
 
-def _principal(x: Tensor, latent: int) -> Principal:
-    """Mean [D], axes [d, D], their variances [d] and the other directions' mean variance, at maximum likelihood."""
-    from sklearn.decomposition import PCA
+class TooManyComponents(ValueError):
+    """So many components leave no noise; `most` do, 0 where one is too many."""
 
+    def __init__(self, message: str, most: int) -> None:
+        super().__init__(message)
+        self.most = most
+
+
+def _principal(x: Tensor, latent: int) -> Principal:
+    """Mean [D], axes [d, D], their variances [d] and the other directions' mean variance, at maximum likelihood.
+
+    Raises TooManyComponents where the other directions hold no more of the variance than rounding does.
+    """
     rows = x.flatten(1).double().cpu().numpy()
-    if len(rows) <= latent:
-        raise ValueError(f"latent is below the number of training examples, {len(rows)}; got {latent}")
     mean = rows.mean(0)
     rows = rows - mean  # far from zero the solver's own sums of squares would lose the digits that matter
-    # Left to itself it takes a randomised solver for large data, whose axes are not those of maximum likelihood.
-    fitted = PCA(latent, svd_solver="covariance_eigh" if rows.shape[0] >= rows.shape[1] else "full").fit(rows)
-    count = len(rows)
-    kept = fitted.explained_variance_ * (count - 1) / count
-    noise = (rows.var(0).sum() - kept.sum()) / (rows.shape[1] - latent)
-    if noise <= 0:
-        raise ValueError(f"latent is too large: {latent} components explain these data exactly; ask for fewer")
-    return mean, np.asarray(fitted.components_), kept, float(noise)
+    if rows.shape[0] >= rows.shape[1]:
+        variances, axes = np.linalg.eigh(rows.T @ rows / len(rows))
+        variances, axes = variances[::-1].clip(min=0), axes.T[::-1]
+    else:
+        _, deviations, axes = np.linalg.svd(rows, full_matrices=False)
+        variances = np.square(deviations) / len(rows)
+    left = variances[::-1].cumsum()[::-1]  # by as many components
+    most = max(0, int((left > _ROUNDING * left[0]).sum()) - 1)
+    if len(rows) <= latent:
+        raise TooManyComponents(f"latent is below the number of training examples, {len(rows)}; got {latent}", most)
+    if latent > most:
+        message = f"latent is too large: {latent} components explain these data exactly; ask for fewer"
+        raise TooManyComponents(message, most)
+    return mean, axes[:latent], variances[:latent], float(left[latent] / (rows.shape[1] - latent))
 
 
 def _fill(module: nn.Module, **values: np.ndarray | float) -> None:
