@@ -109,3 +109,11 @@ def test_a_later_part_may_show_one_class_only(tmp_path):
     assert pv.evaluate(run, later, samples=2)["examples"] == 6
     with pytest.raises(ValueError, match="labels of the data of this run are u, v; got w"):
         run.score(later.assign(y="w"))
+
+
+def test_labels_held_as_objects_are_text():
+    x, names = np.arange(40.0).reshape(20, 2), np.array(["u", "v"] * 10)
+    for labels in (names.astype(object), names, list(names)):
+        assert data.load((x, labels)).spec.labels == ("u", "v")
+    with pytest.raises(data.DataError, match="both, of int, str"):
+        data.load((x, np.array(["u", 1] * 10, dtype=object)))

@@ -67,7 +67,7 @@ def test_a_file_with_a_column_that_loses_its_digits_is_noted_each_time(tmp_path,
 
 
 def test_only_columns_that_lose_their_digits_are_named():
-    (said,), _ = notes(lambda: wrap(FRAME))
+    (said,), _ = notes(lambda: wrap(FRAME, kind={"id": "real"}))
     assert "'time' (steps of 128, " in said
     assert "'id' (steps of 2, " in said
     assert not any(f"'{name}'" in said for name in ("pressure", "same", "near"))

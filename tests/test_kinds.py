@@ -25,7 +25,7 @@ FRAME = pd.DataFrame(
         "visits": STREAM.poisson(1.2, 300),
         "smokes": STREAM.integers(0, 2, 300).astype(bool),
         "income": STREAM.lognormal(10, 1, 300),
-        "year": STREAM.integers(1990, 2000, 300),
+        "year": STREAM.integers(1990, 2010, 300),
     }
 )
 
@@ -117,8 +117,8 @@ def test_a_kind_is_what_is_asked_for_of_all_or_by_name() -> None:
     assert kinds(FRAME, kind={"visits": "real", "year": "category"})[2] == "real"
     data = wrap(FRAME, kind="year=category, visits=category")
     year = data.spec.columns[5]
-    assert year.labels == tuple(str(number) for number in range(1990, 2000))
-    assert data.train.tensors["x"][:, 5].unique().tolist() == list(range(10))
+    assert year.labels == tuple(str(number) for number in range(1990, 2010))
+    assert data.train.tensors["x"][:, 5].unique().tolist() == list(range(20))
     assert parsed("a=b=real,c=counts") == {"a=b": "real", "c": "counts"}
     assert parsed("real") == "real"
 

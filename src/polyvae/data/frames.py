@@ -73,7 +73,7 @@ def known_cells(series: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
     cells, known = np.asarray(series.to_numpy()), ~_empty(series)
     if cells.dtype.kind == "f":  # not a number is a value where missing ones are marked in another way
         known &= ~np.isnan(cells)
-    return _plain(cells[known], where), known
+    return plain(cells[known], where), known
 
 
 def annotated_table(matrix: Any, label: str | None, where: str) -> Table:
@@ -124,10 +124,11 @@ def _empty(series: Any) -> np.ndarray:
 
 def _values(series: Any, where: str) -> np.ndarray:
     """One column as NumPy knows it; nullable numbers and categories of text in their plain types."""
-    return _plain(np.asarray(series.to_numpy()), where)
+    return plain(np.asarray(series.to_numpy()), where)
 
 
-def _plain(values: np.ndarray, where: str) -> np.ndarray:
+def plain(values: np.ndarray, where: str) -> np.ndarray:
+    """Numbers, truth values or text [N] that are held as objects, in their own type; others as they are."""
     if values.dtype.kind == "O":
         kinds = {type(value) for value in values.tolist()}
         if not all(issubclass(kind, (bool, int, float, str, np.generic)) for kind in kinds):

@@ -7,21 +7,18 @@ from dataclasses import replace
 from math import floor, log10
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from polyvae.data.errors import DataError
-from polyvae.data.mapped import float32, is_large, pieces
-from polyvae.data.precision import note, steps
 from polyvae.data.rows import selected
-from polyvae.data.table import Feature, Table, label_of
+from polyvae.data.table import Feature
 from polyvae.near import near
 from polyvae.spec import KINDS, Column, Spec
 
 _VALUES = 2**20  # looked at at a time: a few copies in float64 are held at once
 _CLEARLY = 0.1  # nats an example by which a log-normal has to fit better than a normal
-_UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no counts: years, ages, scores
+UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no counts: years, ages, scores
 
 
 class Seen:
@@ -167,13 +164,13 @@ def _found(seen: Seen, table: bool, alike: bool, coded: list[int]) -> list[str]:
         whole = natural[free].all()
         tests = {
             "bits": whole and (seen.high[free] <= 1).all(),
-            "counts": whole and variance[free].sum() >= _UNDERDISPERSED * mean[free].sum(),
+            "counts": whole and variance[free].sum() >= UNDERDISPERSED * mean[free].sum(),
             "positive": (seen.low[free] > 0).all() and gain[changing & free].mean() > _CLEARLY,
         }
         return [next((kind for kind, holds in tests.items() if holds), "real")] * len(mean)
     each = {
         "bits": natural & (seen.high <= 1),
-        "counts": natural & (variance >= _UNDERDISPERSED * mean),
+        "counts": natural & (variance >= UNDERDISPERSED * mean),
         "positive": gain > _CLEARLY,
     }
     return [next((kind for kind, holds in each.items() if holds[n]), "real") for n in range(len(mean))]
@@ -226,43 +223,6 @@ _EXPECTED = {
 
 def some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-
-
-def prepared(table: Table, kind: Mapping[str, str] | str | None, where: str) -> Table:
-    """The table with codes 0..K-1 for the numbers that are asked for as categories, and notes on what float32 loses.
-
-    Labels go from the smallest number on, as the source has them: float32 does not tell 20,000,000 from 20,000,001.
-    `kind` as in `with_columns`.
-    """
-    kind = parsed(kind) or {}
-    asked = [kind if isinstance(kind, str) else kind.get(feature.name) for feature in table.features]
-    places = [n for n, feature in enumerate(table.features) if asked[n] == "category" and not feature.labels]
-    found: dict[str, tuple[float, float]] = {}
-    for name, array in table.arrays.items():
-        if name != "y" or array.ndim > 1:
-            names = {n: feature.name for n, feature in enumerate(table.features) if name == "x"}
-            coarse = steps(array, skipped=places if name == "x" else ())
-            found |= {names.get(n, f"{name}[{n}]"): each for n, each in coarse.items()}
-    table = replace(table, notes=(*table.notes, *note(found, where)))
-    return _coded(table, places) if places and "x" in table.arrays else table
-
-
-def _coded(table: Table, places: Sequence[int]) -> Table:
-    """The table with codes and labels in these columns of numbers; what is not finite stays, to be refused by name."""
-    x = table.arrays["x"]
-    x = x[:, None] if x.ndim == 1 else x
-    made = float32(x) if x.dtype.itemsize < 4 or is_large(x.nbytes) else x
-    made = made.copy() if np.may_share_memory(made, x) else made
-    features = list(table.features)
-    for place in places:
-        # Of a mapped array no more stays in memory than these cells.
-        values, codes = np.unique(np.concatenate([part[:, place] for part in pieces(x)]), return_inverse=True)
-        if np.isfinite(values).all():
-            names = [label_of(value) for value in values.tolist()]
-            numbers = {label: code for code, label in enumerate(dict.fromkeys(names))}
-            made[:, place] = np.array([numbers[name] for name in names])[codes]
-            features[place] = replace(features[place], labels=tuple(numbers))
-    return replace(table, arrays={**table.arrays, "x": made}, features=tuple(features))
 
 
 def described(columns: Sequence[Column]) -> str:

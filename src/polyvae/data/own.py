@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from polyvae.data.cache import cached
+from polyvae.data.categories import prepared
 from polyvae.data.cuts import Cut, Whole, pooled
 from polyvae.data.drafts import Draft, draft_of
 from polyvae.data.errors import DataError
 from polyvae.data.fields import field_names, fields
 from polyvae.data.files import place_of, tables_of
-from polyvae.data.kinds import prepared
 from polyvae.data.sources import Options
 from polyvae.data.split import joined_spec
 from polyvae.data.table import Feature, Table, alike
@@ -49,7 +49,7 @@ def from_tables(
     tables: Mapping[str, Table], places: Mapping[str, str], options: Options, name: str, call: str
 ) -> Whole:
     """Checked tensors of the tables; `places` says by which place a part ("all", or "train", ...) is named."""
-    found = alike({place: prepared(table, options.kind, place) for place, table in tables.items()})
+    found = alike(prepared(tables, options.kind))
     parts: dict[str, dict[str, Tensor]] = {}
     specs: dict[str, Spec] = {}
     for part, place in places.items():

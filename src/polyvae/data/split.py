@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.data.categories import prepared
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.frames import library_of
-from polyvae.data.kinds import prepared, with_columns
+from polyvae.data.kinds import with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
 from polyvae.data.series import series_notes
 from polyvae.data.table import alike
@@ -257,7 +258,7 @@ def wrap(
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
     tables = {part: table_of(other, part, label) for part, other in {"train": anything, **others}.items()}
-    tables = {part: prepared(table, kind, part) for part, table in tables.items()}
+    tables = prepared(tables, kind)
     notes = list(tables["train"].notes)
     tables = alike(tables)
     tensors = tensors_of(tables["train"], "train")

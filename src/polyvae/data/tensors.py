@@ -22,6 +22,7 @@ from polyvae.data.frames import (
     is_frame,
     is_series,
     is_sparse,
+    plain,
     series_values,
 )
 from polyvae.data.mapped import float32, is_large, pieces, tensor_pieces
@@ -200,6 +201,7 @@ def _array(value: Any, where: str, text: bool = False) -> np.ndarray:
         array = np.stack(parts)
     else:
         array = series_values(value, where) if is_series(value) else np.asarray(value)
+        array = plain(array, where) if text and array.ndim == 1 else array
     if array.dtype.kind not in ("biufU" if text else "biuf"):
         advice = "turn it into numbers (numpy.unique(..., return_inverse=True)), or name it as the label"
         raise DataError(where, "an array of numbers", f"dtype {array.dtype}", advice)
