@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import polyvae as pv
-from polyvae import exchange
+from polyvae import handback
 from polyvae.data import load, wrap
 
 COLUMNS = (
@@ -116,7 +116,7 @@ def test_a_run_on_a_file_of_named_columns_gives_frames_too(tmp_path: Path, monke
         found = each.sample(20)
         assert list(found.columns) == ["size", "town"]
         assert set(found["town"]) == {"Ulm", "Bonn"}
-    monkeypatch.setattr(exchange, "find_spec", lambda name: None)  # where pandas is not installed
+    monkeypatch.setattr(handback, "find_spec", lambda name: None)  # where pandas is not installed
     assert run.sample(20).shape == (20, 2)
 
 

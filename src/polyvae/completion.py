@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polyvae.coding import check_values
 from polyvae.core import VAE, Values
+from polyvae.data.frames import is_annotated, is_frame
 from polyvae.data.split import floats
 from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluation.calibration import quantile, sorted_draws
-from polyvae.exchange import tensor
+from polyvae.evaluation.pictures import recorded_spec
+from polyvae.exchange import conditions, labels_in, pictured, tensor
 from polyvae.masks import SparsePixels, sparse
 from polyvae.observe import Chain, Total, chain
 from polyvae.predictive import Completer, Predictive
@@ -74,12 +77,13 @@ def complete(
     `candidates` of the prior (ten for each draw where None) by their likelihood of the seen values: exact with many,
     and `effective` says of how many it comes.
 
-    `x` [N, C, H, W] or [N, d], a tensor, array or DataFrame of bytes or floats, not a number where it is unknown;
-    `mask` [N, 1, H, W] or [N, d] of booleans or zeros and ones, or one row for all; without one, all that is a number
-    is seen. `draws`: S, of z for each example. `quantiles`: probabilities.
-    `given`: what else the model reads, as labels under "y", or totals under "library" where not all is seen. `head`:
-    which one predicts; by default that which reads m. `pixels`: samples with the likelihood's noise. `keep`: how many
-    samples are returned; all by default.
+    `x` [N, C, H, W] or [N, d], a tensor or array of bytes or floats, not a number where it is unknown, categories and
+    labels as codes; `mask` [N, 1, H, W] or [N, d] of booleans or zeros and ones, or one row for all; without one, all
+    that is a number is seen. A DataFrame, or an annotated matrix, given to what was trained on columns is read as by
+    `Run.complete`, and completed in the columns and codes of the data. `draws`: S, of z for each example.
+    `quantiles`: probabilities. `given`: what else the model reads, as labels under "y", or totals under "library" where
+    not all is seen. `head`: which one predicts; by default that which reads m. `pixels`: samples with the likelihood's
+    noise. `keep`: how many samples are returned; all by default.
 
     The spread is that of the likelihood and of z together: a likelihood whose scale was fixed in training, such as
     "normal", states that scale (see `evaluation.calibration`), and a Bernoulli one that of bits: its quantiles are 0
@@ -91,9 +95,15 @@ def complete(
     """
     model, observe = parts(source)
     transforms, of, name = _taken_apart(observe)
+    spec = recorded_spec(source)
+    columns = () if spec is None or of != "x" else spec.columns
+    if columns and (is_frame(x) or is_annotated(x)):
+        y = labels_in(x, spec) if "y" in model.conditions and "y" not in (given or {}) else None
+        given, (x, mask) = conditions(spec, y, given), pictured(x, spec, mask)
     completer = Completer(draws, latents_of(use_x, weigh), candidates, head, noise, of, name)
     completer.head_of(model)
     x, mask = _checked(x, mask, use_x)
+    check_values(x if use_x else x.masked_fill(~mask, torch.nan), columns)
     if wrong := [level for level in quantiles if not 0 < level < 1]:
         raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
     others = {key: tensor(value) for key, value in (given or {}).items()}

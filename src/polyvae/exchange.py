@@ -1,34 +1,21 @@
-"""What a user gives a run as a split of the data's shape, and values handed back in the kind that was given."""
+"""What a user gives a run as a split of the data's shape, its columns, categories and labels read by name."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.coding import (
-    check_values,
-    classes,
-    coded,
-    framed,
-    labels_of,
-    named,
-    names_of,
-    numbers_of,
-    partly_framed,
-    translated,
-    valued,
-)
-from polyvae.data.frames import FRAMES, frame_columns, is_frame
+from polyvae.coding import cells_of, check_values, classes, coded, framed, named, names_of, places_of, translated
+from polyvae.data.frames import frame_columns, is_frame, is_series, series_values
 from polyvae.data.split import Data, Split
 from polyvae.data.table import LABELS
-from polyvae.data.tensors import table_of, tensors_of
+from polyvae.data.tensors import by_name, table_of, tensors_of
+from polyvae.handback import examples
 from polyvae.observe import Transform, chain
 from polyvae.spec import Column, Spec
 
@@ -39,22 +26,29 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
     """Examples x [N, ...] and what is given beside them, as the data of `spec` were read.
 
     `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
-    DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Of a frame
-    and of Data the columns of the data are taken by name, categories and labels by theirs, and y of a frame where it
-    has a column of labels; a Split holds the codes of the data of `spec`. Raises ValueError where a column, a category,
-    a label, the shape of an example or a number of rows is not the data's, DataError as `data.wrap`.
+    DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Where columns
+    have names, in a frame, also of a pair or a mapping, in an annotated matrix and in Data, those of the data are taken
+    by name; categories and labels always, and y of a frame where it has a column of labels. Numbers stand for the
+    categories that the data had as numbers; a Split holds the codes of the data of `spec`. Raises ValueError where a
+    column, a category, a label, the shape of an example or a number of rows is not the data's, DataError as `wrap`.
     """
     columns = () if spec is None else spec.columns
     if isinstance(x, (Data, Split)):
         split = _part(x, spec)
-    elif is_frame(x) and named(columns):
-        cells = frame_columns(x, WHERE)
-        y = labels_in(x, spec) if y is None else y
-        split = Split(tensors_of({"x": framed(cells, columns)}, WHERE))
     else:
-        y = _labels(x) if y is None else y
-        table = table_of(_without_labels(x), WHERE)  # before float32, which would not tell all categories apart
-        arrays = {name: coded(array, columns) if name == "x" else array for name, array in table.arrays.items()}
+        values = by_name(x, WHERE)
+        inside = values.pop("y", None)
+        y = next((each for each in (y, inside, labels_in(x, spec)) if each is not None), None)
+        name, label = "x" if "x" in values else next(iter(values), "x"), _label(x, spec)
+        cells = cells_of(values.get(name), WHERE) if columns else None
+        if spec is not None and cells is not None:
+            values[name] = framed(_of_data(cells, spec, label), columns, WHERE)
+        elif label is not None:
+            values[name] = x[[each for each in x.columns if str(each) != label]]
+        table = table_of(values, WHERE)  # before float32, which would not tell all categories apart
+        arrays = dict(table.arrays)
+        if cells is None and name in arrays:
+            arrays[name] = coded(arrays[name], columns)
         split = Split(tensors_of(replace(table, arrays=arrays), WHERE))
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
@@ -67,14 +61,36 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
     return replace(split, tensors={**split.tensors, **{key: value.to(device) for key, value in others.items()}})
 
 
+def _of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:
+    """The cells of each column of the data. Raises ValueError for one that is missing, and for too many to choose."""
+    found = [list(cells.values())[place] for place in places_of(cells, spec.columns, label)]
+    if len(found) != len(spec.columns):
+        raise ValueError(_wrong_shape((len(found[0]) if found else 0, len(found)), spec.x))
+    return found
+
+
 def labels_in(x: Any, spec: Spec | None) -> Any:
-    """The labels [N] of a frame: its column of the name that the data's has, or of a usual one; None without any."""
-    if spec is None or not spec.classes or not (is_frame(x) and named(spec.columns)):
+    """The labels [N] of a pair (x, y), a mapping by name or a frame; None without any."""
+    if isinstance(x, (Data, Split)):
         return None
-    others = {str(name): name for name in x.columns if str(name) not in names_of(spec.columns)}
+    if isinstance(x, (Mapping, tuple)):
+        return by_name(x, WHERE).get("y")
+    label = _label(x, spec)
+    unlabelled = spec is not None and spec.columns and not spec.classes
+    if label is None or unlabelled:
+        return None
+    return frame_columns(x[[name for name in x.columns if str(name) == label]], WHERE)[label]
+
+
+def _label(x: Any, spec: Spec | None) -> str | None:
+    """The column of labels of a frame: that of the name which the data's has, or of a usual one; None without any."""
+    if not is_frame(x):
+        return None
+    columns = () if spec is None else spec.columns
+    features = names_of(columns) if named(columns) else list(map(str, range(len(columns))))
+    others = [str(name) for name in x.columns if str(name) not in features]
     usual = (name for name in others if name.lower() in LABELS)
-    name = spec.label if spec.label in others else next(usual, None)
-    return None if name is None else frame_columns(x[[others[name]]], WHERE)[name]
+    return spec.label if spec is not None and spec.label in others else next(usual, None)
 
 
 def _part(x: Data | Split, spec: Spec | None) -> Split:
@@ -87,25 +103,16 @@ def _part(x: Data | Split, spec: Spec | None) -> Split:
 
 def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
     """Labels, as the data call them, or vectors `y` and other values by name, as tensors. Raises ValueError."""
-    found = {name: tensor(value) for name, value in (given or {}).items()}
-    if y is not None:
-        y = [y] if isinstance(y, str) or np.ndim(y) == 0 else y
-        labelled = spec is not None and spec.classes is not None and np.ndim(y) == 1
-        found["y"] = classes(y, spec) if labelled else tensors_of({"y": y}, "the condition")["y"]  # pyright: ignore
-    return found
-
-
-def _labels(x: Any) -> Any:
-    """The y of a pair (x, y) or of a mapping by name, as it was given."""
-    if isinstance(x, tuple) and len(x) == 2:
-        return x[1]
-    return x.get("y") if isinstance(x, Mapping) else None
-
-
-def _without_labels(x: Any) -> Any:
-    if isinstance(x, tuple) and len(x) == 2:
-        return x[:1]
-    return {name: value for name, value in x.items() if name != "y"} if isinstance(x, Mapping) else x
+    given, where = dict(given or {}), "the condition"
+    y = given.pop("y", None) if y is None else y
+    found = {name: tensor(value) for name, value in given.items() if name != "y"}
+    if y is None:
+        return found
+    if is_frame(y) and len(y.columns) == 1:
+        y = next(iter(frame_columns(y, where).values()))
+    y = series_values(y, where) if is_series(y) else [y] if isinstance(y, str) or np.ndim(y) == 0 else y
+    labelled = spec is not None and spec.classes is not None and np.ndim(y) == 1
+    return {**found, "y": classes(y, spec) if labelled else tensors_of({"y": y}, where)["y"]}  # pyright: ignore
 
 
 def tensor(value: Any) -> Tensor:
@@ -130,29 +137,33 @@ def _exact(value: Any) -> Tensor:
 def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:
     """Examples [N, ...] as the data hold them, NaN where a value is missing, and their mask, as `completion` takes it.
 
-    Categories are read as by `taken`. What the mask hides may hold anything. A mask of a frame has its columns, or
-    those of the data. Raises ValueError for another shape, column or category, and for values not of a column's kind.
+    Columns and categories are read as by `taken`. What the mask hides may hold anything. A mask of a frame has its
+    columns, or those of the data. Raises ValueError for another shape, column or category, and for values not of a
+    column's kind.
     """
-    columns = () if spec is None else spec.columns
-    if is_frame(x) and named(columns):
-        mask = None if mask is None else masked(_of_columns(mask, x, columns), 2)
-        seen = mask.cpu().numpy() != 0 if mask is not None and _fits(mask, (len(x), len(columns))) else None
-        found = partly_framed(x, columns, seen, WHERE)
+    columns, held = () if spec is None else spec.columns, isinstance(x, (Data, Split))
+    x = x if held or np.isscalar(examples(x)) else examples(x)
+    cells = cells_of(x, WHERE) if columns else None
+    if spec is not None and cells is not None:
+        label = _label(x, spec)
+        mask = None if mask is None else masked(_of_columns(mask, cells, columns, label), 2)
+        chosen = _of_data(cells, spec, label)
+        seen = mask.cpu().numpy() != 0 if mask is not None and _fits(mask, (len(chosen[0]), len(columns))) else None
+        found = framed(chosen, columns, WHERE, gaps=True, seen=seen)
         check_values(found, columns)
         return found, mask
-    held = isinstance(x, (Data, Split))
     found = _laid_out(_part(x, spec).tensors["x"] if held else _exact(x), spec)  # pyright: ignore[reportArgumentType]
     mask = None if mask is None else masked(mask, found.ndim)
     kept = found.dtype if isinstance(x, Tensor) or found.dtype is not torch.float64 else torch.float32
     if not columns:
         return found.to(kept), mask
     kept = kept if found.is_floating_point() else torch.float32
-    found = found if found.is_floating_point() else found.double()
-    if mask is not None and _fits(mask, tuple(found.shape)):
-        found = found.masked_fill(mask.to(found.device) == 0, torch.nan)
+    seen = mask != 0 if mask is not None and _fits(mask, tuple(found.shape)) else None
     if not held and any(column.labels for column in columns):  # before float32, as in `taken`
-        found = torch.from_numpy(coded(found.cpu().numpy(), columns)).to(found.device)
+        shown = None if seen is None else seen.expand(len(found), -1).cpu().numpy()
+        found = torch.from_numpy(coded(found.detach().cpu().numpy(), columns, shown)).to(found.device)
     found = found.to(kept)
+    found = found if seen is None else found.masked_fill(~seen.to(found.device), torch.nan)
     check_values(found, columns)
     return found, mask
 
@@ -163,13 +174,13 @@ def _fits(mask: Tensor, shape: tuple[int, ...]) -> bool:
     return mask.ndim == len(shape) and len(mask) in (1, shape[0]) and tuple(mask.shape[1:]) == wanted
 
 
-def _of_columns(mask: Any, frame: Any, columns: Sequence[Column]) -> Any:
+def _of_columns(mask: Any, cells: Mapping[str, Any], columns: Sequence[Column], label: str | None) -> Any:
     """A mask of a frame's columns as one of the columns of the data, which a mask of as many columns is already."""
-    order = [str(name) for name in (mask if is_frame(mask) else frame).columns]
+    cells = cells_of(mask, WHERE) if is_frame(mask) else cells  # pyright: ignore[reportAssignmentType]
     found = tensor(mask)
-    if found.shape[-1:] != (len(order),) or not set(names_of(columns)) <= set(order):
+    if found.shape[-1:] != (len(cells),) or (named(columns) and not set(names_of(columns)) <= set(cells)):
         return found
-    return found[..., [order.index(name) for name in names_of(columns)]]
+    return found[..., places_of(cells, columns, label)]
 
 
 def _laid_out(found: Tensor, spec: Spec | None) -> Tensor:
@@ -194,68 +205,6 @@ def masked(mask: Any, dimensions: int) -> Tensor:
     return found[None, None] if found.ndim == 2 else found.unsqueeze(1) if found.ndim == 3 else found
 
 
-def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column] = (), drawn: bool = False) -> Any:
-    """Values [N, ...] as what was given: a tensor on its device, else an array; laid out as its pictures are.
-
-    A data frame comes back for values of its columns, or of the `columns` of the data. Categories of these are what the
-    data called them: in frames their labels, elsewhere the numbers that stood for them, or codes where these were text;
-    a Split and Data hold codes. `lead`: how many dimensions come before N. `drawn`: no means, so that bits and counts
-    are whole, and integers in a frame.
-    """
-    held, like = isinstance(like, (Data, Split)), _x(like)
-    shape = tuple(np.shape(like)) if hasattr(like, "shape") else ()
-    values, own = values.detach(), tuple(values.shape[lead:])
-    if len(shape) == 4 and shape != own and shape == (*own[:1], *own[2:], *own[1:2]):
-        values = values.movedim(lead + 1, -1)
-    elif 0 < len(shape) < len(own) and np.prod(own) == np.prod(shape):
-        values = values.reshape(*values.shape[:lead], *shape)
-    if is_frame(like) and values.ndim == 2:
-        return _as_frame(values.cpu().numpy(), like, columns, drawn)
-    values = values if held else valued(values, columns)
-    if isinstance(like, Tensor):
-        return values.to(like.device, like.dtype if like.is_floating_point() else None)
-    return values.cpu().numpy()
-
-
-def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column], drawn: bool) -> Any:
-    """A frame of the names of another one, and its index where it has as many rows; the array where it has others."""
-    theirs = {str(name): name for name in like.columns}  # names may be numbers, which columns have as text
-    names = [theirs.get(name, name) for name in names_of(columns)] if named(columns) else list(theirs.values())
-    if not names and len(columns) == array.shape[1]:  # the data were a frame without names, which pandas numbers
-        names = [place if hasattr(like, "index") else str(place) for place in range(len(columns))]
-    if len(names) != array.shape[1]:
-        return array
-    cells: dict[Any, Any] = {name: array[:, place] for place, name in enumerate(names)}
-    for name, column in zip(names, columns, strict=False):
-        whole = column.labels or (drawn and column.kind in ("bits", "counts"))
-        if whole and np.isfinite(cells[name]).all():  # a category has no spread: NaN
-            cells[name] = cells[name].round().astype(np.int64)
-            if column.labels:
-                numbers = numbers_of(column)
-                cells[name] = (np.array(column.labels) if numbers is None else numbers)[cells[name]]
-    alike = hasattr(like, "index") and len(like) == len(array)
-    return type(like)(cells, index=like.index) if alike else type(like)(cells)
-
-
-def empty_frame(library: str | None) -> Any:
-    """A data frame without cells of "pandas" or "polars", for `returned`; None for others, or one not installed."""
-    return importlib.import_module(library).DataFrame() if library in FRAMES and find_spec(library) else None
-
-
-def labelled(frame: Any, y: Tensor, spec: Spec) -> Any:
-    """A frame [N, D] of drawn rows with its column of labels, of which `y` [M] are the classes, the rows in turns."""
-    names = labels_of(spec)
-    values = np.array([int(name) for name in names] if all(map(str.isdigit, names)) else names)
-    turns = values[y.cpu().numpy()[np.arange(len(frame)) % len(y)]]
-    return type(frame)({**{name: frame[name] for name in frame.columns}, spec.label: turns})
-
-
-def kind_of(like: Any) -> Any:
-    """Something that `returned` makes arrays or tensors like, of no shape: for values that are no examples."""
-    like = _x(like)
-    return torch.zeros((), dtype=torch.int64, device=like.device) if isinstance(like, Tensor) else None
-
-
 def present(observe: Transform) -> Transform:
     """A recipe's transform of a batch without x: its steps on the values that are there, the others left out."""
 
@@ -269,14 +218,6 @@ def present(observe: Transform) -> Transform:
         return values
 
     return observed
-
-
-def _x(like: Any) -> Any:
-    """The examples of a pair, a mapping or a split."""
-    like = like.tensors if isinstance(like, Split) else like
-    if isinstance(like, Mapping):
-        return like["x"] if "x" in like else next(iter(like.values()))
-    return like[0] if isinstance(like, tuple) else like
 
 
 def _shape(x: Any, found: Tensor) -> tuple[int, ...]:

@@ -21,18 +21,8 @@ from polyvae.data.split import Split
 from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, joined, seeded
 from polyvae.evaluation.bounds import both_bounds
-from polyvae.exchange import (
-    conditions,
-    empty_frame,
-    kind_of,
-    labelled,
-    labels_in,
-    pictured,
-    present,
-    returned,
-    taken,
-    tensor,
-)
+from polyvae.exchange import conditions, labels_in, pictured, present, taken, tensor
+from polyvae.handback import empty_frame, kind_of, labelled, returned
 from polyvae.recipes import Recipe, rebuild
 from polyvae.spec import Column, Spec
 from polyvae.store import (

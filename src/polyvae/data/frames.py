@@ -46,12 +46,17 @@ def frame_columns(frame: Any, where: str) -> dict[str, np.ndarray]:
 
     Raises DataError for names given twice, cells that are missing, and columns of dates or objects.
     """
+    series = series_of(frame, where)
+    check_missing({name: _missing(one) for name, one in series.items() if not INDEX.fullmatch(name)}, where)
+    return {name: _values(one, f"{where}, column {name!r}") for name, one in series.items()}
+
+
+def series_of(frame: Any, where: str) -> dict[str, Any]:
+    """The columns of a data frame, as its library has them, by name. Raises DataError for names given twice."""
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         raise DataError(where, "a name of its own for every column", f"{names}", "rename the columns")
-    series = {str(name): frame[name] for name in frame.columns}
-    check_missing({name: _missing(one) for name, one in series.items() if not INDEX.fullmatch(name)}, where)
-    return {name: _values(one, f"{where}, column {name!r}") for name, one in series.items()}
+    return {str(name): frame[name] for name in frame.columns}
 
 
 def without_gaps(frame: Any, where: str) -> tuple[Any, tuple[str, ...]]:
@@ -69,8 +74,14 @@ def series_values(series: Any, where: str) -> np.ndarray:
 
 
 def known_cells(series: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """The cells of one column that hold a value, as `frame_columns` has them, and which of its rows [N] these are."""
-    cells, known = np.asarray(series.to_numpy()), ~_empty(series)
+    """The cells of one column that hold a value, as `frame_columns` has them, and which of its rows [N] these are.
+
+    The column of a frame, or an array [N].
+    """
+    if isinstance(series, np.ndarray):
+        cells, known = series, np.ones(len(series), dtype=bool)
+    else:
+        cells, known = np.asarray(series.to_numpy()), ~_empty(series)
     if cells.dtype.kind == "f":  # not a number is a value where missing ones are marked in another way
         known &= ~np.isnan(cells)
     return plain(cells[known], where), known

@@ -105,8 +105,9 @@ def numbered(values: np.ndarray, where: str | Path) -> tuple[np.ndarray, tuple[s
     Whole numbers, truth values or text; text that is whole numbers throughout is sorted as numbers. Raises DataError
     for labels that are missing or fractional.
     """
+    given = values
     if values.dtype.kind == "U":
-        values = np.char.strip(values)
+        values = given = np.char.strip(values)
         if missing := int((values == "").sum()):
             raise DataError(where, "a label in every row", f"{missing:,} missing", "drop the rows without a label")
         if all(is_number(value) for value in np.unique(values)):
@@ -122,8 +123,11 @@ def numbered(values: np.ndarray, where: str | Path) -> tuple[np.ndarray, tuple[s
             raise DataError(where, "labels: whole numbers or names", "missing or fractional numbers", advice)
         values = values.astype(np.int64)
     classes, y = np.unique(values, return_inverse=True)
+    names = tuple(map(label_of, classes.tolist()))
+    if given.dtype.kind == "U" and (written := _union([np.unique(given).tolist()])) != names:  # "01", "1.0"
+        return _places(given.tolist(), written, str(where)), written
     plain = classes.dtype.kind in "iu" and classes[0] == 0 and classes[-1] == len(classes) - 1
-    return y.astype(np.int64), None if plain else tuple(map(str, classes.tolist()))
+    return y.astype(np.int64), None if plain else names
 
 
 def alike(tables: Mapping[str, Table]) -> dict[str, Table]:
@@ -253,8 +257,8 @@ def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
 
 def label_of(value: Any) -> str:
     """What a label or category is called: a text without spaces at its ends, a number as single precision has it."""
-    if isinstance(value, str):
-        return value.strip()
+    if isinstance(value, (str, bool, np.bool_)):
+        return str(value).strip()
     return str(int(value)) if float(value).is_integer() else str(np.float32(value))
 
 

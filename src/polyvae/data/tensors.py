@@ -68,7 +68,7 @@ def table_of(anything: Any, where: str, label: str | None = None) -> Table:
         return annotated_table(anything, label, where)
     if is_frame(anything):
         return assembled(frame_columns(anything, where), label, where)
-    named = _columns(anything, where)
+    named = by_name(anything, where)
     if label and label not in named:
         raise DataError(where, f"labels under the name {label!r}", f"{list(named)}", "name one of these")
     if label is not None:
@@ -137,14 +137,14 @@ def _all(x: Tensor, condition: Any) -> bool:
     return all(bool(condition(part).all()) for part in tensor_pieces(x))
 
 
-def _columns(anything: Any, where: str) -> dict[str, Any]:
-    """Name what was given, without looking at the values."""
+def by_name(anything: Any, where: str) -> dict[str, Any]:
+    """Name what was given, x and y of a pair, say, without looking at the values."""
     if isinstance(anything, (str, Path)):
         raise DataError(where, "values", f"the name {str(anything)!r}", "polyvae.data.load reads a name or a path")
     loader = isinstance(anything, DataLoader)
     source = cast(Any, anything.dataset if loader else anything)
     if isinstance(source, TensorDataset):
-        return _columns(source.tensors, where)
+        return by_name(source.tensors, where)
     if loader or isinstance(source, Dataset):
         if not isinstance(source, IterableDataset) and hasattr(source, "__len__"):
             return _joined((source[i] for i in range(len(cast(Any, source)))), where, torch.stack)
@@ -167,7 +167,7 @@ def _joined(items: Iterable[Any], where: str, join: Any) -> dict[str, Tensor]:
     for number, item in enumerate(items):
         if isinstance(item, list):  # a loader's default collation makes lists of pairs
             item = tuple(item)
-        columns = _columns(item, f"{where}, item {number}")
+        columns = by_name(item, f"{where}, item {number}")
         names = names or list(columns)
         if list(columns) != names:
             raise DataError(where, f"the values {names} in every item", f"{list(columns)} in item {number}")
