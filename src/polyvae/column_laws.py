@@ -38,7 +38,11 @@ class Standardised(Law):
 
     @property
     def variance(self) -> Tensor:
-        return self._spread.expm1() * self.mean.square() if self.log else self._spread
+        spread = self._spread
+        if not self.log:
+            return spread
+        # As one exponential: a mean that vanishes times a factor that overflows would be no number.
+        return (2 * (self.centre + self.scale * self.base.mean + spread) + (-(-spread).expm1()).log()).exp()
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with torch.no_grad():

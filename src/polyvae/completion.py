@@ -30,7 +30,7 @@ class Completion:
     ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...] of
     draws of the likelihood, at the probabilities `levels`. `effective` [N]: to how many draws of z the weights come.
     Of a category `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes have no spread
-    and no order: their `std` and `quantiles` are NaN.
+    and no order: their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite, never NaN.
     """
 
     mean: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from polyvae.spec import Column
 
 CODED = ("category", "bits")  # kinds of columns whose numbers are names
 Bands = Mapping[float, tuple[Tensor, Tensor]]
+_AVERAGED = ("crps", "wrong", "log_loss")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Errors:
     pictures many. `crps` of a method without spread is its mean absolute error, and it has no coverage. Of columns of
     known kinds all these are of numbers, each divided by the standard deviation of its column; labels and bits have
     instead `wrong`, the share that are not the most probable code, and `log_loss`, the mean of -log p of the true one,
-    in nats. None where no example has a value to score.
+    in nats. None where no example has a value to score, and where the average is no finite number, as of positive
+    columns over tens of powers of ten: `infinite` names these.
     """
 
     mse: float | None
@@ -36,6 +38,7 @@ class Errors:
     varying: dict[float, float | None]
     wrong: float | None = None
     log_loss: float | None = None
+    infinite: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,14 +145,18 @@ def averages(name: str, found: Mapping[str, Tensor]) -> Errors:
     """The averages of every quantity over the examples that have something to score."""
     mse = found.get(f"{name} mse", torch.empty(0)).double()
     mse = mse[~mse.isnan()]
-    error = float(mse.std()) / sqrt(len(mse)) if len(mse) > 1 else None
     shares, varied = (
         {level: _mean(found[key.format(level)]) for level in LEVELS if key.format(level) in found}
         for key in (f"{name} {{}}", f"{name} varying {{}}")
     )
-    rest = (_mean(found[key]) if (key := f"{name} {quantity}") in found else None for quantity in ("wrong", "log_loss"))
-    crps = _mean(found[f"{name} crps"]) if f"{name} crps" in found else None
-    return Errors(_mean(mse), error, crps, shares, varied, *rest)
+    single = {
+        "mse": _mean(mse),
+        "mse_error": float(mse.std()) / sqrt(len(mse)) if len(mse) > 1 else None,
+        **{key: _mean(found[f"{name} {key}"]) if f"{name} {key}" in found else None for key in _AVERAGED},
+    }
+    infinite = tuple(key for key, value in single.items() if value is not None and not isfinite(value))
+    told = {key: None if key in infinite else value for key, value in single.items()}
+    return Errors(coverage=shares, varying=varied, infinite=infinite, **told)
 
 
 def _mean(values: Tensor) -> float | None:

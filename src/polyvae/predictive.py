@@ -25,7 +25,8 @@ class Predictive:
     """What S draws z_s say of n examples' values.
 
     `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s. `std` [n, ...]: of the mixture of likelihoods, by the law of total
-    variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2). `means` [S, n, ...]: the mu_s. `draws` [S,
+    variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2), infinite where a square overflows, as of
+    positive values over tens of powers of ten. `means` [S, n, ...]: the mu_s. `draws` [S,
     n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: to how many draws the weights of z come, S without. `codes`:
     the columns that hold codes of categories, int64; their mean is the most probable code of the mixture. `chances`: of
     categories and bits, group by group the columns and the mixture's probability of every code there, [n, columns, ...,
@@ -129,7 +130,7 @@ class Completer:
         joined = torch.cat(means)
         centre = joined.mean(0)
         between = (joined - centre).square().sum(0) / max(1, self.draws - 1)
-        std = (within / self.draws + between).sqrt()
+        std = torch.where(centre.isinf(), torch.inf, (within / self.draws + between).sqrt())  # not inf - inf
         whole = torch.cat(draws) if self.noise else joined
         chances = tuple((place, total / self.draws) for (place, _), total in zip(coded, sums.values(), strict=True))
         codes = torch.arange(0, device=centre.device)

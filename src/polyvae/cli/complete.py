@@ -37,6 +37,7 @@ RESOLVED = 39  # draws from which on the outermost two of them enclose 95 % of w
 FEW = "--draws {draws}: bands reach from the smallest to the largest draw at most, and 95 % of a law take 39 draws"
 
 STANDARDISED = "Squared error and CRPS are of numbers, in standard deviations of their columns."
+INFINITE = "A dash is an error that is no finite number."
 CODES = "Wrong and log loss (nats) are of labels and bits."
 
 
@@ -131,16 +132,17 @@ def table(scores: Sequence[Score], title: str) -> Table:
     Two lines of coverage: of all unseen values, and of those that vary where that is another. Labels and bits have
     columns of their own, and numbers none where there are no others.
     """
-    numbers = any(score.unseen.mse is not None for score in scores)
+    numbers = any(score.unseen.mse is not None or score.unseen.infinite for score in scores)
     codes = any(score.unseen.wrong is not None for score in scores)
+    every = [errors for score in scores for errors in (score.unseen, score.calibrated) if errors is not None]
     notes = [STANDARDISED] * (numbers and scores[0].standardised) + [CODES] * codes
     if scores and scores[0].constant:
         notes.append(f"Left out, as constant in what is scored: {some(scores[0].constant)}.")
     if most := max((score.uncalibrated for score in scores), default=0):
         notes.append(f"{most} value{'s that have' if most > 1 else ' that has'} no finite spread")
         notes[-1] += f" {'are' if most > 1 else 'is'} in no calibrated number."
+    notes += [INFINITE] * any(errors.infinite for errors in every)
     shown = Table(title=title, title_justify="left", caption=" ".join(notes) or None, caption_justify="left")
-    every = [errors for score in scores for errors in (score.unseen, score.calibrated) if errors is not None]
     vary = any(errors.varying != errors.coverage for errors in every)
     bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %" + "\nof those that vary" * vary
     words = ["squared error", "CRPS", bands, "calibrated\nCRPS", bands] if numbers or not codes else []

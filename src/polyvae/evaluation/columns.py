@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
+from polyvae.column_laws import Product, Standardised
 from polyvae.data.kinds import varies
 from polyvae.data.split import Split
-from polyvae.evaluation.pictures import reconstructed
+from polyvae.evaluation.pictures import Measure, reconstructed
 from polyvae.spec import Spec
 
 
@@ -21,11 +23,35 @@ def column_errors(
     """What the mean of p(x | z) at the posterior mean misses of x, column by column and in the mean over them.
 
     "unexplained": sum (x - r)^2 / sum (x - mean x)^2 over a split, 0 of a perfect reconstruction and 1 of the column's
-    mean, None of a column that does not vary (`varies`), and in the mean where none does. "wrong": of categories, the
+    mean, None of a column that does not vary (`varies`), and in the mean where none does; of positive columns in
+    logarithms, r the mean of log x at the posterior mean. "wrong": of categories, the
     share of codes that are not the most probable one. "columns": both for each column by its name. Without columns in
     the spec the dict is empty.
     """
-    return told(reconstructed(source, split, [sums], seed, device), spec) if spec.columns else {}
+    return told(reconstructed(source, split, [by_column(spec)], seed, device), spec) if spec.columns else {}
+
+
+def by_column(spec: Spec) -> Measure:
+    """The `sums` of x and its reconstruction, logarithms in the place of positive columns."""
+    positive = torch.tensor([column.kind == "positive" for column in spec.columns])
+    return lambda x, law: sums(_logs(x, positive), _plain_mean(law, positive))
+
+
+def _logs(x: Tensor, positive: Tensor) -> Tensor:
+    """x [N, C, ...] in double precision, of positive columns log x, and of what is not above 0 that of almost 0."""
+    x = x.double()
+    chosen = positive.to(x.device).view(-1, *[1] * (x.ndim - 2))
+    return torch.where(chosen, x.clamp(min=torch.finfo(torch.float32).tiny).log(), x)
+
+
+def _plain_mean(law: Distribution, positive: Tensor) -> Tensor:
+    """The mean of what `_logs` makes of a draw; where the law does not tell, what that makes of its mean."""
+    if isinstance(law, Product):
+        pairs = zip(law.parts, law.places, strict=True)
+        return torch.cat([_plain_mean(part, positive[place.cpu()]) for part, place in pairs], 1)[:, law.order]
+    if isinstance(law, Standardised) and law.log:
+        return (law.centre + law.scale * law.base.mean).double()
+    return _logs(law.mean, positive)
 
 
 def sums(x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from polyvae.core import VAE, Values
 from polyvae.data.split import Split
@@ -14,7 +15,7 @@ from polyvae.evaluation.blocks import each_block, joined
 from polyvae.spec import Spec
 
 SMALLEST = 6  # pixels a side: below, the window of Wang et al. cannot be mirrored at the edges
-Measure = Callable[[Tensor, Tensor], dict[str, Tensor]]  # of x and its reconstruction, [N, ...] by name
+Measure = Callable[[Tensor, Distribution], dict[str, Tensor]]  # of x and the law it is read off, [N, ...] by name
 Limits = tuple[Tensor, Tensor]  # the smallest and the largest value of each channel, [C] each
 
 
@@ -38,8 +39,8 @@ def reconstruction_errors(
     if unit is None:
         unit = in_unit(recorded_spec(source) if of == "x" else None, split.tensors[of])
 
-    def measure(x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-        return errors(x, reconstruction, unit, limits)
+    def measure(x: Tensor, law: Distribution) -> dict[str, Tensor]:
+        return errors(x, law.mean, unit, limits)
 
     return {key: value.double() for key, value in reconstructed(source, split, [measure], seed, device).items()}
 
@@ -47,11 +48,11 @@ def reconstruction_errors(
 def reconstructed(
     source: Any, split: Split, measures: Sequence[Measure], seed: int = 0, device: torch.device | str | None = None
 ) -> dict[str, Tensor]:
-    """What each measure says of x and the mean of p(x | z) at the posterior mean, which is computed once, [N, ...]."""
+    """What each measure says of x and p(x | z) at the posterior mean, which is computed once, [N, ...]."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         name = first_head(model)
-        pair = batch[model.heads[name].of], model.reconstruct(batch)[name].mean  # pyright: ignore
+        pair = batch[model.heads[name].of], model.reconstruct(batch)[name]  # pyright: ignore
         return {key: value for each in measures for key, value in each(*pair).items()}
 
     return joined(each_block(source, split, measure, seed, device))

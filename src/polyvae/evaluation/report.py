@@ -15,7 +15,7 @@ from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, parts
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
-from polyvae.evaluation.columns import sums, told
+from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.pictures import (
     errors,
@@ -97,7 +97,7 @@ def evaluate(
     unit = in_unit(spec if of == "x" else None, split.tensors[of])  # pyright: ignore
     limits = None if unit or train is None or of not in train.tensors else limits_of(train.tensors[of])  # pyright: ignore
     columns = spec.columns if of == "x" else ()
-    measures = [lambda x, r: errors(x, r, unit, limits), *([sums] if columns else [])]
+    measures = [lambda x, law: errors(x, law.mean, unit, limits), *([by_column(spec)] if columns else [])]
     measured = reconstructed(source, split, measures, seed, device)
     report.update(_errors(measured, unit, split.tensors[of].ndim == 4, notes))  # pyright: ignore
     if of == "x" and "category" in spec.kinds:

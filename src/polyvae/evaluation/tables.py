@@ -48,7 +48,12 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "squared error of the reconstruction", _number(report["mse"], 5), "per value"
     for key, words in COLUMNS.items():
         if report.get(key) is not None:
-            yield f"  {words}", _number(100 * report[key], 1), "%, mean over columns"
+            logs = key == "unexplained" and any(row["kind"] == "positive" for row in report["columns"])
+            yield (
+                f"  {words}",
+                _number(100 * report[key], 1),
+                "%, mean over columns" + ", of positive ones' logs" * logs,
+            )
     for key, words, digits, unit in (("psnr", "PSNR", 2, "dB"), ("ssim", "SSIM", 4, "")):
         if report[key] is not None:
             yield words, _number(report[key], digits), unit

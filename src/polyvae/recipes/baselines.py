@@ -22,13 +22,10 @@ from polyvae.terms import Reconstruction
 
 
 class Units(Standardise):
-    """y = (T(x) - centre) / scale, both fitted and kept with the weights; T the logarithm of positive columns.
+    """y = (T(x) - centre) / scale, both fitted and kept with the weights; T the logarithm of positive columns."""
 
-    `logs`: whether it is; else T is the identity everywhere.
-    """
-
-    def __init__(self, spec: Spec, logs: bool) -> None:
-        kinds = ["positive" if logs and column.kind == "positive" else "real" for column in spec.columns]
+    def __init__(self, spec: Spec) -> None:
+        kinds = ["positive" if column.kind == "positive" else "real" for column in spec.columns]
         super().__init__([Column(kind) for kind in kinds])
         self.register_buffer("centre", self.centre)
         self.register_buffer("scale", self.scale)
@@ -111,7 +108,7 @@ def ppca(spec: Spec, latent: Count | None = None) -> Recipe:
 
     Tipping, Bishop: Probabilistic Principal Component Analysis, 1999.
     """
-    latent, units = _components(spec, latent), Units(spec, logs=True) if spec.columns else None
+    latent, units = _components(spec, latent), Units(spec) if spec.columns else None
     decoder, encoder = LinearDecoder(spec, latent, units), LinearEncoder(spec, latent, units, point=False)
 
     def solve(x: Tensor) -> None:
@@ -135,13 +132,13 @@ def pca(spec: Spec, latent: Count | None = None) -> Recipe:
 
     Codes are whitened, so that N(0, I) fits their mean and covariance. The likelihood is a normal with the residual
     variance per value; the posterior is a point, so no bound exists. Columns have the scales that `ppca` would choose,
-    and their squared errors are in them.
+    of positive ones those of logarithms, and their squared errors are in them.
 
     `latent`: dimensions of z, the components; by default 16, or one fewer than an example has values.
 
     Pearson: On Lines and Planes of Closest Fit to Systems of Points in Space, 1901.
     """
-    latent, units = _components(spec, latent), Units(spec, logs=False) if spec.columns else None
+    latent, units = _components(spec, latent), Units(spec) if spec.columns else None
     decoder, encoder = LinearDecoder(spec, latent, units), LinearEncoder(spec, latent, units, point=True)
 
     def solve(x: Tensor) -> None:
