@@ -284,6 +284,21 @@ def test_baselines_of_bits_are_said_to_be_densities_beside_probabilities(say: Sa
     assert any("ppca is on a density of all values" in note for note in report["notes"])
 
 
+def test_a_mixed_table_is_said_to_have_densities_and_probabilities(say: Say, tmp_path: Path) -> None:
+    stream = np.random.default_rng(0)
+    pairs = zip(stream.normal(size=80), stream.poisson(3, 80), strict=True)
+    rows = [f"{x:.4f},{count},{x + 1:.3f}" for x, count in pairs]
+    (tmp_path / "a.csv").write_text("\n".join(["size,visits,width", *rows]))
+    folder = tmp_path / "mixed"
+    options = ("--latent", "2", "--network", "mlp", "--widths", "8", "--epochs", "1", "--run", folder)
+    assert say("train", "vae", "--data", tmp_path / "a.csv", *options)[0] == 0
+    code, out, _ = say("evaluate", folder, "--samples", "2", "--json", "--baselines")
+    notes = json.loads(out)["notes"]
+    assert code == 0
+    assert "no bits per dimension: some values have probabilities, others densities" in notes
+    assert any("densities of real and positive columns and probabilities of bits, counts" in note for note in notes)
+
+
 @pytest.mark.usefixtures("unhurried")
 def test_evaluation_as_a_table(say: Say, run: Path) -> None:
     out = run / "reports" / "train.json"
@@ -387,6 +402,7 @@ def test_lists_of_data_sets_and_recipes(say: Say) -> None:
     code, out, _ = say("recipes", "--json")
     papers = {entry["name"]: entry["paper"] for entry in json.loads(out)}
     assert "Importance Weighted Autoencoders" in papers["iwae"]
+    assert papers["ae"] == ""
     assert all(name in say("recipes")[1] for name in papers)
 
 

@@ -133,6 +133,7 @@ def test_an_array_in_time_that_is_cut_at_random_is_said_to_be(tmp_path: Path, sh
     np.save(shuffled, waves[np.random.default_rng(1).permutation(120)])
     with pytest.warns(data.DataNote, match=r"waves.npy: consecutive examples are alike.*--blocks 15"):
         loaded = data.load(path)
+    assert "x [2, 4, 6], 2 real\n" in repr(loaded) or "x [48], 48 real\n" in repr(loaded)
     assert "cut at random" in repr(loaded)
     with pytest.warns(data.DataNote, match="consecutive examples are alike"):
         data.wrap(waves)

@@ -13,7 +13,7 @@ from torch import nn
 
 from polyvae import figures, recipes
 from polyvae.core import VAE, Conditional
-from polyvae.data.split import Split, subset
+from polyvae.data.split import Split, subset, wrap
 from polyvae.evaluation import describe_codes
 from polyvae.families import Point
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
@@ -415,8 +415,9 @@ def test_all_figures_of_a_model_in_one_call(tmp_path, name):
 def test_all_figures_of_a_table(tmp_path):
     torch.manual_seed(0)
     made = recipes.vae(Spec((4,), levels=None), network="mlp", widths=(8,), latent=2, seed=0)
-    paths = figures.save_figures(made, Split({"x": torch.randn(20, 4)}), tmp_path)
-    assert len(paths) == 6
+    x = torch.randn(40, 4)
+    for data in (Split({"x": x}), x.numpy(), wrap(x)):
+        assert len(figures.save_figures(made, data, tmp_path)) == 6
 
 
 def test_figures_leave_the_mode_and_the_random_state_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import signal
 import threading
@@ -13,7 +14,7 @@ import torch
 
 import polyvae as pv
 from polyvae.cli import main
-from polyvae.files import replacing, write_text
+from polyvae.files import check_regular, replacing, write_text
 from polyvae.store import write_tensors
 
 
@@ -46,6 +47,31 @@ def test_whatever_is_refused_of_the_place_beside_is_said_of_the_path(number: int
 def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="elsewhere"), replacing(tmp_path / "file"):
         (tmp_path / "elsewhere").read_text()
+
+
+def test_a_device_or_a_pipe_is_refused_and_stays_what_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/null")):
+        with pytest.raises(OSError, match="a device or a pipe, and a file is to be written"):
+            check_regular(path)
+    with pytest.raises(OSError, match=r"a device or a pipe.*link'"):
+        write_text(tmp_path / "link", "text")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    for name in ("there", "new"):
+        (tmp_path / name).symlink_to(tmp_path / "real" / name)
+    (tmp_path / "real" / "there").write_text("old")
+    for name in ("there", "new"):
+        write_text(tmp_path / name, "text")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "real" / name).read_text() == "text"
+    assert len(list((tmp_path / "real").iterdir())) == 2
 
 
 def test_a_folder_given_for_a_file_and_a_file_for_a_folder_are_named(

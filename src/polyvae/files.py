@@ -19,27 +19,36 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of some file syste
 def replacing(path: Path) -> Iterator[Path]:
     """Yields the place to write beside `path`; renames it into place when the block ends well, else removes it.
 
-    Raises OSError that names `path` itself, which is what the user asked for, wherever the system refused.
+    Where `path` is a link, what it leads to is replaced. Raises OSError that names `path` itself, which is what the
+    user asked for, wherever the system refused.
     """
-    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")  # its own: two may write the same file at once
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")  # its own: two may write the same file at once
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is to be written", str(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_regular(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
-        part.replace(path)
+        part.replace(target)
     except OSError as error:
         _removed(part)
-        if isinstance(error, FileExistsError) and error.filename == str(path.parent):
+        if isinstance(error, FileExistsError) and error.filename == str(target.parent):
             raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is a file, not a folder", str(path)) from error
-        if error.errno is not None and error.filename in (None, str(part), str(path.parent)):
+        if error.errno is not None and error.filename in (None, str(part), str(target.parent)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     except BaseException:
         _removed(part)
         raise
+
+
+def check_regular(path: Path) -> None:
+    """OSError where the path leads to what no file can take the place of: a folder, a device, a pipe."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is to be written", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a device or a pipe, and a file is to be written", str(path))
 
 
 def write_text(path: Path, text: str) -> None:

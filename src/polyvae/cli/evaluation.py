@@ -88,9 +88,10 @@ def evaluate(
             with counted(name) as shown:
                 report["baselines"][name] = report_on(made, examples, **asked, spec=found.data.spec, progress=shown)
         if report["baselines"] and report["discrete"] is not False:
+            own = "probabilities" if report["discrete"] else "densities of real and positive columns and probabilities"
             report["notes"].append(
-                "the bound of ppca is on a density of all values, the run's on probabilities of bits, counts, "
-                "categories or levels: they do not compare"
+                f"the bound of ppca is on a density of all values, the run's on {own} of bits, counts, categories or "
+                "levels: they do not compare"
             )
     write_text(place, json_module.dumps(report, indent=2) + "\n")
     if json:

@@ -117,7 +117,8 @@ def recipes(json: bool = False) -> None:
 
 def _sentence_and_paper(text: str) -> tuple[str, str]:
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-    return paragraphs[0], paragraphs[-1] if len(paragraphs) > 1 else ""
+    paper = len(paragraphs) > 1 and not paragraphs[-1].startswith("`")  # else it explains the options
+    return paragraphs[0], paragraphs[-1] if paper else ""
 
 
 def _bytes(count: int) -> str:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from errno import EISDIR, ENOTDIR
+from errno import ENOTDIR
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.table import Table
 from polyvae import data
 from polyvae.cli.options import UsageError
 from polyvae.data import Data, Split
+from polyvae.files import check_regular
 from polyvae.meter import check_weights
 from polyvae.run import Run
 from polyvae.store import DESCRIPTION, WEIGHTS, RunError, check_known, read_description
@@ -109,8 +110,8 @@ def check_place(path: Path | None, folder: bool = False) -> None:
     """OSError that names the path where no file, or no `folder`, can be written; asked before anything is computed."""
     if path is None:
         return
-    if path.is_dir() and not folder:
-        raise IsADirectoryError(EISDIR, "a folder, where a file is to be written", str(path))
+    if not folder:
+        check_regular(path)
     above = next(place for place in ((path, *path.parents) if folder else path.parents) if place.exists())
     if not above.is_dir():
         raise NotADirectoryError(ENOTDIR, f"{above} is a file, not a folder", str(path))

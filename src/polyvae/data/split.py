@@ -14,7 +14,7 @@ from torch import Tensor
 from polyvae.data.categories import prepared
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.frames import library_of
-from polyvae.data.kinds import with_columns
+from polyvae.data.kinds import described, with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
 from polyvae.data.series import series_notes
 from polyvae.data.table import alike
@@ -119,10 +119,10 @@ class Data:
             if spec.classes is None
             else f"; {spec.classes} classes"
         )
-        levels = "real numbers" if spec.levels is None else f"{spec.levels} levels"
+        of = described(spec.columns) or ("real numbers" if spec.levels is None else f"{spec.levels} levels")
         count = sum(tensor.nbytes for split in parts.values() for tensor in split.tensors.values())
         cut = f", {self.cut}" if self.cut else ""
-        return f"Data {self.name}: x {list(spec.x)}, {levels}{y}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
+        return f"Data {self.name}: x {list(spec.x)}, {of}{y}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
 
     def to(self, device: torch.device | str) -> Data:
         """The same data with all three splits on `device`."""

@@ -64,10 +64,9 @@ def bits_of(
     sizes = {name: law.event_shape.numel() for name, (law, _) in seen.items()}
     dimensions = sum(size * float(share[name].mean()) if name in share else size for name, size in sizes.items())
     named = "x" if "x" in split.tensors else next(iter(split.tensors))
-    discrete = {bool(law.support.is_discrete) for law, _ in seen.values()}  # pyright: ignore
-    offset = _offset(seen, discrete, spec, [head.of == named for head in heads.values()], split, notes)
     pieces = [part for law, _ in seen.values() for part in (law.parts if isinstance(law, Product) else (law,))]
     each = {bool(part.support.is_discrete) for part in pieces}  # pyright: ignore
+    offset = _offset(seen, each, spec, [head.of == named for head in heads.values()], split, notes)
     return Bits(dimensions, offset, each.pop() if len(each) == 1 else None)
 
 
@@ -80,7 +79,7 @@ def _offset(
     notes: list[str],
 ) -> float | None:
     if len(discrete) > 1:
-        notes.append("no bits per dimension: some heads are probabilities, others densities")
+        notes.append("no bits per dimension: some values have probabilities, others densities")
         return None
     if discrete == {True}:
         if any(_binary(law) and not bool(((x == 0) | (x == 1)).all()) for law, x in seen.values()):

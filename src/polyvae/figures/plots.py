@@ -19,8 +19,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from polyvae.data.split import Split
 from polyvae.evaluation.blocks import parts
+from polyvae.evaluation.pictures import recorded_spec
+from polyvae.exchange import taken
 from polyvae.figures import arrays, tables
 from polyvae.figures.grids import DPI, blocks, grid, panels
 from polyvae.figures.kinds import (
@@ -77,17 +78,18 @@ def drawing(figure: Any, title: str = "") -> Figure:
 
 def save_figures(
     source: Any,
-    split: Split,
+    data: Any,
     folder: str | os.PathLike[str],
     history: Sequence[Mapping[str, Any]] = (),
     npz: bool = False,
     seed: int = 0,
 ) -> list[Path]:
-    """All figures of a model over a split into a folder, the curves where there is a history; the paths, in order.
+    """All figures of a model over data into a folder, the curves where there is a history; the paths, in order.
 
-    KL bars are left out where no latent has a KL per dimension.
+    `data`: a split, Data, of which it is the test part, or whatever else `Run.score` takes. KL bars are left out where
+    no latent has a KL per dimension.
     """
-    folder = Path(folder)
+    folder, split = Path(folder), taken(data, recorded_spec(source))
     made: dict[str, tuple[Any, str]] = {}
     if history:
         monitor = getattr(getattr(source, "recipe", source), "monitor", "bound")
