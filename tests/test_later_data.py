@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,8 @@ from sklearn.utils import Bunch
 from torch.utils.data import DataLoader, TensorDataset
 
 import polyvae as pv
-from polyvae.data import load, wrap
+from polyvae.cli.runs import opened
+from polyvae.data import DataNote, load, wrap
 from polyvae.exchange import pictured, taken
 
 STREAM = np.random.default_rng(0)
@@ -245,3 +247,30 @@ def test_categories_of_large_integers_stay_apart() -> None:
     frame = pd.DataFrame(x, columns=["a", "b"])
     named = untrained(wrap(frame, kind="category").spec)
     assert set(named.reconstruct(frame)["a"]) <= set(large.tolist())
+
+
+def test_a_file_that_has_changed_is_read_as_the_run_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    FRAME.assign(label=LABELS).to_csv(tmp_path / "d.csv", index=False)
+    data = load(tmp_path / "d.csv")
+    made = pv.recipes.cvae(data.spec, network="mlp", widths=[8], latent=2, seed=0)
+    pv.fit(made, data, tmp_path / "run", epochs=1, device="cpu", progress=False)
+    assert opened(tmp_path / "run").data.spec == data.spec
+    assert capsys.readouterr().err == ""
+    PERMUTED.assign(label=YES).iloc[:, [3, 4, 1, 0, 2]].to_csv(tmp_path / "d.csv", index=False)
+    found = opened(tmp_path / "run").data
+    assert "d.csv has other columns or labels than when this run was trained" in capsys.readouterr().err
+    assert [column.labels for column in found.spec.columns] == [None, TOWNS, None]
+    codes = [int((CODES[:, 0] == size).argmax()) for size in found.train.tensors["x"][:, 0].numpy()]
+    np.testing.assert_array_equal(found.train.tensors["x"], CODES[codes])
+    assert found.train.tensors["y"].tolist() == (YES[codes] == "yes").tolist()
+
+
+def test_numbers_that_single_precision_rounds_are_no_categories_of_other_data() -> None:
+    x = np.stack([20_000_000 + STREAM.integers(0, 3, 60), np.arange(60) % 7], 1)
+    spec = wrap(x, kind={"0": "category"}, test=0).spec
+    right = wrap(x, validation=30, test=0, kind={"0": "category"})
+    assert set(taken(right, spec).tensors["x"][:, 0].tolist()) == {0, 1, 2}
+    with pytest.warns(DataNote, match="single precision"):
+        other = wrap(x, validation=30, test=0)
+    with pytest.raises(ValueError, match="column 0 holds numbers that single precision rounds; load the"):
+        taken(other, spec)

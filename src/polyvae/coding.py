@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.frames import annotated_table, is_annotated, is_frame, known_cells, series_of
-from polyvae.data.split import Split, floats
+from polyvae.data.split import Data, Split, floats
 from polyvae.data.table import INDEX, check_missing, is_number, label_of
 from polyvae.spec import Column, Spec
 
@@ -178,6 +178,21 @@ def translated(split: Split, theirs: Spec, spec: Spec) -> Split:
         y = split.tensors["y"]
         made["y"] = classes(np.array(labels_of(theirs))[y.cpu().numpy()], spec).to(y.device)
     return replace(split, tensors={**split.tensors, **made}) if made else split
+
+
+def retold(data: Data, spec: Spec | None) -> Data:
+    """All parts of other data as the data of `spec` hold them; the same data where nothing is another.
+
+    Raises ValueError as `translated`.
+    """
+    if spec is None:
+        return data
+    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    made = {name: translated(split, data.spec, spec) for name, split in parts.items()}
+    if all(made[name] is split for name, split in parts.items()):
+        return data
+    told = replace(data.spec, x=spec.x, columns=spec.columns, classes=spec.classes, labels=spec.labels)
+    return replace(data, **made, spec=told)
 
 
 def _arranged(x: Tensor, theirs: Sequence[Column], ours: Sequence[Column]) -> Tensor:

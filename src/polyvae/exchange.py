@@ -39,11 +39,12 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
         values = by_name(x, WHERE)
         inside = values.pop("y", None)
         y = next((each for each in (y, inside, labels_in(x, spec)) if each is not None), None)
-        name, label = "x" if "x" in values else next(iter(values), "x"), _label(x, spec)
+        name = "x" if "x" in values else next(iter(values), "x")
+        label = _label(values.get(name), spec)
         cells = cells_of(values.get(name), WHERE) if columns else None
         if spec is not None and cells is not None:
             values[name] = framed(_of_data(cells, spec, label), columns, WHERE)
-        elif label is not None:
+        elif label is not None and is_frame(x):
             values[name] = x[[each for each in x.columns if str(each) != label]]
         table = table_of(values, WHERE)  # before float32, which would not tell all categories apart
         arrays = dict(table.arrays)

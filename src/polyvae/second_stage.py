@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from polyvae.codes import Quantised, UniformPrior
+from polyvae.coding import retold
 from polyvae.core import VAE, Values
 from polyvae.data.hashes import file_hash
 from polyvae.data.loading import as_data
@@ -109,7 +110,7 @@ def code_data(run: Run, data: Any) -> Data:
     A map of codes [h, w] is a picture [1, h, w] of small integers, a row of codes [n] one of [1, 1, n]. Raises RunError
     for a run without codes.
     """
-    (name, uniform), data = _quantised(run), as_data(data)
+    (name, uniform), data = _quantised(run), retold(as_data(data), run.spec)
     shape = (1, *map_shape(uniform.positions))
     levels = Levels(uniform.codebook.size)
     parts = {part: _codes(run, name, getattr(data, part), levels, shape) for part in ("train", "validation", "test")}

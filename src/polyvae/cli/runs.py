@@ -19,6 +19,7 @@ from rich.table import Table
 
 from polyvae import data
 from polyvae.cli.options import UsageError
+from polyvae.coding import retold
 from polyvae.data import Data, Split
 from polyvae.files import check_regular
 from polyvae.meter import check_weights
@@ -36,10 +37,18 @@ class Opened:
 
     @cached_property
     def data(self) -> Data:
-        """The data of the recorded call, without the notes that were read when it was trained. Raises DataError."""
+        """The data of the recorded call, without the notes that were read when it was trained. Raises DataError.
+
+        As the run read them, said so, where a file has other columns, categories or labels by now.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", data.DataNote)
-            return recorded_data(self.folder, self.run.description["data"], self.data_dir)
+            found = recorded_data(self.folder, self.run.description["data"], self.data_dir)
+        made = retold(found, self.run.spec)
+        if made is not found:
+            said = "other columns or labels than when this run was trained; they are read by name"
+            print(f"polyvae: note: {found.name} has {said}, and its parts are cut anew", file=sys.stderr)
+        return made
 
     def split(self, wanted: str | None) -> tuple[str, Split]:
         """The part of that name; by default the test part, or the validation part where no test part was cut."""
