@@ -274,8 +274,10 @@ def test_a_run_in_memory_is_saved_and_read_again(run: pv.Run, tmp_path: Path) ->
     assert same(weights(again.recipe), weights(run.recipe))
     assert again.history == run.history
     np.testing.assert_array_equal(again.score(seen(run)), run.score(seen(run)))
-    with pytest.raises(pv.RunError, match="holds other files"):
+    with pytest.raises(pv.RunError, match="run holds a run; choose an empty"):
         run.save(tmp_path / "run")
+    with pytest.raises(pv.RunError, match=r"run\.json is a file; choose"):
+        run.save(tmp_path / "run" / "run.json")
     with pytest.raises(pv.RunError, match="saved without the state"):
         pv.fit(run.recipe, pictures(), tmp_path / "run", resume=True, epochs=2, batch_size=16, progress=False)
 

@@ -40,4 +40,11 @@ def reading(file: str | Path, expected: str, advice: str, *errors: type[Exceptio
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(file, expected, f"{error.strerror or error}", "check the path and its permissions") from error
     except errors as error:
-        raise DataError(file, expected, f"{type(error).__name__}: {error}", advice) from error
+        # NumPy takes whatever it does not know for a pickle, and tells how to load one.
+        pickled = "allow_pickle" in str(error)
+        found = "something else, or pickled objects, which are never read" if pickled else _named(error)
+        raise DataError(file, expected, found, advice) from error
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

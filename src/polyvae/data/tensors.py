@@ -29,6 +29,14 @@ from polyvae.data.mapped import float32, is_large, pieces, tensor_pieces
 from polyvae.data.table import Table, assembled, numbered, numbered_features
 from polyvae.spec import Spec
 
+_TURN = {  # by NumPy's kinds of types
+    "U": "text stands in a data frame, or turn it into numbers (numpy.unique(..., return_inverse=True))",
+    "c": "give real and imaginary parts as numbers of their own (x.real, x.imag)",
+    "O": "give numbers of one type and length: x.astype(float), or numpy.stack(list(x))",
+    "M": "turn dates into numbers, such as days since the first",
+    "m": "turn times into numbers, such as seconds",
+}
+
 
 def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str, Tensor]:
     """Named tensors out of a tensor, array, pair (x, y), mapping, bunch, map-style Dataset, DataLoader or `Table`.
@@ -203,8 +211,9 @@ def _array(value: Any, where: str, text: bool = False) -> np.ndarray:
         array = series_values(value, where) if is_series(value) else np.asarray(value)
         array = plain(array, where) if text and array.ndim == 1 else array
     if array.dtype.kind not in ("biufU" if text else "biuf"):
-        advice = "turn it into numbers (numpy.unique(..., return_inverse=True)), or name it as the label"
-        raise DataError(where, "an array of numbers", f"dtype {array.dtype}", advice)
+        advice = _TURN.get(array.dtype.kind, "turn it into numbers, or leave it away")
+        found = f"dtype {array.dtype}" if array.ndim or isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        raise DataError(where, "an array of numbers", found, advice)
     return array
 
 
