@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import polyvae as pv
 from polyvae.cli.runs import opened
+from polyvae.coding import valued
 from polyvae.data import DataNote, load, wrap
 from polyvae.exchange import pictured, taken
 
@@ -247,6 +249,9 @@ def test_categories_of_large_integers_stay_apart() -> None:
     frame = pd.DataFrame(x, columns=["a", "b"])
     named = untrained(wrap(frame, kind="category").spec)
     assert set(named.reconstruct(frame)["a"]) <= set(large.tolist())
+    for other in (pv.Column("real"), pv.Column("category", None, ("0.5", "2"))):  # which no integers hold beside
+        mixed = valued(torch.tensor([[1.0, 1.0]]), (spec.columns[0], other))
+        assert mixed.tolist() == [[1, 1 if other.labels is None else 2]]
 
 
 def test_a_file_that_has_changed_is_read_as_the_run_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,3 +279,25 @@ def test_numbers_that_single_precision_rounds_are_no_categories_of_other_data() 
         other = wrap(x, validation=30, test=0)
     with pytest.raises(ValueError, match="column 0 holds numbers that single precision rounds; load the"):
         taken(other, spec)
+
+
+def test_a_split_is_completed_with_its_own_labels() -> None:
+    data = wrap((FRAME, LABELS))
+    run = untrained(data.spec, "cvae")
+    labels = np.array(["no", "yes"])[data.test.tensors["y"]]
+    expected = run.complete(data.test, y=labels, weigh="seen", draws=5).mean
+    for given in (data, data.test):
+        np.testing.assert_array_equal(run.complete(given, weigh="seen", draws=5).mean, expected)
+
+
+def test_the_scale_of_errors_is_that_of_the_channels_of_the_data() -> None:
+    x = STREAM.normal(size=(30, 2, 6, 6)).astype(np.float32) * np.array([1, 100], np.float32)[:, None, None]
+    columns = (pv.Column("real", "u"), pv.Column("real", "v", scale=100.0))
+    run = untrained(pv.Spec((2, 6, 6), levels=None, columns=columns))
+    one = wrap(x)
+    other = wrap(np.ascontiguousarray(x[:, ::-1]))
+    data, turned = (
+        replace(made, spec=replace(made.spec, columns=order))
+        for made, order in ((one, columns), (other, columns[::-1]))
+    )
+    assert pv.evaluate(run, data, samples=2) == pv.evaluate(run, turned, samples=2)

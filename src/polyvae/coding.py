@@ -37,7 +37,7 @@ def places_of(cells: Mapping[str, Any], columns: Sequence[Column], label: str | 
     if named(columns):
         _check_names(at, columns)
         return [at[name] for name in names_of(columns)]
-    numbers = list(map(str, range(len(columns))))
+    numbers = dict.fromkeys(map(str, range(len(columns))))
     others = [name for name in at if name != label and not (INDEX.fullmatch(name) and (name or not at[name]))]
     if set(numbers) <= set(others):
         more = [name for name in others if name not in numbers and np.asarray(cells[name]).dtype.kind in "biuf"]
@@ -137,12 +137,11 @@ def valued(x: Tensor, columns: Sequence[Column]) -> Tensor:
     exact = [torch.float32, torch.float64]
     if len(numbers) == len(columns) and not bool(x.isnan().any()):
         exact.append(torch.int64)
-    kinds = {place: [dtype for dtype in exact if _holds_all(dtype, values)] for place, values in numbers.items()}
-    widest = max((exact.index(found[0]) for found in kinds.values() if found), default=0)
-    codes, x = x, x.to(exact[widest]) if widest else x.clone()
+    fits = [dtype for dtype in exact if all(_holds_all(dtype, values) for values in numbers.values())]
+    codes, x = x, x.clone() if torch.float32 in fits else x.to(fits[0] if fits else torch.float64)
     for place, values in numbers.items():
         known = ~codes[..., place].isnan()
-        if kinds[place]:
+        if fits or _holds_all(torch.float64, values):
             x[..., place][known] = torch.from_numpy(values).to(x)[codes[..., place][known].round().long()]
     return x
 

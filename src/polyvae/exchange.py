@@ -10,7 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.coding import cells_of, check_values, classes, coded, framed, named, names_of, places_of, translated
+from polyvae.coding import (
+    cells_of,
+    check_values,
+    classes,
+    coded,
+    framed,
+    labels_of,
+    named,
+    names_of,
+    places_of,
+    translated,
+)
 from polyvae.data.frames import frame_columns, is_frame, is_series, series_values
 from polyvae.data.split import Data, Split
 from polyvae.data.table import LABELS
@@ -64,16 +75,18 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
 
 def _of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:
     """The cells of each column of the data. Raises ValueError for one that is missing, and for too many to choose."""
-    found = [list(cells.values())[place] for place in places_of(cells, spec.columns, label)]
+    every = list(cells.values())
+    found = [every[place] for place in places_of(cells, spec.columns, label)]
     if len(found) != len(spec.columns):
         raise ValueError(_wrong_shape((len(found[0]) if found else 0, len(found)), spec.x))
     return found
 
 
 def labels_in(x: Any, spec: Spec | None) -> Any:
-    """The labels [N] of a pair (x, y), a mapping by name or a frame; None without any."""
+    """The labels [N] of a pair (x, y), a mapping by name, a frame, a Split or Data; None without any."""
     if isinstance(x, (Data, Split)):
-        return None
+        y = _part(x, spec).tensors.get("y")
+        return y if y is None or spec is None or not spec.classes else np.array(labels_of(spec))[y.cpu().numpy()]
     if isinstance(x, (Mapping, tuple)):
         return by_name(x, WHERE).get("y")
     label = _label(x, spec)
@@ -88,7 +101,7 @@ def _label(x: Any, spec: Spec | None) -> str | None:
     if not is_frame(x):
         return None
     columns = () if spec is None else spec.columns
-    features = names_of(columns) if named(columns) else list(map(str, range(len(columns))))
+    features = set(names_of(columns) if named(columns) else map(str, range(len(columns))))
     others = [str(name) for name in x.columns if str(name) not in features]
     usual = (name for name in others if name.lower() in LABELS)
     return spec.label if spec is not None and spec.label in others else next(usual, None)
@@ -105,8 +118,9 @@ def _part(x: Data | Split, spec: Spec | None) -> Split:
 def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
     """Labels, as the data call them, or vectors `y` and other values by name, as tensors. Raises ValueError."""
     given, where = dict(given or {}), "the condition"
-    y = given.pop("y", None) if y is None else y
-    found = {name: tensor(value) for name, value in given.items() if name != "y"}
+    if y is None and spec is not None and spec.classes is not None:
+        y = given.pop("y", None)
+    found = {name: tensor(value) for name, value in given.items()}
     if y is None:
         return found
     if is_frame(y) and len(y.columns) == 1:
@@ -143,7 +157,7 @@ def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tenso
     column's kind.
     """
     columns, held = () if spec is None else spec.columns, isinstance(x, (Data, Split))
-    x = x if held or np.isscalar(examples(x)) else examples(x)
+    x = x if held or np.isscalar(examples(x)) or (isinstance(x, tuple) and len(x) > 2) else examples(x)
     cells = cells_of(x, WHERE) if columns else None
     if spec is not None and cells is not None:
         label = _label(x, spec)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polyvae.coding import retold
 from polyvae.data.kinds import some
 from polyvae.data.split import Data, Split
 from polyvae.data.tensors import spec_of
@@ -65,6 +66,7 @@ def evaluate(
     and torch's generators are left as they were, and nothing depends on a batch size.
     """
     spec = spec or recorded_spec(source)
+    data = retold(data, spec) if isinstance(data, Data) else data
     split = taken(data, spec)
     spec = spec or spec_of(split.tensors)
     train = data.train if train is None and isinstance(data, Data) else train
