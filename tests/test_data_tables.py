@@ -52,7 +52,7 @@ def test_csv_in_its_dialects(tmp_path, text):
 
 def test_the_column_of_labels_is_chosen_by_name_or_left_among_the_features(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_text("a,kind,y\n1,0,5\n2,1,6\n")
+    path.write_text("a,kind,label\n1,0,5\n2,1,6\n")
     assert arrays(path)[0].tolist() == [[1, 0], [2, 1]]
     x, y = arrays(path, label="kind")
     assert (x.tolist(), y.tolist()) == ([[1, 5], [2, 6]], [0, 1])
@@ -116,7 +116,7 @@ def test_text_that_names_the_rows_is_no_category(tmp_path):
     found = table(path)
     assert [feature.name for feature in found.features] == ["few", "a"]
     assert found.notes == (
-        f"{path}: the column 'id' holds 40 different texts in 40 rows, no categories, and is left out",
+        f"{path}: the column 'id' holds 40 different texts in 40 rows, fewer than 5 rows to a text, and is left out",
     )
 
 
@@ -150,16 +150,19 @@ BAD = {
     "overflow": ("a,b\n1,1e60\n", "1e+60 in row 1, column 'b'"),
     "missing cell": ("a,b\n1,2\n3,\n", "found 1 missing in column 'b'; drop these rows or columns, or fill"),
     "missing text": ("a,b\n1,x\n3,\n", "found 1 missing in column 'b'"),
-    "mixed": ("a,b\n1,2\n3,red\n", "column 'b': expected numbers throughout, or text throughout, found 'red' in row 2"),
-    "late text": ("a,b\n" + "1,2\n" * 1500 + "3,red\n", "column 'b': expected numbers throughout"),
+    "mixed": (
+        "a,b\n1,2.5\n3,red\n",
+        "column 'b': expected numbers throughout, or text throughout, found 'red' in row 2",
+    ),
+    "late text": ("a,b\n" + "1,2.5\n" * 1500 + "3,red\n", "column 'b': expected numbers throughout"),
     "late missing": ("a,b\n" + "1,2\n" * 1500 + "3,\n", "found 1 missing in column 'b'"),
     "decimal comma": ("a;b\n1;2,5\n3;4,5\n", "column 'b': expected numbers with a decimal point, found '2,5'"),
     "short row": ("a,b,c\n1,2,3\n4\n", "3 cells in every row, found 1 in row 2"),
     "long row": ("a,b\n1,2\n4,5,6\n", "2 cells in every row, found 3 in row 2"),
-    "labels and index": (",y\n0,0\n1,1\n", "at least one column of numbers or categories"),
-    "fractional label": ("a,y\n1,0.5\n2,1\n", "fractional"),
+    "labels and index": (",label\n0,0\n1,1\n", "at least one column of numbers or categories"),
+    "fractional label": ("a,label\n1,0.5\n2,1\n", "fractional"),
     "missing label": ("a,label\n1,x\n2,\n", "1 missing"),
-    "labels only": ("y\n0\n1\n", "labels only"),
+    "labels only": ("label\n0\n1\n", "labels only"),
     "same names": ("a,a\n1,2\n", "['a', 'a']"),
     "binary": (b"\xff\xfe\x00a,\x81", "UnicodeDecodeError"),
 }

@@ -150,9 +150,9 @@ def test_a_frame_of_labels_and_labels_given_by_name_are_read_as_y_is() -> None:
 
 def test_a_text_that_later_rows_hold_many_of_stays_a_category() -> None:
     names = [f"town {number:02}" for number in range(40)]
-    frame = pd.DataFrame({"town": names * 3, "size": np.arange(120.0)})
+    frame = pd.DataFrame({"town": names * 5, "size": np.arange(200.0)})
     spec = load(frame, blocks=0).spec
-    few = frame.iloc[:30]  # more than half differ, which no category would be found by
+    few = frame.iloc[:30]  # fewer than five rows to a text, which no category would be found by
     for given in (few, (few,)):
         assert taken(given, spec).tensors["x"][:, 0].tolist() == list(range(30))
 

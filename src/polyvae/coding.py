@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from polyvae.data.frames import annotated_table, is_annotated, is_frame, known_cells, series_of
+from polyvae.data.gaps import check_missing
+from polyvae.data.roles import is_index
 from polyvae.data.split import Data, Split, floats
-from polyvae.data.table import INDEX, check_missing, is_number, label_of
+from polyvae.data.table import is_number, label_of
 from polyvae.spec import Column, Spec
 
 
@@ -38,7 +40,7 @@ def places_of(cells: Mapping[str, Any], columns: Sequence[Column], label: str | 
         _check_names(at, columns)
         return [at[name] for name in names_of(columns)]
     numbers = dict.fromkeys(map(str, range(len(columns))))
-    others = [name for name in at if name != label and not (INDEX.fullmatch(name) and (name or not at[name]))]
+    others = [name for name in at if name != label and not is_index(at[name], name)]
     if set(numbers) <= set(others):
         more = [name for name in others if name not in numbers and np.asarray(cells[name]).dtype.kind in "biuf"]
         return [at[name] for name in (*numbers, *more)]

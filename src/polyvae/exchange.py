@@ -23,8 +23,8 @@ from polyvae.coding import (
     translated,
 )
 from polyvae.data.frames import frame_columns, is_frame, is_series, series_values
+from polyvae.data.roles import LABELS
 from polyvae.data.split import Data, Split
-from polyvae.data.table import LABELS
 from polyvae.data.tensors import by_name, table_of, tensors_of
 from polyvae.handback import examples
 from polyvae.observe import Transform, chain

@@ -23,7 +23,8 @@ from polyvae.cli.runs import check_place, described, device, printable, recorded
 from polyvae.data import Data
 from polyvae.data.kinds import described as kinds
 from polyvae.data.listing import unknown
-from polyvae.data.table import FEW, is_number
+from polyvae.data.roles import FEW
+from polyvae.data.table import is_number
 from polyvae.families import LIKELIHOODS, POSTERIORS
 from polyvae.networks import NETWORKS
 from polyvae.ranges import LARGEST, Range

@@ -53,7 +53,7 @@ def _table(path: Path, label: str | None, skip_bad: bool) -> Table:
         facts["label"] = found.label
         return {**found.arrays, "facts": np.array([json.dumps(facts)])}
 
-    options = {"label": label, "exact": True, **({"skip_bad": True} if skip_bad else {})}
+    options = {"label": label, "rules": 2, **({"skip_bad": True} if skip_bad else {})}
     arrays = dict(cached("table", options, [path], compute))
     facts = json.loads(str(arrays.pop("facts")[0]))
     features = tuple(Feature(each["name"], each["dtype"], tuple(each["labels"])) for each in facts["features"])

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from polyvae.data.errors import DataError
-from polyvae.data.table import INDEX, Table, check_missing, kept_rows, numbered, numbered_features
+from polyvae.data.gaps import check_missing, spread
+from polyvae.data.roles import is_index
+from polyvae.data.table import Table, numbered, numbered_features
 
 FRAMES = ("pandas", "polars")
 NOTED = 256 * 2**20  # bytes; a sparse matrix that is larger when dense is said to be so
@@ -46,9 +48,29 @@ def frame_columns(frame: Any, where: str) -> dict[str, np.ndarray]:
 
     Raises DataError for names given twice, cells that are missing, and columns of dates or objects.
     """
-    series = series_of(frame, where)
-    check_missing({name: _missing(one) for name, one in series.items() if not INDEX.fullmatch(name)}, where)
-    return {name: _values(one, f"{where}, column {name!r}") for name, one in series.items()}
+    columns, gaps = frame_cells(frame, where)
+    index = [name for place, name in enumerate(columns) if is_index(place, name)]
+    check_missing({name: int(gap.sum()) for name, gap in gaps.items() if name not in index}, where)
+    return columns
+
+
+def frame_cells(frame: Any, where: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The columns of a data frame as `frame_columns` has them, but for cells that are missing, and which these are.
+
+    Raises DataError for names given twice, and columns of dates or objects.
+    """
+    columns: dict[str, np.ndarray] = {}
+    gaps: dict[str, np.ndarray] = {}
+    for place, (name, series) in enumerate(series_of(frame, where).items()):
+        try:
+            cells, known = known_cells(series, f"{where}, column {name!r}")
+        except DataError:
+            if not is_index(place, name):
+                raise
+            known = ~_empty(series)  # dates, say, or numbers and text
+            cells = np.array([str(cell) for cell in np.asarray(series.to_numpy())[known]])
+        columns[name], gaps[name] = spread(cells, known), ~known
+    return columns, gaps
 
 
 def series_of(frame: Any, where: str) -> dict[str, Any]:
@@ -59,16 +81,9 @@ def series_of(frame: Any, where: str) -> dict[str, Any]:
     return {str(name): frame[name] for name in frame.columns}
 
 
-def without_gaps(frame: Any, where: str) -> tuple[Any, tuple[str, ...]]:
-    """The rows of a data frame in which no cell is missing, and a note on the others. Raises DataError without any."""
-    gaps = {str(name): _empty(frame[name]) for name in frame.columns if not INDEX.fullmatch(str(name))}
-    keep, notes = kept_rows(gaps, where, skip_bad=True)
-    return (frame.loc[keep] if hasattr(frame, "loc") else frame.filter(keep)), notes
-
-
 def series_values(series: Any, where: str) -> np.ndarray:
     """One column of a data frame, alone, in the same way."""
-    if missing := _missing(series):
+    if missing := int(_empty(series).sum()):
         raise DataError(where, "a value in every cell", f"{missing:,} missing", "drop these rows, or fill them")
     return _values(series, where)
 
@@ -121,11 +136,6 @@ def dense(matrix: Any, where: str) -> Table:
 
 def _matrix(x: np.ndarray) -> Table:
     return Table({"x": x}, numbered_features(x, x.dtype))
-
-
-def _missing(series: Any) -> int:
-    """The number of cells without a value."""
-    return int(_empty(series).sum())
 
 
 def _empty(series: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch import Tensor
 from polyvae.data.cache import cached
 from polyvae.data.cuts import Cut, Whole, check_blocks, cuts_of, limited, manner, pooled
 from polyvae.data.errors import DataError, DataNote
-from polyvae.data.frames import is_frame, library_of, without_gaps
+from polyvae.data.frames import is_frame, library_of
 from polyvae.data.kinds import with_columns
 from polyvae.data.listing import locate, unknown
 from polyvae.data.own import from_path, from_tables, read_draft
@@ -157,14 +157,9 @@ def _whole(
     skip_bad: bool,
 ) -> Whole:
     if not isinstance(name, (str, Path)):
-        notes: tuple[str, ...] = ()
-        if skip_bad:
-            if not is_frame(name):
-                raise ValueError(f"skip_bad is for a data frame, a table or a folder of pictures; got {type(name)}")
-            name, notes = without_gaps(name, "data")
-        found = table_of(name, "data", label)
-        found = replace(found, notes=(*notes, *found.notes))
-        return from_tables({"data": found}, {"all": "data"}, options, "tensors", "")
+        if skip_bad and not is_frame(name):
+            raise ValueError(f"skip_bad is for a data frame, a table or a folder of pictures; got {type(name)}")
+        return from_tables({"data": table_of(name, "data", label, skip_bad)}, {"all": "data"}, options, "tensors", "")
     if isinstance(name, str) and name in CATALOGUE:
         if label is not None:
             raise ValueError(f"label names a column of a file of your own; {name} has its labels already")

@@ -18,7 +18,7 @@ from polyvae.data.kinds import described, with_columns
 from polyvae.data.rows import Rows, cut_rows, selected
 from polyvae.data.series import series_notes
 from polyvae.data.table import alike
-from polyvae.data.tensors import spec_of, table_of, tensors_of
+from polyvae.data.tensors import spec_of, tables_apart, tensors_of
 from polyvae.spec import Spec
 
 TEST = 0.1  # share that is cut for testing where no test part is official
@@ -257,8 +257,7 @@ def wrap(
         test = TEST if isinstance(validation, (int, float)) else 0
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
-    tables = {part: table_of(other, part, label) for part, other in {"train": anything, **others}.items()}
-    tables = prepared(tables, kind)
+    tables = prepared(tables_apart({"train": anything, **others}, label), kind)
     notes = list(tables["train"].notes)
     tables = alike(tables)
     tensors = tensors_of(tables["train"], "train")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from polyvae.data.errors import DataError
+from polyvae.data.gaps import kept_rows
 from polyvae.data.precision import exact
+from polyvae.data.roles import label_column, modelled
 
-LABELS = ("label", "y", "class")  # names of the column of labels, where none is given
-FEW = 20  # distinct texts that are always taken for categories
-KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text"}
-INDEX = re.compile(r"(|Unnamed: 0(\.\d+)*|__index_level_\d+__)")  # what pandas calls an index without a name in a file
-_NAMES = "write the names of the columns into the first line"
+KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text", "O": "text"}
 
 
 @dataclass(frozen=True)
@@ -55,48 +52,61 @@ def numbered_features(x: np.ndarray, dtype: np.dtype) -> tuple[Feature, ...]:
 
 
 def assembled(
-    columns: Mapping[str, np.ndarray], label: str | None, where: str | Path, said: Sequence[str] = ()
+    columns: Mapping[str, np.ndarray],
+    gaps: Mapping[str, np.ndarray],
+    label: str | None,
+    where: str | Path,
+    skip_bad: bool = False,
+    first: Table | None = None,
 ) -> Table:
     """The table of named columns [N] of numbers, truth values or text: x [N, d], and y int64 [N] if labelled.
 
-    x is float32, or wider where that loses digits (`exact`). `label` names the column of labels; by default it is the
-    one called label, y or class, if any; "" says that there is none. Text becomes categories, numbered by its sorted
-    values. An index that pandas wrote, and text of which more than half the cells differ, are left out and noted, after
-    what the reader has `said`. Raises DataError for cells that are not finite, a label that is missing or fractional,
-    and a table without features.
+    `gaps`: which cells of a column are missing, bool [N]; what they hold is not read. x is float32, or wider where that
+    loses digits (`exact`). `label` names the column of labels; by default it is the one called label or class, or y
+    where its values may be classes, if any; "" says that there is none. Text becomes categories, numbered by its sorted
+    values. An index that pandas wrote, and text of more than 20 values with fewer than five cells each, are left out
+    and noted; so are, with `skip_bad`, rows with a gap in the other columns. `first`: of several parts the one that
+    says which columns are text and labels. Raises DataError for gaps, cells that are not finite, a label that is
+    fractional, and a table without features.
     """
-    chosen = _label(list(columns), label, where)
-    features: list[Feature] = []
-    values: list[np.ndarray] = []
-    notes = list(said)
-    for place, (name, cells) in enumerate(columns.items()):
-        if name == chosen:
-            continue
-        if INDEX.fullmatch(name) and (place == 0 or name):
-            notes.append(f"{where}: the column {name!r} without a name of its own is taken for an index and left out")
-            continue
-        kind, names = KINDS[cells.dtype.kind], np.empty(0, np.str_)
-        if kind == "text":
-            names, cells = np.unique(cells, return_inverse=True)
-            if len(names) > max(FEW, len(cells) / 2):
-                notes.append(
-                    f"{where}: the column {name!r} holds {len(names):,} different texts in {len(cells):,} rows, no "
-                    "categories, and is left out"
-                )
-                continue
-        features.append(Feature(name, kind, tuple(names.tolist())))
-        values.append(cells)
-    if not features:
+    if first is not None:
+        label = first.label or ""
+    chosen, notes = label_column(columns, gaps, label, where)
+    known = None if first is None else [feature.name for feature in first.features]
+    kept, left = modelled(columns, gaps, chosen, where, known)
+    notes += left
+    if not kept:
         expected = "at least one column of numbers or categories"
-        found = f"only {sorted(columns)}" if notes else "labels only"
-        raise DataError(where, expected, found, "add the columns to be modelled")
-    x = _finite(np.stack(values, 1), [feature.name for feature in features], where)
-    if chosen is None:
+        found = f"only {sorted(columns)}" if left else "labels only"
+        way = "" if chosen is None else ', or keep the labels among the features: --label "", in Python label=""'
+        raise DataError(where, expected, found, f"add the columns to be modelled{way}")
+    y = None if chosen is None else columns[chosen]
+    missing = {name: gap for name, gap in gaps.items() if (name in kept or name == chosen) and gap.any()}
+    if missing:
+        rows, note = kept_rows(missing, where, skip_bad)
+        kept = {name: cells[rows] for name, cells in kept.items()}
+        y, notes = None if y is None else y[rows], [note, *notes]
+    features: list[Feature] = []
+    for name, cells in kept.items():
+        kind, names = KINDS[cells.dtype.kind], ()
+        if kind == "text":
+            names, kept[name] = _coded(cells)
+        features.append(Feature(name, kind, names))
+    x = _finite(np.stack([*kept.values()], 1), [feature.name for feature in features], where)
+    if y is None:
         return Table({"x": x}, tuple(features), notes=tuple(notes))
-    y, labels = numbered(columns[chosen], f"{where}, column {chosen!r}")
+    y, labels = numbered(y.astype(np.str_) if y.dtype.kind == "O" else y, f"{where}, column {chosen!r}")
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
         notes.append(f"{where}: all labels in the column {chosen!r} are {str(labels[0] if labels else y[0])!r}")
     return Table({"x": x, "y": y}, tuple(features), labels, tuple(notes), chosen)
+
+
+def _coded(cells: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """The different texts, sorted, and the place of each of the cells [N] among them, without sorting the cells."""
+    texts = cells.tolist()
+    names = tuple(sorted(set(texts)))
+    places = {name: place for place, name in enumerate(names)}
+    return names, np.fromiter(map(places.__getitem__, texts), np.int64, len(texts))
 
 
 def numbered(values: np.ndarray, where: str | Path) -> tuple[np.ndarray, tuple[str, ...] | None]:
@@ -202,17 +212,6 @@ def _union(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(sorted(every, key=float) if all(is_number(name) for name in every) else every)
 
 
-def _label(names: list[str], label: str | None, where: str | Path) -> str | None:
-    """The column of labels, if any."""
-    if len(set(names)) < len(names):
-        raise DataError(where, "a name of its own for every column", f"{names}", _NAMES)
-    if label and label not in names:
-        raise DataError(where, f"a column of labels {label!r}", f"the columns {names}", "name one of these")
-    if label is not None:
-        return label or None
-    return next((name for name in names if name.lower() in LABELS), None)
-
-
 def _finite(values: np.ndarray, names: Sequence[str], where: str | Path) -> np.ndarray:
     """The features as float32, every one finite; in double precision where they need it until they are `prepared`."""
     with np.errstate(over="ignore"):
@@ -220,39 +219,9 @@ def _finite(values: np.ndarray, names: Sequence[str], where: str | Path) -> np.n
     bad = ~np.isfinite(x)
     if not bad.any():
         return x if exact(values) else values
-    check_missing({name: int(count) for name, count in zip(names, np.isnan(values).sum(0), strict=True)}, where)
     row, column = np.argwhere(bad)[0]
     found = f"{values[row, column]} in row {row + 1}, column {names[column]!r} ({int(bad.sum())} in all)"
     raise DataError(where, "finite numbers (float32)", found, "rescale or drop what overflows")
-
-
-def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Which rows [N] have a value in every cell, and with `skip_bad` a note on the others, which are left out.
-
-    `gaps`: which cells of each column are missing, bool [N]. Raises DataError as `check_missing` where cells are
-    missing and are not to be skipped, or no row would be left.
-    """
-    keep = ~np.logical_or.reduce(list(gaps.values()))
-    if skip_bad and len(keep) and (empty := [name for name, gap in gaps.items() if gap.all()]):
-        found = ", ".join(f"all {len(keep):,} missing in column {name!r}" for name in empty[:20])
-        raise DataError(where, "a value in every cell", found, "drop what is empty")
-    if not (skip_bad and keep.any()):
-        check_missing({name: int(gap.sum()) for name, gap in gaps.items()}, where)
-    left = int((~keep).sum())
-    return keep, (f"{where}: {left:,} of {len(keep):,} rows lack a value, and are left out",) if left else ()
-
-
-def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
-    """Raises DataError naming the columns in which cells are missing, with the number of these."""
-    found = [f"{count:,} missing in column {name!r}" for name, count in missing.items() if count]
-    if found:
-        more = f" and in {len(found) - 20} more columns" if len(found) > 20 else ""
-        advice = (
-            "drop these rows or columns, or fill the cells, with the column's median for instance. No recipe trains on "
-            "gaps: load the data without these rows (skip_bad=True), and a run of arbitrary_conditioning on the others "
-            "then says what the gaps may hold: run.complete(frame)"
-        )
-        raise DataError(where, "a value in every cell", ", ".join(found[:20]) + more, advice)
 
 
 def label_of(value: Any) -> str:

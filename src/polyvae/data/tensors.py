@@ -17,6 +17,7 @@ from polyvae.data.errors import DataError
 from polyvae.data.frames import (
     annotated_table,
     dense,
+    frame_cells,
     frame_columns,
     is_annotated,
     is_frame,
@@ -63,19 +64,22 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
     return {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
 
 
-def table_of(anything: Any, where: str, label: str | None = None) -> Table:
+def table_of(
+    anything: Any, where: str, label: str | None = None, skip_bad: bool = False, first: Table | None = None
+) -> Table:
     """The arrays of whatever a user has, by name, with the facts that tensors do not hold; values are not checked yet.
 
     `label`: the column of labels of a data frame (default: label, y or class, if any), the column of obs that labels
-    annotated data, or the value of a mapping that stands for y; "" says that there is none. Raises DataError where it
-    names nothing, and as `tensors_of` for what is no array.
+    annotated data, or the value of a mapping that stands for y; "" says that there is none. Of a data frame rows that
+    lack a cell are left out with `skip_bad`, and columns are what they are in the `first` of several parts. Raises
+    DataError where the label names nothing, and as `tensors_of` for what is no array.
     """
     if isinstance(anything, Table):
         return anything
     if is_annotated(anything):
         return annotated_table(anything, label, where)
     if is_frame(anything):
-        return assembled(frame_columns(anything, where), label, where)
+        return assembled(*frame_cells(anything, where), label, where, skip_bad, first)
     named = by_name(anything, where)
     if label and label not in named:
         raise DataError(where, f"labels under the name {label!r}", f"{list(named)}", "name one of these")
@@ -85,6 +89,13 @@ def table_of(anything: Any, where: str, label: str | None = None) -> Table:
     return _facts({name: _part(value, name, where) for name, value in named.items()}, where)
 
 
+def tables_apart(parts: Mapping[str, Any], label: str | None) -> dict[str, Table]:
+    """The tables of parts given apart, by name, whose columns are what they are in the first."""
+    first, *others = parts
+    found = {first: table_of(parts[first], first, label)}
+    return found | {part: table_of(parts[part], part, label, first=found[first]) for part in others}
+
+
 def _part(value: Any, name: str, where: str) -> Table:
     """One named value as a table of its own."""
     place = f"{where}[{name!r}]"
@@ -92,12 +103,12 @@ def _part(value: Any, name: str, where: str) -> Table:
         found = dense(value, place)
         return replace(found, arrays={name: found.arrays["x"]})
     if is_frame(value):
-        columns = frame_columns(value, place)
         if name == "y":
+            columns = frame_columns(value, place)
             return Table(
                 {name: next(iter(columns.values())) if len(columns) == 1 else np.stack([*columns.values()], 1)}
             )
-        found = assembled(columns, "", place)
+        found = assembled(*frame_cells(value, place), "", place)
         return replace(found, arrays={name: found.arrays["x"]})
     return Table({name: _array(value, place, text=name == "y")})
 

@@ -1,0 +1,74 @@
+"""Cells that are missing in a table: the rows that lack one are left out, or refused with what can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from polyvae.data.errors import DataError
+
+_PATTERNS = 200  # of missing cells, the smallest, from which sets of columns to drop are taken
+
+
+def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool) -> tuple[np.ndarray, str]:
+    """Which rows [N] have a value in every cell, and a note on the others, which are left out.
+
+    `gaps`: which cells of each column are missing, bool [N]. Raises DataError as `check_missing` where cells are
+    missing and are not to be skipped; where no row would be left, it says which columns to drop.
+    """
+    keep = ~np.logical_or.reduce(list(gaps.values()))
+    if not skip_bad:
+        check_missing({name: int(gap.sum()) for name, gap in gaps.items()}, where)
+    elif not keep.any():
+        counts = {name: int(gap.sum()) for name, gap in gaps.items()}
+        words = [
+            f"{'all ' if n == len(keep) else ''}{n:,} missing in column {name!r}" for name, n in counts.items() if n
+        ]
+        found = f"no row is complete: {_listed(words)}"
+        advice = "drop what is empty" if len(keep) in counts.values() else "drop columns"
+        raise DataError(where, "a value in every cell", found, f"{advice}: {_to_drop(gaps)}")
+    return keep, f"{where}: {int((~keep).sum()):,} of {len(keep):,} rows lack a value, and are left out"
+
+
+def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
+    """Raises DataError naming the columns in which cells are missing, with the number of these."""
+    found = [f"{count:,} missing in column {name!r}" for name, count in missing.items() if count]
+    if found:
+        advice = (
+            "drop these rows or columns, or fill the cells, with the column's median for instance. No recipe trains on "
+            "gaps: load the data without these rows (skip_bad=True), and a run of arbitrary_conditioning on the others "
+            "then says what the gaps may hold: run.complete(frame)"
+        )
+        raise DataError(where, "a value in every cell", _listed(found), advice)
+
+
+def spread(cells: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The cells of the rows [N] that are `known` at their places; what the others hold means nothing."""
+    if known.all():
+        return cells
+    whole = np.zeros(len(known), cells.dtype)
+    whole[known] = cells
+    return whole
+
+
+def _to_drop(gaps: Mapping[str, np.ndarray]) -> str:
+    """Sets of columns without which rows are complete: the smallest one, and up to two larger ones that leave more."""
+    patterns, counts = np.unique(np.stack([*gaps.values()], 1), axis=0, return_counts=True)
+    size = patterns.sum(1)
+    order = np.lexsort((-counts, size))
+    candidates = order[:_PATTERNS]
+    words: list[str] = []
+    most = 0
+    for pattern in patterns[candidates]:
+        rows = int(counts[~(patterns & ~pattern).any(1)].sum())
+        if rows > most and len(words) < 3:
+            names = [repr(name) for name, gap in zip(gaps, pattern, strict=True) if gap]
+            most = rows
+            words.append(f"without column{'s' * (len(names) > 1)} {', '.join(names)} {rows:,} rows are complete")
+    return "; ".join(words)
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:20]) + (f" and in {len(words) - 20} more columns" if len(words) > 20 else "")
