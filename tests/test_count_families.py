@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log1p
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import constraints
 
-from polyvae import families
+from polyvae import count_laws, families
+from polyvae.column_families import by_kind
 from polyvae.core import Family
 from polyvae.families import LIKELIHOODS, likelihood
+from polyvae.spec import Column, Spec
 
 MAKERS = {
     "poisson": families.Poisson,
@@ -124,6 +128,46 @@ def test_a_start_is_the_mean_where_the_network_says_nothing(name) -> None:
     for bad in ([], [1.0, 0.0], [-1.0]):
         with pytest.raises(ValueError, match="start holds one mean for each feature, each above 0"):
             type(family)(start=bad)
+
+
+@pytest.mark.parametrize("dispersion", ["", "-network"])
+def test_a_law_starts_as_wide_as_its_column(dispersion: str) -> None:
+    start, spread = torch.tensor([5000.0, 7.0]), torch.tensor([0.03, 1.5])
+    family = families.COUNTS["negative-binomial" + dispersion](start=start.tolist(), spread=spread.tolist())
+    raw = torch.zeros(3, family.size(2), 4)
+    law = family(raw)
+    expected = start + (start * spread).square()
+    torch.testing.assert_close(law.variance, expected[:, None].expand(3, 2, 4))
+    law = family(raw.index_fill(1, torch.tensor([0, 1]), 2.0))
+    torch.testing.assert_close(law.mean, (start * (2 * spread).exp())[:, None].expand(3, 2, 4))
+    with pytest.raises(ValueError, match="spread holds one deviation for each feature, each above 0"):
+        families.Poisson(spread=[0.0])
+
+
+def test_large_counts_are_learned_in_hundreds_of_steps() -> None:
+    """Known to a percent they took thousands: theta had to grow from 1 to 10,000."""
+    stream = torch.Generator().manual_seed(0)
+    x = torch.poisson(5000 * (0.01 * torch.randn(400, 2, generator=stream)).exp(), generator=stream)
+    logs = x.log1p()
+    columns = [
+        Column("counts", centre=c, scale=s) for c, s in zip(logs.mean(0).tolist(), logs.std(0).tolist(), strict=True)
+    ]
+    family = by_kind(Spec((2,), columns=tuple(columns)))
+    raw = torch.nn.Parameter(torch.zeros(1, family.size(2)))
+    optimizer = torch.optim.Adam([raw, *family.parameters()], lr=1e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (-family(raw).log_prob(x).mean()).backward()
+        optimizer.step()
+    best = count_laws.NegativeBinomial(torch.tensor(5000.0).log(), torch.tensor(1e4).log()).log_prob(x).sum(1).mean()
+    assert family(raw).log_prob(x).mean().item() == pytest.approx(best.item(), abs=0.05)
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(0.01, 0.08), (0.3, 0.4), (1.0, 0.6)])
+def test_of_small_counts_the_network_says_the_logarithm_itself(mean: float, scale: float) -> None:
+    """log(1 + x) of a gene in one cell of a hundred hardly varies; log mu does."""
+    family = by_kind(Spec((1,), columns=(Column("counts", centre=log1p(mean), scale=scale),)))
+    assert float(family.link.spread) == 1  # pyright: ignore
 
 
 def test_the_catalogue_has_the_counts() -> None:

@@ -105,8 +105,9 @@ def test_an_example_of_nothing_is_scored_too() -> None:
 
 def test_a_start_is_also_that_of_the_shares() -> None:
     start = torch.tensor([1.0, 2.0, 10.0, 0.1, 30.0])
-    family = pv.families.Poisson(start=start.tolist())
-    net = Shares(lambda z: torch.zeros(len(z), 5), 5, torch.nn.Identity(), family.link.log_start)  # pyright: ignore
+    family = pv.families.Poisson(start=start.tolist(), spread=[0.01, 1.0, 2.0, 0.5, 1.0])
+    link = family.link
+    net = Shares(lambda z: torch.zeros(len(z), 5), 5, torch.nn.Identity(), link.log_start, link.spread)  # pyright: ignore
     mean = family(net(torch.zeros(4, 2), torch.tensor([[1.0], [10.0], [100.0], [1000.0]]).log())).mean
     torch.testing.assert_close(mean, start / start.sum() * torch.tensor([[1.0], [10.0], [100.0], [1000.0]]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import expm1
+from math import expm1, hypot
 
 import torch
 from torch import Tensor, nn
@@ -99,8 +99,14 @@ class ColumnFamily(Family):
 
 
 def _counts(columns: Sequence[Column], which: str = "negative-binomial") -> Family:
-    """The law of that name over counts, started at what the columns' centres stand for, where these are known."""
-    return families.COUNTS[which](start=[expm1(column.centre) if column.centre > 0 else 1.0 for column in columns])
+    """The law of that name over counts, started at what the columns' centres and scales stand for, where known."""
+    start = [expm1(column.centre) if column.centre > 0 else 1.0 for column in columns]
+    return families.COUNTS[which](start=start, spread=list(map(_spread, columns, start)))
+
+
+def _spread(column: Column, mean: float) -> float:
+    """How far log mu and what a count says of it lie apart; of small counts, whose log(1 + x) hides it, at least 1."""
+    return max(column.scale, min(1.0, hypot(column.scale, mean**-0.5)))
 
 
 # The law of a kind where nothing else is asked for.

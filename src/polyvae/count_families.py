@@ -21,26 +21,40 @@ _LARGEST = 30.0  # of a mean and an inverse dispersion, as a logarithm; the leas
 
 
 class Link(nn.Module):
-    """log mu = raw + log start of counts, [B, F, *rest]; `start` is one mean for each feature, by default 1."""
+    """log mu = spread raw + log start of counts, [B, F, *rest], and log theta = raw - 2 log spread.
+
+    `start`: one mean for each feature; `spread`: the deviation of its counts' logarithms, in whose units the network
+    speaks, and as wide as which the law starts. Both are 1 by default.
+    """
 
     log_start: Tensor | None
+    spread: Tensor | None
 
-    def __init__(self, start: Sequence[float] | None) -> None:
+    def __init__(self, start: Sequence[float] | None, spread: Sequence[float] | None = None) -> None:
         super().__init__()
-        if start is not None and not (len(start) and min(start) > 0):
-            raise ValueError(f"start holds one mean for each feature, each above 0; got {start}")
+        for name, what, values in (("start", "mean", start), ("spread", "deviation", spread)):
+            if values is not None and not (len(values) and min(values) > 0):
+                raise ValueError(f"{name} holds one {what} for each feature, each above 0; got {values}")
         self.register_buffer("log_start", None if start is None else torch.tensor(start).log(), persistent=False)
+        # Kept with the weights: those that were trained without it are refused, not misread.
+        self.register_buffer("spread", None if spread is None else torch.tensor(spread))
 
     def forward(self, raw: Tensor) -> Tensor:
-        return _bounded(raw if self.log_start is None else full(raw) + self.log_start.view(-1, *[1] * (raw.ndim - 2)))
+        shape, raw = (-1, *[1] * (raw.ndim - 2)), full(raw)
+        scaled = raw if self.spread is None else self.spread.view(shape) * raw
+        return _bounded(scaled if self.log_start is None else scaled + self.log_start.view(shape))
+
+    def theta(self, raw: Tensor, rest: int) -> Tensor:
+        """log theta, of [B, F, *rest] or [F, *rest]; `rest` counts those dimensions."""
+        return _bounded(raw if self.spread is None else full(raw) - 2 * self.spread.log().view(-1, *[1] * rest))
 
 
 class Poisson(Family):
     """Independent Poisson counts of the mean that `Link` makes of the raw output."""
 
-    def __init__(self, start: Sequence[float] | None = None) -> None:
+    def __init__(self, start: Sequence[float] | None = None, spread: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.link = Link(start)
+        self.link = Link(start, spread)
 
     def size(self, features: int) -> int:
         return features
@@ -52,46 +66,57 @@ class Poisson(Family):
 class NegativeBinomial(Family):
     """Independent negative binomial counts of mean mu, by `Link` from raw_1, and inverse dispersion theta.
 
-    `dispersion`: "column", one theta for each feature, learned, started at 1; "network", one for each value, whose
-    logarithm comes last. `start`: of `Link`. `size` makes the learned dispersions, so that a family belongs
+    `dispersion`: "column", one theta for each feature, learned; "network", one for each value, whose logarithm comes
+    last. `start`, `spread`: of `Link`. `size` makes the learned dispersions, so that a family belongs
     to one number of features.
 
     Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
     """
 
-    def __init__(self, dispersion: str = "column", start: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        dispersion: str = "column",
+        start: Sequence[float] | None = None,
+        spread: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
-        self.link, self.dispersion = Link(start), _dispersion(dispersion)
+        self.link, self.dispersion = Link(start, spread), _dispersion(dispersion)
 
     def size(self, features: int) -> int:
         return features + self.dispersion.size(features)
 
     def forward(self, raw: Tensor) -> Distribution:
         log_theta, log_mean = self.dispersion(raw, 1)
-        return _event(count_laws.NegativeBinomial(self.link(log_mean), log_theta))
+        return _event(count_laws.NegativeBinomial(self.link(log_mean), self.link.theta(log_theta, raw.ndim - 2)))
 
 
 class ZeroInflatedNegativeBinomial(Family):
     """Independent counts, zero with probability pi, else negative binomial; the log odds of pi are raw_2.
 
-    `dispersion`, `start`: as of `NegativeBinomial`, the mean that of what is not zero by itself.
+    `dispersion`, `start`, `spread`: as of `NegativeBinomial`, the mean that of what is not zero by itself.
 
     Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
     """
 
-    def __init__(self, dispersion: str = "column", start: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        dispersion: str = "column",
+        start: Sequence[float] | None = None,
+        spread: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
-        self.link, self.dispersion = Link(start), _dispersion(dispersion)
+        self.link, self.dispersion = Link(start, spread), _dispersion(dispersion)
 
     def size(self, features: int) -> int:
         return 2 * features + self.dispersion.size(features)
 
     def forward(self, raw: Tensor) -> Distribution:
         log_theta, log_mean, gate = self.dispersion(raw, 2)
+        log_theta = self.link.theta(log_theta, raw.ndim - 2)
         return _event(count_laws.ZeroInflatedNegativeBinomial(self.link(log_mean), log_theta, full(gate)))
 
 
-# Names on the command line; each makes a family of a `start`.
+# Names on the command line; each makes a family of a `start` and a `spread`.
 COUNTS: Mapping[str, Callable[..., Family]] = {
     "poisson": Poisson,
     "negative-binomial": NegativeBinomial,
@@ -102,7 +127,7 @@ COUNTS: Mapping[str, Callable[..., Family]] = {
 
 
 class _Column(nn.Module):
-    """One theta for each feature, learned: log theta = 10 a, so that steps of a reach any size; see `learned_scale`."""
+    """One theta for each feature, learned: 10 a, so that steps of a reach any size; see `learned_scale`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,7 +143,7 @@ class _Column(nn.Module):
     def forward(self, raw: Tensor, parts: int) -> tuple[Tensor, ...]:
         if self.raw is None:
             raise ValueError("the dispersion's columns are not known yet: ask the family for size(features) first")
-        return _bounded(10 * self.raw.view(-1, *[1] * (raw.ndim - 2))), *raw.chunk(parts, 1)
+        return 10 * self.raw.view(-1, *[1] * (raw.ndim - 2)), *raw.chunk(parts, 1)
 
     def extra_repr(self) -> str:
         return "" if self.raw is None else f"{len(self.raw)}"
@@ -132,7 +157,7 @@ class _Network(nn.Module):
 
     def forward(self, raw: Tensor, parts: int) -> tuple[Tensor, ...]:
         *others, log_theta = raw.chunk(parts + 1, 1)
-        return _bounded(log_theta), *others
+        return log_theta, *others
 
 
 DISPERSIONS: Mapping[str, Callable[[], _Column | _Network]] = {"column": _Column, "network": _Network}

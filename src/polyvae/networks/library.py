@@ -13,17 +13,26 @@ class Shares(nn.Module):
 
     `net` makes raw [B, S, *rest] of all inputs but the last, its first `features` the logits of shares that sum to one
     over the example, the rest left as they are; `log_size` makes log n [B, 1] of the last input. What comes out is
-    log mu - log start: the family adds its start, `log_start` [features], by itself.
+    (log mu - log start) / spread: the family has its start, `log_start` [features], and its `spread` by itself.
 
     Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
     """
 
     log_start: Tensor
+    spread: Tensor
 
-    def __init__(self, net: nn.Module, features: int, log_size: nn.Module, log_start: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        features: int,
+        log_size: nn.Module,
+        log_start: Tensor | None = None,
+        spread: Tensor | None = None,
+    ) -> None:
         super().__init__()
         start = torch.zeros(features) if log_start is None else log_start.clone()
         self.register_buffer("log_start", start, persistent=False)
+        self.register_buffer("spread", torch.ones(features) if spread is None else spread.clone(), persistent=False)
         self.net = net
         self.features = features
         self.log_size = log_size
@@ -31,10 +40,10 @@ class Shares(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor:
         *given, size = tensors
         raw = full(self.net(*given))
-        start = self.log_start.view(-1, *[1] * (raw.ndim - 2))
+        start, spread = (values.view(-1, *[1] * (raw.ndim - 2)) for values in (self.log_start, self.spread))
         logits = raw[:, : self.features] + start
         shares = logits.flatten(1).log_softmax(1) + self.log_size(size)
-        return torch.cat([shares.view_as(logits) - start, raw[:, self.features :]], 1)
+        return torch.cat([(shares.view_as(logits) - start) / spread, raw[:, self.features :]], 1)
 
     def extra_repr(self) -> str:
         return f"features={self.features}"

@@ -46,7 +46,7 @@ class Library:
                 f"library: its size scales counts, of which the likelihoods are {', '.join(COUNTS)}; "
                 f"got {type(family).__name__}"
             )
-        return Shares(net, features, self.log_size, link.log_start)
+        return Shares(net, features, self.log_size, link.log_start, link.spread)
 
 
 def _observed(spec: Spec, network: str | Builder, widths: Sequence[int] | None) -> Library:
