@@ -106,13 +106,8 @@ class Run:
         """
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            found = (
-                "is a file"
-                if folder.is_file()
-                else "holds a run"
-                if (folder / DESCRIPTION).exists()
-                else "holds other files"
-            )
+            found = "holds a run" if (folder / DESCRIPTION).exists() else "holds other files"
+            found = "is a file" if folder.is_file() else found
             raise RunError(f"{folder} {found}; choose an empty or a new folder for the run")
         write_tensors(folder / WEIGHTS, unique_tensors(self.model), {"epoch": self.best_epoch or 0})
         write_metrics(folder / METRICS, self.history)
