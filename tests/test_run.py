@@ -185,7 +185,7 @@ def test_samples_follow_from_their_seed_and_are_draws_of_x(run: pv.Run) -> None:
     expected = run.sample(250, expected=True)
     assert expected.std() < first.std()
     assert abs(first.mean() - expected.mean()) < 0.05
-    with pytest.raises(ValueError, match="count is a number of draws"):
+    with pytest.raises(ValueError, match="count is a whole number of at least 1; got 0"):
         run.sample(0)
 
 

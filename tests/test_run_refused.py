@@ -160,3 +160,38 @@ def test_an_empty_column_is_to_be_dropped(tmp_path: Path) -> None:
     for given in (frame, tmp_path / "z.csv"):
         with pytest.raises(ValueError, match="all 3 missing in column 'z'; drop what is empty"):
             load(given, skip_bad=True)
+
+
+def test_grey_levels_of_later_pictures_lie_where_those_of_the_data_do() -> None:
+    digits = pv.data.load("digits")
+    run = pv.Run(pv.recipes.vae(digits.spec, network="mlp", widths=[8], latent=2, seed=0))
+    x = digits.test.batch(torch.arange(3))["x"]
+    for scale, worst in ((255, "255"), (16, "16"), (-1, "-1")):
+        for ask in (run.score, run.reconstruct, run.encode, lambda x: pv.evaluate(run, x, samples=2)):
+            with pytest.raises(ValueError, match=rf"lie in \[0, 1\]; example 0 has {worst}: divide by"):
+                ask(x * scale)
+    same = run.score(x)
+    np.testing.assert_allclose(run.score((x * 255).to(torch.uint8)), same, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"count": 2.5}, "count is a whole number of at least 1; got 2.5"),
+        ({"count": "4"}, "count is a whole number of at least 1; got '4'"),
+        ({"seed": -1}, "seed is a whole number from 0 to 2"),
+        ({"y": [1, 2]}, "the model reads no y; leave it away"),
+        ({"given": {"m": [1.0]}}, "the model reads no m; leave it away"),
+    ],
+)
+def test_what_sample_cannot_be_asked_is_named(given: dict[str, Any], message: str) -> None:
+    run = pv.Run(pv.recipes.vae(pv.Spec((4,)), network="mlp", widths=[8], latent=2, seed=0))
+    with pytest.raises(ValueError, match=message):
+        run.sample(**given)
+
+
+def test_numbers_given_as_text_and_one_number_for_several_are_named() -> None:
+    with pytest.raises(ValueError, match="latent is a whole number of at least 1; got '8'"):
+        pv.recipes.vae(pv.Spec((4,)), latent="8")
+    with pytest.raises(ValueError, match=r"widths is a list of numbers, such as \[5\]; got 5"):
+        pv.recipes.vae(pv.Spec((4,)), widths=5)

@@ -66,6 +66,8 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
     found = split.tensors[name]
     if spec is not None and tuple(found.shape[1:]) != spec.x:
         raise ValueError(_wrong_shape(_shape(x, found), spec.x))
+    if spec is not None and spec.levels is not None and not isinstance(x, (Data, Split)):
+        _check_grey(found)
     others = conditions(spec, y, given)
     if wrong := {key: len(value) for key, value in others.items() if len(value) != len(found)}:
         raise ValueError(f"x holds {len(found)} examples; got {wrong}")
@@ -113,6 +115,17 @@ def _part(x: Data | Split, spec: Spec | None) -> Split:
         return x
     part = x.test if len(x.test) else x.validation
     return part if spec is None else translated(part, x.spec, spec)
+
+
+def _check_grey(x: Tensor) -> None:
+    """ValueError for values outside [0, 1], where the data are grey levels; bytes are."""
+    if x.is_floating_point() and len(outside := ((x < 0) | (x > 1)).flatten(1).any(1).nonzero()):
+        row = int(outside[0])
+        worst = max(x[row].flatten().tolist(), key=lambda value: abs(value - 0.5))
+        raise ValueError(
+            f"grey levels of the data of this run lie in [0, 1]; example {row} has {worst:g}: divide by the largest "
+            "level, such as 255, or give bytes"
+        )
 
 
 def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:

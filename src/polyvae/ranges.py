@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,10 +71,14 @@ Widths = Annotated[Sequence[int], Range(1, LARGEST, whole=True)]
 
 def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
     """ValueError that names the first of the `given` values that lies outside the range its annotation says."""
-    for name, found in ranges_of(function).items():
+    for name, (found, admitted) in ranges_of(function).items():
         value = given.get(name)
         several = isinstance(value, Sequence) and not isinstance(value, str)
+        if isinstance(value, Real) and admitted == {Sequence}:
+            raise ValueError(f"{name} is a list of numbers, such as [{value}]; got {value!r}")
         for number in value if several else [value]:  # pyright: ignore[reportOptionalIterable, reportGeneralTypeIssues]
+            if isinstance(number, str) and str not in admitted:
+                raise ValueError(f"{name} is {found.expected(found.least)}; got {number!r}")
             if isinstance(number, Real) and not found.holds(number):
                 raise ValueError(f"{name} is {found.expected(float(number))}; got {number!r}")
 
@@ -91,11 +96,23 @@ def ranged(function: Called) -> Called:
 
 
 @functools.lru_cache(maxsize=256)
-def ranges_of(function: Callable[..., Any]) -> dict[str, Range]:
-    """The range of each parameter whose annotation has one, also of a member of a union."""
+def ranges_of(function: Callable[..., Any]) -> dict[str, tuple[Range, set[Any]]]:
+    """The range of each parameter whose annotation has one, also of a member of a union, and the types that it admits.
+
+    None is left out of the types, and what a sequence holds.
+    """
     hints = typing.get_type_hints(function, include_extras=True)
-    found = ((name, _range_in(hint)) for name, hint in hints.items())
-    return {name: each for name, each in found if each is not None}
+    found = ((name, _range_in(hint), _types_in(hint)) for name, hint in hints.items())
+    return {name: (each, admitted) for name, each, admitted in found if each is not None}
+
+
+def _types_in(hint: Any) -> set[Any]:
+    origin, members = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _types_in(members[0])
+    if origin in (typing.Union, types.UnionType):
+        return set().union(*map(_types_in, members))
+    return {origin or hint} - {type(None)}
 
 
 def _range_in(hint: Any) -> Range | None:

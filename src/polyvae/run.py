@@ -23,6 +23,7 @@ from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, joined, see
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.exchange import conditions, labels_in, pictured, present, taken, tensor
 from polyvae.handback import empty_frame, kind_of, labelled, returned
+from polyvae.ranges import Count, Seed, ranged
 from polyvae.recipes import Recipe, rebuild
 from polyvae.spec import Column, Spec
 from polyvae.store import (
@@ -144,8 +145,14 @@ class Run:
         """The expected x at the posterior means, laid out as x: of a DataFrame one with its index and columns."""
         return self._expected(self._inside(x, y, given), lambda model, batch: model.reconstruct(batch), x)
 
+    @ranged
     def score(
-        self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None, samples: int | None = None, seed: int = 0
+        self,
+        x: Any,
+        y: Any = None,
+        given: Mapping[str, Any] | None = None,
+        samples: Count | None = None,
+        seed: Seed = 0,
     ) -> Any:
         """A lower bound on log p(x) of every example, nats, float64 [N].
 
@@ -155,12 +162,13 @@ class Run:
         found = both_bounds(self, self._taken(x, y, given), PLAIN if samples is None else samples, seed)
         return returned(found.plain if samples is None else found.importance, kind_of(x))
 
+    @ranged
     def sample(
         self,
-        count: int = 1,
+        count: Count = 1,
         y: Any = None,
         given: Mapping[str, Any] | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         expected: bool = False,
     ) -> Any:
         """Draws from the model: x ~ p(x | z) at z ~ p(z), [count, ...]; with `expected`, E[x | z] in its place.
@@ -169,9 +177,9 @@ class Run:
         second. The same ones for the same `seed`. A run on a data frame, or on a file of named columns where pandas is
         installed, gives a frame, with the column of labels that `y` asks for, unless it is given tensors.
         """
-        if count < 1:
-            raise ValueError(f"count is a number of draws, at least 1; got {count}")
         model, others, pieces = self.model, self._conditions(y, given), []
+        if unread := sorted(set(others) - set(model.conditions) - set(model.inputs)):
+            raise ValueError(f"the model reads no {', '.join(unread)}; leave it away")
         total = count * max((len(value) for value in others.values()), default=1)
         with evaluating(model) as device:
             rows = {name: value.to(device) for name, value in present(self.recipe.observe)(others).items()}
@@ -190,6 +198,7 @@ class Run:
         asked = self.spec is not None and self.spec.classes and self.spec.label and "y" in others and is_frame(made)
         return labelled(made, others["y"], self.spec) if asked else made  # pyright: ignore[reportArgumentType]
 
+    @ranged
     def complete(
         self,
         x: Any,
@@ -197,11 +206,11 @@ class Run:
         y: Any = None,
         given: Mapping[str, Any] | None = None,
         *,
-        draws: int = 100,
+        draws: Count = 100,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         weigh: str = "none",
         keep: int | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> Completion:
         """What the model says of values that are not seen, by `polyvae.complete`, in the kind and layout of x.
 

@@ -185,7 +185,7 @@ def options_of(
         admitted = tuple((choices or {}).get(name, ()))
         if members := plain(hints[name]):
             option = _option(name, members, parameter.default, helps.get(name, ""), admitted)
-            found.append(_ranged(option, ranges.get(name)))
+            found.append(_ranged(option, ranges[name][0] if name in ranges else None))
     return found
 
 
