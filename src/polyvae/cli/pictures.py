@@ -150,7 +150,8 @@ def traverse(
         raise UsageError(f"--example is from 0 to {len(examples) - 1}; got {example}")
     held = None if at_prior else example
     figure = traversals(found.run, examples, latent_name, held, columns, reach, number, seed)
-    _save(figure, "Traversals", run, "traversals", out, npz, json)
+    title = f"Traversals from {'the mean of the prior' if at_prior else f'example {example}'}"
+    _save(figure, title, run, "traversals", out, npz, json)
 
 
 def interpolate(

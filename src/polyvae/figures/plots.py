@@ -101,7 +101,8 @@ def save_figures(
     side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
     made["samples"] = arrays.samples(source, split, side, side, seed=seed), title
     for latent in parts(source)[0].prior:
-        made[f"traversals-{latent}"] = arrays.traversals(source, split, latent, seed=seed), f"Traversals of {latent}"
+        title = f"Traversals of {latent}, from example 0"
+        made[f"traversals-{latent}"] = arrays.traversals(source, split, latent, seed=seed), title
         made[f"map-{latent}"] = arrays.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
     if len(split) > 1:
         made["interpolations"] = arrays.interpolations(source, split, seed=seed), "Interpolations"
