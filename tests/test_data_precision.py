@@ -66,6 +66,13 @@ def test_a_file_with_a_column_that_loses_its_digits_is_noted_each_time(tmp_path,
         assert str(path) in said
 
 
+@pytest.mark.parametrize("power", [40, 50])
+def test_whole_numbers_of_a_frame_that_are_large_are_noted(power):
+    frame = pd.DataFrame({"id": 2**power + np.resize(np.arange(40), 200), "x": STREAM.normal(size=200)})
+    (said,), _ = notes(lambda: wrap(frame))
+    assert "too coarse for 'id'" in said
+
+
 def test_only_columns_that_lose_their_digits_are_named():
     (said,), _ = notes(lambda: wrap(FRAME, kind={"id": "real"}))
     assert "'time' (steps of 128, " in said

@@ -10,7 +10,7 @@ import numpy as np
 from polyvae.data.mapped import PIECE, is_large, let_go, pieces
 
 LOST = 0.01  # of a column's standard deviation, from which on a note names the column
-_NOISE = 1e-12  # of the values: what differs by less in double precision has been computed alike
+_NOISE = 1e-12  # of the values: fractions that differ by less in double precision have been computed alike
 _ROWS = 256  # of a large array, by which it is judged
 
 
@@ -43,7 +43,8 @@ def steps(x: np.ndarray, skipped: Collection[int] = ()) -> dict[int, tuple[float
             column = np.concatenate([_flat(part)[:, place] for part in parts])
             values = column.astype(np.longdouble)  # int64 has more digits than float64
             own, lost = float((values - values[0]).std()), float((values - column.astype(np.float32)).std())
-            if lost > LOST * own and (column.dtype.kind != "f" or own > _NOISE * abs(float(values[0]))):
+            apart = own > _NOISE * abs(float(values[0])) or (column == np.round(column)).all()
+            if lost > LOST * own and apart:
                 found[place] = float(step[place]), own
     return found
 
