@@ -54,19 +54,17 @@ def spread(cells: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _to_drop(gaps: Mapping[str, np.ndarray]) -> str:
-    """Sets of columns without which rows are complete: the smallest one, and up to two larger ones that leave more."""
+    """Sets of columns without which rows are complete: the smallest, and up to two larger ones that leave clearly more."""
     patterns, counts = np.unique(np.stack([*gaps.values()], 1), axis=0, return_counts=True)
-    size = patterns.sum(1)
-    order = np.lexsort((-counts, size))
-    candidates = order[:_PATTERNS]
     words: list[str] = []
     most = 0
-    for pattern in patterns[candidates]:
+    for pattern in patterns[np.lexsort((-counts, patterns.sum(1)))[:_PATTERNS]]:
         rows = int(counts[~(patterns & ~pattern).any(1)].sum())
-        if rows > most and len(words) < 3:
+        if rows > 1.1 * most and len(words) < 3:
             names = [repr(name) for name, gap in zip(gaps, pattern, strict=True) if gap]
             most = rows
-            words.append(f"without column{'s' * (len(names) > 1)} {', '.join(names)} {rows:,} rows are complete")
+            columns, verb = "columns" if len(names) > 1 else "column", "rows are" if rows > 1 else "row is"
+            words.append(f"without {columns} {_listed(names)} {rows:,} {verb} complete")
     return "; ".join(words)
 
 

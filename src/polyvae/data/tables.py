@@ -165,9 +165,10 @@ def _text(path: Path, name: str, cells: np.ndarray, missing: set[str], delimiter
     if delimiter != "," and all(is_number(cell.replace(",", ".", 1)) for cell in text):
         raise DataError(place, "numbers with a decimal point", f"{text[0]!r}", "save the table with decimal points")
     whole = all(float(cell).is_integer() for cell in distinct.difference(text))
-    words = all(any(map(str.isalnum, cell)) for cell in text)
-    if len(text) < len(distinct) and not (len(distinct) <= FEW and whole and words):
-        among = np.isin(cells, text)
+    named = all(any(map(str.isalnum, cell)) for cell in text)
+    if len(text) < len(distinct) and not (len(distinct) <= FEW and whole and named):
+        words = set(text)  # np.isin of objects compares all with all
+        among = np.fromiter((cell in words for cell in cells), bool, len(cells))
         row = int(among.argmax())
         found = f"{cells[row]!r} in row {row + 1} ({among.sum():,} texts in {len(cells):,} cells)"
         raise DataError(place, "numbers throughout, or text throughout", found, "write all its cells alike")
