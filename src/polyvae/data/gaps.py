@@ -54,7 +54,7 @@ def spread(cells: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _to_drop(gaps: Mapping[str, np.ndarray]) -> str:
-    """Sets of columns without which rows are complete: the smallest, and up to two larger ones that leave clearly more."""
+    """Sets of columns without which rows are complete: the smallest, and up to two larger ones that leave more."""
     patterns, counts = np.unique(np.stack([*gaps.values()], 1), axis=0, return_counts=True)
     words: list[str] = []
     most = 0

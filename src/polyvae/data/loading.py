@@ -60,7 +60,7 @@ def load(
 
     Files are looked for in `data_dir`, $POLYVAE_DATA and the user's cache, and fetched where they are missing and
     `download` allows it. Official parts are kept; where none is official, a tenth is cut for testing by `seed`.
-    `label`: the column of labels in a table (default: label, class, or y of classes), or the array of labels in an .npz; ""
+    `label`: the column of labels in a table (default: label, class, y of classes), or the labels of an .npz; ""
     for none. `kind`: of the numbers in columns or fields, in place of what their values tell: bits, category, counts,
     positive, real or grey for all, or NAME=KIND,NAME=KIND by columns. `skip_bad`: leave out the files of a folder that
     cannot be read as pictures, and the rows of a table or frame that lack a value. `validation`: a share or number to

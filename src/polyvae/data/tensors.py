@@ -69,7 +69,7 @@ def table_of(
 ) -> Table:
     """The arrays of whatever a user has, by name, with the facts that tensors do not hold; values are not checked yet.
 
-    `label`: the column of labels of a data frame (default: label, class, or y of classes), the column of obs that labels
+    `label`: the column of labels of a data frame (default: label, class, y of classes), the column of obs that labels
     annotated data, or the value of a mapping that stands for y; "" says that there is none. Of a data frame rows that
     lack a cell are left out with `skip_bad`, and columns are what they are in the `first` of several parts. Raises
     DataError where the label names nothing, and as `tensors_of` for what is no array.
