@@ -17,7 +17,7 @@ from polyvae.data.table import Table, label_of
 
 MOST = 12  # values that a column may have to be looked at
 _EACH, _LEAST = 10, 50  # rows to each of its values, and in all
-GAIN = 0.05  # nats a value by which frequencies have to exceed a law of counts
+GAIN, SURE = 0.05, 8.0  # nats a value, and in all, by which frequencies have to exceed a law of counts
 _HEAD = 1000  # rows that tell most columns of more values
 
 
@@ -46,9 +46,9 @@ def labelled(tables: Sequence[Table]) -> list[str]:
     """The names of columns whose whole numbers, in all tables together, are labels by their values.
 
     At most 12 different values, with ten rows to each, none of them bits. What is too even to be counts is a label: a
-    density over so few values has no maximum. Counts are labels where their frequencies fit by clearly more than the
-    negative binomial of their moments, after log(N) / 2N a parameter; in a table of whole numbers that are counts
-    together, where they do so on average. Columns that had to be numbered are left as they are.
+    density over so few values has no maximum. Counts are labels where their frequencies fit by 0.05 nats a value, and
+    8 in all, better than the negative binomial of their moments, after log(N) / 2N a parameter; in a table of whole
+    numbers that are counts together, where they do so on average. Columns that had to be numbered are left as they are.
     """
     first = tables[0]
     names = [feature.name for feature in first.features]
@@ -64,11 +64,11 @@ def labelled(tables: Sequence[Table]) -> list[str]:
         moments.append((float(column.mean(dtype=np.float64)), float(column.var(dtype=np.float64)), _natural(column)))
         if (gain := _gain(column)) is not None:
             gains[feature.name] = gain
-    least = GAIN
+    least = 0.0
     if moments and all(natural for *_, natural in moments):
         mean, variance = (sum(each) for each in zip(*(both for *both, _ in moments), strict=True))
         finite = [gain for gain in gains.values() if gain < inf]
-        if variance >= UNDERDISPERSED * mean and sum(finite) < GAIN * len(finite):
+        if variance >= UNDERDISPERSED * mean and sum(finite) < 0:
             least = inf
     return [name for name, gain in gains.items() if gain >= least]
 
@@ -78,7 +78,7 @@ def _natural(column: np.ndarray) -> bool:
 
 
 def _gain(column: np.ndarray) -> float | None:
-    """By how many nats a value frequencies exceed a law of counts; inf for no counts, None for many values."""
+    """By how many nats a value frequencies exceed what is asked of them; inf for no counts, None for many values."""
     if len(column) < _LEAST or len(np.unique(column[:_HEAD])) > MOST:
         return None
     values, counts = np.unique(column, return_counts=True)
@@ -95,7 +95,7 @@ def _gain(column: np.ndarray) -> float | None:
     else:
         law = Poisson(mean)
     cost = (len(values) - 3) * np.log(len(column)) / (2 * len(column))
-    return float((share * (share.log() - law.log_prob(x))).sum() - cost)
+    return float((share * (share.log() - law.log_prob(x))).sum() - cost) - max(GAIN, SURE / len(column))
 
 
 def _notes(table: Table, coded: Sequence[int], where: str) -> tuple[str, ...]:
