@@ -146,6 +146,12 @@ def test_a_sparse_matrix_is_the_dense_one(kind):
     assert table_of(kind(COUNTS), "train").features[0].dtype == "int"
 
 
+def test_numbers_that_are_text_in_a_frame_are_noted():
+    frame = pd.DataFrame({"a": np.resize(np.arange(30) / 10, 200).astype(str), "b": np.arange(200.0)})
+    with pytest.warns(UserWarning, match=r"column 'a' is text, read as 30 categories that are numbers; pandas.to_num"):
+        wrap(frame)
+
+
 def test_a_sparse_matrix_that_takes_much_memory_is_noted(monkeypatch):
     monkeypatch.setattr("polyvae.data.frames.NOTED", 100)
     with pytest.warns(UserWarning, match=r"train\['x'\]: the sparse matrix \(.*% not zero\) is held dense, in 0 MiB"):

@@ -12,7 +12,7 @@ import numpy as np
 from polyvae.data.errors import DataError
 from polyvae.data.gaps import kept_rows
 from polyvae.data.precision import exact
-from polyvae.data.roles import label_column, modelled
+from polyvae.data.roles import FEW, label_column, modelled
 
 KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text", "O": "text"}
 
@@ -91,6 +91,9 @@ def assembled(
         kind, names = KINDS[cells.dtype.kind], ()
         if kind == "text":
             names, kept[name] = _coded(cells)
+            if len(names) > FEW and all(map(is_number, names)):
+                said = f"{where}: the column {name!r} is text, read as {len(names):,} categories that are numbers"
+                notes.append(f"{said}; pandas.to_numeric makes numbers of it")
         features.append(Feature(name, kind, names))
     x = _finite(np.stack([*kept.values()], 1), [feature.name for feature in features], where)
     if y is None:
