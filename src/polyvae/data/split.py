@@ -247,7 +247,7 @@ def wrap(
     items are x, (x, y) or mappings, a DataLoader, a data frame, a scipy sparse matrix or annotated data (AnnData).
     `validation`, `test`: a share or number of examples cut with `seed`, or another such data set; by default a tenth
     each, the examples that `load` cuts from the same data, and no test part where `validation` is a data set. `label`:
-    the column of labels, of a frame or of obs, or the name of y in a mapping (default: label, y or class, in a frame).
+    the column of labels, of a frame or of obs, or the name of y in a mapping (default: label, class, y of classes).
     `kind`: of the numbers in columns or fields, in place of what their values tell: one of `spec.KINDS` for all, or by
     the names of columns. Raises DataError.
     """
