@@ -103,3 +103,10 @@ def test_labels_that_are_numbers_are_trained_drawn_and_read_again() -> None:
     assert np.isfinite(run.score(FRAME)).all()
     with pytest.raises(ValueError, match=r"'code'.*41"):
         run.score(FRAME.assign(code=41))
+
+
+@pytest.mark.parametrize("values", [[1e16, 1e17, 1e18], [1e15, 1e16, 1e17], [6.02e23, 1e20, 3e10], [2**60, 2**61]])
+def test_few_numbers_however_large_are_read(values: list[float]) -> None:
+    frame = pd.DataFrame({"doping": STREAM.choice(values, 200), "x": STREAM.normal(size=200)})
+    assert kinds(frame, kind="doping=positive")["doping"] == "positive"
+    assert kinds(frame)["doping"] in ("category", "counts")

@@ -241,3 +241,14 @@ def test_rows_with_gaps_are_left_out_on_request_and_counted(tmp_path):
         data.load(pandas.DataFrame({"a": [None, None], "b": [1.0, 2.0]}), skip_bad=True)
     with pytest.raises(ValueError, match="skip_bad is for a data frame"):
         data.load(np.zeros((9, 2)), skip_bad=True)
+
+
+@pytest.mark.parametrize("names", [["1_1", "1_12", "11_2"], ["2020_12", "202_01", "2_3"], ["١", "٢", "٣"]])
+@pytest.mark.parametrize("gap", [False, True])
+def test_text_that_python_alone_reads_as_numbers_stays_text(names, gap, tmp_path):
+    rows = [f"{name},{place}" for place, name in enumerate(names * 20)] + ["1_1,"] * gap
+    path = tmp_path / "plates.csv"
+    path.write_text("\n".join(["plate,x", *rows]), encoding="utf-8")
+    found = table(path, skip_bad=gap)
+    assert found.features[0].labels == tuple(sorted(names))
+    assert len(found.arrays["x"]) == 60

@@ -185,7 +185,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the test looks for processes in /proc")
-@pytest.mark.parametrize("when", [pytest.param("while they start", marks=pytest.mark.slow), "while they train"])
+@pytest.mark.parametrize("when", ["while they start", "while they train"])
 def test_killed_a_parent_takes_its_processes_with_it(when: str, tmp_path: Path) -> None:
     process = started(tmp_path, devices=2)
     try:

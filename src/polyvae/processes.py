@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from polyvae.store import RunError
 FAILURES: dict[str, type[Exception]] = {kind.__name__: kind for kind in (NonFiniteError, RunError, ValueError)}
 # The terminal that closes (SIGHUP) asks for the same as its user, unless it was told not to (nohup).
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_GRACE = 5.0  # seconds from a parent's end, of which torch tells those that train, to that of its processes
 
 
 def in_processes(fabric: Fabric, work: Callable[[Fabric], None], folder: Path) -> None:
@@ -77,7 +78,7 @@ class _Process:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The call comes before the work, its weights and its data are read.
-        return _arrived, (), self.__dict__
+        return _arrived, (os.getpid(),), self.__dict__
 
     def __call__(self, fabric: Fabric) -> None:
         try:
@@ -90,17 +91,20 @@ class _Process:
             raise
 
 
-def _arrived() -> _Process:
+def _arrived(parent: int) -> _Process:
     """An empty one in its new process, which from now on ends with its parent, however that ends."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # Fabric would announce itself in five lines
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    if os.getpid() != parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     return _Process.__new__(_Process)
 
 
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
+def _end_with(parent: int) -> None:
+    """Ends this process some seconds after its parent, in which it may save what it trains."""
+    # Asked of the system: multiprocessing does not know the parent yet, which may even be gone by now.
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    time.sleep(_GRACE)
     os._exit(1)  # as if killed itself: the last saved state is whole
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -28,7 +28,7 @@ def prepared(tables: Mapping[str, Table], kind: Mapping[str, str] | str | None) 
     Categories are the columns for which `kind` asks so, as in `with_columns`, and of the others those of `labelled`.
     """
     kind = parsed(kind) or {}
-    found = [] if isinstance(kind, str) else labelled([*tables.values()])
+    found = [] if isinstance(kind, str) else labelled([*tables.values()], kind)
     made = {}
     for where, table in tables.items():
         asked = [kind if isinstance(kind, str) else kind.get(each.name) for each in table.features]
@@ -42,8 +42,8 @@ def prepared(tables: Mapping[str, Table], kind: Mapping[str, str] | str | None) 
     return made
 
 
-def labelled(tables: Sequence[Table]) -> list[str]:
-    """The names of columns whose whole numbers, in all tables together, are labels by their values.
+def labelled(tables: Sequence[Table], known: Collection[str] = ()) -> list[str]:
+    """The names of columns whose whole numbers, in all tables together, are labels by their values, but those `known`.
 
     At most 12 different values, with ten rows to each, none of them bits. What is too even to be counts is a label: a
     density over so few values has no maximum. Counts are labels where their frequencies fit by 0.05 nats a value, and
@@ -62,7 +62,7 @@ def labelled(tables: Sequence[Table]) -> list[str]:
             continue
         column = np.concatenate([table.arrays["x"][:, place] for table in tables])
         moments.append((float(column.mean(dtype=np.float64)), float(column.var(dtype=np.float64)), _natural(column)))
-        if (gain := _gain(column)) is not None:
+        if feature.name not in known and (gain := _gain(column)) is not None:
             gains[feature.name] = gain
     least = 0.0
     if moments and all(natural for *_, natural in moments):
@@ -91,7 +91,8 @@ def _gain(column: np.ndarray) -> float | None:
     if values[0] < 0 or variance < UNDERDISPERSED * mean:
         return inf
     if variance > 1.001 * mean:
-        law: Poisson | NegativeBinomial = NegativeBinomial(mean.square() / (variance - mean), probs=1 - mean / variance)
+        theta, logits = mean.square() / (variance - mean), (variance / mean - 1).log()
+        law: Poisson | NegativeBinomial = NegativeBinomial(theta, logits=logits)
     else:
         law = Poisson(mean)
     cost = (len(values) - 3) * np.log(len(column)) / (2 * len(column))

@@ -44,7 +44,7 @@ def likeness(x: Tensor) -> float:
     pairs = min(len(x) - 1, _PAIRS, max(32, _VALUES // x[0].numel()))
     places = torch.from_numpy(np.random.default_rng(0).choice(len(x) - 1, pairs, replace=False)).sort().values
     index = places.to(x.device)
-    rows, following = (rows_of(x, index + shift).flatten(1).float() for shift in (0, 1))
+    rows, following = (rows_of(x, index + shift).flatten(1).double() for shift in (0, 1))
     # Of both: values that seldom differ from zero may do so in one of them alone.
     variance = torch.cat([rows, following]).var(0)
     ratios = ((following - rows).square().mean(0) / (2 * variance))[variance > 0]

@@ -235,8 +235,9 @@ def label_of(value: Any) -> str:
 
 
 def is_number(text: str) -> bool:
+    """Whether a text is a number as files have it: Python's own 1_000 and digits of other scripts are none."""
     try:
         float(text)
     except ValueError:
         return False
-    return True
+    return text.isascii() and "_" not in text

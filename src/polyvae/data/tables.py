@@ -146,6 +146,9 @@ def _cells(
 
 def _floats(cells: list[str]) -> np.ndarray:
     """Cells as float64, NaN where one is missing. Raises ValueError for text."""
+    whole = "".join(cells)
+    if "_" in whole or not whole.isascii():
+        raise ValueError(whole)  # which Python might read as a number, see `is_number`
     try:
         return np.array([*map(float, cells)])
     except ValueError:

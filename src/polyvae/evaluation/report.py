@@ -91,8 +91,11 @@ def evaluate(
         "reconstruction": {name: -_mean(value) for name, value in found.heads.items()},
         "kl": _mean(torch.stack(list(found.kl.values())).sum(0)),
     }
-    if not bool(found.plain.isfinite().any()):
+    if any(bool(value.isinf().all()) for value in found.kl.values()):
         notes.append("no bound: a posterior puts all its mass on a point, its divergence from any prior is infinite")
+    elif not bool(found.plain.isfinite().all()):
+        count = int((~found.plain.isfinite()).sum())
+        notes.append(f"the bound of {count:,} examples is -inf: they hold values outside the support of the likelihood")
     described = describe_codes(source, split, seed, device)
     report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
     of = model.heads[first_head(model)].of
