@@ -73,6 +73,18 @@ def test_whole_numbers_of_a_frame_that_are_large_are_noted(power):
     assert "too coarse for 'id'" in said
 
 
+def test_whole_numbers_beyond_double_precision_beside_others_are_noted(tmp_path):
+    ids = 2**62 + np.resize([0, 1, 4096], 200)
+    frame = pd.DataFrame({"id": ids, "x": STREAM.normal(size=200)})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    for source in (frame, tmp_path / "a.csv"):
+        with pytest.warns(DataNote, match=r"'id' holds whole numbers beyond 2\^53, .* to 16 digits only"):
+            load(source, kind="id=category")
+    frame[["id"]].to_csv(tmp_path / "a.csv", index=False)
+    for source in (frame[["id"]], tmp_path / "a.csv"):
+        assert len(load(source, kind="category").spec.columns[0].labels) == 3
+
+
 def test_only_columns_that_lose_their_digits_are_named():
     (said,), _ = notes(lambda: wrap(FRAME, kind={"id": "real"}))
     assert "'time' (steps of 128, " in said

@@ -95,13 +95,27 @@ def assembled(
                 said = f"{where}: the column {name!r} is text, read as {len(names):,} categories that are numbers"
                 notes.append(f"{said}; pandas.to_numeric makes numbers of it")
         features.append(Feature(name, kind, names))
-    x = _finite(np.stack([*kept.values()], 1), [feature.name for feature in features], where)
+    values = np.stack([*kept.values()], 1)
+    if values.dtype.kind == "f":
+        notes += [
+            f"{where}: the column {name!r} holds whole numbers beyond 2^53, which are told apart to 16 digits only; "
+            "numbers that are names are text"
+            for name, cells in kept.items()
+            if _too_long(cells)
+        ]
+    x = _finite(values, [feature.name for feature in features], where)
     if y is None:
         return Table({"x": x}, tuple(features), notes=tuple(notes))
     y, labels = numbered(y.astype(np.str_) if y.dtype.kind == "O" else y, f"{where}, column {chosen!r}")
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
         notes.append(f"{where}: all labels in the column {chosen!r} are {str(labels[0] if labels else y[0])!r}")
     return Table({"x": x, "y": y}, tuple(features), labels, tuple(notes), chosen)
+
+
+def _too_long(cells: np.ndarray) -> bool:
+    """Whether double precision does not hold all of the whole numbers."""
+    with np.errstate(invalid="ignore"):  # 2^63 - 1 becomes 2^63, which is no int64
+        return cells.dtype.kind in "iu" and bool((cells.astype(np.float64).astype(cells.dtype) != cells).any())
 
 
 def _coded(cells: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

@@ -8,6 +8,7 @@ import warnings
 from contextlib import suppress
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,8 +69,12 @@ def _csv(path: Path) -> Columns:
         if cells.dtype.kind == "f":
             gap = np.isnan(cells)
             known = cells[~gap] if gap.any() else cells
-            if not any(set(cell) & set(".eE") for cell in sample[place]) and (np.abs(known) < 2**53).all():
-                cells = spread(known.astype(np.int64), ~gap)
+            if not any(set(cell) & set(".eE") for cell in sample[place]):
+                if (np.abs(known) < 2**53).all():
+                    cells = spread(known.astype(np.int64), ~gap)
+                else:  # double precision does not tell them apart
+                    with suppress(ValueError, OverflowError):
+                        cells = _numbers(path, delimiter, [place], np.int64)[place]
         else:
             missing = set() if is_index(place, name) else {cell for cell in set(cells.tolist()) if _is_missing(cell)}
             gap = np.fromiter((cell in missing for cell in cells), bool, len(cells))
@@ -101,12 +106,12 @@ def _check_even(path: Path, names: list[str], rows: list[list[str]], before: int
             raise DataError(path, f"{len(names)} cells in every row", found, _EVEN)
 
 
-def _numbers(path: Path, delimiter: str, columns: list[int]) -> dict[int, np.ndarray]:
+def _numbers(path: Path, delimiter: str, columns: list[int], dtype: Any = np.float64) -> dict[int, np.ndarray]:
     """Columns of nothing but numbers, by far the fastest way. Raises ValueError for any other cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns of blank lines
         values = np.loadtxt(
-            path, delimiter=delimiter, skiprows=1, usecols=columns, ndmin=2, comments=None, quotechar='"',
+            path, dtype, delimiter=delimiter, skiprows=1, usecols=columns, ndmin=2, comments=None, quotechar='"',
             encoding="utf-8",
         )  # fmt: skip
     return {place: values[:, order] for order, place in enumerate(columns)}
