@@ -42,9 +42,6 @@ def reading(file: str | Path, expected: str, advice: str, *errors: type[Exceptio
     except errors as error:
         # NumPy takes whatever it does not know for a pickle, and tells how to load one.
         pickled = "allow_pickle" in str(error)
-        found = "something else, or pickled objects, which are never read" if pickled else _named(error)
+        said = f"{type(error).__name__}: {error}"
+        found = "something else, or pickled objects, which are never read" if pickled else said
         raise DataError(file, expected, found, advice) from error
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
