@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.interleave import Result, compare
-from polyvae.masks import Constant, Counts, Gaussian, PowerLaw, SparsePixels, Uniform
+from polyvae.observe.masks import Constant, Counts, Gaussian, PowerLaw, SparsePixels, Uniform
 
 ASKED = 50_000  # masks a second, on two CPU cores
 SIDE = 28

@@ -12,7 +12,7 @@ from benchmarks.peer import peer_model
 from polyvae import recipes
 from polyvae.data import wrap
 from polyvae.evaluation import importance_bound
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 SAMPLES = 1000
 

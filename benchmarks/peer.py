@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polyvae.core import Conditional
+from polyvae.model.vae import Conditional
 from polyvae.recipes import Recipe
 
 

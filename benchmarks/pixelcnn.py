@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.interleave import Result, compare
-from polyvae.networks.pixelcnn import GatedPixelCNN
-from polyvae.networks.pixelcnn_sampling import draw
+from polyvae.model.networks.pixelcnn import GatedPixelCNN
+from polyvae.model.networks.pixelcnn_sampling import draw
 
 CASES = {
     "128 codes at 7x7": ((7, 7), 128, (1, 16, 128)),

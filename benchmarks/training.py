@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from benchmarks.interleave import Result, compare
 from benchmarks.peer import peer_model, peer_training, thesis_network
 from polyvae import fit, recipes
-from polyvae.core import Conditional
 from polyvae.data import DataError, load, wrap
+from polyvae.model.spec import Spec
+from polyvae.model.vae import Conditional
 from polyvae.recipes import Recipe
-from polyvae.spec import Spec
 
 BATCH = 128
 OPTIONS: dict[str, dict[str, Any]] = {

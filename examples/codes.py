@@ -16,7 +16,7 @@ import torch
 
 import polyvae as pv
 from polyvae.evaluation import recognisable, sampled_pictures, train_classifier
-from polyvae.second_stage import train_prior, with_prior
+from polyvae.training.second_stage import train_prior, with_prior
 
 ABOVE = 0.9  # the probability of one label that makes a picture recognisable
 

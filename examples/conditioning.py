@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import polyvae as pv
-from polyvae.masks import observation
+from polyvae.observe.masks import observation
 
 SEEN = (5, 40, 160)
 GAUSSIAN: dict[str, Any] = {"widths": (16, 32, 64)}

@@ -11,15 +11,15 @@ from fields_networks import LinearCompletion, NoisySensors, PlaceNormal, Sensing
 from fields_scores import HELD_OUT, Predictions, Trial, without_spread
 
 import polyvae as pv
-from polyvae.core import VAE, Conditional
+from polyvae.completion.gappy_pca import best_rank
 from polyvae.data import Split
-from polyvae.families import DiagonalNormal
-from polyvae.gappy import best_rank
-from polyvae.masks import observation_shape
-from polyvae.objectives import Objective, Weighted
-from polyvae.observe import chain
+from polyvae.model.families.real import DiagonalNormal
+from polyvae.model.vae import VAE, Conditional
+from polyvae.objectives.objective import Objective, Weighted
+from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.observe.masks import observation_shape
+from polyvae.observe.transforms import chain
 from polyvae.recipes import Recipe
-from polyvae.terms import KL, Reconstruction
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from polyvae.core import Family
-from polyvae.gappy import GappyPCA
-from polyvae.networks import Shape, mlp
+from polyvae.completion.gappy_pca import GappyPCA
+from polyvae.model.networks import Shape, mlp
+from polyvae.model.vae import Family
 
 RIDGES = [10.0**power for power in range(-12, 1)]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from polyvae.completion.gappy_pca import GappyPCA
 from polyvae.data import Data, Split
 from polyvae.evaluation.calibration import Calibration, calibrate, normal_crps
-from polyvae.gappy import GappyPCA
-from polyvae.spec import Column
+from polyvae.model.spec import Column
 
 LEVEL = 0.95  # of the bands
 HELD_OUT = ("validation", "test")

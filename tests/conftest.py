@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hostile import make_files
+
+from helpers.hostile import make_files
 
 
 @pytest.fixture(scope="session")
@@ -33,4 +34,4 @@ def hostile_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No count says how far it is, however slow the machine: standard error holds what a command has to say."""
-    monkeypatch.setattr("polyvae.progress.SHORT", float("inf"))
+    monkeypatch.setattr("polyvae.training.progress.SHORT", float("inf"))

@@ -12,22 +12,22 @@ from typing import Annotated, Any, Literal
 import torch
 from rich.table import Table
 
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
 from polyvae.cli.options import UsageError, call
 from polyvae.cli.runs import Opened, check_place, chosen_prior, console, opened, stacked
 from polyvae.cli.runs import device as usable
-from polyvae.completion import latents_of
-from polyvae.completion_scores import Errors, Score, score_completions
+from polyvae.completion.complete import latents_of
+from polyvae.completion.predictive import Completer
+from polyvae.completion.scores import Errors, Score, score_completions
 from polyvae.data import Split
-from polyvae.data.kinds import some
+from polyvae.data.columns.kinds import some
 from polyvae.data.split import subset
 from polyvae.evaluation.calibration import LEVELS
-from polyvae.families import Bernoulli
-from polyvae.masks import SparsePixels
-from polyvae.predictive import Completer
-from polyvae.progress import counted
-from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
+from polyvae.model.families.pixels import Bernoulli
+from polyvae.observe.masks import SparsePixels
 from polyvae.recipes.conditioning import Mask
-from polyvae.recipes.seeing import observed
+from polyvae.recipes.decoders import observed
+from polyvae.training.progress import counted
 
 Draws = Annotated[int, Range(2, LARGEST, whole=True)]
 Numbers = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]

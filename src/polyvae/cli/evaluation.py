@@ -12,18 +12,18 @@ from typing import Any, Literal
 
 from rich.table import Table
 
+from polyvae.checks.ranges import Amount, Count, Seed
 from polyvae.cli.options import UsageError, call
 from polyvae.cli.runs import check_place, chosen_prior, console, opened
 from polyvae.cli.runs import device as usable
-from polyvae.core import VAE
 from polyvae.data import Data
+from polyvae.data.files.writing import write_text
 from polyvae.data.split import subset
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
 from polyvae.evaluation.tables import COLUMNS
-from polyvae.files import write_text
-from polyvae.progress import counted
-from polyvae.ranges import Amount, Count, Seed
+from polyvae.model.vae import VAE
+from polyvae.training.progress import counted
 
 _MANY = 100  # draws, from which on it is said how to have fewer
 _PICTURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4))  # what only pictures have

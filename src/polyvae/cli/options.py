@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from polyvae.checks.ranges import Range, ranges_of
 from polyvae.cli.reading import KINDS, first_of, named, near, one_of, plain, quoted, within
-from polyvae.ranges import Range, ranges_of
 
 
 class UsageError(Exception):

@@ -9,10 +9,10 @@ from math import ceil, isqrt
 from pathlib import Path
 from typing import Any, Literal
 
+from polyvae.checks.ranges import Amount, Count, Positive, Seed, Weight
 from polyvae.cli.options import UsageError, call
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
-from polyvae.ranges import Amount, Count, Positive, Seed, Weight
 
 Part = Literal["train", "validation", "test"]
 Device = Literal["auto", "cpu", "cuda", "mps"]

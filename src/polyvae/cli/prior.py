@@ -14,8 +14,8 @@ from polyvae.cli.options import Option, Parser, naming
 from polyvae.cli.reading import read_path
 from polyvae.cli.runs import opened, printable
 from polyvae.cli.train import FORMER, check_machine, recipe_options, settings_of, settings_options
-from polyvae.run import Run
-from polyvae.store import DESCRIPTION, STATE, RunError
+from polyvae.training.run import Run
+from polyvae.training.store import DESCRIPTION, STATE, RunError
 
 TEXT = """Trains a learned prior over the codes of a vector-quantised run, the rest of it left as it is.
 
@@ -61,7 +61,10 @@ def run(name: str, arguments: Sequence[str]) -> None:
 
 
 def _train(folder: Path, resume: bool, data_dir: Path | None, given: dict[str, Any], options: Sequence[Option]) -> Run:
-    from polyvae.second_stage import PRIOR, train_prior  # the slowest import of all: after every mistake in the line
+    from polyvae.training.second_stage import (  # the slowest import of all: after every mistake in the line
+        PRIOR,
+        train_prior,
+    )
 
     place, line = folder / PRIOR, shlex.quote(str(folder))
     if not resume and (place / DESCRIPTION).exists():

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyvae.near import LONGEST, near
-from polyvae.ranges import Range
+from polyvae.checks.names import LONGEST, near
+from polyvae.checks.ranges import Range
 
 
 @dataclass(frozen=True)

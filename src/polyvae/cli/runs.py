@@ -19,12 +19,12 @@ from rich.table import Table
 
 from polyvae import data
 from polyvae.cli.options import UsageError
-from polyvae.coding import retold
 from polyvae.data import Data, Split
-from polyvae.files import check_regular
-from polyvae.meter import check_weights
-from polyvae.run import Run
-from polyvae.store import DESCRIPTION, WEIGHTS, RunError, check_known, read_description
+from polyvae.data.files.writing import check_regular
+from polyvae.data.later.coding import retold
+from polyvae.model.weights import check_weights
+from polyvae.training.run import Run
+from polyvae.training.store import DESCRIPTION, WEIGHTS, RunError, check_known, read_description
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def chosen_prior(run: Run, prior: str | None, temperature: float = 1.0, top_k: i
 
     Raises RunError where there is none, ValueError for a `temperature` or `top_k` that no PixelCNN draws with.
     """
-    from polyvae.second_stage import has_prior, sharpened, with_prior
+    from polyvae.training.second_stage import has_prior, sharpened, with_prior
 
     if prior == "learned" or (prior is None and run.folder is not None and has_prior(run.folder)):
         run = with_prior(run)
@@ -180,7 +180,7 @@ def printable(value: Any) -> Any:
 
 def _codes(folder: Path, above: Path, data_dir: Path | None, given: Mapping[str, Any]) -> Data:
     """The codes that a learned prior was trained on, made again by the run in the folder above."""
-    from polyvae.second_stage import code_data
+    from polyvae.training.second_stage import code_data
 
     if given:
         raise RunError(f"{folder} was trained on the codes of {above}; {', '.join(given)} cannot be changed")

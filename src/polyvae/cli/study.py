@@ -9,11 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
+from polyvae.checks.ranges import Amount, Count, Seed, Widths
 from polyvae.cli.options import UsageError, call, naming, options_of
 from polyvae.cli.reading import named, near, quoted
 from polyvae.cli.runs import check_place, printable
 from polyvae.cli.runs import device as checked_device
-from polyvae.ranges import Amount, Count, Seed, Widths
 
 STUDIES = ("multitask",)
 
@@ -79,7 +79,7 @@ def study(
     if name not in STUDIES:
         raise UsageError(f"no study is named {named(name)}{near(name, STUDIES)}; there is {', '.join(STUDIES)}")
     sources = _parts("--data", data)
-    from polyvae.study.grid import dataset_name
+    from polyvae.study.thesis.grid import dataset_name
 
     out = out or Path("results") / "-".join([name, *map(dataset_name, sources)])
     if not report_only:
@@ -110,8 +110,8 @@ def _plan(
     protocol: tuple[Any, ...],
     data_dir: Path | None,
 ) -> Any:
-    from polyvae.settings import Settings
     from polyvae.study import Plan, Protocol
+    from polyvae.training.settings import Settings
 
     named = dict(zip([field.name for field in fields(Protocol)], protocol, strict=True))
     try:

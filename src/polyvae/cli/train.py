@@ -17,23 +17,23 @@ from jsonargparse import ArgumentParser
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
+from polyvae.checks.ranges import LARGEST, Range
 from polyvae.cli.options import Option, Parser, UsageError, advising, naming, options_of
 from polyvae.cli.reading import named, near, read_path, within
 from polyvae.cli.runs import check_place, described, device, printable, recorded_data
 from polyvae.data import Data
-from polyvae.data.kinds import described as kinds
-from polyvae.data.listing import unknown
-from polyvae.data.roles import FEW
-from polyvae.data.table import is_number
-from polyvae.families import LIKELIHOODS, POSTERIORS
-from polyvae.networks import NETWORKS
-from polyvae.ranges import LARGEST, Range
+from polyvae.data.columns.kinds import described as kinds
+from polyvae.data.columns.roles import FEW
+from polyvae.data.columns.table import is_number
+from polyvae.data.sources.listing import unknown
+from polyvae.model.families.named import LIKELIHOODS, POSTERIORS
+from polyvae.model.networks import NETWORKS
+from polyvae.objectives.terms import KERNELS
 from polyvae.recipes import RECIPES, Recipe, vae
 from polyvae.recipes.parts import PRIORS
-from polyvae.run import Run
-from polyvae.settings import ELSEWHERE, Settings
-from polyvae.store import DESCRIPTION, STATE, RunError, read_history
-from polyvae.terms import KERNELS
+from polyvae.training.run import Run
+from polyvae.training.settings import ELSEWHERE, Settings
+from polyvae.training.store import DESCRIPTION, STATE, RunError, read_history
 
 CHOICES = {
     "network": NETWORKS,
@@ -209,7 +209,7 @@ def settings_of(recorded: Mapping[str, Any], given: Mapping[str, Any], options: 
 
 def check_machine(settings: Settings) -> None:
     """ValueError for what this machine has not; asked before anything is begun."""
-    from polyvae.devices import kind_of  # slow to import: after every mistake in the line
+    from polyvae.training.devices import kind_of  # slow to import: after every mistake in the line
 
     kind_of(settings)
 

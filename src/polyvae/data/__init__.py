@@ -1,9 +1,9 @@
 """Data sets as named tensors: loaded by name or path, cut by seed, batched by index on their device."""
 
 from polyvae.data.errors import DataError, DataNote
-from polyvae.data.listing import Entry, catalogue, fetch
 from polyvae.data.loading import load
 from polyvae.data.sources import CATALOGUE
+from polyvae.data.sources.listing import Entry, catalogue, fetch
 from polyvae.data.split import Data, Split, wrap
 
 
@@ -12,4 +12,15 @@ def names() -> list[str]:
     return list(CATALOGUE)
 
 
-__all__ = ["Data", "DataError", "DataNote", "Entry", "Split", "catalogue", "fetch", "load", "names", "wrap"]
+__all__ = [
+    "Data",
+    "DataError",
+    "DataNote",
+    "Entry",
+    "Split",
+    "catalogue",
+    "fetch",
+    "load",
+    "names",
+    "wrap",
+]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from polyvae.data.blocks import block_fold, in_blocks
-from polyvae.data.drafts import Draft
+from polyvae.data.columns.table import Feature
 from polyvae.data.errors import DataError
+from polyvae.data.readers.drafts import Draft
 from polyvae.data.split import TEST, apart, cut, kfold, part_size, permutation, stratified, three_parts
-from polyvae.data.table import Feature
-from polyvae.spec import Spec
+from polyvae.data.time_blocks import block_fold, in_blocks
+from polyvae.model.spec import Spec
 
 
 @dataclass(frozen=True)

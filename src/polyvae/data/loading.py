@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.cache import cached
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, ranged
+from polyvae.data.columns.kinds import with_columns
 from polyvae.data.cuts import Cut, Whole, check_blocks, cuts_of, limited, manner, pooled
 from polyvae.data.errors import DataError, DataNote
-from polyvae.data.frames import is_frame, library_of
-from polyvae.data.kinds import with_columns
-from polyvae.data.listing import locate, unknown
+from polyvae.data.files.cache import cached
 from polyvae.data.own import from_path, from_tables, read_draft
-from polyvae.data.rows import cut_rows
+from polyvae.data.readers.frames import is_frame, library_of
+from polyvae.data.readers.rows import cut_rows
 from polyvae.data.series import series_notes
 from polyvae.data.sources import CATALOGUE, Options, Source
+from polyvae.data.sources.listing import locate, unknown
 from polyvae.data.split import TEST, Data, Split, part_size, wrap
 from polyvae.data.tensors import table_of
 from polyvae.data.variants import binarised, dequantised, resized
-from polyvae.observe import Binarise, Dequantise
-from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, ranged
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
+from polyvae.observe.transforms import Binarise, Dequantise
 
 Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
 Folds = Annotated[int, Range(2, LARGEST, whole=True)]

@@ -9,19 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polyvae.data.cache import cached
-from polyvae.data.categories import prepared
+from polyvae.data.columns.categories import prepared
+from polyvae.data.columns.table import Feature, Table, alike
 from polyvae.data.cuts import Cut, Whole, pooled
-from polyvae.data.drafts import Draft, draft_of
 from polyvae.data.errors import DataError
-from polyvae.data.fields import field_names, fields
-from polyvae.data.files import place_of, tables_of
+from polyvae.data.files.cache import cached
+from polyvae.data.readers.drafts import Draft, draft_of
+from polyvae.data.readers.fields import field_names, fields
+from polyvae.data.readers.files import place_of, tables_of
 from polyvae.data.sources import Options
 from polyvae.data.split import joined_spec
-from polyvae.data.table import Feature, Table, alike
 from polyvae.data.tensors import spec_of, tensors_of
 from polyvae.data.variants import resized
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 BLOCKS = 15  # of consecutive times in a user's fields, fewer where these would not be runs of two
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.mapped import rows_of
+from polyvae.data.readers.mapped import rows_of
 
 ALIKE = 0.25  # of what random rows differ by, below which consecutive ones are clearly alike
 FEWEST = 20  # examples, below which chance alone may make neighbours alike

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.categories import prepared
+from polyvae.data.columns.categories import prepared
+from polyvae.data.columns.kinds import described, with_columns
+from polyvae.data.columns.table import alike
 from polyvae.data.errors import DataError, DataNote
-from polyvae.data.frames import library_of
-from polyvae.data.kinds import described, with_columns
-from polyvae.data.rows import Rows, cut_rows, selected
+from polyvae.data.readers.frames import library_of
+from polyvae.data.readers.rows import Rows, cut_rows, selected
 from polyvae.data.series import series_notes
-from polyvae.data.table import alike
 from polyvae.data.tensors import spec_of, tables_apart, tensors_of
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 TEST = 0.1  # share that is cut for testing where no test part is official
 Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]

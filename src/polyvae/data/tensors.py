@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from polyvae.data.columns.table import Table, assembled, numbered, numbered_features
 from polyvae.data.errors import DataError
-from polyvae.data.frames import (
+from polyvae.data.readers.frames import (
     annotated_table,
     dense,
     frame_cells,
@@ -26,9 +27,8 @@ from polyvae.data.frames import (
     plain,
     series_values,
 )
-from polyvae.data.mapped import float32, is_large, pieces, tensor_pieces
-from polyvae.data.table import Table, assembled, numbered, numbered_features
-from polyvae.spec import Spec
+from polyvae.data.readers.mapped import float32, is_large, pieces, tensor_pieces
+from polyvae.model.spec import Spec
 
 _TURN = {  # by NumPy's kinds of types
     "U": "text stands in a data frame, or turn it into numbers (numpy.unique(..., return_inverse=True))",

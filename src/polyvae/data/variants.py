@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from polyvae.observe import Dequantise
+from polyvae.observe.transforms import Dequantise
 
 ROWS = 4096  # pictures at a time
 

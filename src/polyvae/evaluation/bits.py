@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from polyvae.column_laws import Product
-from polyvae.core import VAE, Values
 from polyvae.data.split import Split, shuffled
-from polyvae.draw import first_heads
 from polyvae.evaluation.blocks import BLOCK, each_block, joined, parts
-from polyvae.spec import Spec
+from polyvae.model.distributions.columns import Product
+from polyvae.model.draw import first_heads
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE, Values
 
 _NEAR = 1e-3  # of a grey level: what rounding in single precision may have moved
 

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polyvae.core import VAE, Values
 from polyvae.data.split import Split
-from polyvae.observe import Chain
-from polyvae.validation import evaluation_mode
+from polyvae.model.vae import VAE, Values
+from polyvae.observe.transforms import Chain
 
 BLOCK = 100  # examples; a constant of the results, not a setting
 Progress = Callable[[int, int], None]
@@ -99,3 +98,17 @@ def each_block(
 def joined(results: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Per-example values of all blocks, one tensor [N, ...] a name, on the CPU."""
     return {name: torch.cat([result[name].cpu() for result in results]) for name in results[0]}
+
+
+@contextmanager
+def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every part is in the mode it was in."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for module in modules:
+            module.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.special import ndtr
 
-from polyvae.precision import wide
+from polyvae.model.precision import wide
 
 LEVELS = (0.5, 0.9, 0.95)
 

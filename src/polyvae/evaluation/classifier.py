@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polyvae.data.files.sealed import read_sealed, write_sealed
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import BLOCK, evaluating, seeded
-from polyvae.sealed import read_sealed, write_sealed
 
 _VERSION = 2  # of the classifier's layers and training; part of the cache's key
 

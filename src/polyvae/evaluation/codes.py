@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, kl_divergence
 
-from polyvae.codebook import usage
-from polyvae.codes import CodePrior, Quantised
-from polyvae.core import VAE, Latent, Values
 from polyvae.data.split import Split, shuffled
-from polyvae.distributions import Point
 from polyvae.evaluation.blocks import each_block
-from polyvae.terms import marginals
+from polyvae.model.distributions.codes import CodePrior, Quantised
+from polyvae.model.distributions.point import Point
+from polyvae.model.posteriors.codebook import usage
+from polyvae.model.vae import VAE, Latent, Values
+from polyvae.objectives.terms import marginals
 
 ACTIVE = 0.01  # variance of the posterior mean above which a unit counts as active
 _DRAWS = 8  # of the latents for each example, where a divergence is sampled

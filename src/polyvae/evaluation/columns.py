@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from polyvae.column_laws import Product, Standardised
-from polyvae.data.kinds import varies
+from polyvae.data.columns.kinds import varies
 from polyvae.data.split import Split
 from polyvae.evaluation.pictures import Measure, reconstructed
-from polyvae.spec import Spec
+from polyvae.model.distributions.columns import Product, Standardised
+from polyvae.model.spec import Spec
 
 
 def column_errors(

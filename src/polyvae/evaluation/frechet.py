@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polyvae.core import VAE
 from polyvae.data.split import Split, shuffled
 from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
 from polyvae.evaluation.classifier import accuracy, grey
 from polyvae.evaluation.pictures import first_head
+from polyvae.model.vae import VAE
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from polyvae.core import VAE, Values
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, joined
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE, Values
 
 SMALLEST = 6  # pixels a side: below, the window of Wang et al. cannot be mirrored at the edges
 Measure = Callable[[Tensor, Distribution], dict[str, Tensor]]  # of x and the law it is read off, [N, ...] by name

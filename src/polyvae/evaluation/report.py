@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polyvae.coding import retold
-from polyvae.data.kinds import some
+from polyvae.checks.finite import NonFiniteError
+from polyvae.data.columns.kinds import some
+from polyvae.data.later.coding import retold
+from polyvae.data.later.exchange import taken
 from polyvae.data.split import Data, Split
 from polyvae.data.tensors import spec_of
 from polyvae.evaluation.bits import Bits, bits_of
@@ -18,17 +20,9 @@ from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
-from polyvae.evaluation.pictures import (
-    errors,
-    first_head,
-    in_unit,
-    limits_of,
-    reconstructed,
-    recorded_spec,
-)
-from polyvae.exchange import taken
-from polyvae.meter import NonFiniteError, check_weights
-from polyvae.spec import Spec
+from polyvae.evaluation.pictures import errors, first_head, in_unit, limits_of, reconstructed, recorded_spec
+from polyvae.model.spec import Spec
+from polyvae.model.weights import check_weights
 
 
 def evaluate(

@@ -3,16 +3,7 @@
 from polyvae.figures.arrays import curves, interpolations, kl_bars, latent_map, reconstructions, samples, traversals
 from polyvae.figures.completions import completions, point_errors
 from polyvae.figures.grids import panels
-from polyvae.figures.kinds import (
-    Bars,
-    Completions,
-    Curves,
-    LatentMap,
-    PointErrors,
-    Reconstructions,
-    Samples,
-    Strips,
-)
+from polyvae.figures.kinds import Bars, Completions, Curves, LatentMap, PointErrors, Reconstructions, Samples, Strips
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
 from polyvae.figures.plots import draw, drawing, save_figures
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.core import VAE, Values
 from polyvae.data.split import Split, shuffled, subset
 from polyvae.evaluation.blocks import evaluating, parts, seeded
 from polyvae.evaluation.codes import describe_codes
@@ -22,6 +21,7 @@ from polyvae.figures.between import between, between_spherical
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
 from polyvae.figures.looks import Look, is_table, look_of, part
 from polyvae.figures.words import walks
+from polyvae.model.vae import VAE, Values
 
 _SCANNED = 500  # examples that rank the dimensions of a latent
 _BESIDE = 5000  # examples at most that a table's samples are shown beside

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from polyvae.completion import seeing
-from polyvae.completion_scores import Score
-from polyvae.core import VAE, Values
+from polyvae.completion.complete import seeing
+from polyvae.completion.predictive import Completer
+from polyvae.completion.scores import Score
 from polyvae.data.split import Split, subset
 from polyvae.evaluation.blocks import each_block, joined
 from polyvae.evaluation.calibration import central_band, sorted_draws
 from polyvae.figures.kinds import Completions, PointErrors
 from polyvae.figures.looks import look_of, part
-from polyvae.masks import SparsePixels
-from polyvae.predictive import Completer
+from polyvae.model.vae import VAE, Values
+from polyvae.observe.masks import SparsePixels
 
 
 def completions(

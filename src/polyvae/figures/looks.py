@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from polyvae.completion_errors import CODED
+from polyvae.completion.errors import CODED
 from polyvae.data.split import Split, subset
 from polyvae.evaluation.blocks import parts
 from polyvae.evaluation.pictures import first_head
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 _SCANNED = 200  # examples that tell whether values lie in [0, 1] where nothing is recorded
 

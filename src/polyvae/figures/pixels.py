@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
-from polyvae.files import replacing
+from polyvae.data.files.writing import replacing
 
 
 def to_bytes(pictures: np.ndarray) -> np.ndarray:

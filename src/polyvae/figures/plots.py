@@ -19,25 +19,16 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from polyvae.data.files.writing import replacing
+from polyvae.data.later.exchange import taken
 from polyvae.evaluation.blocks import parts
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.exchange import taken
 from polyvae.figures import arrays, tables
 from polyvae.figures.grids import DPI, blocks, grid, panels
-from polyvae.figures.kinds import (
-    Bars,
-    Completions,
-    Curves,
-    LatentMap,
-    PointErrors,
-    Reconstructions,
-    Samples,
-    Strips,
-)
+from polyvae.figures.kinds import Bars, Completions, Curves, LatentMap, PointErrors, Reconstructions, Samples, Strips
 from polyvae.figures.looks import is_table
 from polyvae.figures.pixels import save_array
 from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, finish, legend, line
-from polyvae.files import replacing
 
 _WIDE = 1400  # pixels that a row of pictures fills at most
 _ROWS = 1000  # of a table: enough to compare shares

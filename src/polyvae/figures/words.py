@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.core import VAE, Values
 from polyvae.evaluation.codes import CodeUse
+from polyvae.model.vae import VAE, Values
 
 
 def walks(

@@ -2,6 +2,7 @@
 
 from polyvae.recipes.autoregressive import pixel_cnn
 from polyvae.recipes.baselines import pca, ppca
+from polyvae.recipes.catalogue import RECIPES, Recipe, as_spec, is_own, named, rebuild, recipe
 from polyvae.recipes.conditioning import (
     arbitrary_conditioning,
     multitask,
@@ -11,7 +12,6 @@ from polyvae.recipes.conditioning import (
 )
 from polyvae.recipes.counts import count_vae
 from polyvae.recipes.quantised import vq_vae
-from polyvae.recipes.recipe import RECIPES, Recipe, as_spec, is_own, named, rebuild, recipe
 from polyvae.recipes.variants import (
     ae,
     beta_vae,

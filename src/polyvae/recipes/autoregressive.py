@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from polyvae.core import VAE
-from polyvae.exact import ExactCode, ExactDecoder
-from polyvae.networks.pixelcnn import GatedPixelCNN
-from polyvae.objectives import Objective
-from polyvae.priors_codes import PixelCNNPrior, map_shape
-from polyvae.ranges import LARGEST, Count, Range, Share
+from polyvae.checks.ranges import LARGEST, Count, Range, Share
+from polyvae.model.networks.pixelcnn import GatedPixelCNN
+from polyvae.model.posteriors.exact import ExactCode, ExactDecoder
+from polyvae.model.priors.pixelcnn import PixelCNNPrior, map_shape
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE
+from polyvae.objectives.objective import Objective
+from polyvae.recipes.catalogue import Recipe, recipe
 from polyvae.recipes.parts import Condition
-from polyvae.recipes.recipe import Recipe, recipe
-from polyvae.spec import Spec
 
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from polyvae.column_laws import Product, Standardised
-from polyvae.core import VAE, Values
-from polyvae.distributions import CholeskyNormal, Point
-from polyvae.networks.prepared import Standardise
-from polyvae.objectives import Objective
-from polyvae.priors import StandardNormal
-from polyvae.ranges import Count
-from polyvae.recipes.recipe import Recipe, recipe
-from polyvae.spec import Column, Spec
-from polyvae.terms import Reconstruction
+from polyvae.checks.ranges import Count
+from polyvae.model.distributions.columns import Product, Standardised
+from polyvae.model.distributions.normal import CholeskyNormal
+from polyvae.model.distributions.point import Point
+from polyvae.model.networks.prepared import Standardise
+from polyvae.model.priors.normal import StandardNormal
+from polyvae.model.spec import Column, Spec
+from polyvae.model.vae import VAE, Values
+from polyvae.objectives.objective import Objective
+from polyvae.objectives.terms import Reconstruction
+from polyvae.recipes.catalogue import Recipe, recipe
 
 
 class Units(Standardise):

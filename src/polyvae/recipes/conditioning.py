@@ -11,22 +11,22 @@ from typing import Annotated, Any, Literal
 
 from torch import nn
 
-from polyvae.balance import SoftAdapt
-from polyvae.core import Conditional, Family
-from polyvae.families import DiagonalNormal
-from polyvae.masks import observation_shape
-from polyvae.networks import Shape
-from polyvae.networks.layers import is_picture
-from polyvae.networks.prepared import prepared, prepared_observation, prepared_shape
-from polyvae.networks.sparse import Filled, Stacked
-from polyvae.objectives import Weighted
-from polyvae.ranges import LARGEST, Amount, Count, NumberOrShare, Positive, Range, Share, Weight, Widths
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Positive, Range, Share, Weight, Widths
+from polyvae.model.families.real import DiagonalNormal
+from polyvae.model.networks import Shape
+from polyvae.model.networks.layers import is_picture
+from polyvae.model.networks.prepared import prepared, prepared_observation, prepared_shape
+from polyvae.model.networks.sparse import Filled, Stacked
+from polyvae.model.spec import Spec
+from polyvae.model.vae import Conditional, Family
+from polyvae.objectives.balance import SoftAdapt
+from polyvae.objectives.objective import Weighted
+from polyvae.objectives.terms import KL
+from polyvae.observe.masks import observation_shape
+from polyvae.recipes.catalogue import Recipe, recipe
+from polyvae.recipes.decoders import TASKS, Parts, gaussian, observed, of_random_size, one_head, quantised, two_heads
 from polyvae.recipes.latents import Codes, LatentPart, Words, gaussian_latent, vq_latent
 from polyvae.recipes.parts import encoder_family, encoder_net
-from polyvae.recipes.recipe import Recipe, recipe
-from polyvae.recipes.seeing import TASKS, Parts, gaussian, observed, of_random_size, one_head, quantised, two_heads
-from polyvae.spec import Spec
-from polyvae.terms import KL
 
 Mask = Literal["uniform", "gaussian", "grid", "box", "points", "left", "right", "top", "bottom"]
 Decoder = Literal["flat", "multiscale"]

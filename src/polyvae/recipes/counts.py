@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from torch import nn
 
-from polyvae.core import Family
-from polyvae.ranges import Count, Widths
-from polyvae.recipes.recipe import Recipe, recipe
+from polyvae.checks.ranges import Count, Widths
+from polyvae.model.spec import Column, Spec
+from polyvae.model.vae import Family
+from polyvae.recipes.catalogue import Recipe, recipe
 from polyvae.recipes.variants import vae
-from polyvae.spec import Column, Spec
 
 
 @recipe

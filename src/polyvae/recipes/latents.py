@@ -9,19 +9,19 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from polyvae.codebook import Codebook
-from polyvae.codes import UniformPrior
-from polyvae.core import Family, Values
-from polyvae.networks import Builder, Shape
-from polyvae.networks.prepared import prepared, prepared_shape
-from polyvae.networks.vq import downsampling
-from polyvae.objectives import Weighted
-from polyvae.posteriors import Quantiser
-from polyvae.priors import StandardNormal
-from polyvae.ranges import LARGEST, Range
+from polyvae.checks.ranges import LARGEST, Range
+from polyvae.model.networks import Builder, Shape
+from polyvae.model.networks.prepared import prepared, prepared_shape
+from polyvae.model.networks.vq import downsampling
+from polyvae.model.posteriors.codebook import Codebook
+from polyvae.model.posteriors.quantiser import Quantiser
+from polyvae.model.priors.normal import StandardNormal
+from polyvae.model.priors.uniform import UniformPrior
+from polyvae.model.spec import Spec
+from polyvae.model.vae import Family, Values
+from polyvae.objectives.objective import Weighted
+from polyvae.objectives.terms import KL, CodebookCost, Commitment
 from polyvae.recipes.parts import encoder_family, reader_of_x
-from polyvae.spec import Spec
-from polyvae.terms import KL, CodebookCost, Commitment
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from polyvae import column_families, families
-from polyvae.core import Conditional, Family
-from polyvae.families import DiagonalNormal
-from polyvae.networks import Builder, Shape, conv, mirrored, mlp, network, residual
-from polyvae.networks.prepared import Prepared, prepared, prepared_shape
-from polyvae.observe import Chain, OneHot, chain
-from polyvae.priors import Mixture, StandardNormal, VampPrior
-from polyvae.spec import Spec
+from polyvae.model import families
+from polyvae.model.families import columns as column_families
+from polyvae.model.families.real import DiagonalNormal
+from polyvae.model.networks import Builder, Shape, conv, mirrored, mlp, network, residual
+from polyvae.model.networks.prepared import Prepared, prepared, prepared_shape
+from polyvae.model.priors.mixture import Mixture, VampPrior
+from polyvae.model.priors.normal import StandardNormal
+from polyvae.model.spec import Spec
+from polyvae.model.vae import Conditional, Family
+from polyvae.observe.transforms import Chain, OneHot, chain
 
 
 class Condition:

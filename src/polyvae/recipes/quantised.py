@@ -7,16 +7,16 @@ from typing import Literal
 
 from torch import nn
 
-from polyvae.core import VAE, Conditional, Family
-from polyvae.networks import Shape
-from polyvae.networks.vq import flat, upsampling
-from polyvae.objectives import Objective
-from polyvae.ranges import Amount, Count, Share, Weight, Widths
+from polyvae.checks.ranges import Amount, Count, Share, Weight, Widths
+from polyvae.model.networks import Shape
+from polyvae.model.networks.vq import flat, upsampling
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE, Conditional, Family
+from polyvae.objectives.objective import Objective
+from polyvae.objectives.terms import Reconstruction
+from polyvae.recipes.catalogue import Recipe, recipe
 from polyvae.recipes.latents import Codes, Words, vq_latent
 from polyvae.recipes.parts import decoder_family
-from polyvae.recipes.recipe import Recipe, recipe
-from polyvae.spec import Spec
-from polyvae.terms import Reconstruction
 
 DECODERS: dict[str, Callable[[Shape, Shape, Sequence[int], int], nn.Module]] = {
     "map": upsampling,

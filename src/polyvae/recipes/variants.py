@@ -7,14 +7,18 @@ from typing import Any, Literal
 
 from torch import nn
 
-from polyvae.column_families import check, standardised
-from polyvae.core import VAE, Conditional, Family
-from polyvae.families import DiagonalNormal, PixelNormal, Point
-from polyvae.objectives import ImportanceWeighted, Linear, Objective, Weighted
-from polyvae.observe import chain
-from polyvae.priors import StandardNormal
-from polyvae.ranges import Amount, Count, Positive, Weight, Widths
-from polyvae.recipes.library import library_of
+from polyvae.checks.ranges import Amount, Count, Positive, Weight, Widths
+from polyvae.model.families.columns import check, standardised
+from polyvae.model.families.real import DiagonalNormal, PixelNormal, Point
+from polyvae.model.priors.normal import StandardNormal
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE, Conditional, Family
+from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
+from polyvae.objectives.schedules import Linear
+from polyvae.objectives.terms import KL, MMD, Reconstruction
+from polyvae.observe.transforms import chain
+from polyvae.recipes.catalogue import Recipe, recipe
+from polyvae.recipes.library_size import library_of
 from polyvae.recipes.parts import (
     Condition,
     decoder_family,
@@ -25,9 +29,6 @@ from polyvae.recipes.parts import (
     reader_of_x,
     shared_network,
 )
-from polyvae.recipes.recipe import Recipe, recipe
-from polyvae.spec import Spec
-from polyvae.terms import KL, MMD, Reconstruction
 
 
 @recipe

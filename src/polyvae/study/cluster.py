@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from polyvae.study.run import Job
+from polyvae.study.thesis.run import Job
 from polyvae.study.worker import answer, named_runner
 
 LOCAL = "local"

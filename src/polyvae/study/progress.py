@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from polyvae.progress import Pace
-from polyvae.store import METRICS
-from polyvae.study.run import Job
+from polyvae.study.thesis.run import Job
+from polyvae.training.progress import Pace
+from polyvae.training.store import METRICS
 
 POLL = 1.0  # seconds between two looks at what runs have written
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polyvae.files import write_text
+from polyvae.data.files.writing import write_text
 
 STUDY, RUNS, CURVES, MASKS, RESULT = "study.json", "runs.csv", "curves.csv", "masks.csv", "result.json"
 KEYS = ("cell", "fold")

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from polyvae.processor import processors
-from polyvae.study.run import Job, RunFailed
+from polyvae.study.thesis.run import Job, RunFailed
 from polyvae.study.worker import named_runner
+from polyvae.training.cpu import processors
 
-RUNNER = "polyvae.study.run:run"
+RUNNER = "polyvae.study.thesis.run:run"
 WORKER = "import sys; from polyvae.study.worker import main; main(sys.argv[1])"
 Answers = Iterator[tuple[Job, dict[str, Any]]]
 

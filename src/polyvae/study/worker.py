@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from polyvae.study.run import Job, RunFailed
+from polyvae.study.thesis.run import Job, RunFailed
 
 Runner = Callable[[Job], dict[str, Any]]
 

@@ -33,4 +33,9 @@ CATALOGUE: dict[str, Source] = {
     )
 }
 
-__all__ = ["CATALOGUE", "About", "Options", "Source"]
+__all__ = [
+    "CATALOGUE",
+    "About",
+    "Options",
+    "Source",
+]

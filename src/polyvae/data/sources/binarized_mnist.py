@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.fetch import FileInfo
-from polyvae.data.formats import amat
+from polyvae.data.readers.formats import amat
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 ADDRESS = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 KNOWN = {

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.errors import DataError
-from polyvae.data.fetch import FileInfo
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source
-from polyvae.data.unpack import unpack
-from polyvae.spec import Spec
+from polyvae.data.sources.unpack import unpack
+from polyvae.model.spec import Spec
 
 SIZE = 64
 PARTS = ("train", "validation", "test")
@@ -25,7 +25,7 @@ FILES = (
 
 
 def _read(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
-    from polyvae.data.pictures import celeba
+    from polyvae.data.readers.pictures import celeba
 
     root = paths[0].parent
     if paths[0].suffix == ".zip":

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.fetch import FileInfo
-from polyvae.data.formats import cifar10_binary
+from polyvae.data.readers.formats import cifar10_binary
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 ARCHIVE = FileInfo(
     "cifar-10-binary.tar.gz",

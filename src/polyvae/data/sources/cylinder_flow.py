@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.errors import DataError
-from polyvae.data.fetch import FileInfo
-from polyvae.data.fields import stacked
-from polyvae.data.formats import AGAIN, npz
+from polyvae.data.readers.fields import stacked
+from polyvae.data.readers.formats import AGAIN, npz
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 FILES = (FileInfo("cylinder_re100_grid.npz"),)
 CHANNELS = ("u", "v", "cp")  # along the stream, across it, pressure coefficient; all without unit

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.errors import DataError
-from polyvae.data.fetch import FileInfo
-from polyvae.data.formats import idx, labels
+from polyvae.data.readers.formats import idx, labels
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SPEC = Spec((1, 28, 28), classes=10)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data import formats
 from polyvae.data.errors import DataError, reading
-from polyvae.data.fetch import FileInfo
+from polyvae.data.readers import formats
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
 from polyvae.data.split import permutation
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 TRAIN = 24_345 / 32_460  # share of the pictures to train on
 MIRRORS = (

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.errors import DataError, reading
-from polyvae.data.fetch import FileInfo
-from polyvae.data.formats import AGAIN, npz
-from polyvae.data.shapes import KINDS, shapes
+from polyvae.data.readers.formats import AGAIN, npz
+from polyvae.data.sources.fetch import FileInfo
+from polyvae.data.sources.shapes import KINDS, shapes
 from polyvae.data.sources.source import About, Options, Source
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 SIZE, COUNT = 32, 12_500  # of generated shapes, unless others are asked for
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.fetch import FileInfo
-from polyvae.spec import Spec
+from polyvae.data.sources.fetch import FileInfo
+from polyvae.model.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data import formats, shapes
-from polyvae.data.fetch import FileInfo
+from polyvae.data.readers import formats
+from polyvae.data.sources import shapes
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 NAME = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 FILES = (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.fetch import FileInfo
-from polyvae.data.formats import svhn_mat
+from polyvae.data.readers.formats import svhn_mat
+from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 MIRRORS = ("http://ufldl.stanford.edu/housenumbers/", "https://cseweb.ucsd.edu/~weijian/static/datasets/svhn/")
 KNOWN = {

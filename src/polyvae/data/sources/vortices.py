@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.sources.source import About, Options, Source
-from polyvae.spec import Spec
+from polyvae.model.spec import Spec
 
 WIDTH, COUNT = 64, 4_000  # pixels along the stream and times, unless others are asked for
 LENGTHS = (2.0, 1.0)  # of the periodic domain, along the stream and across it

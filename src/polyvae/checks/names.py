@@ -1,0 +1,27 @@
+"""Values by name, and what a word that is not known was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LONGEST = 60  # characters of a text that a message repeats
+
+
+def near(text: str, known: Iterable[str]) -> str:
+    """ "; did you mean ...?" with the nearest of what is known, or nothing."""
+    if not text.strip("-"):
+        return ""
+    by_lower = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(text.lower()[:LONGEST], list(by_lower), n=3, cutoff=0.55)
+    return f"; did you mean {' or '.join(by_lower[name] for name in found)}?" if found else ""
+
+
+def find(known: Mapping[str, T], name: str, kind: str, more: str = "") -> T:
+    """known[name]; ValueError listing the known names and the nearest if there is none."""
+    if name not in known:
+        raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}{near(name, known)}")
+    return known[name]

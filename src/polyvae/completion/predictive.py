@@ -1,0 +1,267 @@
+"""The predictive law of pictures of which a part is seen, by draws of the latents and of the likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional as F
+
+from polyvae.evaluation.bounds import chunk_values
+from polyvae.model.distributions.bernoulli import Bernoulli
+from polyvae.model.distributions.columns import Categories, Product, Standardised
+from polyvae.model.distributions.normal import SharedNormal
+from polyvae.model.draw import repeat
+from polyvae.model.vae import VAE, Values
+
+LATENTS = ("prior", "weighed", "posterior")
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """What S draws z_s say of n examples' values.
+
+    `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s. `std` [n, ...]: of the mixture of likelihoods, by the law of total
+    variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2), infinite where a square overflows, as of
+    positive values over tens of powers of ten. `means` [S, n, ...]: the mu_s. `draws` [S,
+    n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: to how many draws the weights of z come, S without. `codes`:
+    the columns that hold codes of categories, int64; their mean is the most probable code of the mixture. `chances`: of
+    categories and bits, group by group the columns and the mixture's probability of every code there, [n, columns, ...,
+    codes].
+    """
+
+    mean: Tensor
+    std: Tensor
+    means: Tensor
+    draws: Tensor
+    effective: Tensor
+    codes: Tensor
+    chances: tuple[tuple[Tensor, Tensor], ...]
+
+
+@dataclass(frozen=True)
+class Completer:
+    """How a model completes what is seen of a value: where z comes from, which head predicts, with which noise.
+
+    `latents`: "posterior", q(z | x, ...) that sees all of x; "prior", which sees at most m; "weighed", `candidates`
+    draws from the prior (ten for each of `draws` where None), of which `draws` are drawn again with weights p(x_seen |
+    z), so that roughly z ~ p(z | m, x_seen). `head`: by default the first that explains the value and reads m. `noise`:
+    whether the likelihood's own is part of the spread. `of`, `name`: what is completed, and what its observation is
+    called. Raises ValueError for a wrong choice.
+
+    The weights: Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
+    """
+
+    draws: int = 100
+    latents: str = "prior"
+    candidates: int | None = None
+    head: str | None = None
+    noise: bool = True
+    of: str = "x"
+    name: str = "m"
+
+    def __post_init__(self) -> None:
+        for name, count in (("draws", self.draws), ("candidates", self.candidates)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} counts draws of the latents, at least 1; got {count}")
+        if self.latents not in LATENTS:
+            raise ValueError(f"latents come from one of {', '.join(LATENTS)}; got {self.latents!r}")
+        if self.candidates is not None and self.latents != "weighed":
+            raise ValueError("candidates are what is weighed by what is seen; without weights there are none")
+        if self.candidates is not None and self.candidates < self.draws:
+            raise ValueError(
+                f"candidates are at least as many as the draws taken of them, {self.draws}; got {self.candidates}"
+            )
+
+    def head_of(self, model: VAE) -> str:
+        """The head that predicts. Raises ValueError where there is none, or where it would not see anything."""
+        if self.head is not None:
+            if self.head not in model.heads:
+                raise ValueError(f"the model's heads are {list(model.heads)}; got {self.head!r}")
+            return self.head
+        heads = [name for name, head in model.heads.items() if head.of == self.of]
+        if not heads:
+            raise ValueError(f"no head of this model explains {self.of!r}; its heads are {list(model.heads)}")
+        for name in heads:
+            if sees(model.heads[name], self.name):
+                return name
+        parts = model.posterior if self.latents == "posterior" else model.prior
+        if self.latents != "weighed" and not any(sees(part, self.name) for part in parts.values()):
+            raise ValueError(self._blind(heads[0]))
+        return heads[0]
+
+    def predict(self, model: VAE, batch: Values) -> Iterator[Predictive]:
+        """The predictive law of a batch that holds m and what else the model reads, some examples at a time.
+
+        For the posterior it holds all of x; for weights x may be anything where m does not see it.
+        """
+        head = self.head_of(model)
+        rows, values = len(batch[self.name]), batch[self.of][0].numel()
+        # Several arrays of all draws are held at once, where the decoder holds one chunk of them.
+        size = max(1, 8 * chunk_values(batch[self.name].device) // (self.draws * values))
+        for start in range(0, rows, size):
+            yield self._predict(model, head, {name: value[start : start + size] for name, value in batch.items()})
+
+    def _predict(self, model: VAE, head: str, batch: Values) -> Predictive:
+        rows, effective = len(batch[self.name]), None
+        if self.latents == "posterior":
+            laws = (model(batch, count).heads[head].p for count in self._counts(batch, self.draws))
+        elif self.latents == "weighed":
+            latents, effective = self._resampled(model, head, batch)
+            laws = (law for law, _ in self._decoded(model, head, batch, latents))
+        else:
+            laws = (law for law, _ in self._decoded(model, head, batch, self._drawn(model, batch, self.draws)))
+        means, draws, within = [], [], 0.0
+        sums: dict[int, Tensor] = {}
+        coded: list[tuple[Tensor, Categories | Bernoulli]] = []
+        for law in laws:
+            coded = _coded(law)
+            for number, (_, part) in enumerate(coded):
+                sums[number] = _chances(part, rows) + sums.get(number, 0.0)
+            mean = law.mean
+            drawn = law.sample() if self.noise else mean
+            if self.noise:
+                within = within + _variance(law, mean, drawn).unflatten(0, (-1, rows)).sum(0)
+            means.append(mean.unflatten(0, (-1, rows)))
+            draws.append(drawn.unflatten(0, (-1, rows)))
+        joined = torch.cat(means)
+        centre = joined.mean(0)
+        between = (joined - centre).square().sum(0) / max(1, self.draws - 1)
+        std = torch.where(centre.isinf(), torch.inf, (within / self.draws + between).sqrt())  # not inf - inf
+        whole = torch.cat(draws) if self.noise else joined
+        chances = tuple((place, total / self.draws) for (place, _), total in zip(coded, sums.values(), strict=True))
+        codes = torch.arange(0, device=centre.device)
+        for (place, part), (_, chance) in zip(coded, chances, strict=True):
+            if isinstance(part, Categories):
+                centre[:, place] = chance.argmax(-1).to(centre)  # codes have no mean
+                codes = torch.cat([codes, place])
+        effective = centre.new_full((rows,), self.draws) if effective is None else effective
+        return Predictive(centre, std, joined, whole, effective, codes, chances)
+
+    def _drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
+        """So many draws from the prior, each latent [total, n, ...]."""
+        given, rows = {name: batch[name] for name in model.conditions}, len(batch[self.name])
+        chunks = []
+        for count in self._counts(batch, total):
+            # Without conditions the prior has one row, which stands for all of the batch.
+            values = model.sample_latents(given, count if given else count * rows)
+            chunks.append({name: values[name].unflatten(0, (count, rows)) for name in model.prior})
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in model.prior}
+
+    def _resampled(self, model: VAE, head: str, batch: Values) -> tuple[dict[str, Tensor], Tensor]:
+        """Latents drawn from candidates by the likelihood of what is seen, and their effective number [n]."""
+        latents = self._drawn(model, batch, 10 * self.draws if self.candidates is None else self.candidates)
+        x = batch[self.of]
+        seen = _seen(batch[self.name], x)
+        scores = []
+        for law, count in self._decoded(model, head, batch, latents):
+            score = torch.where(repeat(seen, count), value_log_prob(law, repeat(x, count)), 0.0)
+            scores.append(score.flatten(1).sum(1).unflatten(0, (count, -1)))
+        weights = torch.cat(scores).softmax(0)
+        index = torch.multinomial(weights.T, self.draws, replacement=True).T
+        drawn = {
+            name: torch.take_along_dim(value, index.reshape(*index.shape, *[1] * (value.ndim - 2)), 0)
+            for name, value in latents.items()
+        }
+        return drawn, 1 / weights.square().sum(0)
+
+    def _decoded(
+        self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
+    ) -> Iterator[tuple[Distribution, int]]:
+        """The head's law of the latents, a chunk of k draws at a time, batch shape [k n], and k."""
+        start, total = 0, len(next(iter(latents.values())))
+        given = [name for name in reads(model.heads[head]) if name not in latents]
+        for count in self._counts(batch, total):
+            values = {name: repeat(batch[name], count) for name in given}
+            values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
+            yield model.heads[head](values), count
+            start += count
+
+    def _counts(self, batch: Values, total: int) -> Iterator[int]:
+        """So many draws in chunks that the decoder takes at once."""
+        size = max(1, chunk_values(batch[self.of].device) // batch[self.of].numel())
+        for start in range(0, total, size):
+            yield min(size, total - start)
+
+    def _blind(self, head: str) -> str:
+        if self.latents == "posterior":
+            return (
+                f"nothing in this model reads the observation {self.name!r}: from x and {self.name} it would only "
+                f"reconstruct x, whatever is seen. Ask for head={head!r} to have that, or train a model that reads "
+                f"{self.name}, such as semi_conditional"
+            )
+        return (
+            f"neither prior nor likelihood of this model reads the observation {self.name!r}: what it draws would not "
+            f"depend on what is seen. Take weigh='seen', which weighs draws by what is seen, or train a model that "
+            f"reads {self.name}, such as semi_conditional or arbitrary_conditioning"
+        )
+
+
+def reads(part: Any) -> tuple[str, ...]:
+    """What a posterior, a prior, a likelihood or a head is given."""
+    return tuple(getattr(getattr(part, "likelihood", part), "given", ()))
+
+
+def sees(part: Any, name: str) -> bool:
+    """Whether a part of a model reads the value of that name."""
+    return name in reads(part)
+
+
+def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
+    """log p of every value of x on its own, in the shape of x. Raises ValueError for a law that does not factorise."""
+    if isinstance(law, Independent) and not law.base_dist.event_shape:
+        return law.base_dist.log_prob(x)
+    if isinstance(law, Bernoulli):
+        return -F.binary_cross_entropy_with_logits(law.logits, x, reduction="none")
+    if isinstance(law, SharedNormal):
+        return Normal(law.loc, law.scale, validate_args=False).log_prob(x)
+    if isinstance(law, Standardised):
+        plain = x.log() if law.log else x
+        own = value_log_prob(law.base, (plain - law.centre) / law.scale) - law.scale.log()
+        return own - plain if law.log else own
+    if isinstance(law, Categories):
+        logits = law.logits.expand(*x.shape, -1)
+        codes = x.long().clamp(0, logits.shape[-1] - 1)  # of what is not seen anything may stand
+        return logits.gather(-1, codes[..., None]).squeeze(-1)
+    if isinstance(law, Product):
+        dim = -len(law.event_shape)
+        pairs = zip(law.parts, law.places, strict=True)
+        found = [value_log_prob(part, x.index_select(dim, place)) for part, place in pairs]
+        return torch.cat(found, dim).index_select(dim, law.order)
+    raise ValueError(f"weights need a likelihood of independent values; got {law}")
+
+
+def _coded(law: Distribution) -> list[tuple[Tensor, Categories | Bernoulli]]:
+    """The laws of categories and of bits among those of columns, each with its columns."""
+    if isinstance(law, Categories | Bernoulli):
+        return [(torch.arange(law.event_shape[0], device=law.logits.device), law)]
+    pairs = zip(law.places, law.parts, strict=True) if isinstance(law, Product) else ()
+    return [(place, part) for place, part in pairs if isinstance(part, Categories | Bernoulli)]
+
+
+def _chances(law: Categories | Bernoulli, rows: int) -> Tensor:
+    """The probability of every code, summed over the draws of z, [rows, columns, ..., codes]."""
+
+    def summed(values: Tensor) -> Tensor:
+        return values.unflatten(0, (-1, rows)).sum(0)
+
+    if isinstance(law, Categories):
+        return summed(law.logits.exp())
+    # 1 - mean would lose what is small.
+    return torch.stack([summed((-law.logits).sigmoid()), summed(law.mean)], -1)
+
+
+def _seen(m: Tensor, x: Tensor) -> Tensor:
+    """Which values of x an observation sees, boolean in the shape of x."""
+    return (m[:, x.shape[1] :] != 0).expand_as(x)
+
+
+def _variance(law: Distribution, mean: Tensor, drawn: Tensor) -> Tensor:
+    try:
+        return law.variance
+    except NotImplementedError:  # laws over grey levels: what one draw says of it is unbiased
+        return (drawn - mean).square()

@@ -1,0 +1,294 @@
+"""Completions of a whole split, scored at several numbers of points and beside interpolation and gappy PCA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyvae.completion.complete import Seeing, seeing
+from polyvae.completion.errors import Errors, Numbers, averages, of_codes, of_numbers, shares_of
+from polyvae.completion.gappy_pca import GappyPCA, best_rank, usual_ranks
+from polyvae.completion.interpolation import METHODS, interpolate
+from polyvae.completion.predictive import Completer, Predictive, sees
+from polyvae.data.split import Split, subset
+from polyvae.evaluation.blocks import Progress, each_block, joined
+from polyvae.evaluation.calibration import (
+    LEVELS,
+    Calibration,
+    calibrate,
+    central_band,
+    crps,
+    normal_crps,
+    sorted_draws,
+    varying,
+)
+from polyvae.evaluation.pictures import recorded_spec
+from polyvae.model.precision import wide
+from polyvae.model.vae import VAE, Values
+from polyvae.observe.masks import SparsePixels
+
+BASIS, HELD_OUT = 10_000, 200  # examples at most that gappy PCA is fitted to, and that ranks and spreads are judged on
+MODEL, BLIND, GAPPY, SHARES = "model", "without m", "gappy PCA", "training shares"
+
+Count = int | float
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method at one number of points.
+
+    `count` as asked for, `points` seen on average. `unseen`, `all`: over the values that are not seen, and over all.
+    `calibrated`: over the unseen ones, the spread scaled on held-out data, or where there is none made of the errors
+    there, a normal law about each value. `rank`: of gappy PCA. `standardised`: numbers are in standard deviations of
+    their columns. `constant`: columns of numbers that do not vary, and are left out. `uncalibrated`: how many values of
+    an example `calibrated` leaves out, as their spread is no number.
+    """
+
+    method: str
+    count: Count
+    points: float
+    unseen: Errors
+    all: Errors
+    calibrated: Errors | None = None
+    rank: int | None = None
+    standardised: bool = False
+    constant: tuple[str, ...] = ()
+    uncalibrated: int = 0
+
+
+def score_completions(
+    source: Any,
+    split: Split,
+    masks: Mapping[Count, SparsePixels],
+    completer: Completer = Completer(),  # noqa: B008
+    train: Split | None = None,
+    validation: Split | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> list[Score]:
+    """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
+
+    Methods: "model"; where z comes from the posterior also "without m", the head that reads no observation, or the same
+    head when nothing is seen; for pictures "nearest" and "linear" interpolation; with `train` and `validation` "gappy
+    PCA" at the rank, up to twice the number of seen values, that is best on validation at that count. With `validation`
+    the model's spread is also calibrated there, each value by a factor of its own at each count, of positive columns
+    that of the draws' logarithms. Of large parts a seeded subset serves for that. ValueError below two draws, and for a
+    model that reads a total of what is not seen.
+
+    Where the kinds of the columns are recorded, numbers are scored in the standard deviations of their columns over the
+    split, and labels and bits by their chances alone, see `Errors`; beside these stand the "training shares" of every
+    label, one more of each counted (Laplace's rule of succession).
+    """
+    if completer.draws < 2:
+        raise ValueError(f"a score needs at least two draws; got {completer.draws}")
+    held = None if validation is None or not len(validation) else subset(validation, HELD_OUT, seed)
+    made = seeing(source)
+    spec = recorded_spec(source) if made.of == "x" else None
+    columns = () if spec is None else spec.columns
+    units = Numbers.of(columns, _whole(source, split)) if columns else Numbers()
+    learned = None if train is None or not len(train) else _whole(source, subset(train, BASIS, seed))
+    basis = None
+    if learned is not None and held is not None and units.plain(learned).numel():
+        basis = GappyPCA(256).fit(units.plain(learned))
+    shares = () if learned is None else shares_of(columns, learned)
+    scores: list[Score] = []
+    for done, (count, mask) in enumerate(masks.items()):
+
+        def tell(part: int, whole: int, done: int = done) -> None:
+            if progress is not None:
+                progress(done * whole + part, len(masks) * whole)
+
+        made = seeing(source, mask)
+        asked = replace(completer, of=made.of, name=made.name)
+        told = None if held is None else _predictions(made, held, asked, units, seed, device)
+        vary = varying(units.plain(split.tensors[made.of]) if told is None else told["x"])
+        by = _Standard(*_calibration(told, units), vary, units)
+        found = _measured(made, split, asked, by, seed, device, tell)
+        scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
+        if found["x"].ndim == 4 and found["x"].numel():
+            empty = 0.0 if basis is None else basis.mean.view(basis.shape)
+            for method in METHODS:
+                scores.append(_alone(method, count, partial(interpolate, method=method, empty=empty), found, told, by))
+        if basis is not None and told is not None:
+            scores.append(_gappy(count, found, basis, told, by))
+        if shares:
+            scores.append(_score(SHARES, count, {**found, **_coded(SHARES, found, shares, by)}, by))
+    return scores
+
+
+@dataclass(frozen=True)
+class _Standard:
+    """What completions are judged by: factors on the spread, where there are any, which values `vary`, their units.
+
+    `stated` [...]: the values whose spread is a number, which alone have factors. Held-out examples show this and what
+    varies, which the judged ones should not choose.
+    """
+
+    factors: Calibration | None
+    stated: Tensor
+    vary: Tensor
+    units: Numbers
+
+
+def _whole(source: Any, split: Split) -> Tensor:
+    """x of every example as the model meets it."""
+    made = seeing(source)
+    return joined(each_block(made, split, lambda model, batch: {"x": batch[made.of]}))["x"]
+
+
+def _predictions(
+    made: Seeing, split: Split, completer: Completer, units: Numbers, seed: int, device: torch.device | str | None
+) -> dict[str, Tensor]:
+    """The numbers of x, what is seen of them, and the predictive mean and standard deviation of what `units.straight`
+    makes of them, on the CPU."""
+
+    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+        found = [_moments(part, units) for part in completer.predict(model, batch)]
+        mean, std = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return {**_known(made, batch, units), "mean": mean, "std": std}
+
+    return joined(each_block(made, split, measure, seed, device))
+
+
+def _moments(part: Predictive, units: Numbers) -> tuple[Tensor, Tensor]:
+    return units.moments(units.plain(part.mean), units.plain(part.std), units.plain(part.draws, 2))
+
+
+def _calibration(told: Mapping[str, Tensor] | None, units: Numbers) -> tuple[Calibration | None, Tensor]:
+    """Factors on the spread, and which values have them; none where there is none to find them on."""
+    if told is None:
+        return None, torch.tensor(True)
+    x, mean, std = units.straight(told["x"]), told["mean"], told["std"]
+    unseen = (told["seen"] == 0).expand_as(x)
+    stated = (~unseen | (x.isfinite() & mean.isfinite() & std.isfinite())).all(0)
+    scored = unseen & stated
+    if not bool(scored.any()) or bool((scored & (std == 0)).any()):
+        return None, stated  # nothing to be right about, or no spread to scale
+    return calibrate(x, mean, std, LEVELS, where=scored), stated
+
+
+def _measured(
+    made: Seeing,
+    split: Split,
+    completer: Completer,
+    by: _Standard,
+    seed: int,
+    device: torch.device | str | None,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """x, what is seen of it, and the model's errors example by example, by "method where quantity"."""
+
+    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+        known = _known(made, batch, by.units)
+        found = _errors(MODEL, known, completer, model, batch, by)
+        if completer.latents == "posterior":
+            blind = replace(completer, head=_blind_head(model, completer))
+            nothing = {**batch, made.name: torch.zeros_like(batch[made.name])}
+            found |= _errors(BLIND, known, blind, model, nothing, replace(by, factors=None))
+        return {**known, **found}
+
+    return joined(each_block(made, split, measure, seed, device, progress))
+
+
+def _known(made: Seeing, batch: Values, units: Numbers) -> dict[str, Tensor]:
+    """The numbers of x and what is seen of them; all of x and its mask as they are."""
+    x, m = batch[made.of], batch[made.name]
+    mask = m[:, x.shape[1] :]
+    return {"x": units.plain(x), "seen": units.seen(mask), "whole": x, "mask": mask}
+
+
+def _blind_head(model: VAE, completer: Completer) -> str:
+    heads = [name for name, head in model.heads.items() if head.of == completer.of]
+    return next((name for name in heads if not sees(model.heads[name], completer.name)), completer.head_of(model))
+
+
+def _errors(
+    method: str,
+    known: Mapping[str, Tensor],
+    completer: Completer,
+    model: VAE,
+    batch: Values,
+    by: _Standard,
+) -> dict[str, Tensor]:
+    """Every error of one batch's completions, [B] each."""
+    pieces, start = [], 0
+    for part in completer.predict(model, batch):
+        rows = slice(start, start + len(part.mean))
+        pieces.append(_part(method, {name: value[rows] for name, value in known.items()}, part, by))
+        start = rows.stop
+    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _part(method: str, known: Mapping[str, Tensor], part: Predictive, by: _Standard) -> dict[str, Tensor]:
+    x, unseen, plain = known["x"], known["seen"] == 0, by.units.plain
+    mean, std, ordered = plain(part.mean), plain(part.std), sorted_draws(plain(part.draws, 2))
+    score = crps(ordered, x, ordered=True)
+    bands = {level: central_band(ordered, level) for level in LEVELS}
+    found = of_numbers(f"{method} unseen", x, mean, score, bands, unseen, by.vary)
+    found |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
+    found |= _coded(method, known, part.chances, by)
+    if by.factors is not None:
+        centre, spread = by.units.moments(mean, std, ordered)
+        score = crps(by.units.bent(by.factors.stretched(by.units.straight(ordered), centre)), x, ordered=True)
+        ends = {level: by.factors.band(centre, spread, level) for level in LEVELS}
+        bands = {level: (by.units.bent(low), by.units.bent(high)) for level, (low, high) in ends.items()}
+        where = unseen & by.stated.to(unseen.device)
+        found |= of_numbers(f"{method} calibrated", x, mean, score, bands, where, by.vary)
+    return found
+
+
+def _coded(
+    method: str, known: Mapping[str, Tensor], chances: Sequence[tuple[Tensor, Tensor]], by: _Standard
+) -> dict[str, Tensor]:
+    unseen = known["mask"] == 0
+    found = of_codes(f"{method} unseen", known["whole"], chances, unseen, by.units)
+    return found | of_codes(f"{method} all", known["whole"], chances, torch.ones_like(unseen), by.units)
+
+
+def _alone(
+    method: str,
+    count: Count,
+    complete: Callable[[Tensor, Tensor], Tensor],
+    found: Mapping[str, Tensor],
+    told: Mapping[str, Tensor] | None,
+    by: _Standard,
+) -> Score:
+    """The score of a prediction without spread; the held-out errors of each value make it one."""
+    x, unseen = wide(found["x"]), found["seen"] == 0  # float32 would round bands past values far smaller than others
+    made = complete(x, found["seen"])
+    score = (made - x).abs()
+    errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, made, score, {}, unseen, by.vary)}
+    errors |= of_numbers(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by.vary)
+    if told is not None and bool((told["seen"] == 0).any()):
+        known = wide(told["x"])
+        held, one = complete(known, told["seen"]), torch.ones_like(known)
+        factors = calibrate(known, held, one, LEVELS, where=told["seen"] == 0)
+        bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
+        score = normal_crps(x, made, factors.scale.to(x))
+        errors |= of_numbers(f"{method} calibrated", x, made, score, bands, unseen, by.vary)
+    return _score(method, count, errors, by)
+
+
+def _gappy(
+    count: Count, found: Mapping[str, Tensor], basis: GappyPCA, told: Mapping[str, Tensor], by: _Standard
+) -> Score:
+    values = told["seen"].expand_as(told["x"]).flatten(1).sum(1).max()
+    ranks = [rank for rank in usual_ranks(basis.rank) if rank <= max(1, 2 * int(values))]
+    whole = bool((told["seen"] == 1).all())  # then there is nothing to choose it by
+    chosen = basis if whole else best_rank(basis, told["x"], told["seen"], ranks)
+    return replace(_alone(GAPPY, count, chosen.complete, found, told, by), rank=chosen.rank)
+
+
+def _score(method: str, count: Count, found: Mapping[str, Tensor], by: _Standard) -> Score:
+    seen = found["mask"].flatten(1).sum(1)
+    calibrated = averages(f"{method} calibrated", found) if f"{method} calibrated mse" in found else None
+    unseen, every = averages(f"{method} unseen", found), averages(f"{method} all", found)
+    points, standardised, constant = float(seen.double().mean()), by.units.kept is not None, by.units.constant
+    left = int((~by.stated).sum()) if method == MODEL else 0
+    return Score(method, count, points, unseen, every, calibrated, None, standardised, constant, left)

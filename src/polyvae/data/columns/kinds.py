@@ -1,0 +1,237 @@
+"""What kind of numbers the columns of a table or the channels of a field hold, found from values or asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import floor, log10
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyvae.checks.names import near
+from polyvae.data.columns.table import Feature
+from polyvae.data.errors import DataError
+from polyvae.data.readers.rows import selected
+from polyvae.model.spec import KINDS, Column, Spec
+
+_VALUES = 2**20  # looked at at a time: a few copies in float64 are held at once
+_CLEARLY = 0.1  # nats an example by which a log-normal has to fit better than a normal
+UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no counts: years, ages, scores
+
+
+class Seen:
+    """What the values of each column have been: smallest, largest, all whole; and moments of three kinds, [D] each.
+
+    `plain`, `log`, `log1p`: mean and variance of x, log x and log(1 + x), float64, NaN where undefined.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.low = self.high = self.whole = torch.empty(0)
+        nothing = torch.zeros((), dtype=torch.float64)
+        self.means = dict.fromkeys(_MAPS, nothing)
+        self.squares = dict.fromkeys(_MAPS, nothing)
+
+    def add(self, rows: Tensor, moments: bool) -> None:
+        """Takes in rows [n, D]; what is not trained on is not part of the moments."""
+        # From 2^23 on single precision has no fractions to tell by.
+        low, high, whole = rows.amin(0), rows.amax(0), ((rows == rows.round()) & (rows.abs() <= 2**23)).all(0)
+        if len(self.low):
+            low, high, whole = self.low.minimum(low), self.high.maximum(high), self.whole & whole
+        self.low, self.high, self.whole = low, high, whole
+        if not moments:
+            return
+        total = self.count + len(rows)
+        for name, map_ in _MAPS.items():  # by chunks, each about its own mean (Chan, Golub, LeVeque, 1983)
+            values = map_(rows.double())
+            own = values.mean(0)
+            gap, within = own - self.means[name], (values - own).square().sum(0)
+            self.squares[name] = self.squares[name] + within + gap.square() * (self.count * len(rows) / total)
+            self.means[name] = self.means[name] + gap * (len(rows) / total)
+        self.count = total
+
+    def moments(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and variance of "plain", "log" or "log1p" numbers."""
+        return self.means[name], self.squares[name] / self.count
+
+
+_MAPS: Mapping[str, Callable[[Tensor], Tensor]] = {"plain": lambda x: x, "log": torch.log, "log1p": torch.log1p}
+_STANDS_FOR = {"real": "plain", "positive": "log", "counts": "log1p"}
+
+
+def seen(splits: Mapping[str, Any]) -> Seen:
+    """Over the x [N, D, *rest] of all parts, the moments over that of `train`."""
+    found = Seen()
+    for part, split in splits.items():
+        for rows in _chunks(split):
+            found.add(rows, moments=part == "train")
+    return found
+
+
+def _chunks(split: Any) -> Iterator[Tensor]:
+    """x as rows [n, D] in floating point, some examples at a time, also where it is too large to be copied."""
+    size = max(1, _VALUES // max(1, _head(split).numel()))
+    for start in range(0, len(split), size):
+        index = torch.arange(start, min(start + size, len(split)), device=split.device)
+        part = selected(split.tensors, index)["x"]
+        yield part.reshape(len(part), part.shape[1], -1).movedim(1, -1).flatten(0, 1).float()
+
+
+def _head(split: Any) -> Tensor:
+    return getattr(split.tensors, "heads", split.tensors)["x"][:1]
+
+
+def with_columns(
+    spec: Spec,
+    splits: Mapping[str, Any],
+    features: Sequence[Feature],
+    kind: Mapping[str, str] | str | None,
+    where: str,
+) -> Spec:
+    """The spec with its columns; as it is where x is a picture.
+
+    Kinds follow the values of all parts, moments those of what is trained on, to six digits. `features`: what the
+    reader knows of each column, where it does; columns that it had to number are all of one kind, as those of an array
+    are. `kind`: one for all, or by the names of columns, in place of what would be found. Raises DataError for a kind
+    that the values are not of, or that is asked of pictures.
+    """
+    found = _of_columns(splits)
+    if found is None:
+        if kind is not None:
+            raise DataError(where, "columns or fields, to be read as kinds of numbers", "pictures", "leave kind away")
+        return spec
+    numbers = [str(place) for place in range(len(found.low))]
+    names = [feature.name for feature in features] if len(features) == len(numbers) else numbers
+    labels = {place: feature.labels for place, feature in enumerate(features) if feature.labels}
+    asked = _asked(parsed(kind), names, where)
+    usual = _found(found, len(spec.x) == 1, alike=names == numbers, coded=[*labels])
+    kinds = [asked.get(name) or ("category" if n in labels else usual[n]) for n, name in enumerate(names)]
+    for place, name in enumerate(names):
+        if place in labels and kinds[place] != "category":
+            raise DataError(f"{where}, column {name!r}", f"numbers, to be read as {kinds[place]}", "text")
+        _check(kinds[place], place, name, found, where)
+    if "category" in kinds and len(spec.x) > 1:
+        raise DataError(where, "a kind of fields: categories stand in tables", "category")
+    shown: list[str | None] = [None] * len(names) if names == numbers else list(names)
+    columns = tuple(
+        Column(each, shown[place], labels.get(place), *_standard(found, each, place))
+        for place, each in enumerate(kinds)
+    )
+    return replace(spec, columns=columns, levels=2 if set(kinds) == {"bits"} else None)
+
+
+def _of_columns(splits: Mapping[str, Any]) -> Seen | None:
+    """What has been seen of the columns; None where x is no table and all its values lie in [0, 1], or it is bytes."""
+    if not all("x" in split.tensors for split in splits.values()):
+        return None
+    head = _head(splits["train"])
+    if head.ndim not in (2, 4) or (head.ndim == 4 and head.dtype is torch.uint8):
+        return None
+    found = seen(splits)
+    pictures = head.ndim == 4 and float(found.low.min()) >= 0 and float(found.high.max()) <= 1
+    return None if pictures else found
+
+
+def _standard(seen: Seen, kind: str, place: int) -> tuple[float, float]:
+    """Centre and scale of a column, to six digits of the scale: the last ones differ between machines."""
+    if kind not in _STANDS_FOR:
+        return 0.0, 1.0
+    mean, variance = (moment[place] for moment in seen.moments(_STANDS_FOR[kind]))
+    scale = float(f"{float(variance) ** 0.5:.6g}") if varies(mean, variance) else 1.0
+    return round(float(mean), 5 - floor(log10(scale))), scale
+
+
+def varies(mean: Tensor, variance: Tensor) -> Tensor:
+    """Whether numbers of these moments differ by more than what rounding makes of equal ones."""
+    return variance.sqrt() > 1e-7 * mean.abs()
+
+
+def _found(seen: Seen, table: bool, alike: bool, coded: list[int]) -> list[str]:
+    """The kind of each column by its values; those that are `coded` do not say of what kind the others are."""
+    if not table:
+        return ["real"] * len(seen.low)
+    mean, variance = seen.moments("plain")
+    log_mean, log_variance = seen.moments("log")
+    natural = seen.whole & (seen.low >= 0)
+    # By how much a log-normal's likelihood exceeds a normal's; NaN, which no comparison holds for, with a value <= 0.
+    gain = (variance.log() - log_variance.log()) / 2 - log_mean
+    changing = varies(mean, variance)
+    gain = torch.where(changing & (seen.low > 0), gain, torch.nan)  # low is of all parts
+    if alike:
+        free = torch.ones_like(natural).index_fill(0, torch.tensor(coded, dtype=torch.int64), False)
+        whole = natural[free].all()
+        tests = {
+            "bits": whole and (seen.high[free] <= 1).all(),
+            "counts": whole and variance[free].sum() >= UNDERDISPERSED * mean[free].sum(),
+            "positive": (seen.low[free] > 0).all() and gain[changing & free].mean() > _CLEARLY,
+        }
+        return [next((kind for kind, holds in tests.items() if holds), "real")] * len(mean)
+    each = {
+        "bits": natural & (seen.high <= 1),
+        "counts": natural & (variance >= UNDERDISPERSED * mean),
+        "positive": gain > _CLEARLY,
+    }
+    return [next((kind for kind, holds in each.items() if holds[n]), "real") for n in range(len(mean))]
+
+
+def _asked(kind: Mapping[str, str] | str | None, names: Sequence[str], where: str) -> dict[str, str]:
+    """The kinds asked for by the name of their column."""
+    if kind is None:
+        return {}
+    chosen = dict.fromkeys(names, kind) if isinstance(kind, str) else dict(kind)
+    if unknown := [name for name in chosen if name not in names]:
+        expected = f"a kind for one of the columns {some(names)}"
+        raise DataError(where, expected, f"one for {unknown[0]!r}{near(unknown[0], names)}")
+    if wrong := [given for given in chosen.values() if given not in KINDS]:
+        raise DataError(where, f"a kind of numbers, {', '.join(KINDS)}", f"{wrong[0]!r}{near(wrong[0], KINDS)}")
+    return chosen
+
+
+def parsed(kind: Mapping[str, str] | str | None) -> Mapping[str, str] | str | None:
+    """One kind for all columns, or by their names what "NAME=KIND,NAME=KIND" says; as it is where it is no text."""
+    if not isinstance(kind, str) or "=" not in kind:
+        return kind
+    pairs = [part.rpartition("=") for part in kind.split(",")]
+    return {name.strip(): kind.strip() for name, _, kind in pairs}
+
+
+def _check(kind: str, place: int, name: str, seen: Seen, where: str) -> None:
+    """DataError where the values are not of the kind."""
+    low, high, whole = float(seen.low[place]), float(seen.high[place]), bool(seen.whole[place])
+    holds = {
+        "bits": whole and low >= 0 and high <= 1,
+        "category": True,
+        "counts": whole and low >= 0,
+        "positive": low > 0,
+        "real": True,
+        "grey": low >= 0 and high <= 1,
+    }[kind]
+    if not holds:
+        found = f"values in [{low:g}, {high:g}]" + ("" if whole else ", not all whole")
+        raise DataError(f"{where}, column {name!r}", _EXPECTED[kind], found, "ask for another kind")
+
+
+_EXPECTED = {
+    "bits": "zeros and ones, to be read as bits",
+    "counts": "whole numbers from 0 on, to be read as counts",
+    "positive": "numbers above 0, to be read as positive",
+    "grey": "values in [0, 1], to be read as grey levels",
+}
+
+
+def some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+def described(columns: Sequence[Column]) -> str:
+    """How many columns there are of each kind, for people: "3 columns: 2 counts, 1 category (colour: red, green)"."""
+    counts = {kind: [column for column in columns if column.kind == kind] for kind in KINDS}
+    words = [f"{len(found)} {kind}" + _listed(found, len(columns)) for kind, found in counts.items() if found]
+    return ", ".join(words)
+
+
+def _listed(columns: Sequence[Column], total: int) -> str:
+    names = [column.name for column in columns if column.name is not None]
+    return f" ({some(names)})" if names and total > len(columns) else ""

@@ -1,0 +1,151 @@
+"""Decode once: arrays computed from files are kept as plain .npy files and read back in a fraction of the time.
+
+An entry is a folder `NAME-DIGEST` of one .npy file an array and an `index.json`. The digest covers the name, the
+options and the identity (path, size, time of change) of every file read, so that an entry never outlives its source.
+An entry is written beside and renamed: it is whole or absent, whoever else writes at the same moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from polyvae.data.readers.mapped import opened
+
+Arrays = dict[str, np.ndarray]
+
+LAYOUT = 1  # raised when entries written by an older version must not be read
+LARGE = 512 * 2**20  # bytes; larger arrays are memory-mapped, not read
+
+
+def cache_dir() -> Path:
+    """The folder of everything that can be computed or fetched again: $POLYVAE_CACHE, else the user's cache folder."""
+    if chosen := os.environ.get("POLYVAE_CACHE"):
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("polyvae"))
+
+
+def cached(
+    name: str,
+    options: Mapping[str, object],
+    sources: Iterable[Path],
+    compute: Callable[[], Mapping[str, np.ndarray]],
+    folder: Path | None = None,
+) -> Arrays:
+    """What `compute()` returns, from the cache when the same name, options and files were seen before.
+
+    `sources` are files or folders; a folder stands for every file in it. A damaged entry is computed again. Where the
+    cache cannot be written (read-only, full disk) the arrays are returned all the same, with a warning.
+    """
+    root = (folder or cache_dir()) / "arrays"
+    entry = root / f"{name}-{_digest(name, options, sources)}"
+    arrays = _read(entry)
+    if arrays is not None:
+        return arrays
+    computed = {key: np.ascontiguousarray(array) for key, array in compute().items()}
+    try:
+        _write(root, entry, computed)
+    except OSError as error:
+        warnings.warn(
+            f"the decoded data could not be kept in {root} ({error}); they will be decoded again next time. "
+            "Set POLYVAE_CACHE to a folder that can be written.",
+            stacklevel=2,
+        )
+        return computed
+    # Read back, so that a large array is mapped from the disk and leaves the memory.
+    return _read(entry) or computed
+
+
+def _digest(name: str, options: Mapping[str, object], sources: Iterable[Path]) -> str:
+    digest = hashlib.sha256(json.dumps([LAYOUT, name, dict(options)], sort_keys=True).encode())
+    for source in sources:
+        for path, stat in _files(Path(source)):
+            digest.update(f"\0{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+    return digest.hexdigest()[:20]
+
+
+def _files(source: Path) -> Iterable[tuple[str, os.stat_result]]:
+    source = source.resolve()
+    if not source.is_dir():
+        return [(str(source), source.stat())]
+    found: list[tuple[str, os.stat_result]] = []
+    folders = [str(source)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                else:
+                    found.append((entry.path, entry.stat()))
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _read(entry: Path) -> Arrays | None:
+    """The arrays of an entry; None where it is absent or not what its index says."""
+    try:
+        index = json.loads((entry / "index.json").read_text())
+        arrays = {}
+        for key, about in index.items():
+            path = entry / f"{key}.npy"
+            size = path.stat().st_size
+            if size != about["bytes"]:
+                return None
+            array = opened(path) if size > LARGE else np.load(path, allow_pickle=False)
+            if list(array.shape) != about["shape"] or str(array.dtype) != about["dtype"]:
+                return None
+            arrays[key] = array
+        return arrays
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        return None
+
+
+def _write(root: Path, entry: Path, arrays: Arrays) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=root))
+    try:
+        index = {}
+        for key, array in arrays.items():
+            path = part / f"{key}.npy"
+            with path.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                _settle(file)
+            index[key] = {"shape": list(array.shape), "dtype": str(array.dtype), "bytes": path.stat().st_size}
+        with (part / "index.json").open("w") as file:
+            json.dump(index, file)
+            _settle(file)
+        _put(part, entry)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _put(part: Path, entry: Path) -> None:
+    """Rename into place; a whole entry that another process put there first stays, a damaged one is moved out."""
+    for _ in range(3):  # another process may repair the same entry at the same moment
+        try:
+            os.rename(part, entry)
+            return
+        except OSError:
+            if not entry.exists():
+                raise
+        if _read(entry) is not None:
+            return
+        with tempfile.TemporaryDirectory(prefix=".damaged.", dir=entry.parent) as aside, suppress(FileNotFoundError):
+            os.rename(entry, Path(aside) / entry.name)
+    raise OSError(f"the damaged entry {entry} could not be replaced")
+
+
+def _settle(file) -> None:
+    """On the disk before the rename, or a power failure could leave a name with empty contents."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,264 @@
+"""What a user gives a run as a split of the data's shape, its columns, categories and labels read by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyvae.data.columns.roles import LABELS
+from polyvae.data.later.coding import (
+    cells_of,
+    check_values,
+    classes,
+    coded,
+    framed,
+    labels_of,
+    named,
+    names_of,
+    places_of,
+    translated,
+)
+from polyvae.data.later.handback import examples
+from polyvae.data.readers.frames import frame_columns, is_frame, is_series, series_values
+from polyvae.data.split import Data, Split
+from polyvae.data.tensors import by_name, table_of, tensors_of
+from polyvae.model.spec import Column, Spec
+from polyvae.observe.transforms import Transform, chain
+
+WHERE = "the data"
+
+
+def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | None = None) -> Split:
+    """Examples x [N, ...] and what is given beside them, as the data of `spec` were read.
+
+    `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
+    DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Where columns
+    have names, in a frame, also of a pair or a mapping, in an annotated matrix and in Data, those of the data are taken
+    by name; categories and labels always, and y of a frame where it has a column of labels. Numbers stand for the
+    categories that the data had as numbers; a Split holds the codes of the data of `spec`. Raises ValueError where a
+    column, a category, a label, the shape of an example or a number of rows is not the data's, DataError as `wrap`.
+    """
+    columns = () if spec is None else spec.columns
+    if isinstance(x, (Data, Split)):
+        split = _part(x, spec)
+    else:
+        values = by_name(x, WHERE)
+        inside = values.pop("y", None)
+        y = next((each for each in (y, inside, labels_in(x, spec)) if each is not None), None)
+        name = "x" if "x" in values else next(iter(values), "x")
+        label = _label(values.get(name), spec)
+        cells = cells_of(values.get(name), WHERE) if columns else None
+        if spec is not None and cells is not None:
+            values[name] = framed(_of_data(cells, spec, label), columns, WHERE)
+        elif label is not None and is_frame(x):
+            values[name] = x[[each for each in x.columns if str(each) != label]]
+        table = table_of(values, WHERE)  # before float32, which would not tell all categories apart
+        arrays = dict(table.arrays)
+        if cells is None and name in arrays:
+            arrays[name] = coded(arrays[name], columns)
+        split = Split(tensors_of(replace(table, arrays=arrays), WHERE))
+    name = "x" if "x" in split.tensors else next(iter(split.tensors))
+    found = split.tensors[name]
+    if spec is not None and tuple(found.shape[1:]) != spec.x:
+        raise ValueError(_wrong_shape(_shape(x, found), spec.x))
+    if spec is not None and spec.levels is not None and not isinstance(x, (Data, Split)):
+        _check_grey(found)
+    others = conditions(spec, y, given)
+    if wrong := {key: len(value) for key, value in others.items() if len(value) != len(found)}:
+        raise ValueError(f"x holds {len(found)} examples; got {wrong}")
+    device = split.device
+    return replace(split, tensors={**split.tensors, **{key: value.to(device) for key, value in others.items()}})
+
+
+def _of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:
+    """The cells of each column of the data. Raises ValueError for one that is missing, and for too many to choose."""
+    every = list(cells.values())
+    found = [every[place] for place in places_of(cells, spec.columns, label)]
+    if len(found) != len(spec.columns):
+        raise ValueError(_wrong_shape((len(found[0]) if found else 0, len(found)), spec.x))
+    return found
+
+
+def labels_in(x: Any, spec: Spec | None) -> Any:
+    """The labels [N] of a pair (x, y), a mapping by name, a frame, a Split or Data; None without any."""
+    if isinstance(x, (Data, Split)):
+        y = _part(x, spec).tensors.get("y")
+        return y if y is None or spec is None or not spec.classes else np.array(labels_of(spec))[y.cpu().numpy()]
+    if isinstance(x, (Mapping, tuple)):
+        return by_name(x, WHERE).get("y")
+    label = _label(x, spec)
+    unlabelled = spec is not None and spec.columns and not spec.classes
+    if label is None or unlabelled:
+        return None
+    return frame_columns(x[[name for name in x.columns if str(name) == label]], WHERE)[label]
+
+
+def _label(x: Any, spec: Spec | None) -> str | None:
+    """The column of labels of a frame: that of the name which the data's has, or of a usual one; None without any."""
+    if not is_frame(x):
+        return None
+    columns = () if spec is None else spec.columns
+    features = set(names_of(columns) if named(columns) else map(str, range(len(columns))))
+    others = [str(name) for name in x.columns if str(name) not in features]
+    usual = (name for name in others if name.lower() in LABELS)
+    return spec.label if spec is not None and spec.label in others else next(usual, None)
+
+
+def _part(x: Data | Split, spec: Spec | None) -> Split:
+    """The split that is meant, in the codes of the data of `spec`."""
+    if isinstance(x, Split):
+        return x
+    part = x.test if len(x.test) else x.validation
+    return part if spec is None else translated(part, x.spec, spec)
+
+
+def _check_grey(x: Tensor) -> None:
+    """ValueError for values outside [0, 1], where the data are grey levels; bytes are."""
+    if x.is_floating_point() and len(outside := ((x < 0) | (x > 1)).flatten(1).any(1).nonzero()):
+        row = int(outside[0])
+        worst = max(x[row].flatten().tolist(), key=lambda value: abs(value - 0.5))
+        raise ValueError(
+            f"grey levels of the data of this run lie in [0, 1]; example {row} has {worst:g}: divide by the largest "
+            "level, such as 255, or give bytes"
+        )
+
+
+def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
+    """Labels, as the data call them, or vectors `y` and other values by name, as tensors. Raises ValueError."""
+    given, where = dict(given or {}), "the condition"
+    if y is None and spec is not None and spec.classes is not None:
+        y = given.pop("y", None)
+    found = {name: tensor(value) for name, value in given.items()}
+    if y is None:
+        return found
+    if is_frame(y) and len(y.columns) == 1:
+        y = next(iter(frame_columns(y, where).values()))
+    y = series_values(y, where) if is_series(y) else [y] if isinstance(y, str) or np.ndim(y) == 0 else y
+    labelled = spec is not None and spec.classes is not None and np.ndim(y) == 1
+    return {**found, "y": classes(y, spec) if labelled else tensors_of({"y": y}, where)["y"]}  # pyright: ignore
+
+
+def tensor(value: Any) -> Tensor:
+    """Numbers as they are, NaN included: a tensor, or anything that NumPy reads; float64 becomes float32."""
+    found = _exact(value)
+    return found.float() if found.dtype is torch.float64 and found is not value else found
+
+
+def _exact(value: Any) -> Tensor:
+    """The same in its own type."""
+    if isinstance(value, Tensor):
+        return value
+    value = value.toarray() if hasattr(value, "toarray") else value
+    value = value.to_numpy(dtype=np.float64, na_value=np.nan) if is_frame(value) else value
+    array = np.array(value)
+    if array.dtype.kind not in "biuf":
+        wanted = "numbers are wanted: a data frame, a tensor or an array with a row for each example"
+        raise ValueError(f"{wanted}; got {type(value).__name__} of {array.dtype}")
+    return torch.from_numpy(array)
+
+
+def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:
+    """Examples [N, ...] as the data hold them, NaN where a value is missing, and their mask, as `completion` takes it.
+
+    Columns and categories are read as by `taken`. What the mask hides may hold anything. A mask of a frame has its
+    columns, or those of the data. Raises ValueError for another shape, column or category, and for values not of a
+    column's kind.
+    """
+    columns, held = () if spec is None else spec.columns, isinstance(x, (Data, Split))
+    x = x if held or np.isscalar(examples(x)) or (isinstance(x, tuple) and len(x) > 2) else examples(x)
+    cells = cells_of(x, WHERE) if columns else None
+    if spec is not None and cells is not None:
+        label = _label(x, spec)
+        mask = None if mask is None else masked(_of_columns(mask, cells, columns, label), 2)
+        chosen = _of_data(cells, spec, label)
+        seen = mask.cpu().numpy() != 0 if mask is not None and _fits(mask, (len(chosen[0]), len(columns))) else None
+        found = framed(chosen, columns, WHERE, gaps=True, seen=seen)
+        check_values(found, columns)
+        return found, mask
+    found = _laid_out(_part(x, spec).tensors["x"] if held else _exact(x), spec)  # pyright: ignore[reportArgumentType]
+    mask = None if mask is None else masked(mask, found.ndim)
+    kept = found.dtype if isinstance(x, Tensor) or found.dtype is not torch.float64 else torch.float32
+    if not columns:
+        return found.to(kept), mask
+    kept = kept if found.is_floating_point() else torch.float32
+    seen = mask != 0 if mask is not None and _fits(mask, tuple(found.shape)) else None
+    if not held and any(column.labels for column in columns):  # before float32, as in `taken`
+        shown = None if seen is None else seen.expand(len(found), -1).cpu().numpy()
+        found = torch.from_numpy(coded(found.detach().cpu().numpy(), columns, shown)).to(found.device)
+    found = found.to(kept)
+    found = found if seen is None else found.masked_fill(~seen.to(found.device), torch.nan)
+    check_values(found, columns)
+    return found, mask
+
+
+def _fits(mask: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a mask is one of examples of that shape; others are refused where they are applied."""
+    wanted = (1, *shape[2:]) if len(shape) == 4 else shape[1:]
+    return mask.ndim == len(shape) and len(mask) in (1, shape[0]) and tuple(mask.shape[1:]) == wanted
+
+
+def _of_columns(mask: Any, cells: Mapping[str, Any], columns: Sequence[Column], label: str | None) -> Any:
+    """A mask of a frame's columns as one of the columns of the data, which a mask of as many columns is already."""
+    cells = cells_of(mask, WHERE) if is_frame(mask) else cells  # pyright: ignore[reportAssignmentType]
+    found = tensor(mask)
+    if found.shape[-1:] != (len(cells),) or (named(columns) and not set(names_of(columns)) <= set(cells)):
+        return found
+    return found[..., places_of(cells, columns, label)]
+
+
+def _laid_out(found: Tensor, spec: Spec | None) -> Tensor:
+    """Examples [N, ...] in the layout of the data. Raises ValueError for another shape."""
+    if spec is None or tuple(found.shape[1:]) == spec.x:
+        return found
+    rest = tuple(found.shape[1:])
+    if rest == spec.x[1:] and spec.x[0] == 1:
+        return found.unsqueeze(1)
+    if len(rest) == 3 and (rest[2], *rest[:2]) == spec.x:
+        return found.movedim(-1, 1)
+    raise ValueError(_wrong_shape(tuple(found.shape), spec.x))
+
+
+def masked(mask: Any, dimensions: int) -> Tensor:
+    """A mask [N or 1, 1, H, W] or [N or 1, d] of one laid out like a user's x, with a row for all or one for each."""
+    found = tensor(mask)
+    if dimensions == 2:
+        return found[None] if found.ndim == 1 else found
+    if found.ndim == 4 and found.shape[1] != 1 and found.shape[-1] == 1:
+        return found.movedim(-1, 1)
+    return found[None, None] if found.ndim == 2 else found.unsqueeze(1) if found.ndim == 3 else found
+
+
+def present(observe: Transform) -> Transform:
+    """A recipe's transform of a batch without x: its steps on the values that are there, the others left out."""
+
+    def observed(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        values = dict(values)
+        for step in chain(observe).transforms:
+            try:
+                values = dict(step(values))
+            except KeyError:
+                continue
+        return values
+
+    return observed
+
+
+def _shape(x: Any, found: Tensor) -> tuple[int, ...]:
+    return tuple(np.shape(x)) if isinstance(x, (Tensor, np.ndarray)) else tuple(found.shape)
+
+
+def _wrong_shape(found: tuple[int, ...], x: tuple[int, ...]) -> str:
+    wanted = f"[N, {', '.join(map(str, x))}]"
+    if len(x) == 3 and x[0] == 1:
+        wanted += f" or [N, {x[1]}, {x[2]}]"
+    text = f"examples of this run have the shape {wanted}, N of them; got {list(found)}"
+    if found in (x, x[1:] if x[0] == 1 else x):
+        return f"{text}: one example without a dimension for N; give x[None]"
+    if len(x) == 1 and len(found) == 2:
+        return f"{text}: {found[1]} columns and not {x[0]}"
+    return text

@@ -1,0 +1,1 @@
+"""Readers: files, folders, frames and arrays become arrays by name."""

@@ -1,0 +1,156 @@
+"""The catalogue as it stands on this machine: what is present, where, whether official, and how to get the rest."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyvae.data.errors import DataError
+from polyvae.data.files.hashes import known_hash
+from polyvae.data.sources import CATALOGUE, Source
+from polyvae.data.sources.fetch import TIMEOUT, Progress, fetch_files, find, roots, target
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the listing.
+
+    `where`: the folder that is read, None where it is absent or generated. `size`: bytes of what is read, or of the
+    official files where it is absent (0 where unknown). `state` of the hashes: "official" (every file is the published
+    one), "differs" (a part, or changed), "absent", "unchecked" (no published hash).
+    """
+
+    source: Source
+    where: Path | None
+    size: int
+    state: str
+
+    @property
+    def name(self) -> str:
+        """What `load` and `fetch` take."""
+        return self.source.name
+
+    @property
+    def present(self) -> bool:
+        """Whether `load` needs no download."""
+        return self.where is not None or self.source.generated
+
+    @property
+    def licence(self) -> str:
+        """Terms of use."""
+        return self.source.about.licence
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example, as it comes without a `size`."""
+        return self.source.spec.x
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Official number of examples a part; "all" where no parts are official."""
+        return self.source.about.counts
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether `fetch` can download it."""
+        return self.source.fetchable
+
+    @property
+    def how(self) -> str:
+        """How to get it, in a sentence."""
+        return how(self.source)
+
+
+def how(source: Source) -> str:
+    """How to get a data set, in a sentence."""
+    by_hand = f"; {source.about.how}" if source.about.how else ""
+    if source.fetchable:
+        return f"run `polyvae datasets fetch {source.name}`{by_hand}"
+    if source.generated:
+        return source.about.how
+    return f"{source.about.how}, and put what you get into DIR/{source.name}"
+
+
+def catalogue(data_dir: str | Path | None = None) -> list[Entry]:
+    """Every data set that is known by name; hashes of what is present are computed once and remembered."""
+    return [_entry(source, data_dir) for source in CATALOGUE.values()]
+
+
+def _entry(source: Source, data_dir: str | Path | None) -> Entry:
+    where = find(source.name, source.needs, data_dir)
+    if where is None:
+        downloads = {file.download for file in source.files}
+        state = "unchecked" if source.generated else "absent"
+        return Entry(source, None, sum(file.size or 0 for file in downloads), state)
+    return Entry(source, where, sum(map(_size, source.needs(where))), _state(source, where))
+
+
+def _size(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size
+    with os.scandir(path) as entries:
+        return sum(entry.stat().st_size for entry in entries)
+
+
+def _state(source: Source, folder: Path) -> str:
+    """The worst of the files that are read."""
+    official = {folder / file.name: file for file in source.files}
+    states = set()
+    for path in source.needs(folder):
+        file = official.get(path)
+        if path.is_dir():
+            complete = len(os.listdir(path)) == sum(source.about.counts.values())
+            states.add("unchecked" if complete else "differs")
+        elif file is None or file.hash is None:
+            states.add("unchecked")
+        elif file.size is not None and path.stat().st_size != file.size:
+            states.add("differs")
+        else:
+            algorithm, _, expected = file.hash.partition(":")
+            states.add("official" if known_hash(path, algorithm) == expected else "differs")
+    return next(state for state in ("differs", "unchecked", "official") if state in states)
+
+
+def unknown(name: str | Path) -> DataError:
+    """The error for a name that is neither a path nor in the catalogue; it suggests the nearest."""
+    near = difflib.get_close_matches(str(name), CATALOGUE, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else "a path must lead to a file or folder"
+    return DataError(name, f"a path, or one of {', '.join(CATALOGUE)}", "neither", advice)
+
+
+def fetch(
+    name: str, data_dir: str | Path | None = None, progress: Progress | None = None, timeout: float = TIMEOUT
+) -> Path:
+    """Download a data set unless it is there, and return its folder; see `fetch_files` for what is checked.
+
+    It goes to `data_dir`, $POLYVAE_DATA or the user's cache, the first that can be written. Raises `DataError` with the
+    way to get it by hand where it cannot be downloaded.
+    """
+    if name not in CATALOGUE:
+        raise unknown(name)
+    source = CATALOGUE[name]
+    if source.generated:
+        raise DataError(name, "a data set of files", "a generated one", "there is nothing to fetch: load it")
+    if folder := find(name, source.needs, data_dir):
+        return folder
+    if not source.fetchable:
+        raise DataError(name, "a data set that can be downloaded", "one that cannot", how(source))
+    folder = target(name, data_dir)
+    fetch_files(source.files, folder, timeout, progress)
+    return folder
+
+
+def locate(source: Source, data_dir: str | Path | None, download: bool) -> list[Path]:
+    """The paths that `source` reads, downloaded where they may be; empty for a generated set."""
+    if source.generated:
+        return []
+    folder = find(source.name, source.needs, data_dir)
+    if folder is None and download and source.fetchable:
+        folder = fetch(source.name, data_dir)
+    if folder is None:
+        searched = ", ".join(str(root / source.name) for root in roots(data_dir))
+        raise DataError(source.name, f"its files in {searched}", "none", how(source))
+    return source.needs(folder)

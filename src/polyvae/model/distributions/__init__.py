@@ -1,0 +1,33 @@
+"""Distributions and Kullback-Leibler divergences that torch.distributions lacks. None of them checks its arguments."""
+
+from polyvae.model.distributions.bernoulli import Bernoulli
+from polyvae.model.distributions.codes import CodePrior, Quantised, UniformCodes
+from polyvae.model.distributions.columns import Categories, Product, Standardised
+from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
+from polyvae.model.distributions.exact import Exact
+from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
+from polyvae.model.distributions.law import Law
+from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, SharedNormal
+from polyvae.model.distributions.point import Point
+
+__all__ = [
+    "Bernoulli",
+    "Categories",
+    "CholeskyNormal",
+    "CodePrior",
+    "Counts",
+    "DiscretisedLogistic",
+    "Exact",
+    "GridCategorical",
+    "Law",
+    "NegativeBinomial",
+    "OptimalNormal",
+    "Point",
+    "Poisson",
+    "Product",
+    "Quantised",
+    "SharedNormal",
+    "Standardised",
+    "UniformCodes",
+    "ZeroInflatedNegativeBinomial",
+]

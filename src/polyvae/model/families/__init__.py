@@ -1,0 +1,31 @@
+"""Families: an unconstrained tensor becomes a distribution."""
+
+from polyvae.model.families.columns import CategoryCodes, ColumnFamily, ColumnNormal, StandardisedFamily
+from polyvae.model.families.counts import COUNTS, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
+from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, posterior
+from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture
+from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
+
+__all__ = [
+    "COUNTS",
+    "LIKELIHOODS",
+    "POSTERIORS",
+    "Bernoulli",
+    "Categorical",
+    "CategoryCodes",
+    "ColumnFamily",
+    "ColumnNormal",
+    "DiagonalNormal",
+    "DiscretisedLogistic",
+    "DiscretisedLogisticMixture",
+    "FullNormal",
+    "Laplace",
+    "NegativeBinomial",
+    "PixelNormal",
+    "Point",
+    "Poisson",
+    "StandardisedFamily",
+    "ZeroInflatedNegativeBinomial",
+    "likelihood",
+    "posterior",
+]

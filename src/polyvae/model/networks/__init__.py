@@ -1,0 +1,33 @@
+"""Networks: a builder takes the shapes of inputs and output and returns a module, net(*tensors) -> [B, *output]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from polyvae.model.networks.conv import conv
+from polyvae.model.networks.layers import Builder, Shape
+from polyvae.model.networks.mlp import mirrored, mlp
+from polyvae.model.networks.residual import residual
+
+NETWORKS: dict[str, Callable[..., Any]] = {"mlp": mlp, "conv": conv, "residual": residual}
+
+__all__ = [
+    "NETWORKS",
+    "Builder",
+    "Shape",
+    "conv",
+    "mirrored",
+    "mlp",
+    "network",
+    "residual",
+]
+
+
+def network(which: str | Builder) -> Builder:
+    """Return the builder of that name in `NETWORKS`, or the given builder itself; ValueError names the known ones."""
+    if callable(which):
+        return which
+    if which not in NETWORKS:
+        raise ValueError(f"no network is called {which!r}; known: {', '.join(NETWORKS)}, or any build(inputs, output)")
+    return NETWORKS[which]

@@ -1,0 +1,155 @@
+"""Networks between a value and a map of vectors: strided convolutions, residual blocks, no statistics of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from polyvae.model.networks.layers import (
+    PictureDecoder,
+    Shape,
+    Stage,
+    check_given,
+    checked,
+    checked_widths,
+    is_picture,
+    to_maps,
+    to_rows,
+)
+from polyvae.model.networks.mlp import Perceptron, mlp
+
+
+class Maps(nn.Sequential):
+    """Picture layers that run channels last, where convolutions know it, whatever the layout of input and weights.
+
+    A model as it was trained and one that was loaded, whose weights lie differently, then agree to the last bit.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type == "mps":
+            return super().forward(input.contiguous())
+        return super().forward(to_maps(to_rows(input), tuple(input.shape[1:])))
+
+
+class Residual(nn.Module):
+    """x + F(x), F an activation, a 3x3 convolution, an activation and a 1x1 convolution.
+
+    van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LeakyReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.LeakyReLU(inplace=True),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input + self.layers(input)
+
+
+class MapNetwork(nn.Module):
+    """A stack between pictures and maps of vectors, nothing fully connected: [B, *input] -> [B, C, H, W]."""
+
+    def __init__(self, input: Shape, stack: Maps) -> None:
+        super().__init__()
+        self.input = input
+        self.stack = stack
+
+    def forward(self, input: Tensor) -> Tensor:
+        check_given((input,), (self.input,))
+        return self.stack(input).contiguous()
+
+
+def halvings(height: int, width: int, count: int) -> Iterator[Stage]:
+    """Yield the stages of a stack: stride 2 on each axis that has more than one row, rounding up (28, 14, 7, 4)."""
+    sides = (height, width)
+    for _ in range(count):
+        steps = tuple(2 if side > 1 else 1 for side in sides)
+        after = tuple(-(-side // step) for side, step in zip(sides, steps, strict=True))
+        yield Stage(sides, after, steps)  # pyright: ignore[reportArgumentType]
+        sides = after  # pyright: ignore[reportAssignmentType]
+
+
+def code_shape(x: Shape, dim: int, widths: Sequence[int]) -> Shape:
+    """The shape (D, h, w) of the map that `downsampling` makes of a picture; (D, half the columns) of a table."""
+    if not is_picture(x):
+        columns = 1
+        for side in x:
+            columns *= side
+        return dim, -(-columns // 2)
+    *_, last = halvings(x[1], x[2], len(widths))
+    return dim, *last.after
+
+
+def downsampling(x_shape: Shape, dim: int, widths: Sequence[int], blocks: int) -> tuple[nn.Module, Shape]:
+    """Return the encoder of a value to a map of vectors, and the map's shape.
+
+    Pictures: a 3x3 convolution of stride 2 and a LeakyReLU for each of `widths`, `blocks` residual blocks, a 1x1
+    convolution to `dim` channels. No BatchNorm, so that the loss is the same in training and evaluation and for every
+    batch size. Anything else: a perceptron with these widths. ValueError for a bad shape, width or count.
+    """
+    (x,), code = checked((x_shape,), code_shape(x_shape, dim, _checked(widths, blocks)))
+    widths = tuple(widths)
+    if not is_picture(x):
+        return mlp((x,), code, widths), code
+    layers: list[nn.Module] = []
+    for stage, (before, after) in zip(halvings(x[1], x[2], len(widths)), pairwise((x[0], *widths)), strict=True):
+        layers += [nn.Conv2d(before, after, 3, stage.stride, 1), nn.LeakyReLU(inplace=True)]
+    return MapNetwork(x, Maps(*layers, *_residuals(widths[-1], blocks), nn.Conv2d(widths[-1], dim, 1))), code
+
+
+def upsampling(code: Shape, output: Shape, widths: Sequence[int], blocks: int) -> nn.Module:
+    """Return the decoder of a map of vectors, `downsampling` read backwards; `widths` in the encoder's order.
+
+    A 1x1 convolution, `blocks` residual blocks and a transposed 3x3 convolution of stride 2 for each of `widths`, the
+    last into the picture and without activation; nothing is fully connected. A perceptron where `output` is no picture.
+    """
+    (code,), output = checked((code,), output)
+    widths = _checked(widths, blocks)
+    if not is_picture(output):
+        return _perceptron((code,), output, widths)
+    stack = _upwards(output, widths, blocks)
+    if code[1:] != (reached := code_shape(output, code[0], widths)[1:]):
+        raise ValueError(f"{len(widths)} strides take {output[1:]} to {reached}, the code is {code}")
+    return MapNetwork(code, Maps(nn.Conv2d(code[0], widths[-1], 1), nn.LeakyReLU(inplace=True), *stack))
+
+
+def flat(inputs: Sequence[Shape], output: Shape, widths: Sequence[int], blocks: int) -> nn.Module:
+    """Return the decoder that flattens and concatenates its inputs, then one linear layer and `upsampling`'s stack."""
+    inputs, output = checked(inputs, output)
+    widths = _checked(widths, blocks)
+    if not is_picture(output):
+        return _perceptron(inputs, output, widths)
+    stack = _upwards(output, widths, blocks)
+    return PictureDecoder(inputs, Maps(nn.LeakyReLU(inplace=True), *stack), code_shape(output, widths[-1], widths))
+
+
+def _upwards(output: Shape, widths: tuple[int, ...], blocks: int) -> list[nn.Module]:
+    """From activated maps of the last width to the picture, which the last layer leaves without activation."""
+    channels, height, width = output
+    steps = reversed(list(halvings(height, width, len(widths))))
+    layers = _residuals(widths[-1], blocks)
+    for stage, (before, after) in zip(steps, pairwise((*reversed(widths), channels)), strict=True):
+        up = nn.ConvTranspose2d(before, after, 3, stage.stride, 1, stage.output_padding)
+        layers += [up, nn.LeakyReLU(inplace=True)]
+    return layers[:-1]
+
+
+def _residuals(channels: int, blocks: int) -> list[nn.Module]:
+    layers: list[nn.Module] = [Residual(channels) for _ in range(blocks)]
+    return [*layers, nn.LeakyReLU(inplace=True)] if blocks else []
+
+
+def _perceptron(inputs: Sequence[Shape], output: Shape, widths: tuple[int, ...]) -> Perceptron:
+    return mlp(inputs, output, widths[::-1])
+
+
+def _checked(widths: Sequence[int], blocks: int) -> tuple[int, ...]:
+    if blocks < 0:
+        raise ValueError(f"blocks counts the residual blocks, at least 0; got {blocks}")
+    return checked_widths("widths", widths)

@@ -1,0 +1,67 @@
+"""Mixture priors: of learned normals, and of posteriors at learned pseudo-inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
+from torch.nn import functional as F
+
+from polyvae.checks.ranges import at_least
+from polyvae.model.vae import Values
+
+
+class Mixture(nn.Module):
+    """p(z) = sum_m w_m N(mu_m, diag s_m^2), everything learned, started at means drawn from N(0, I) and s = 1."""
+
+    def __init__(self, dimensions: int, components: int = 10) -> None:
+        super().__init__()
+        at_least("dimensions", dimensions, 1)
+        at_least("components", components, 1)
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.loc = nn.Parameter(torch.randn(components, dimensions))
+        self.raw_scale = nn.Parameter(torch.full((components, dimensions), 0.5413))  # softplus -> 1
+
+    def forward(self, values: Values) -> Distribution:
+        scale = F.softplus(self.raw_scale) + 1e-4
+        components = Independent(Normal(self.loc, scale, validate_args=False), 1, validate_args=False)
+        return mixture(self.logits, components)
+
+    def extra_repr(self) -> str:
+        return f"{self.loc.shape[1]}, components={self.loc.shape[0]}"
+
+
+class VampPrior(nn.Module):
+    """p(z) = 1/M sum_m q(z | u_m): the posterior's mixture over M learned pseudo-inputs.
+
+    `posterior` is the model's own; `pseudo_inputs` holds, for each name the posterior reads, the M starting values
+    [M, ...]. Training and sampling see the same u_m and no nonlinearity is applied to them.
+
+    Tomczak, Welling: VAE with a VampPrior, 2018.
+    """
+
+    def __init__(self, posterior: nn.Module, pseudo_inputs: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        names = tuple(getattr(posterior, "given", pseudo_inputs))
+        if set(names) != set(pseudo_inputs):
+            raise ValueError(f"the posterior reads {list(names)}, pseudo-inputs are given for {sorted(pseudo_inputs)}")
+        if len({len(value) for value in pseudo_inputs.values()}) != 1:
+            raise ValueError("every pseudo-input needs the same number of components along its first dimension")
+        self.posterior = posterior
+        self.pseudo_inputs = nn.ParameterDict({n: nn.Parameter(v.detach().clone()) for n, v in pseudo_inputs.items()})
+
+    def forward(self, values: Values) -> Distribution:
+        components = self.posterior(dict(self.pseudo_inputs.items()))
+        return mixture(self.weights(), components)
+
+    def weights(self) -> Tensor:
+        """The mixture's logits [M], all equal."""
+        first = next(iter(self.pseudo_inputs.values()))
+        return first.new_zeros(len(first))
+
+
+def mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
+    """sum_m softmax(logits)_m p_m from components with batch shape [M]."""
+    return MixtureSameFamily(Categorical(logits=logits, validate_args=False), components, validate_args=False)

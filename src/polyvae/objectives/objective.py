@@ -1,0 +1,139 @@
+"""Objectives: what training minimises, read off one draw of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor, nn
+
+from polyvae.checks.finite import check_finite
+from polyvae.model.draw import first_heads
+from polyvae.model.vae import Draw, Values
+from polyvae.objectives.schedules import Number, Step, _at
+from polyvae.objectives.terms import KL, Reconstruction, Term
+
+
+class Weighted(nn.Module):
+    """weight * term, or weight * |term - target| per example; both are numbers or schedules of the step.
+
+    Of several draws the distance is that of their mean: |.| of each draw would punish the noise of an estimated term.
+    A term without a closed form, such as the KL to a mixture, is best given a few `samples`.
+    """
+
+    def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None) -> None:
+        super().__init__()
+        check_finite({"weight": weight, "target": target})
+        self.term = term
+        self.weight = weight
+        self.target = target
+
+    def forward(self, value: Tensor, step: Step) -> Tensor:
+        """The cost of the term's value at this step, scalar."""
+        if self.target is not None:
+            value = value.mean(0) if value.ndim > 1 else value
+            value = (value - _at(self.target, step)).abs()
+        return _at(self.weight, step) * value.mean()
+
+    @property
+    def plain(self) -> bool:
+        """Whether the cost is the term's mean as it is."""
+        return self.target is None and not callable(self.weight) and self.weight == 1
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}" + ("" if self.target is None else f", target={self.target}")
+
+
+class Objective(nn.Module):
+    """A weighted sum of terms over K `samples`, each averaged over samples and batch.
+
+    By default the negative evidence lower bound, E_q[-log p(x | z)] + KL(q || p), in nats. `balance`, where given, is
+    called with the unweighted terms by name and returns factors for some of them, which multiply their weights; see
+    `polyvae.objectives.balance`.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, Term | Weighted] | None = None,
+        samples: int = 1,
+        balance: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        _check_samples(samples)
+        chosen = {"reconstruction": Reconstruction(), "kl": KL()} if terms is None else terms
+        if reserved := {"loss", "bound"} & set(chosen):
+            raise ValueError(f"a term may not be named {sorted(reserved)}: the objective reports those itself")
+        if not chosen:
+            raise ValueError("an objective needs at least one term")
+        if unknown := set(getattr(balance, "names", ())) - set(chosen):
+            raise ValueError(f"{sorted(unknown)} are to be balanced; the terms are {list(chosen)}")
+        self.terms = nn.ModuleDict({n: t if isinstance(t, Weighted) else Weighted(t) for n, t in chosen.items()})
+        self.samples = samples
+        self.balance = balance
+
+    def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
+        """The loss to minimise, every term unweighted, and the plain bound; scalars."""
+        draw = model(batch, self.samples)
+        terms, costs = {}, {}
+        for name, weighted in self.terms.items():
+            assert isinstance(weighted, Weighted)
+            value = weighted.term(draw)
+            terms[name] = value.mean()
+            costs[name] = terms[name] if weighted.plain else weighted(value, step)
+        if self.balance is not None:
+            factors = self.balance({name: term.detach() for name, term in terms.items()})
+            costs.update({name: factor * costs[name] for name, factor in factors.items()})
+        return report(reduce(add, costs.values()), terms, draw)
+
+
+class ImportanceWeighted(nn.Module):
+    """-log 1/K sum_k p(x, z_k) / q(z_k | x), averaged over the batch, in nats.
+
+    It is the bound itself, so every head counts once: ValueError for one with another weight than 1, or a second head
+    of one value, which no bound holds and which it would not train.
+
+    Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
+    """
+
+    def __init__(self, samples: int = 5) -> None:
+        super().__init__()
+        _check_samples(samples)
+        self.samples = samples
+
+    def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
+        draw = model(batch, self.samples)
+        _check_bounded(draw)
+        terms = {"reconstruction": -draw.log_px.mean(), "kl": draw.kl.mean()}
+        return report(-draw.importance_bound.mean(), terms, draw)
+
+    def extra_repr(self) -> str:
+        return f"samples={self.samples}"
+
+
+def report(loss: Tensor, terms: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
+    """What an objective returns: the loss, the terms and the plain bound, which no weight or schedule touches."""
+    with torch.no_grad():
+        return {"loss": loss, **{n: t.detach() for n, t in terms.items()}, "bound": draw.elbo.mean()}
+
+
+def _check_bounded(draw: Draw) -> None:
+    """ValueError where a head is not in the importance-weighted bound as it was asked for."""
+    first = first_heads(draw.heads)
+    for name, head in draw.heads.items():
+        if name not in first:
+            raise ValueError(
+                f"the importance-weighted bound holds one head a value: {name!r} is a second one of {head.of!r} and "
+                "would not be trained; take an Objective with Reconstruction"
+            )
+        if head.weight != 1:
+            raise ValueError(
+                f"the importance-weighted bound has no weights: the head {name!r} has {head.weight}; take weight 1, or "
+                "an Objective with Reconstruction"
+            )
+
+
+def _check_samples(samples: int) -> None:
+    if samples < 1:
+        raise ValueError(f"samples counts draws of the latents, at least 1; got {samples}")

@@ -1,0 +1,181 @@
+"""Terms of an objective: costs read off a draw, per example [K, B] or scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
+from torch.nn import functional
+
+from polyvae.model.distributions.codes import Quantised
+from polyvae.model.vae import Draw, Latent
+
+Term = Callable[[Draw], Tensor]
+
+
+class Reconstruction(nn.Module):
+    """-sum_h w_h log p_h(x | z), nats [K, B], over the named `heads` (all by default); w_h is the weight of head h."""
+
+    def __init__(self, heads: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, draw: Draw) -> Tensor:
+        costs = [-draw.heads[name].weight * draw.heads[name].log_p for name in self.heads or draw.heads]
+        return costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
+
+
+class KL(nn.Module):
+    """KL(q(z | x) || p(z)), nats [K, B], over the named latents (all by default).
+
+    With `free_bits` f > 0 each latent dimension costs sum_j max(f, E_batch KL_j), f in nats, so that no dimension is
+    worth collapsing further (Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling: Improved Variational Inference
+    with Inverse Autoregressive Flow, 2016). It needs a factorised posterior and prior. E_batch is the mean over what
+    one process reads: over several, free bits are those of each one's share of the batch.
+    """
+
+    def __init__(self, free_bits: float = 0.0, latents: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        if free_bits < 0:
+            raise ValueError(f"free_bits is a number of nats, at least 0; got {free_bits}")
+        self.free_bits = free_bits
+        self.latents = latents
+
+    def forward(self, draw: Draw) -> Tensor:
+        chosen = [draw.latents[name] for name in self.latents or draw.latents]
+        if self.free_bits == 0:
+            return torch.stack([latent.kl for latent in chosen]).sum(0)
+        per_dimension = [factorised_kl(latent) for latent in chosen]
+        floored = [kl.mean(0).clamp(min=self.free_bits).sum() for kl in per_dimension]
+        return torch.stack(floored).sum()
+
+
+class CodebookCost(nn.Module):
+    """|sg(e) - c|^2 over z, [K, B]: draws the words c to the encoder's outputs e, which it does not move."""
+
+    def forward(self, draw: Draw) -> Tensor:
+        return _gaps(draw, lambda q: (q.encoded.detach(), q.vectors))
+
+
+class Commitment(nn.Module):
+    """|e - sg(c)|^2 over z, [K, B]: draws the encoder's outputs e to the words c, which it does not move."""
+
+    def forward(self, draw: Draw) -> Tensor:
+        return _gaps(draw, lambda q: (q.encoded, q.vectors.detach()))
+
+
+def _gaps(draw: Draw, sides: Callable[[Quantised], tuple[Tensor, Tensor]]) -> Tensor:
+    """Squared distances between the two sides, summed over every quantised latent."""
+    laws = [latent.q for latent in draw.latents.values() if isinstance(latent.q, Quantised)]
+    if not laws:
+        raise ValueError("the terms of a codebook need a quantised latent; the model has none")
+    costs = [functional.mse_loss(*sides(q), reduction="none").flatten(1).sum(1) for q in laws]
+    # A quantised posterior has one value, the same for each of K draws.
+    return torch.stack([cost.expand(draw.samples, -1) for cost in costs]).sum(0)
+
+
+class MMD(nn.Module):
+    """Squared maximum mean discrepancy between the aggregate posterior and the prior, scalar.
+
+    E k(z, z') + E k(p, p') - 2 E k(z, p) over z ~ q(z) and as many p ~ p(z), the diagonals left out (unbiased).
+    `kernel`: "rbf", exp(-|a - b|^2 / (2 s^2)), or "imq", the inverse multiquadric C / (C + |a - b|^2) with C = 2 d s^2;
+    `scale` s is in units of the prior's standard deviation, and the RBF's s^2 is multiplied by the dimension d.
+    The prior must not depend on the example. Over several processes it is the mean of each one's own, within its share
+    of the batch: unbiased as well, but noisier than that of the whole batch, whose pairs across processes are left out.
+    ValueError for a batch of one example.
+
+    Gretton, Borgwardt, Rasch, Schoelkopf, Smola: A Kernel Two-Sample Test, 2012; Tolstikhin, Bousquet, Gelly,
+    Schoelkopf: Wasserstein Auto-Encoders, 2018.
+    """
+
+    def __init__(self, kernel: str = "rbf", scale: float = 1.0) -> None:
+        super().__init__()
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel is one of {sorted(KERNELS)}; got {kernel!r}")
+        if scale <= 0:
+            raise ValueError(f"scale is a positive number; got {scale}")
+        self.kernel = kernel
+        self.scale = scale
+
+    def forward(self, draw: Draw) -> Tensor:
+        parts = [self._discrepancy(latent) for latent in draw.latents.values()]
+        return torch.stack(parts).sum()
+
+    def _discrepancy(self, latent: Latent) -> Tensor:
+        z = latent.z[0].flatten(1)
+        p = latent.p
+        sample = p.rsample if p.has_rsample else p.sample  # a mixture is a reference that this term does not move
+        reference = sample() if p.batch_shape else sample((len(z),))
+        return mmd(z, reference.flatten(1), self.kernel, self.scale)
+
+    def extra_repr(self) -> str:
+        return f"{self.kernel!r}, scale={self.scale}"
+
+
+def mmd(a: Tensor, b: Tensor, kernel: str = "rbf", scale: float = 1.0) -> Tensor:
+    """Unbiased squared maximum mean discrepancy between two samples [N, d] and [M, d], N and M at least 2."""
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"the unbiased estimate needs at least 2 samples on each side; got {len(a)} and {len(b)}")
+    width = a.shape[1] * scale**2
+    k = KERNELS[kernel]
+    within = sum((k(_distances(x, x), width).sum() - len(x)) / (len(x) * (len(x) - 1)) for x in (a, b))
+    return within - 2 * k(_distances(a, b), width).mean()
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    # |a|^2 + |b|^2 - 2 ab: one matrix product, and unlike cdist its gradient is finite at distance zero.
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)
+
+
+KERNELS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "rbf": lambda squared, width: torch.exp(-squared / (2 * width)),
+    "imq": lambda squared, width: 2 * width / (2 * width + squared),
+}
+
+
+def marginals(distribution: Distribution) -> Distribution | None:
+    """The distribution of every coordinate on its own, event shape [], or None where no closed form is known."""
+    if isinstance(distribution, Independent):
+        inner = distribution.base_dist
+        return inner if not inner.event_shape else marginals(inner)
+    if isinstance(distribution, MultivariateNormal):
+        return Normal(distribution.mean, distribution.variance.sqrt(), validate_args=False)
+    if isinstance(distribution, MixtureSameFamily):
+        component = marginals(distribution.component_distribution)
+        if not isinstance(component, Normal):
+            return None
+        loc, scale = component.loc.movedim(-2, -1), component.scale.movedim(-2, -1)
+        weights = distribution.mixture_distribution.logits.unsqueeze(-2).expand(loc.shape)
+        return MixtureSameFamily(
+            Categorical(logits=weights, validate_args=False),
+            Normal(loc, scale, validate_args=False),
+            validate_args=False,
+        )
+    return None
+
+
+def factorised_kl(latent: Latent) -> Tensor:
+    """KL(q_j || p_j) of every latent dimension, nats [..., d]; q and p must both factorise over dimensions."""
+    q, p = latent.q, latent.p
+    if (
+        not (isinstance(q, Independent) and isinstance(p, Independent))
+        or q.base_dist.event_shape
+        or p.base_dist.event_shape
+    ):
+        raise ValueError(
+            "free bits need a posterior and a prior that factorise over dimensions; "
+            f"got {type(q).__name__} and {type(p).__name__}"
+        )
+    if not latent.separate:
+        raise ValueError("free bits need a prior that is drawn before its posterior")
+    return kl_divergence(q.base_dist, p.base_dist)

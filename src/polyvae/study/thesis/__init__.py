@@ -1,0 +1,1 @@
+"""The study of multitask autoencoders: its grid, runs, tables, claims and report."""

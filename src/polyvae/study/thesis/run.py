@@ -1,0 +1,186 @@
+"""One run of the study: a cell on a fold, trained in a run folder of its own and measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polyvae import data
+from polyvae.checks.finite import NonFiniteError
+from polyvae.data import Data
+from polyvae.data.files.writing import held, write_text
+from polyvae.evaluation.blocks import device_of
+from polyvae.recipes import named
+from polyvae.study.records import RESULT, read_result
+from polyvae.study.thesis.grid import FOLDS, Cell, Method
+from polyvae.study.thesis.measure import by_size, measure, pictures, pixels_of
+from polyvae.study.thesis.watch import watch
+
+CURVED = ("mse", "latent", "conditioned_mse")
+SIDES = {"celeba": 64}  # data sets that the study resizes
+
+
+class RunFailed(RuntimeError):
+    """A run that came to no result, such as one whose loss is not finite; the rest of the study goes on."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all runs of a study share, so that they can be compared.
+
+    limit: training images of a fold, None for all; the validation fold shrinks in proportion. widths: channels in the
+    place of the configurations', for a small study. decoder: "flat" as published, or "multiscale".
+    """
+
+    limit: int | None = None
+    epochs: int = 100
+    batch_size: int = 128
+    seed: int = 0
+    precision: str = "fp32"
+    widths: tuple[int, ...] | None = None
+    decoder: str = "flat"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to be run on a fold: `source` and `data_dir` are where its data come from, `study` the study's folder."""
+
+    cell: Cell
+    fold: int
+    source: str
+    study: Path
+    protocol: Protocol
+    device: str = "auto"
+    data_dir: Path | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.cell.name, self.fold
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, STUDY/runs/CELL/fold-K."""
+        return self.study / "runs" / self.cell.name / f"fold-{self.fold}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        paths = {"study": str(self.study), "data_dir": None if self.data_dir is None else str(self.data_dir)}
+        return {**asdict(self), **paths}
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> Job:
+        """The job of `as_dict`."""
+        cell = Cell(**{**held["cell"], "method": Method(**held["cell"]["method"])})
+        widths = held["protocol"]["widths"]
+        protocol = Protocol(**{**held["protocol"], "widths": None if widths is None else tuple(widths)})
+        place = None if held["data_dir"] is None else Path(held["data_dir"])
+        return cls(cell, held["fold"], held["source"], Path(held["study"]), protocol, held["device"], place)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Trains, from where the run's folder stands, measures and returns the result, which the folder keeps.
+
+    A second process that wants the same run waits for the first. Raises RunFailed, RunError and what loading data
+    raises; Ctrl-C leaves the folder ready to go on.
+    """
+    with held(job.folder.with_name(f".{job.folder.name}.lock")):
+        result = read_result(job.folder)
+        if result is None:
+            try:
+                result = _result(job)
+            except (NonFiniteError, torch.OutOfMemoryError) as error:
+                raise RunFailed(f"{job.cell.name}, fold {job.fold}: {error}") from error
+            write_text(job.folder / RESULT, json.dumps(result))
+    return result
+
+
+def _result(job: Job) -> dict[str, Any]:
+    fit = import_module("polyvae.training.fit").fit
+    protocol = job.protocol
+    cut = loaded(job.source, job.data_dir, protocol.limit, job.fold)
+    name, options = job.cell.recipe(cut.spec, protocol.widths, protocol.decoder)
+    seed = protocol.seed + job.fold
+    recipe = named(name)(cut.spec, seed=seed, **options)
+    watch(recipe, job.cell.family)
+    done = fit(
+        recipe,
+        cut,
+        job.folder,
+        resume=True,
+        progress=False,
+        epochs=protocol.epochs,
+        batch_size=protocol.batch_size,
+        seed=seed,
+        device=job.device,
+        precision=protocol.precision,
+    )
+    means = measure(recipe, cut.validation, job.cell.family, protocol.seed)
+    row = {
+        "cell": job.cell.name,
+        "dataset": job.cell.dataset,
+        "family": job.cell.family,
+        "config": job.cell.config,
+        "method": job.cell.method.name,
+        "exponent": job.cell.method.exponent,
+        "fold": job.fold,
+        "train": len(cut.train),
+        "validation": len(cut.validation),
+        **_training(done.history, len(cut.train)),
+        "parameters": sum(p.numel() for p in recipe.model.parameters()),
+        **means,
+        "pixels": pixels_of(cut.validation),
+        "device": _device(device_of(recipe.model)),
+        "precision": protocol.precision,
+        "seed": seed,
+        "commit": _commit(done.description.get("git")),
+        **{package: done.description["versions"][package] for package in ("polyvae", "torch")},
+    }
+    curve = [
+        {"epoch": line["epoch"], **{name: line.get(f"validation_{name}") for name in CURVED}} for line in done.history
+    ]
+    shown = pictures(recipe, cut.validation, protocol.seed)
+    masks = by_size(recipe, cut.validation, protocol.seed)
+    return {"row": row, "curve": curve, "masks": masks, "picture": shown}
+
+
+def _training(history: list[dict[str, Any]], examples: int) -> dict[str, Any]:
+    """Epochs, the best of them, seconds, and the mean and deviation of the pixels seen over every image of training."""
+    best = max(history, key=lambda line: line["validation_bound"], default={})
+    found: dict[str, Any] = {
+        "epochs": len(history),
+        "best_epoch": best.get("epoch", 0),
+        "seconds": round(sum(line["seconds"] for line in history), 2),
+    }
+    if history and "train_observed" in history[0]:
+        mean = sum(line["train_observed"] for line in history) / len(history)
+        square = sum(line["train_observed_square"] for line in history) / len(history)
+        deviation = max(0.0, square - mean**2) ** 0.5
+        found |= {"observed": mean, "observed_sd": deviation, "observed_count": examples * len(history)}
+    return found
+
+
+@lru_cache(maxsize=1)
+def loaded(source: str, data_dir: Path | None, limit: int | None, fold: int) -> Data:
+    """The data cut for a fold, kept for the next run of this process. Raises DataError, ValueError for tables."""
+    found = data.load(source, data_dir, limit=limit, size=SIDES.get(source), fold=fold, folds=FOLDS)
+    if len(found.spec.x) != 3:
+        raise ValueError(f"the study is of pictures; {source} holds examples of shape {found.spec.x}")
+    # Where the files lie now is no part of the run: it goes on with them elsewhere.
+    return replace(found, call={name: value for name, value in found.call.items() if name != "data_dir"})
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def _commit(state: Mapping[str, Any] | None) -> str:
+    return "" if state is None else state["commit"][:12] + ("+" if state["changed"] else "")

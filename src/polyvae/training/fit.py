@@ -1,0 +1,201 @@
+"""Training: `fit`, from a recipe and data to a run."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from polyvae.data.loading import as_data
+from polyvae.data.seeds import forked, seed_generators
+from polyvae.data.split import Data, shuffled
+from polyvae.model.vae import VAE
+from polyvae.recipes import Recipe, named
+from polyvae.training.cpu import kept_heap
+from polyvae.training.devices import fabric_of
+from polyvae.training.loop import Loop
+from polyvae.training.meter import check_validation
+from polyvae.training.optimizer import Callback, Factory, Hooks, checked_hooks, recorded
+from polyvae.training.processes import in_processes, on_signals
+from polyvae.training.progress import reporter
+from polyvae.training.run import Run
+from polyvae.training.run_folder import Begin, trained_in
+from polyvae.training.settings import Settings, checked
+from polyvae.training.step import Step
+from polyvae.training.store import (
+    METRICS,
+    STATE,
+    WEIGHTS,
+    describe,
+    load_tensors,
+    read_metrics,
+    read_tensors,
+    unique_tensors,
+    write_metrics,
+    write_tensors,
+)
+from polyvae.training.support import check_support
+from polyvae.training.tensorboard import check_tensorboard
+from polyvae.training.trial import as_recipe, tried
+from polyvae.training.validation import validate
+
+STARTING = 4096  # examples that a recipe may look at before the first step
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: what it trains, on what, where and how; in a process of its own it is called with a Fabric."""
+
+    recipe: Recipe
+    data: Data
+    folder: Path | None
+    settings: Settings
+    progress: bool | None
+    hooks: Hooks
+
+    def __call__(self, fabric: Fabric) -> None:
+        # Tensors cross to another process as memory shared with it: each process needs weights of its own.
+        for module in (self.recipe.model, self.recipe.objective):
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.data = tensor.data.clone()
+        _train(fabric, self)
+
+
+def fit(
+    recipe: Recipe | VAE | str,
+    data: Any,
+    run: str | Path | None = None,
+    *,
+    resume: bool = False,
+    progress: bool | None = None,
+    optimizer: Factory | None = None,
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
+) -> Run:
+    """Trains a recipe and returns the run with its best weights in place.
+
+    `recipe`: a recipe, a VAE, which is trained by the plain bound, or the name of a recipe, whose weights the seed then
+    decides. `data`: a `Data`, a name or a path that `data.load` reads, or any tensor, array, DataFrame, pair (x, y),
+    Dataset or DataLoader, of which a tenth each is set aside for validation and test, as `data.load` cuts it. `run`: a
+    folder for weights, metrics and the state to resume from; without one everything stays in memory. `resume`: go on
+    with the run in that folder, exactly as if it had not stopped. `progress`: None shows a bar on a terminal, True also
+    plain lines where there is none, False nothing. `optimizer`: a class of `torch.optim`, made with the setting `lr`,
+    or a function that makes one of a list of parameters and sets its numbers itself; AdamW where none is given.
+    Schedule and warm-up move its learning rates. `callbacks`: functions called with each epoch's row of metrics, a dict
+    of their own, once its state is saved; what one raises ends the run. `settings`: those of `Settings`.
+
+    The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term
+    that the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.
+
+    Raises RunError for a folder that holds another run or cannot be written, ValueError for a bad setting, data that
+    the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting or what is no
+    recipe, NonFiniteError where the loss is not finite.
+    """
+    chosen = checked(settings)
+    hooks = checked_hooks(optimizer, callbacks, settings, chosen.devices)
+    folder = None if run is None else Path(run)
+    if folder is None and (resume or chosen.tensorboard):
+        raise ValueError("resume and tensorboard need a run folder")
+    if chosen.tensorboard:
+        check_tensorboard()
+    data = as_data(data)
+    chosen = chosen.resolved(len(data.train))
+    recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=chosen.seed))
+    if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
+        raise ValueError("the model has no parameter to train")
+    check_support(recipe, data, tried(recipe, data, chosen.seed))
+    fabric = fabric_of(chosen)  # before the folder: what this machine has not leaves none behind
+    description = describe(recipe, data, asdict(chosen))
+    if recipe.solve is None:
+        description["optimizer"] = recorded(hooks.optimizer, Step(recipe), chosen)
+    job = Job(recipe, data, folder, chosen, progress, hooks)
+    begin = Begin(chosen, resume, recipe.solve is not None)
+    with nullcontext(description) if folder is None else trained_in(folder, description, begin) as description:
+        if recipe.solve is not None:
+            history = _solve(job)
+        elif chosen.devices > 1:
+            history = _train_many(fabric, job)
+        else:
+            with forked(fabric.device):
+                history = _train(fabric, job)
+    return Run(recipe, folder, history, description)
+
+
+def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
+    """One process's part of a run, from a saved state where there is one; leaves the best weights in the model."""
+    recipe, data, folder, settings = job.recipe, job.data, job.folder, job.settings
+    going_on = folder is not None and (folder / STATE).exists()
+    if not going_on:
+        _start(recipe, data, settings.seed)
+    loop = Loop(fabric, recipe, data, settings, folder, job.hooks)
+    if going_on:
+        loop.restore()
+    else:
+        loop.save()
+    shown = reporter(job.progress if fabric.is_global_zero else False, loop.epochs, loop.steps, loop.step)
+    asked = threading.Event()
+
+    def stop(number: int, frame: Any) -> None:
+        # A second Ctrl-C does not wait; that the first process passes a first one on to the others is no second.
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    try:
+        with on_signals(stop), kept_heap() if fabric.device.type == "cpu" else nullcontext():
+            loop.run(asked, shown)
+    finally:
+        shown.close()
+        loop.events.close()
+    loop.finish()
+    return loop.history
+
+
+def _start(recipe: Recipe, data: Data, seed: int) -> None:
+    """Shows the recipe some of the examples before training, where it asks for that; the same ones in every process."""
+    if recipe.start is None:
+        return
+    chosen = shuffled(len(data.train), seed)[:STARTING].to(data.train.device)
+    with forked(data.train.device), torch.no_grad():
+        seed_generators(data.train.device, seed)
+        recipe.start(recipe.observe(data.train.batch(chosen)))
+
+
+def _train_many(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
+    """Trains in several processes, which leave their result in a folder, and takes it up as `_train` leaves it."""
+    recipe = job.recipe
+    with tempfile.TemporaryDirectory() as temporary:
+        place = job.folder or Path(temporary)
+        in_processes(fabric, replace(job, folder=place), place)
+        tensors, _ = read_tensors(place / WEIGHTS)
+        load_tensors(recipe.model, tensors, place / WEIGHTS)
+        recipe.model.eval()
+        recipe.objective.eval()
+        return read_metrics(place / METRICS)
+
+
+def _solve(job: Job) -> list[dict[str, Any]]:
+    """A closed-form fit: one row of metrics and the weights, as after training."""
+    recipe, data, folder, settings = job.recipe, job.data, job.folder, job.settings
+    assert recipe.solve is not None
+    with forked(data.train.device):
+        seed_generators(data.train.device, settings.seed)
+        recipe.solve(recipe.observe(data.train.batch(torch.arange(len(data.train), device=data.train.device)))["x"])
+    recipe.model.eval()
+    values = validate(recipe.model, recipe.objective, recipe.observe, data.validation, settings.seed)
+    check_validation(values, recipe.monitor)
+    history = [{"epoch": 0, "step": 0, **{f"validation_{name}": value for name, value in values.items()}}]
+    if folder is not None:
+        write_tensors(folder / WEIGHTS, unique_tensors(recipe.model), {"epoch": 0})
+        write_metrics(folder / METRICS, history)
+    for callback in job.hooks.callbacks:
+        callback(dict(history[0]))
+    return history

@@ -1,0 +1,171 @@
+"""What moves the weights: AdamW, or any optimiser that a user's factory makes of the parameters."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from polyvae.training.settings import Settings
+from polyvae.training.store import RunError
+
+Factory = Callable[..., Optimizer]  # (parameters) -> optimiser, or a class of optimisers
+Callback = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a user hands to `fit` beside numbers: a factory of the optimiser, and what is told each epoch's row."""
+
+    optimizer: Factory | None = None
+    callbacks: Sequence[Callback] = ()
+
+
+NONE = Hooks()
+USUAL = {"name": "AdamW"}  # its numbers are settings
+
+
+def build(factory: Factory | None, module: nn.Module, settings: Settings) -> Optimizer:
+    """The optimiser of a module's trainable parameters.
+
+    Without a `factory` AdamW with the settings' lr and weight decay; of a class one with the settings' lr; else what
+    the factory returns. Raises ValueError where that is no optimiser, leaves out a parameter or needs the loss again.
+    """
+    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    parameters = list(named.values())
+    if factory is None:
+        # A fused step unscales fp16 gradients by itself, which leaves nothing to clip in between.
+        fused = not (settings.precision == "fp16" and settings.clip is not None)
+        return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay, fused=fused)
+    try:
+        made = factory(parameters, lr=settings.lr) if isinstance(factory, type) else factory(parameters)
+    except Exception as error:
+        raise ValueError(
+            f"optimizer= is called with a list of {len(parameters)} parameters; it failed: {error}"
+        ) from error
+    if not isinstance(made, Optimizer):
+        raise ValueError(f"optimizer= makes a torch.optim.Optimizer of a list of parameters; got {type(made).__name__}")
+    if isinstance(made, torch.optim.LBFGS):
+        raise ValueError(
+            "optimizer= makes an LBFGS, which needs the loss of a batch several times a step; take another"
+        )
+    held = {id(parameter) for parameter in parameters_of(made)}
+    if left := [name for name, parameter in named.items() if id(parameter) not in held]:
+        raise ValueError(
+            f"optimizer= leaves out {len(left)} of {len(named)} parameters, such as {left[0]}; what is not to be "
+            "trained has requires_grad False"
+        )
+    if not all("lr" in group for group in made.param_groups):
+        raise ValueError("optimizer= makes an optimiser with groups of parameters that have no lr")
+    return made
+
+
+def checked_hooks(factory: Factory | None, callbacks: Any, given: Mapping[str, Any], devices: int) -> Hooks:
+    """`optimizer` and `callbacks` as they were given to `fit`. Raises TypeError or ValueError, by name."""
+    if callable(callbacks) or not isinstance(callbacks, Sequence):
+        hint = ": give [function]" if callable(callbacks) else ""
+        raise TypeError(
+            f"callbacks is a sequence of functions of a row of metrics; got a {type(callbacks).__name__}{hint}"
+        )
+    if wrong := [type(each).__name__ for each in callbacks if not callable(each)]:
+        raise TypeError(f"callbacks are functions of a row of metrics; got {', '.join(wrong)}")
+    if factory is None:
+        named = {"callbacks": callbacks}
+    elif not callable(factory):
+        raise TypeError(
+            "optimizer is a class of torch.optim or a function of the parameters, such as lambda parameters: "
+            f"torch.optim.SGD(parameters, lr=0.1); got a {type(factory).__name__}"
+        )
+    else:
+        own = {"weight_decay"} if isinstance(factory, type) else {"lr", "weight_decay"}
+        if unread := sorted(own & set(given)):
+            raise ValueError(f"{' and '.join(unread)} would not be read beside optimizer=; set them in its function")
+        named = {"optimizer": factory, "callbacks": callbacks}
+    for name, value in named.items():
+        try:
+            pickle.dumps(value if devices > 1 else None)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(f"with several devices {name}= must be importable, and no lambda ({error})") from None
+    return Hooks(factory, tuple(callbacks))
+
+
+def recorded(factory: Factory | None, module: nn.Module, settings: Settings) -> dict[str, Any]:
+    """The optimiser by its name and the numbers of its groups, for `run.json`."""
+    if factory is None:
+        return dict(USUAL)
+    made = build(factory, module, settings)
+    kind = type(made)
+    home = "" if kind.__module__.startswith("torch.optim") else f"{kind.__module__}."
+    return {"name": f"{home}{kind.__qualname__}", "groups": _numbers(made)}
+
+
+def moments(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Every tensor that the optimiser keeps, by the place of its parameter and its name."""
+    return {name: value for name, value in _state(optimizer).items() if isinstance(value, Tensor)}
+
+
+def numbers(optimizer: Optimizer) -> dict[str, Any]:
+    """Everything else that it keeps, for JSON: numbers of parameters and of groups. Raises ValueError for objects."""
+    state = {name: value for name, value in _state(optimizer).items() if not isinstance(value, Tensor)}
+    if wrong := [name.partition(".")[2] for name, value in state.items() if not _plain(value)]:
+        raise ValueError(
+            f"the state of {type(optimizer).__name__} cannot be saved: its {wrong[0]} is no tensor or number"
+        )
+    return {"state": state, "groups": _numbers(optimizer)}
+
+
+def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor], held: Mapping[str, Any], path: Path) -> None:
+    """Gives an optimiser the tensors of `moments` and the numbers of `numbers`, where its parameters lie now.
+
+    Raises RunError where they are those of other parameters.
+    """
+    parameters = parameters_of(optimizer)
+    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
+    for name, value in {**tensors, **held.get("state", {})}.items():
+        place, _, key = name.partition(".")
+        if not place.isdigit() or int(place) >= len(parameters):
+            raise RunError(f"{path} holds the optimiser's {name}; there are {len(parameters)} parameters")
+        parameter = parameters[int(place)]
+        if isinstance(value, Tensor):
+            value = _placed(value, key, parameter, groups[id(parameter)])
+        optimizer.state[parameter][key] = value
+    for group, saved in zip(optimizer.param_groups, held.get("groups", ()), strict=False):
+        group.update({key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()})
+
+
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
+    """All parameters of an optimiser, group by group."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _placed(value: Tensor, key: str, parameter: Tensor, group: Mapping[str, Any]) -> Tensor:
+    if value.ndim and value.shape == parameter.shape:
+        # In the memory layout of its parameter, in which a fused step reads both.
+        return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+    # torch counts steps on the host, but for a step that the device makes by itself.
+    on_host = key == "step" and not (group.get("fused") or group.get("capturable"))
+    return value.clone() if on_host else value.to(parameter.device, copy=True)
+
+
+def _state(optimizer: Optimizer) -> dict[str, Any]:
+    places = enumerate(parameters_of(optimizer))
+    kept = optimizer.state
+    return {f"{place}.{name}": value for place, p in places if p in kept for name, value in kept[p].items()}
+
+
+def _numbers(optimizer: Optimizer) -> list[dict[str, Any]]:
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    return json.loads(json.dumps([{key: value for key, value in group.items() if _plain(value)} for group in groups]))
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(_plain(each) for each in value)
+    return value is None or isinstance(value, (bool, int, float, str))

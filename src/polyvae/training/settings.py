@@ -1,0 +1,149 @@
+"""How a recipe is trained: every number of a run that is not the model's or the data's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from polyvae.checks.names import near
+
+PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+EPOCHS, STEPS = 10, 2000  # of a run that is not told how long to train: few examples are seen more often
+# What may differ when a run is resumed: how far, where and how it is watched. The rest decides the weights.
+FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tensorboard", "save_every"})
+
+
+# What other libraries call a setting.
+ELSEWHERE = {"learning_rate": "lr", "early_stopping": "patience", "ema": "average", "gradient_clip": "clip"}
+# What is said before, of the data or of the recipe.
+OF_DATA = frozenset({"skip_bad", "label", "kind", "limit", "size", "blocks", "validation", "fold", "folds", "binarise"})
+OF_RECIPES = frozenset({"latent", "network", "widths", "likelihood", "beta"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a training run.
+
+    epochs: passes over the training part; by default 10, or as many as make 2,000 steps where that is more.
+    batch_size: examples a step, over all devices together.
+    lr, weight_decay: of AdamW (Loshchilov, Hutter: Decoupled Weight Decay Regularization, 2019), which `fit` takes
+        where it is given no other optimiser.
+    schedule: the learning rate after warm-up: constant, or down to zero at the last step by a cosine or a line.
+    warmup: steps over which the learning rate rises from zero.
+    clip: largest norm of the gradient, which is left as it is where none is given.
+    average: decay of an exponential moving average of the weights, which is then what is validated and kept.
+    patience: epochs without a better validation value before training stops, which it does not where none is given.
+    max_steps: stop after so many steps, leaving a run that can be resumed.
+    seed: of the weights a recipe's name stands for, the shuffles and the noise.
+    device: cpu, cuda or mps; auto is cuda where there is one.
+    devices: how many processes, a GPU or a core each.
+    precision: fp32, bf16, or fp16 with loss scaling.
+    compile: whether the step goes through torch.compile.
+    tensorboard: whether to write TensorBoard events into the run folder as well.
+    save_every: seconds between saved states within an epoch; one is saved after each epoch in any case.
+    """
+
+    epochs: int | None = None
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup: int = 0
+    clip: float | None = None
+    average: float | None = None
+    patience: int | None = None
+    max_steps: int | None = None
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
+    tensorboard: bool = False
+    save_every: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name, (test, wanted) in RULES.items():
+            value = getattr(self, name)
+            optional = value is None and name in OPTIONAL
+            if not optional and not test(value):
+                raise ValueError(f"{name} is {wanted}{' or None' if name in OPTIONAL else ''}; got {value!r}")
+
+    def resolved(self, examples: int) -> Settings:
+        """The same with a number of epochs, for so many training examples."""
+        if self.epochs is not None:
+            return self
+        return replace(self, epochs=max(EPOCHS, math.ceil(STEPS / math.ceil(examples / self.batch_size))))
+
+    def learning_rate(self, step: int, steps: int, lr: float | None = None) -> float:
+        """The learning rate of step `step` (from 0) of `steps`, out of the setting or of another `lr`."""
+        lr = self.lr if lr is None else lr
+        if step < self.warmup:
+            return lr * (step + 1) / self.warmup
+        left = 1 - (step - self.warmup) / max(1, steps - self.warmup)
+        return lr * SCHEDULES[self.schedule](left)
+
+    def differences(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Settings that decide the weights and are not what a run recorded."""
+        # A schedule ends with the last epoch, so there another number of epochs changes every step.
+        free = FREE if self.schedule == "constant" else FREE - {"epochs"}
+        mine = {name: value for name, value in asdict(self).items() if name not in free}
+        return [f"{n}: {recorded.get(n)} then, {value} now" for n, value in mine.items() if recorded.get(n) != value]
+
+
+def checked(given: Mapping[str, Any]) -> Settings:
+    """Settings of these names. Raises ValueError for a bad one, TypeError for an unknown one."""
+    names = [field.name for field in fields(Settings)]
+    for name in given:
+        if name not in names:
+            hint = f"; did you mean {ELSEWHERE[name]}?" if name in ELSEWHERE else near(name, names)
+            if name in OF_DATA:
+                hint = f"; it is said of the data, data = polyvae.data.load(..., {name}=...)."
+            elif name in OF_RECIPES:
+                hint = f"; it is the recipe's, polyvae.recipes.vae(data.spec, {name}=...)."
+            listed = f"{' The' if hint else '; the'} settings are {', '.join(names)}"
+            raise TypeError(f"no setting is named {name!r}{hint}{listed}")
+    return Settings(**given)
+
+
+def _whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(holds: Callable[[float], bool]) -> Callable[[Any], bool]:
+    def test(value: Any) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and holds(value)
+
+    return test
+
+
+def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: value in names, f"one of {', '.join(names)}"
+
+
+SCHEDULES = {
+    "constant": lambda left: 1.0,
+    "cosine": lambda left: (1 - math.cos(math.pi * left)) / 2,
+    "linear": lambda left: left,
+}
+OPTIONAL = ("epochs", "clip", "average", "patience", "max_steps")
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": (_whole(0), "a whole number of at least 0"),
+    "batch_size": (_whole(1), "a whole number of at least 1"),
+    "lr": (_number(lambda value: value > 0), "a positive number"),
+    "weight_decay": (_number(lambda value: value >= 0), "a number of at least 0"),
+    "schedule": _one_of(*SCHEDULES),
+    "warmup": (_whole(0), "a whole number of steps, at least 0"),
+    "clip": (_number(lambda value: value > 0), "a positive number"),
+    "average": (_number(lambda value: 0 < value < 1), "a decay between 0 and 1, such as 0.999"),
+    "patience": (_whole(1), "a whole number of epochs, at least 1"),
+    "max_steps": (_whole(1), "a whole number of steps, at least 1"),
+    "seed": (_whole(0, 2**63 - 1), "a whole number from 0 to 2^63 - 1"),
+    "device": _one_of("auto", "cpu", "cuda", "mps"),
+    "devices": (_whole(1), "a whole number of at least 1"),
+    "precision": _one_of(*PRECISIONS),
+    "compile": (lambda value: isinstance(value, bool), "True or False"),
+    "tensorboard": (lambda value: isinstance(value, bool), "True or False"),
+    "save_every": (_number(lambda value: value >= 0), "a number of seconds, at least 0"),
+}

@@ -1,0 +1,142 @@
+"""What every recipe promises, and the small examples it is held to it with."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import polyvae as pv
+from polyvae.data import wrap
+from polyvae.recipes import RECIPES, Recipe
+from polyvae.training.validation import validate
+
+PICTURES = pv.Spec((1, 8, 8), classes=3)
+COUNTS = ["count_vae"]  # recipes of nothing else
+
+
+def examples(spec: pv.Spec, count: int = 12) -> dict[str, Tensor]:
+    """Grey pictures or a table, with labels or a condition, as the spec says."""
+    generator = torch.Generator().manual_seed(7)
+    x = torch.rand(count, *spec.x, generator=generator)
+    values = {"x": x.mul(255).round().div(255) if len(spec.x) == 3 else x}
+    if spec.classes is not None:
+        values["y"] = torch.arange(count) % spec.classes
+    if spec.y is not None:
+        values["y"] = torch.randn(count, spec.y, generator=generator)
+    return values
+
+
+def make(name: str, spec: pv.Spec = PICTURES, **options: Any) -> Recipe:
+    """A small recipe of that name: of the options, those that it takes; closed forms are solved."""
+    build = RECIPES[name]
+    taken = inspect.signature(build).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    small = {"latent": 3, "network": "mlp", "widths": [6], **options}
+    made = build(spec, seed=1, **{key: value for key, value in small.items() if open_ended or key in taken})
+    if made.solve is not None:
+        made.solve(made.observe(examples(spec))["x"])
+    return made
+
+
+def trained_tensors(made: Recipe) -> dict[str, Tensor]:
+    return {**dict(made.model.named_parameters()), **dict(made.objective.named_parameters(prefix="objective"))}
+
+
+def check_training(made: Recipe, spec: pv.Spec) -> None:
+    """Late in training the loss is finite and moves every parameter."""
+    values = made.objective(made.model, made.observe(examples(spec)), 10_000)
+    assert values["loss"].isfinite()
+    assert not values["bound"].requires_grad
+    if made.solve is not None:
+        assert not trained_tensors(made)
+        return
+    values["loss"].backward()
+    for name, parameter in trained_tensors(made).items():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
+        assert parameter.grad.any(), f"the gradient of {name} is zero"
+
+
+def check_draws(made: Recipe, spec: pv.Spec) -> None:
+    """K samples of every example are scored, the deterministic calls are, and samples have the data's shape."""
+    batch, model = made.observe(examples(spec)), made.model.eval()
+    draw = model(batch, 3)
+    assert draw.log_px.shape == draw.log_weight.shape == draw.kl.shape == (3, 12)
+    assert draw.log_px.isfinite().all()
+    assert draw.elbo.shape == draw.importance_bound.shape == (12,)
+    for name, law in model.reconstruct(batch).items():
+        assert law.mean.shape == batch["x"].shape
+        assert torch.equal(law.mean, model.reconstruct(batch)[name].mean)
+    given = {name: batch[name] for name in model.conditions}
+    for law in model.generate(given, count=2).values():
+        assert law.sample().shape == ((24 if given else 2), *spec.x)
+
+
+def check_devices(made: Recipe, spec: pv.Spec) -> None:
+    """No tensor is left behind: on another device, and in double precision."""
+    batch = made.observe(examples(spec))
+    devices = ["meta", *(["cuda"] if torch.cuda.is_available() else [])]
+    for device in reversed(devices):
+        with without_autocast() if device == "meta" else contextlib.nullcontext():
+            there = {name: value.to(device) for name, value in batch.items()}
+            values = made.objective.to(device)(made.model.to(device), there)
+        assert {value.device.type for value in values.values()} == {device}
+    wide = make(made.call["name"], spec) if made.call else made
+    doubled = {name: value.double() for name, value in batch.items()}
+    values = wide.objective.double()(wide.model.double(), doubled)
+    assert values["loss"].dtype == torch.float64
+
+
+@contextlib.contextmanager
+def without_autocast() -> Iterator[None]:
+    """The meta device, which only has shapes, knows no autocast."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "autocast", lambda *args, **options: contextlib.nullcontext())
+        yield
+
+
+def check_saving(name: str, spec: pv.Spec, folder: Path, options: dict[str, Any]) -> None:
+    """A run that was trained, written and loaded has the same values to the last bit."""
+    values = examples(spec, 40)
+    x = values["x"].mul(20).round() if name in COUNTS else values["x"]  # which a fit checks
+    data = wrap((x, values["y"]), validation=16)
+    made = make(name, spec, **options)
+    run = pv.fit(made, data, folder / name, epochs=1, batch_size=12, device="cpu", progress=False)
+    again = pv.Run.load(folder / name)
+    found = [validate(r.model, r.recipe.objective, r.recipe.observe, data.validation, seed=5) for r in (run, again)]
+    assert found[0] == found[1]
+    assert again.recipe.call == made.call
+    assert math.isfinite(found[0]["loss"])
+
+
+def check_call(name: str, spec: pv.Spec, options: dict[str, Any]) -> None:
+    """The recorded call survives JSON and builds the same weights, without touching the global generator."""
+    made, state = make(name, spec, **options), torch.get_rng_state()
+    call = json.loads(json.dumps(made.call))
+    again = pv.recipes.rebuild(call)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert again.call == made.call
+    if made.solve is None:
+        weights, others = made.model.state_dict(), again.model.state_dict()
+        assert weights.keys() == others.keys()
+        assert all(torch.equal(weights[key], others[key]) for key in weights)
+    assert type(made.model).__name__ in repr(made.model)
+    assert repr(made.objective) == repr(again.objective)
+
+
+def check_recipe(name: str, folder: Path, spec: pv.Spec = PICTURES, **options: Any) -> None:
+    """What every recipe promises, whatever it is made of."""
+    check_training(make(name, spec, **options), spec)
+    check_draws(make(name, spec, **options), spec)
+    check_devices(make(name, spec, **options), spec)
+    check_call(name, spec, options)
+    check_saving(name, spec, folder, options)

@@ -1,0 +1,101 @@
+"""Every setting checked, schedules by their formulas, what may change when a run goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyvae.training.settings import RULES, Settings, checked
+
+BAD: dict[str, list[Any]] = {
+    "epochs": [-1, 1.5, "3", True],
+    "batch_size": [0, -4, 2.0, "128", None],
+    "lr": [0.0, -1.0, math.nan, math.inf, "fast", None],
+    "weight_decay": [-0.1, math.nan, None],
+    "schedule": ["Cosine", "step", None, 1],
+    "warmup": [-1, 0.5, None],
+    "clip": [0.0, -1.0, math.inf, "1"],
+    "average": [0.0, 1.0, 1.5, -0.1, "0.9"],
+    "patience": [0, 1.5],
+    "max_steps": [0, -1, 2.5],
+    "seed": [-1, 2**63, 0.5, None],
+    "device": ["gpu", "cuda:0", None],
+    "devices": [0, -1, None, "2"],
+    "precision": ["float32", "16", None],
+    "compile": [1, "yes", None],
+    "tensorboard": [0, "no", None],
+    "save_every": [-1.0, math.nan, None],
+}
+
+
+def test_every_setting_has_a_rule() -> None:
+    assert set(BAD) == set(RULES) == {field.name for field in fields(Settings)}
+    Settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_a_bad_value_is_refused_with_name_rule_and_value(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is ") as caught:
+        Settings(**{name: value})
+    assert str(caught.value).endswith(f"got {value!r}")
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(TypeError, match=r"no setting is named 'learning_rate'; did you mean lr\? The settings are"):
+        checked({"learning_rate": 1})
+    with pytest.raises(TypeError, match="'batchsize'; did you mean batch_size"):
+        checked({"batchsize": 1})
+    assert checked({"lr": 0.1}) == Settings(lr=0.1)
+
+
+def test_settings_survive_json() -> None:
+    settings = Settings(lr=3e-4, average=0.999, clip=0.1, seed=2**63 - 1)
+    assert Settings(**json.loads(json.dumps(asdict(settings)))) == settings
+
+
+def test_warm_up_rises_to_the_rate_and_the_schedules_fall_from_it() -> None:
+    cosine = Settings(lr=2.0, schedule="cosine", warmup=4)
+    rates = [cosine.learning_rate(step, 24) for step in range(24)]
+    assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert rates[14] == pytest.approx(1.0)
+    assert rates[23] == pytest.approx(2.0 * (1 - math.cos(math.pi / 20)) / 2)
+    linear = Settings(lr=2.0, schedule="linear")
+    assert [linear.learning_rate(step, 4) for step in range(4)] == [2.0, 1.5, 1.0, 0.5]
+    assert {Settings(lr=2.0).learning_rate(step, 4) for step in range(4)} == {2.0}
+
+
+@given(st.sampled_from(["constant", "cosine", "linear"]), st.integers(0, 50), st.integers(1, 100))
+def test_the_rate_is_positive_up_to_the_last_step_and_never_above_lr(schedule: str, warmup: int, steps: int) -> None:
+    settings = Settings(lr=0.5, schedule=schedule, warmup=warmup)  # pyright: ignore[reportArgumentType]
+    rates = [settings.learning_rate(step, steps) for step in range(steps)]
+    assert all(0 < rate <= 0.5 for rate in rates)
+    assert all(later <= earlier for earlier, later in zip(rates[warmup:], rates[warmup + 1 :], strict=False))
+
+
+def test_what_decides_the_weights_may_not_change_when_a_run_goes_on() -> None:
+    recorded = json.loads(json.dumps(asdict(Settings())))
+    free = {
+        "epochs": 20, "max_steps": 5, "patience": 3, "device": "cpu", "compile": True, "tensorboard": True,
+        "save_every": 1.0,
+    }  # fmt: skip
+    assert Settings(**free).differences(recorded) == []
+    others = {
+        "batch_size": 64, "lr": 0.1, "weight_decay": 0.0, "schedule": "linear", "warmup": 1, "clip": 1.0,
+        "average": 0.9, "seed": 1, "devices": 2, "precision": "bf16",
+    }  # fmt: skip
+    assert set(free) | set(others) == set(RULES)
+    for name, value in others.items():
+        assert Settings(**{name: value}).differences(recorded) == [f"{name}: {recorded[name]} then, {value} now"]
+    assert Settings(lr=0.1).differences({}) != []
+
+
+def test_a_falling_schedule_fixes_the_number_of_epochs() -> None:
+    recorded = asdict(Settings(schedule="cosine", epochs=10))
+    longer = Settings(schedule="cosine", epochs=20, max_steps=3)
+    assert longer.differences(recorded) == ["epochs: 10 then, 20 now"]
