@@ -27,7 +27,7 @@ help:
 	@echo "make test       the tests (WORKERS=2)"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      speed beside a bare loop and beside other libraries"
-	@echo "make lint       ruff, ruff format --check, pyright"
+	@echo "make lint       ruff, ruff format --check, pyright, lint-imports"
 	@echo "make format     let ruff repair what it can"
 	@echo "make docs       the documentation into site/, warnings as errors"
 	@echo "make setup      only .venv, with everything the targets above need but the benchmarks"
@@ -50,7 +50,10 @@ bench: .venv/.stamp-bench
 lint: .venv/.stamp-lint
 	@status=0; for check in "ruff check ." "ruff format --check ." pyright; do \
 	    echo "$$check"; $(PY) -m $$check || status=1; \
-	done; exit $$status
+	done; \
+	echo lint-imports; $(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()" --no-cache --no-logo \
+	    || status=1; \
+	exit $$status
 
 format: .venv/.stamp-lint
 	$(PY) -m ruff check --fix .

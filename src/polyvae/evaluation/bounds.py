@@ -12,10 +12,10 @@ from torch import Tensor
 
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined, parts
+from polyvae.evaluation.support import supported
 from polyvae.model.draw import first_heads
 from polyvae.model.precision import wide
 from polyvae.model.vae import VAE, Draw, Values
-from polyvae.training.support import supported
 
 # Values of the likelihood in one chunk of samples. On a CPU its temporaries stay in the cache; on a GPU a kibibyte of
 # memory per value leaves room for the decoder's layers. Powers of two, so that machines of a kind draw the same noise.

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from polyvae.data.loading import as_data
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data, shuffled
+from polyvae.evaluation.support import check_support
 from polyvae.model.vae import VAE
 from polyvae.recipes import Recipe, named
 from polyvae.training.cpu import kept_heap
@@ -42,7 +43,6 @@ from polyvae.training.store import (
     write_metrics,
     write_tensors,
 )
-from polyvae.training.support import check_support
 from polyvae.training.tensorboard import check_tensorboard
 from polyvae.training.trial import as_recipe, tried
 from polyvae.training.validation import validate

@@ -83,7 +83,7 @@ def test_rows_that_are_not_scored_may_hold_anything() -> None:
 
 
 def test_the_check_changes_nothing() -> None:
-    from polyvae.training.support import check_support
+    from polyvae.evaluation.support import check_support
     from polyvae.training.trial import tried
 
     recipe = pv.recipes.vae((1, 8, 8), likelihood="bernoulli", widths=(4,))
