@@ -108,3 +108,12 @@ def test_own_recipes_are_listed_and_have_help(place: Path, capsys: Any) -> None:
     assert "--twice" in text
     assert "--likelihood" in text
     assert "--from MODULE" in text
+
+
+def test_a_recipe_over_another_shows_what_that_one_adds_and_what_it_settles_not(place: Path, capsys: Any) -> None:
+    source = SOURCE.replace("recipes.vae(spec, latent=2 * twice,", "recipes.beta_vae(spec, latent=2 * twice,")
+    (place / "small_recipes.py").write_text(source)
+    text = said(capsys, "train", "small_vae", "--from", "small_recipes", "--help")[1]
+    assert all(flag in text for flag in ("--twice", "--beta", "--free-bits", "--likelihood"))
+    assert "--latent" not in text
+    assert "--widths" not in text

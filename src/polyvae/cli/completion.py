@@ -1,16 +1,24 @@
-"""`polyvae completion`: a script for the shell, made from the same options that the commands read."""
+"""`polyvae completion`: a script for the shell, written by shtab from the options that the commands read."""
 
 from __future__ import annotations
 
+import argparse
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import shtab
 
 from polyvae.cli import COMMANDS
 from polyvae.cli.options import Option, call, options_of
 
-FILES, FOLDERS, ANYTHING = "@files", "@folders", "@anything"  # in the place of words that can be listed
-Words = dict[str, list[str]]  # by option; under "" what may stand by place
+PATHS = {"PATH": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}  # by metavar
+NAMES = {"bash": "_polyvae_names", "zsh": "_polyvae_names", "fish": "(_polyvae_names)"}  # data sets, and files
+PREAMBLE = {
+    "bash": "_polyvae() { _shtab_polyvae; }\n_polyvae_names() { compgen -W 'WORDS' -- $1; compgen -f -- $1; }",
+    "zsh": "_polyvae_names() { _alternative 'names:data set:(WORDS)' 'files:file:_files'; }",
+    "fish": "function _polyvae_names; string split ' ' 'WORDS'; __fish_complete_path (commandline -ct); end",
+}
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
@@ -29,118 +37,56 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     polyvae completion zsh > ~/.polyvae-completion.zsh    # and in .zshrc: source ~/.polyvae-completion.zsh
     polyvae completion fish > ~/.config/fish/completions/polyvae.fish
     """
-    print(SHELLS[shell](places()), end="")
-
-
-def places() -> dict[str, Words]:
-    """What may follow each beginning of a line: "" for commands, "train vae", "evaluate" and so on for the rest."""
     from polyvae import data
+
+    preamble = {name: text.replace("WORDS", " ".join(data.names())) for name, text in PREAMBLE.items()}
+    script = shtab.complete(_parser(), shell, preamble=cast(Any, preamble))
+    if shell == "zsh":  # may be sourced then, not only found by zsh itself
+        script = f"autoload -U +X compinit && compinit -u\neval {shlex.quote(script)}"
+    print(script)
+
+
+def places() -> dict[str, dict[str, Option]]:
+    """The options after each beginning of a line, "train vae" or "evaluate", by flag; under "" what stands by place."""
     from polyvae.cli import complete, evaluation, lists, pictures, prior, study, train
     from polyvae.recipes import RECIPES
 
-    names = data.names()
-    single = {
+    commands = {
         "evaluate": evaluation.evaluate,
         "complete": complete.complete,
         "study": study.study,
         "recipes": lists.recipes,
         "datasets": lists.datasets,
+        "datasets list": lists.datasets,
         "datasets fetch": lists.fetch,
         "completion": completion,
         **pictures.COMMANDS,
     }
-    found = {name: _words(options_of(command)) for name, command in single.items()}
-    for recipe in (None, *RECIPES):
-        words = _words([option for group in train.groups_of(recipe).values() for option in group])
-        words["--data"] = [*names, FILES]
-        found["train" if recipe is None else f"train {recipe}"] = words
-    found["train"][""] = sorted(RECIPES)
-    found["train-prior"] = _words([option for group in prior.groups_of().values() for option in group])
-    found["study"][""] = list(study.STUDIES)
-    found["study"]["--data"] = [*names, FILES]
-    found["datasets"][""] = ["list", "fetch"]
-    found["datasets fetch"][""] = names
-    return {"": {"": list(COMMANDS), "--help": [], "--version": []}, **found}
+    groups = {f"train {recipe}": train.groups_of(recipe) for recipe in sorted(RECIPES)}
+    groups |= {"train": train.groups_of(None), "train-prior": prior.groups_of()}
+    found = {place: options_of(command) for place, command in commands.items()}
+    found |= {place: [option for group in each.values() for option in group] for place, each in groups.items()}
+    return {place: {option.flag or "": option for option in options} for place, options in found.items()}
 
 
-def _words(options: Sequence[Option]) -> Words:
-    words: Words = {"--help": []}
-    for option in options:
-        values = list(option.choices)
-        if not values and option.read is not None:
-            values = [{"PATH": FILES, "DIR": FOLDERS, "RUN": FOLDERS}.get(option.metavar, ANYTHING)]
-        words[option.flag or ""] = values
-    return words
+def _parser() -> argparse.ArgumentParser:
+    """The commands as shtab reads them."""
+    from polyvae import data
+    from polyvae.cli.study import STUDIES
 
-
-def _bash(found: Mapping[str, Words]) -> str:
-    """Two look-ups, words after a beginning and values of an option there, and a function that asks them."""
-    words, values = [], []
-    for place, known in found.items():
-        flags = [flag for flag in known if flag]
-        words.append(f"        {shlex.quote(place)}) echo {shlex.quote(' '.join([*known.get('', []), *flags]))} ;;")
-        values += [
-            f"        {shlex.quote(f'{place} {flag}')}) echo {shlex.quote(' '.join(known[flag]))} ;;"
-            for flag in flags
-            if known[flag]
-        ]
-    return BASH.replace("WORDS\n", "\n".join(words) + "\n").replace("VALUES\n", "\n".join(values) + "\n")
-
-
-def _zsh(found: Mapping[str, Words]) -> str:
-    """bash's script behind zsh's own bridge to it."""
-    return f"autoload -U +X compinit bashcompinit && compinit -u && bashcompinit\n{_bash(found)}"
-
-
-def _fish(found: Mapping[str, Words]) -> str:
-    """A line for each word or option, with the condition under which it is offered."""
-    lines = ["complete -c polyvae -f"]
-    for place, known in found.items():
-        seen = [f"__fish_seen_subcommand_from {word}" for word in place.split()]
-        when = "; and ".join(seen) if seen else f"not __fish_seen_subcommand_from {' '.join(COMMANDS)}"
-        for flag, values in known.items():
-            line = f"complete -c polyvae -n {shlex.quote(when)}"
-            line += f" -l {flag.removeprefix('--')}" if flag else ""
-            plain = [value for value in values if not value.startswith("@")]
-            line += f" -a {shlex.quote(' '.join(plain))}" if plain else ""
-            files = FILES in values or FOLDERS in values
-            lines.append(line + (" -r -F" if files else " -x" if values and flag else ""))
-    return "\n".join(lines) + "\n"
-
-
-BASH = r"""# Completion of polyvae's commands; made by `polyvae completion`.
-_polyvae_words() {
-    case "$1" in
-WORDS
-    esac
-}
-_polyvae_values() {
-    case "$1" in
-VALUES
-    esac
-}
-_polyvae() {
-    local current="${COMP_WORDS[COMP_CWORD]}" previous="" place="" known="" word
-    COMPREPLY=()
-    (( COMP_CWORD > 1 )) && { place="${COMP_WORDS[1]}"; previous="${COMP_WORDS[COMP_CWORD-1]}"; }
-    if (( COMP_CWORD > 2 )) && [[ -n "$(_polyvae_words "$place ${COMP_WORDS[2]}")" ]]; then
-        place="$place ${COMP_WORDS[2]}"
-    fi
-    if [[ "$previous" == --* ]]; then
-        known="$(_polyvae_values "$place $previous")"
-    fi
-    if [[ -z "$known" ]]; then
-        known="$(_polyvae_words "$place")"
-        fi
-    for word in $known; do
-        case "$word" in
-            @files) COMPREPLY+=( $(compgen -f -- "$current") ) ;;
-            @anything) ;;
-            @folders) COMPREPLY+=( $(compgen -d -- "$current") ) ;;
-            "$current"*) COMPREPLY+=( "$word" ) ;;
-        esac
-    done
-}
-complete -o filenames -F _polyvae polyvae
-"""
-SHELLS = {"bash": _bash, "zsh": _zsh, "fish": _fish}
+    words = {"study": list(STUDIES), "datasets fetch": data.names()}  # that may stand by place
+    found, below = places(), {}
+    made = {"": argparse.ArgumentParser("polyvae", add_help=False)}
+    for place in ("--help", "--version", *COMMANDS, *(each for each in found if " " in each)):
+        above, _, word = place.rpartition(" ")
+        if above not in below:
+            below[above] = made[above].add_subparsers()
+        made[place] = below[above].add_parser(word, help=word)
+        for flag, option in found.get(place, {}).items():
+            how: dict[str, Any] = {"choices": option.choices or None if flag else option.choices or words.get(place)}
+            if flag:
+                how = {"dest": option.key, "help": option.help} | (how if option.read else {"action": "store_true"})
+            action = cast(Any, made[place].add_argument(flag or option.key, **how))
+            if flag == "--data" or option.metavar in PATHS:
+                action.complete = NAMES if flag == "--data" else PATHS[option.metavar]
+    return made[""]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
@@ -29,7 +30,7 @@ from polyvae.data.sources.listing import unknown
 from polyvae.model.families.named import LIKELIHOODS, POSTERIORS
 from polyvae.model.networks import NETWORKS
 from polyvae.objectives.terms import KERNELS
-from polyvae.recipes import RECIPES, Recipe, vae
+from polyvae.recipes import RECIPES, Recipe
 from polyvae.recipes.parts import PRIORS
 from polyvae.training.run import Run
 from polyvae.training.settings import ELSEWHERE, Settings
@@ -115,17 +116,23 @@ def data_options() -> list[Option]:
 
 
 def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
-    """A recipe's own options, then those it passes on to `vae`; --recipe-NAME where another group has --NAME."""
-    build = RECIPES[name]
-    # jsonargparse reads from the source what **options may be, and so leaves out what the recipe has settled.
-    passed = ArgumentParser().add_function_arguments(build, skip={"spec"})
-    own = options_of(build, CHOICES, passed)
-    known = {option.name for option in own}
-    found = [*own, *options_of(vae, CHOICES, set(passed) - known)]
+    """A recipe's own options, then those it passes on; --recipe-NAME where another group has --NAME."""
     return [
         option.called(f"--recipe-{(option.flag or '').lstrip('-')}") if option.flag in taken else option
-        for option in found
+        for option in _open(RECIPES[name])
     ]
+
+
+def _open(build: Callable[..., Any]) -> list[Option]:
+    """The options that a function declares, then those that its source passes on by **options and does not settle."""
+    build = inspect.unwrap(build)
+    found = options_of(build, CHOICES)
+    for call in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(build)))):
+        if isinstance(call, ast.Call) and any(each.arg is None for each in call.keywords):
+            settled = {option.name for option in found} | {each.arg for each in call.keywords}
+            passed_on = eval(ast.unparse(call.func), build.__globals__)
+            found += [option for option in _open(passed_on) if option.name not in settled]
+    return found
 
 
 def _parser(recipe: str | None) -> Parser:
