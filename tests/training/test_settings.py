@@ -8,10 +8,13 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyvae.training.settings import RULES, Settings, checked
+import polyvae as pv
+from helpers.runs import pictures, same, small, weights
+from polyvae.training.settings import RULES, Settings, checked, chosen
 
 BAD: dict[str, list[Any]] = {
     "epochs": [-1, 1.5, "3", True],
@@ -52,6 +55,22 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(TypeError, match="'batchsize'; did you mean batch_size"):
         checked({"batchsize": 1})
     assert checked({"lr": 0.1}) == Settings(lr=0.1)
+
+
+def test_fit_takes_settings_as_one_object_or_by_name_and_not_both() -> None:
+    data, given = pictures(), {"epochs": 1, "batch_size": 16, "lr": 0.01, "clip": 1.0, "device": "cpu"}
+    named, whole = small("vae", data), small("vae", data)
+    one = pv.fit(named, data, progress=False, **given)
+    other = pv.fit(whole, data, progress=False, settings=Settings(**given))
+    assert same(weights(named), weights(whole))
+    assert one.description["settings"] == other.description["settings"]
+    with pytest.raises(TypeError, match=r"lr, seed beside settings=; say it there, dataclasses\.replace"):
+        pv.fit(whole, data, settings=Settings(), lr=0.1, seed=1)
+    with pytest.raises(TypeError, match=r"settings is a polyvae\.Settings; got a dict"):
+        pv.fit(whole, data, settings=given)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="weight_decay would not be read beside optimizer="):
+        pv.fit(whole, data, settings=Settings(weight_decay=0.1), optimizer=torch.optim.SGD)
+    assert chosen(Settings(lr=0.1), {}) == (Settings(lr=0.1), {"lr"})
 
 
 def test_settings_survive_json() -> None:

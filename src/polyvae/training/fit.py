@@ -29,7 +29,7 @@ from polyvae.training.processes import in_processes, on_signals
 from polyvae.training.progress import reporter
 from polyvae.training.run import Run
 from polyvae.training.run_folder import Begin, trained_in
-from polyvae.training.settings import Settings, checked
+from polyvae.training.settings import Settings, chosen
 from polyvae.training.step import Step
 from polyvae.training.store import (
     METRICS,
@@ -78,7 +78,8 @@ def fit(
     progress: bool | None = None,
     optimizer: Factory | None = None,
     callbacks: Sequence[Callback] = (),
-    **settings: Any,
+    settings: Settings | None = None,
+    **named_settings: Any,
 ) -> Run:
     """Trains a recipe and returns the run with its best weights in place.
 
@@ -90,38 +91,38 @@ def fit(
     plain lines where there is none, False nothing. `optimizer`: a class of `torch.optim`, made with the setting `lr`,
     or a function that makes one of a list of parameters and sets its numbers itself; AdamW where none is given.
     Schedule and warm-up move its learning rates. `callbacks`: functions called with each epoch's row of metrics, a dict
-    of their own, once its state is saved; what one raises ends the run. `settings`: those of `Settings`.
+    of their own, once its state is saved; what one raises ends the run. `settings`: a `Settings`, or fields by name.
 
     The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term
     that the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.
 
     Raises RunError for a folder that holds another run or cannot be written, ValueError for a bad setting, data that
-    the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting or what is no
-    recipe, NonFiniteError where the loss is not finite.
+    the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting, settings in both
+    ways or what is no recipe, NonFiniteError where the loss is not finite.
     """
-    chosen = checked(settings)
-    hooks = checked_hooks(optimizer, callbacks, settings, chosen.devices)
+    settings, said = chosen(settings, named_settings)
+    hooks = checked_hooks(optimizer, callbacks, said, settings.devices)
     folder = None if run is None else Path(run)
-    if folder is None and (resume or chosen.tensorboard):
+    if folder is None and (resume or settings.tensorboard):
         raise ValueError("resume and tensorboard need a run folder")
-    if chosen.tensorboard:
+    if settings.tensorboard:
         check_tensorboard()
     data = as_data(data)
-    chosen = chosen.resolved(len(data.train))
-    recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=chosen.seed))
+    settings = settings.resolved(len(data.train))
+    recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=settings.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
-    check_support(recipe, data, tried(recipe, data, chosen.seed))
-    fabric = fabric_of(chosen)  # before the folder: what this machine has not leaves none behind
-    description = describe(recipe, data, asdict(chosen))
+    check_support(recipe, data, tried(recipe, data, settings.seed))
+    fabric = fabric_of(settings)  # before the folder: what this machine has not leaves none behind
+    description = describe(recipe, data, asdict(settings))
     if recipe.solve is None:
-        description["optimizer"] = recorded(hooks.optimizer, Step(recipe), chosen)
-    job = Job(recipe, data, folder, chosen, progress, hooks)
-    begin = Begin(chosen, resume, recipe.solve is not None)
+        description["optimizer"] = recorded(hooks.optimizer, Step(recipe), settings)
+    job = Job(recipe, data, folder, settings, progress, hooks)
+    begin = Begin(settings, resume, recipe.solve is not None)
     with nullcontext(description) if folder is None else trained_in(folder, description, begin) as description:
         if recipe.solve is not None:
             history = _solve(job)
-        elif chosen.devices > 1:
+        elif settings.devices > 1:
             history = _train_many(fabric, job)
         else:
             with forked(fabric.device):

@@ -67,8 +67,8 @@ def build(factory: Factory | None, module: nn.Module, settings: Settings) -> Opt
     return made
 
 
-def checked_hooks(factory: Factory | None, callbacks: Any, given: Mapping[str, Any], devices: int) -> Hooks:
-    """`optimizer` and `callbacks` as they were given to `fit`. Raises TypeError or ValueError, by name."""
+def checked_hooks(factory: Factory | None, callbacks: Any, said: set[str], devices: int) -> Hooks:
+    """What `fit` was given beside settings of the names `said`. Raises TypeError or ValueError, by name."""
     if callable(callbacks) or not isinstance(callbacks, Sequence):
         hint = ": give [function]" if callable(callbacks) else ""
         raise TypeError(
@@ -85,7 +85,7 @@ def checked_hooks(factory: Factory | None, callbacks: Any, given: Mapping[str, A
         )
     else:
         own = {"weight_decay"} if isinstance(factory, type) else {"lr", "weight_decay"}
-        if unread := sorted(own & set(given)):
+        if unread := sorted(own & said):
             raise ValueError(f"{' and '.join(unread)} would not be read beside optimizer=; set them in its function")
         named = {"optimizer": factory, "callbacks": callbacks}
     for name, value in named.items():

@@ -92,6 +92,20 @@ class Settings:
         return [f"{n}: {recorded.get(n)} then, {value} now" for n, value in mine.items() if recorded.get(n) != value]
 
 
+def chosen(settings: Settings | None, given: Mapping[str, Any]) -> tuple[Settings, set[str]]:
+    """The settings of a run, one object or some by name, and the names of those that are said, not left as they are.
+
+    Raises ValueError for a bad one, TypeError for an unknown one, for another object and for both ways together.
+    """
+    if settings is None:
+        return checked(given), set(given)
+    if not isinstance(settings, Settings):
+        raise TypeError(f"settings is a polyvae.Settings; got a {type(settings).__name__}")
+    if given:
+        raise TypeError(f"{', '.join(given)} beside settings=; say it there, dataclasses.replace(settings, ...)")
+    return settings, {each.name for each in fields(Settings) if getattr(settings, each.name) != each.default}
+
+
 def checked(given: Mapping[str, Any]) -> Settings:
     """Settings of these names. Raises ValueError for a bad one, TypeError for an unknown one."""
     names = [field.name for field in fields(Settings)]
