@@ -183,7 +183,7 @@ def test_concurrent_writers_leave_one_whole_entry(tmp_path):
 
 
 def test_a_writer_killed_half_way_leaves_no_entry(tmp_path):
-    script = WRITER.replace("x = cached", "from polyvae.data import cache\ncache._settle = stop\nx = cached")
+    script = WRITER.replace("x = cached", "from polyvae.data.files import cache\ncache._settle = stop\nx = cached")
     script = f"import os, signal\ndef stop(file): os.kill(os.getpid(), signal.{signal.SIGKILL.name})\n{script}"
     assert subprocess.run([sys.executable, "-c", script], env=dict(os.environ)).returncode == -signal.SIGKILL
     compute = Counted()

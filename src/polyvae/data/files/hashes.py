@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from polyvae.data.files.cache import cache_dir
+from polyvae.data.files.writing import write_text
 
 
 def file_hash(path: Path, algorithm: str) -> str:
     """Hexadecimal hash of a file by `algorithm` ("md5", "sha256"), read in pieces."""
-    digest = hashlib.new(algorithm)
     with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def known_hash(path: Path, algorithm: str) -> str:
@@ -32,7 +28,7 @@ def known_hash(path: Path, algorithm: str) -> str:
         return str(entry[2])
     value = file_hash(path, algorithm)
     with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        _save(store, {**_load(store), key: [*state, value]})
+        write_text(store, json.dumps({**_load(store), key: [*state, value]}))
     return value
 
 
@@ -42,11 +38,3 @@ def _load(store: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
-
-
-def _save(store: Path, known: dict) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=".hashes.", dir=store.parent)
-    with os.fdopen(handle, "w") as file:
-        json.dump(known, file)
-    os.replace(part, store)

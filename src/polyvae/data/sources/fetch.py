@@ -91,8 +91,12 @@ def fetch_files(
         with _bar(progress) as report:
             for file in dict.fromkeys(file.download for file in missing):
                 with part_folder(folder) as part:
-                    path = _download(file, part, folder, timeout, report)
-                    _place(path, folder, file, unpacked=any(each.archive == file for each in missing))
+                    path = _download(file, part / Path(file.name).name, folder, timeout, report)
+                    if any(each.archive == file for each in missing):
+                        unpack(path, folder)
+                    else:
+                        (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+                        os.replace(path, folder / file.name)
     except DataError:
         raise
     except OSError as error:
@@ -103,118 +107,103 @@ def fetch_files(
             raise DataError(folder / file.download.name, f"{file.name} in it", "none", "report this to polyvae")
 
 
-def _place(path: Path, folder: Path, file: FileInfo, unpacked: bool) -> None:
-    if unpacked:
-        unpack(path, folder)
-    else:
-        final = folder / file.name
-        final.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, final)
+class _Refused(Exception):
+    """What is wrong with a mirror, or with what it sent; `unreachable`: no connection was made at all."""
+
+    def __init__(self, reason: str, unreachable: bool = False) -> None:
+        super().__init__(reason)
+        self.unreachable = unreachable
 
 
-def _download(file: FileInfo, part: Path, folder: Path, timeout: float, report: Progress) -> Path:
-    """The file, whole and checked, in `part`."""
-    failures: list[_Failure] = []
+def _download(file: FileInfo, path: Path, folder: Path, timeout: float, report: Progress) -> Path:
+    """The file, whole and checked, at `path`, from the first mirror that has it."""
+    failures: list[_Refused] = []
     for url in file.urls:
-        outcome = _attempt(url, file, part, _Downloader(file, timeout, report))
-        if isinstance(outcome, Path):
-            return outcome
-        failures.append(outcome)
+        try:
+            with path.open("wb") as output:
+                _copy(url, _Watched(output, file, timeout, report))
+                os.fsync(output.fileno())
+            return path
+        except _Refused as error:
+            failures.append(_Refused(f"{url} {error}", error.unreachable))
     by_hand = f"try again later, or put the official file at {folder / file.name}"
     if all(failure.unreachable for failure in failures):
         hosts = ", ".join(dict.fromkeys(urlsplit(url).netloc for url in file.urls))
         raise DataError(f"no network: {file.name} cannot be fetched because {hosts} cannot be reached; {by_hand}")
     wanted = f"a file with {(file.hash or '').replace(':', ' ')}"
-    found = "; ".join(failure.reason for failure in failures)
-    raise DataError(folder / file.name, wanted, found, f"nothing was kept; {by_hand}")
+    raise DataError(folder / file.name, wanted, "; ".join(map(str, failures)), f"nothing was kept; {by_hand}")
 
 
-@dataclass(frozen=True)
-class _Failure:
-    reason: str
-    unreachable: bool = False
-
-
-def _attempt(url: str, file: FileInfo, part: Path, downloader: Any) -> Path | _Failure:
+def _copy(url: str, output: _Watched) -> None:
+    """Copies one address to `output`; raises _Refused for whatever a mirror does wrong."""
     import pooch
-    from requests.exceptions import RequestException
-    from urllib3.exceptions import HTTPError
+    from requests.exceptions import ChunkedEncodingError, HTTPError, RequestException
 
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # its own notes would tear the progress bar
+    # Uncompressed, because a server that packs on the way would make length and hash those of something else.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "polyvae"}
+    hooks = {"response": output.announced}
     try:
-        return Path(pooch.retrieve(url, file.hash, Path(file.name).name, part, downloader=downloader))
-    except _Refused as error:
-        return _Failure(f"{url} {error}")
-    except (RequestException, HTTPError) as error:
-        if "timed out" in str(error).lower():
-            return _Failure(f"{url} stalled: nothing for {downloader.timeout:g} s", _unreachable(error))
-        return _Failure(f"{url} failed ({type(error).__name__})", _unreachable(error))
+        pooch.HTTPDownloader(chunk_size=2**16, timeout=output.timeout, headers=headers, hooks=hooks)(url, output, None)
+    except HTTPError as error:
+        raise _Refused(f"answered {output.response.status_code} {output.response.reason}") from error
+    except ChunkedEncodingError as error:
+        raise output.broken_off() from error
+    except RequestException as error:
+        stalled = "timed out" in str(error).lower()
+        reason = f"stalled: nothing for {output.timeout:g} s" if stalled else f"failed ({type(error).__name__})"
+        raise _Refused(reason, _unreachable(error)) from error
     finally:
-        logger.setLevel(level)
+        if output.response is not None:  # which pooch leaves open
+            output.response.close()
+    output.check_whole()
 
 
-def _broken_off(received: int, total: int | None) -> _Refused:
-    return _Refused(f"broke off after {received} of {total or 'unknown'} bytes")
+class _Watched:
+    """The file that is written: counts what comes, and refuses what is too much, too slow, or not what is wanted."""
 
+    def __init__(self, file: IO[bytes], info: FileInfo, timeout: float, report: Progress) -> None:
+        self.file, self.info, self.timeout, self.report = file, info, timeout, report
+        self.total, self.received = info.size, 0
+        self.response: Any = None
+        self.since, self.at_start = time.monotonic(), 0
+        algorithm, _, self.expected = (info.hash or "").partition(":")
+        self.digest = hashlib.new(algorithm)
 
-class _Refused(Exception):
-    """What a mirror sent is not the file."""
+    def announced(self, response: Any, **_: Any) -> None:
+        """Looks at the head of an answer."""
+        self.response = response
+        stated = response.headers.get("Content-Length", "")
+        if response.status_code == 200 and stated.isdigit():
+            if self.info.size not in (None, int(stated)):
+                raise _Refused(f"offers {stated} bytes instead of {self.info.size}")
+            self.total = int(stated)
+        # What has come: a read that waits for a whole piece would hide a server that drips. Older urllib3 has no read1.
+        response.raw.read = getattr(response.raw, "read1", response.raw.read)
 
+    def write(self, piece: bytes) -> None:
+        self.file.write(piece)
+        self.digest.update(piece)
+        self.received += len(piece)
+        self.report(self.info.name, self.received, self.total)
+        if self.total is not None and self.received > self.total:
+            raise _Refused(f"sent more than {self.total} bytes")
+        if (now := time.monotonic()) - self.since > self.timeout:
+            if (came := self.received - self.at_start) < SLOWEST * self.timeout:
+                raise _Refused(f"stalled: {came} bytes in {self.timeout:g} s")
+            self.since, self.at_start = now, self.received
 
-class _Downloader:
-    """Writes one address to a file and hashes on the way; the form in which pooch takes a downloader."""
+    def flush(self) -> None:
+        """Left to the end."""
 
-    def __init__(self, file: FileInfo, timeout: float, report: Progress) -> None:
-        self.file, self.timeout, self.report = file, timeout, report
+    def broken_off(self) -> _Refused:
+        return _Refused(f"broke off after {self.received} of {self.total or 'unknown'} bytes")
 
-    def __call__(self, url: str, output_file: str, pooch: object, check_only: bool = False) -> None:
-        import requests
-
-        # Uncompressed, because a server that packs on the way would make length and hash those of something else.
-        headers = {"Accept-Encoding": "identity", "User-Agent": "polyvae"}
-        with requests.get(url, stream=True, timeout=self.timeout, headers=headers) as response:
-            if response.status_code != 200:
-                raise _Refused(f"answered {response.status_code} {response.reason}")
-            stated = response.headers.get("Content-Length", "")
-            length = int(stated) if stated.isdigit() else None
-            size = self.file.size
-            if None not in (size, length) and length != size:
-                raise _Refused(f"offers {length} bytes instead of {size}")
-            with open(output_file, "wb") as output:
-                self._copy(response, output, size or length)
-                os.fsync(output.fileno())
-
-    def _read(self, response: Any, received: int, total: int | None) -> bytes:
-        """What has come: all of it at once would hide a server that drips. Older urllib3 has no read1."""
-        from urllib3.exceptions import ProtocolError
-
-        try:
-            return getattr(response.raw, "read1", response.raw.read)(2**16)
-        except ProtocolError as error:
-            raise _broken_off(received, total) from error
-
-    def _copy(self, response: Any, output: IO[bytes], total: int | None) -> None:
-        algorithm, _, expected = (self.file.hash or "").partition(":")
-        digest, received = hashlib.new(algorithm), 0
-        since, at_start = time.monotonic(), 0
-        while piece := self._read(response, received, total):
-            output.write(piece)
-            digest.update(piece)
-            received += len(piece)
-            self.report(self.file.name, received, total)
-            if total is not None and received > total:
-                raise _Refused(f"sent more than {total} bytes")
-            if (now := time.monotonic()) - since > self.timeout:
-                if received - at_start < SLOWEST * self.timeout:
-                    raise _Refused(f"stalled: {received - at_start} bytes in {self.timeout:g} s")
-                since, at_start = now, received
-        output.flush()
-        if total is not None and received < total:
-            raise _broken_off(received, total)
-        if digest.hexdigest() != expected:
-            raise _Refused(f"sent {received} bytes with {algorithm} {digest.hexdigest()}")
+    def check_whole(self) -> None:
+        self.file.flush()
+        if self.total is not None and self.received < self.total:
+            raise self.broken_off()
+        if self.digest.hexdigest() != self.expected:
+            raise _Refused(f"sent {self.received} bytes with {self.digest.name} {self.digest.hexdigest()}")
 
 
 def _unreachable(error: Exception) -> bool:

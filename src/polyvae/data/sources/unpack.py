@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import tarfile
 import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
 
 from polyvae.data.errors import DataError
-
-Member = tuple[str, Callable[[], IO[bytes] | None]]
 
 PART = ".part-"
 AGAIN = "delete it and fetch it again"
@@ -61,16 +59,24 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with part_folder(folder) as part:
-        with _members(archive) as members:
-            for name, read in members:
-                target = part / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                source = read()
-                if source is None:
-                    raise _unsafe(archive, name)
-                with source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file, 2**20)
-                    file.flush()
+        try:
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as zipped:
+                    for info in zipped.infolist():
+                        _check(archive, info.filename, stat.S_IFMT(info.external_attr >> 16) != stat.S_IFLNK)
+                    zipped.extractall(part)
+            elif tarfile.is_tarfile(archive):
+                with tarfile.open(archive) as tarred:
+                    for member in tarred.getmembers():
+                        _check(archive, member.name, member.isfile() or member.isdir())
+                    tarred.extractall(part, filter="data")
+            else:
+                raise DataError(archive, "a .zip or .tar.gz archive", "neither", AGAIN)
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+            raise DataError(archive, "a whole archive", f"a damaged one ({error})", AGAIN) from error
+        for path in part.rglob("*"):
+            if path.is_file():
+                with path.open("rb+") as file:
                     os.fsync(file.fileno())
         _move(part, folder)
 
@@ -91,45 +97,16 @@ def _move(part: Path, folder: Path) -> None:
             _move(path, target)
 
 
-@contextmanager
-def _members(archive: Path) -> Iterator[list[Member]]:
-    """The plain files of an archive: checked name and a function that opens it."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as zipped:
-                yield [_zip_member(archive, zipped, info) for info in zipped.infolist() if not info.is_dir()]
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tarred:
-                yield [_tar_member(archive, tarred, info) for info in tarred.getmembers() if not info.isdir()]
-        else:
-            raise DataError(archive, "a .zip or .tar.gz archive", "neither", AGAIN)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise DataError(archive, "a whole archive", f"a damaged one ({error})", AGAIN) from error
+def _check(archive: Path, name: str, plain: bool) -> None:
+    """DataError for what is no `plain` file or folder, or whose name leaves the folder by the rules of either system.
 
-
-def _zip_member(archive: Path, zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
-    link = (info.external_attr >> 16) & 0o170000 == 0o120000
-    if link or not _inside(info.filename):
-        raise _unsafe(archive, info.filename)
-    return info.filename, lambda: zipped.open(info)
-
-
-def _tar_member(archive: Path, tarred: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
-    if not info.isfile() or not _inside(info.name):
-        raise _unsafe(archive, info.name)
-    return info.name, lambda: tarred.extractfile(info)
-
-
-def _inside(name: str) -> bool:
-    """Whether a member's name stays below the folder, read by the rules of either system."""
+    Both libraries would mend such a name, or leave the member out.
+    """
     paths = (PurePosixPath(name), PureWindowsPath(name))
-    return bool(name) and not any(path.is_absolute() or path.drive or path.root or ".." in path.parts for path in paths)
-
-
-def _unsafe(archive: Path, name: str) -> DataError:
-    return DataError(
-        archive,
-        "plain files below its own folder",
-        f"{name!r}, which is a link, a device or leads outside",
-        "do not use this archive; get it from its official address",
-    )
+    if not plain or any(path.is_absolute() or path.drive or path.root or ".." in path.parts for path in paths):
+        raise DataError(
+            archive,
+            "plain files below its own folder",
+            f"{name!r}, which is a link, a device or leads outside",
+            "do not use this archive; get it from its official address",
+        )
