@@ -1,24 +1,8 @@
-"""What a model is: conditional distributions over named values, and what one pass of them leaves behind."""
+"""What a model is: conditional distributions over named values, and what one pass of them leaves behind.
 
-from polyvae.model import distributions, families, networks, posteriors, priors
-from polyvae.model.draw import Draw, Latent, Observed, Values
-from polyvae.model.spec import Column, Spec
-from polyvae.model.vae import VAE, Conditional, Family, Head
+Names are imported when first used: what data are, a `Spec`, is said without torch.
+"""
 
-__all__ = [
-    "VAE",
-    "Column",
-    "Conditional",
-    "Draw",
-    "Family",
-    "Head",
-    "Latent",
-    "Observed",
-    "Spec",
-    "Values",
-    "distributions",
-    "families",
-    "networks",
-    "posteriors",
-    "priors",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # pyright: ignore

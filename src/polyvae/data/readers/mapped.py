@@ -6,11 +6,13 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # what only reads arrays starts without torch
+    from torch import Tensor
 
 LARGE = 128 * 2**20  # bytes; a larger array is mapped, not read, and cut by index, not copied
 HELD = 64 * 2**20  # bytes of a map that may lie in memory before they are let go
@@ -75,11 +77,13 @@ def rows_of(tensor: Tensor, index: Tensor) -> Tensor:
     if address not in _maps:
         # index_select copies whole rows: on CPU it is an order of magnitude faster than tensor[index].
         return tensor.index_select(0, index)
+    from torch import index_select
+
     each = max(tensor[:1].nbytes, _AROUND)
     taken = tensor.new_empty((len(index), *tensor.shape[1:]))
     for start in range(0, len(index), step := max(1, HELD // each)):
         rows = index[start : start + step]
-        torch.index_select(tensor, 0, rows, out=taken[start : start + step])
+        index_select(tensor, 0, rows, out=taken[start : start + step])
         _held[address] += len(rows) * each
         if _held[address] >= HELD:
             let_go(address)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.errors import DataError
-from polyvae.data.readers.fields import stacked
 from polyvae.data.readers.formats import AGAIN, npz
 from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
@@ -21,6 +20,8 @@ SHAPE = (150, 64, 128)
 
 def _read(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
     """x float32 [150, 3, 64, 128], zero inside the cylinder, and t float32 [150, 1]."""
+    from polyvae.data.readers.fields import stacked  # with torch, which the catalogue does without
+
     path = paths[0]
     found = npz(path, (*CHANNELS, "fluid", "t"))
     shapes = {name: array.shape for name, array in found.items()}

@@ -74,6 +74,11 @@ def how(source: Source) -> str:
     return f"{source.about.how}, and put what you get into DIR/{source.name}"
 
 
+def names() -> list[str]:
+    """What `load` knows by name."""
+    return list(CATALOGUE)
+
+
 def catalogue(data_dir: str | Path | None = None) -> list[Entry]:
     """Every data set that is known by name; hashes of what is present are computed once and remembered."""
     return [_entry(source, data_dir) for source in CATALOGUE.values()]

@@ -19,7 +19,6 @@ from polyvae.data.errors import DataError, reading
 from polyvae.data.readers import formats
 from polyvae.data.sources.fetch import FileInfo
 from polyvae.data.sources.source import About, Options, Source, every
-from polyvae.data.split import permutation
 from polyvae.model.spec import Spec
 
 TRAIN = 24_345 / 32_460  # share of the pictures to train on
@@ -50,6 +49,8 @@ def _read(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
 
 
 def _test(count: int) -> np.ndarray:
+    from polyvae.data.split import permutation  # with torch, which the catalogue does without
+
     test = np.zeros(count, bool)
     test[permutation(count, 0)[round(TRAIN * count) :].numpy()] = True
     return test

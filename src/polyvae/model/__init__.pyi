@@ -1,0 +1,15 @@
+from . import distributions as distributions
+from . import families as families
+from . import networks as networks
+from . import posteriors as posteriors
+from . import priors as priors
+from .draw import Draw as Draw
+from .draw import Latent as Latent
+from .draw import Observed as Observed
+from .draw import Values as Values
+from .spec import Column as Column
+from .spec import Spec as Spec
+from .vae import VAE as VAE
+from .vae import Conditional as Conditional
+from .vae import Family as Family
+from .vae import Head as Head
