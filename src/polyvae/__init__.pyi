@@ -33,7 +33,7 @@ from .objectives.objective import ImportanceWeighted as ImportanceWeighted
 from .objectives.objective import Objective as Objective
 from .objectives.objective import Weighted as Weighted
 from .observe import masks as masks
-from .recipes.catalogue import Recipe as Recipe
+from .recipes.recording import Recipe as Recipe
 from .training import second_stage as second_stage
 from .training.fit import fit as fit
 from .training.run import Run as Run

@@ -11,8 +11,8 @@ from polyvae.model.priors.pixelcnn import PixelCNNPrior, map_shape
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective
-from polyvae.recipes.catalogue import Recipe, recipe
 from polyvae.recipes.parts import Condition
+from polyvae.recipes.recording import Recipe, recipe
 
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 

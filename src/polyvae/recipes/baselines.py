@@ -19,7 +19,7 @@ from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import Reconstruction
-from polyvae.recipes.catalogue import Recipe, recipe
+from polyvae.recipes.recording import Recipe, recipe
 
 
 class Units(Standardise):

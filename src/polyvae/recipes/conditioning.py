@@ -23,10 +23,10 @@ from polyvae.objectives.balance import SoftAdapt
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import KL
 from polyvae.observe.masks import observation_shape
-from polyvae.recipes.catalogue import Recipe, recipe
 from polyvae.recipes.decoders import TASKS, Parts, gaussian, observed, of_random_size, one_head, quantised, two_heads
 from polyvae.recipes.latents import Codes, LatentPart, Words, gaussian_latent, vq_latent
 from polyvae.recipes.parts import encoder_family, encoder_net
+from polyvae.recipes.recording import Recipe, recipe
 
 Mask = Literal["uniform", "gaussian", "grid", "box", "points", "left", "right", "top", "bottom"]
 Decoder = Literal["flat", "multiscale"]

@@ -11,7 +11,7 @@ from torch import nn
 from polyvae.checks.ranges import Count, Widths
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import Family
-from polyvae.recipes.catalogue import Recipe, recipe
+from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.variants import vae
 
 

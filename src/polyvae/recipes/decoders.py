@@ -20,9 +20,9 @@ from polyvae.model.vae import VAE, Conditional, Family, Head
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
-from polyvae.recipes.catalogue import Recipe
 from polyvae.recipes.latents import LatentPart
 from polyvae.recipes.parts import decoder_family, decoder_net
+from polyvae.recipes.recording import Recipe
 
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen

@@ -17,8 +17,8 @@ from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Family, Values
 from polyvae.observe.transforms import Chain, Total
-from polyvae.recipes.catalogue import UNCHANGED
 from polyvae.recipes.parts import encoder_net
+from polyvae.recipes.recording import UNCHANGED
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family
 from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import Reconstruction
-from polyvae.recipes.catalogue import Recipe, recipe
 from polyvae.recipes.latents import Codes, Words, vq_latent
 from polyvae.recipes.parts import decoder_family
+from polyvae.recipes.recording import Recipe, recipe
 
 DECODERS: dict[str, Callable[[Shape, Shape, Sequence[int], int], nn.Module]] = {
     "map": upsampling,

@@ -17,7 +17,6 @@ from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
 from polyvae.observe.transforms import chain
-from polyvae.recipes.catalogue import Recipe, recipe
 from polyvae.recipes.library_size import library_of
 from polyvae.recipes.parts import (
     Condition,
@@ -29,6 +28,7 @@ from polyvae.recipes.parts import (
     reader_of_x,
     shared_network,
 )
+from polyvae.recipes.recording import Recipe, recipe
 
 
 @recipe

@@ -1,0 +1,157 @@
+"""What the options of recipes may be, and those that belong together. Nothing here imports torch.
+
+An annotation of a recipe's parameter is one of these names. A frozen dataclass is laid flat where a recipe is called by
+keyword, in commands and in run folders: see `polyvae.recipes.flat`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Positive, Range, Share, Weight, Widths
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polyvae.model.vae import Family as AnyFamily
+
+    Family, Module, Builder = AnyFamily, nn.Module, Callable[..., nn.Module]
+else:
+    Family = Module = Builder = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The name of a field where its dataclass is laid flat, where that is another."""
+
+    name: str
+
+
+Network = str | Builder
+Likelihood = str | Family
+Posterior = str | Family
+Prior = str | Module
+Library = Literal["none", "observed", "latent"]
+Words = Annotated[int, Range(2, LARGEST, whole=True)]
+Learning = Literal["gradient", "ema"]
+Decoder = Literal["flat", "multiscale"]
+MapDecoder = Literal["map", "flat"]
+PriorNetwork = Literal["encoder", "perceptron"]
+Decoders = Annotated[int, Range(1, 2, whole=True)]
+Where = Literal["uniform", "gaussian", "grid", "box", "points", "left", "right", "top", "bottom"]
+Slopes = Literal["original", "normalised", "loss-weighted"]
+Mode = Literal["least-squares", "backward", "authors"]
+Window = Annotated[int, Range(2, LARGEST, whole=True)]
+Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
+
+# The names that parameters without a `Literal` admit beside objects.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "network": ("mlp", "conv", "residual"),
+    "likelihood": (
+        "bernoulli",
+        "normal",
+        "normal-learned",
+        "normal-network",
+        "normal-optimal",
+        "laplace",
+        "logistic",
+        "logistic-mixture",
+        "categorical",
+        "poisson",
+        "negative-binomial",
+        "negative-binomial-network",
+        "zero-inflated-negative-binomial",
+        "zero-inflated-negative-binomial-network",
+    ),
+    "posterior": ("diagonal", "full", "point"),
+    "prior": ("standard", "mixture", "vamp", "conditional"),
+    "kernel": ("rbf", "imq"),
+}
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A vector z: q(z | x) of any family, by default N(mu, diag s^2), and p(z), by default N(0, I).
+
+    `dimensions`: of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers' widths or
+    channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance), "point" or a family. `prior`:
+    "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data and pseudo-inputs share
+    the encoder), "conditional" (on y) or a module. `components`: of a mixture or VampPrior.
+    """
+
+    dimensions: Annotated[Count, Flat("latent")] = 16
+    network: Network = "conv"
+    widths: Widths | None = None
+    posterior: Posterior = "diagonal"
+    prior: Prior = "standard"
+    components: Count = 10
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A map z of the words of a codebook, each place of it the word nearest to the encoder's output.
+
+    `count`: words in the codebook, K. `dim`: numbers in a word. `widths`: channels of the strided convolutions, each of
+    which halves the sides; the widths of a perceptron for tables. `blocks`: residual blocks after them. `codebook`:
+    "gradient", or "ema", moving averages in place of the codebook's cost. `beta`: weight of the commitment. `revive`:
+    the share of the even use below which a word starts anew. `kmeans`: whether the words start at the centres of the
+    first encoder outputs.
+    """
+
+    count: Annotated[Words, Flat("codes")] = 128
+    dim: Count = 16
+    widths: Widths = (32, 64)
+    blocks: Amount = 0
+    codebook: Learning = "gradient"
+    beta: Weight = 0.25
+    revive: Share = 0.1
+    kmeans: bool = True
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which pixels of a picture, or columns of a table, an observation shows.
+
+    `kind`: which are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture, half a
+    table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of mask
+    "points", row,column,row,column... of a picture or columns of a table.
+    """
+
+    kind: Annotated[Where, Flat("mask")] = "uniform"
+    count: NumberOrShare | None = None
+    exponent: Positive | None = None
+    positions: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class SoftAdapt:
+    """Factors that sum to one and multiply the weights of two reconstructions, the larger for what falls more slowly.
+
+    `variant`: "original", "normalised" or "loss-weighted". `beta`: how sharply they differ. `window`: steps that make a
+    slope. `frequency`: steps between new factors. `mode`: the slope, "least-squares", "backward" or as its "authors"
+    coded it.
+
+    Heydari, Thompson, Mehmood: SoftAdapt, 2019.
+    """
+
+    variant: Annotated[Slopes, Flat("softadapt_variant")] = "original"
+    beta: Annotated[float, Flat("softadapt_beta")] = 0.1
+    window: Annotated[Window, Flat("softadapt_window")] = 5
+    frequency: Annotated[Count, Flat("softadapt_frequency")] = 1
+    mode: Annotated[Mode, Flat("softadapt_mode")] = "least-squares"
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Reconstruction from z alone and from z and an observation m: by how many decoders, and what each weighs.
+
+    `decoders`: 2, or 1 that reads both. `w1`, `w2`: weights of the two reconstructions in training. `softadapt`:
+    whether factors that sum to one multiply w1 and w2, the larger for what falls more slowly.
+    """
+
+    decoders: Decoders = 2
+    w1: Weight = 1.0
+    w2: Weight = 1.0
+    softadapt: SoftAdapt | None = None
