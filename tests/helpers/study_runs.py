@@ -10,8 +10,8 @@ from typing import Any
 
 from polyvae.data.files.writing import write_text
 from polyvae.study import Cell, Job, Protocol
-from polyvae.study.records import ROW
-from polyvae.study.thesis.run import RunFailed
+from polyvae.study.job import RunFailed
+from polyvae.study.thesis.records import ROW
 
 ROOT = Path(__file__).parents[1]
 FAKE = "helpers.study_runs:fake"

@@ -35,7 +35,7 @@ def study() -> Records:
 def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study joined of several: bf16 in three folds, SoftAdapt and VQ in fp32, another commit and two folds more."""
     folder = tmp_path_factory.mktemp("joined") / "study"
-    open_study(folder, {**PROTOCOL, "precision": "bf16"})
+    open_study(folder, "multitask", {**PROTOCOL, "precision": "bf16"})
     records = Records()
     for cell in cells(["mnist"], None, [1]):
         exact = cell.family == "vq" or cell.method.softadapt

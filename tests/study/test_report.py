@@ -33,7 +33,7 @@ PIXEL = base64.b64decode(
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records of a made-up study of MNIST, both families, three folds."""
     folder = tmp_path_factory.mktemp("study") / "study"
-    open_study(folder, PROTOCOL)
+    open_study(folder, "multitask", PROTOCOL)
     records = Records()
     for cell in cells(["mnist"], None, [1]):
         for fold in range(3):
@@ -215,7 +215,7 @@ def test_a_study_of_one_precision_names_it_and_warns_of_nothing(made: Report) ->
 
 @pytest.mark.parametrize("folds", [(0,), (0, 1)])
 def test_a_study_of_few_runs_has_a_report_too(folds: tuple[int, ...], tmp_path: Path) -> None:
-    open_study(tmp_path / "study", PROTOCOL)
+    open_study(tmp_path / "study", "multitask", PROTOCOL)
     records = Records()
     for cell in cells(["digits"], ["vq"], [2])[:1]:
         for fold in folds:
@@ -227,7 +227,7 @@ def test_a_study_of_few_runs_has_a_report_too(folds: tuple[int, ...], tmp_path: 
 def test_folders_without_a_study_or_a_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"it has no study.json; start one without --report-only"):
         report(tmp_path / "nowhere")
-    open_study(tmp_path / "study", PROTOCOL)
+    open_study(tmp_path / "study", "multitask", PROTOCOL)
     with pytest.raises(StudyError, match="holds no run yet"):
         report(tmp_path / "study")
 

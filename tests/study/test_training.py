@@ -23,9 +23,10 @@ from polyvae.evaluation import each_block
 from polyvae.model.distributions.codes import Quantised
 from polyvae.recipes import named
 from polyvae.study import Cell, Job, Method, run
+from polyvae.study.job import RunFailed
 from polyvae.study.thesis import measure as measuring
 from polyvae.study.thesis.measure import by_size, measure
-from polyvae.study.thesis.run import RunFailed, loaded
+from polyvae.study.thesis.run import loaded
 from polyvae.study.thesis.watch import codes_loss, heads, kl, watch
 
 TINY = ["--data", "digits", "--config", "1", "--widths", "4,8", "--limit", "200", "--epochs", "1", "--device", "cpu"]

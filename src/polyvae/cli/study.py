@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,8 +82,10 @@ def study(
 
     out = out or Path("results") / "-".join([name, *map(dataset_name, sources)])
     if not report_only:
-        given = (limit, epochs, batch_size, seed, precision, None if widths is None else tuple(widths), decoder)
-        plan = _plan(sources, _parts("--family", family), config, folds, only, given, data_dir)
+        training = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
+        others = {"limit": limit, "widths": None if widths is None else tuple(widths), "decoder": decoder}
+        chosen = {"families": _parts("--family", family), "configs": config, "folds": folds, "only": only}
+        plan = _plan(training, others, data=sources, data_dir=data_dir, **chosen)
         check_place(out, folder=True)
         # What devices a cluster has is seen there.
         wanted = device if ray is not None and device == "auto" else checked_device(device)
@@ -101,23 +102,14 @@ def _parts(option: str, text: str) -> list[str]:
     return parts
 
 
-def _plan(
-    sources: list[str],
-    families: list[str],
-    config: Sequence[int] | None,
-    folds: str,
-    only: str | None,
-    protocol: tuple[Any, ...],
-    data_dir: Path | None,
-) -> Any:
+def _plan(training: dict[str, Any], others: dict[str, Any], **chosen: Any) -> Any:
     from polyvae.study import Plan, Protocol
     from polyvae.training.settings import Settings
 
-    named = dict(zip([field.name for field in fields(Protocol)], protocol, strict=True))
     try:
         with naming(options_of(study)):
-            Settings(**{key: named[key] for key in ("epochs", "batch_size", "seed", "precision")})
-            plan = Plan(sources, families, config, folds, only, Protocol(**named), data_dir)
+            Settings(**training)
+            plan = Plan(**chosen, protocol=Protocol(**training, **others))
             plan.jobs(Path())  # every mistake of the command line has its chance here
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -10,14 +9,13 @@ from typing import Any
 
 import torch
 
-from polyvae.study.thesis.run import Job
-from polyvae.study.worker import answer, named_runner
+from polyvae.study.job import Job, answer, named_runner
 
 LOCAL = "local"
 PASSED = ("POLYVAE_DATA", "OMP_NUM_THREADS")  # of this process's environment, to the cluster's
 
 
-def on_cluster(jobs: Sequence[Job], workers: int, address: str, runner: str) -> Iterator[tuple[Job, dict[str, Any]]]:
+def on_cluster(jobs: Sequence[Job], runner: str, workers: int, address: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Every job with its answer, at most `workers` at a time; `address`: of the cluster, "auto", or "local".
 
     "local" starts a cluster of `workers` processors here. The study's folder should lie where every machine sees it:
@@ -39,9 +37,9 @@ def on_cluster(jobs: Sequence[Job], workers: int, address: str, runner: str) -> 
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.pop()
-                running[task.remote(json.dumps(job.as_dict()), runner)] = job
+                running[task.remote(job, runner)] = job
             for done in ray.wait(list(running))[0]:
-                yield running.pop(done), json.loads(ray.get(done))
+                yield running.pop(done), ray.get(done)
     except BaseException:
         for each in running:
             ray.cancel(each)  # as Ctrl-C does: what is being trained saves its state
@@ -52,6 +50,6 @@ def on_cluster(jobs: Sequence[Job], workers: int, address: str, runner: str) -> 
         ray.shutdown()
 
 
-def _task(job: str, runner: str) -> str:
+def _task(job: Job, runner: str) -> dict[str, Any]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
-    return json.dumps(answer(named_runner(runner), Job.from_dict(json.loads(job))))
+    return answer(named_runner(runner), job)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from polyvae.study.thesis.run import Job
-from polyvae.training.progress import Pace
+from polyvae.study.job import Job
+from polyvae.study.records import Row
+from polyvae.training.progress import Pace, bar
 from polyvae.training.store import METRICS
 
 POLL = 1.0  # seconds between two looks at what runs have written
+Words = Callable[[Row], str]  # a result in a few
 
 
 class Lines:
     """A line on standard error for each run that is done."""
 
-    def __init__(self, jobs: Sequence[Job], done: int) -> None:
-        self.total, self.done = len(jobs) + done, done
+    def __init__(self, jobs: Sequence[Job], done: int, words: Words) -> None:
+        self.total, self.done, self.words = len(jobs) + done, done, words
         self.pace = Pace(self.total, done)
 
     def tell(self, job: Job, answer: dict[str, Any]) -> None:
         self.done += 1
-        print(f"{self.done}/{self.total} {said(job, answer)}{self.pace.left(self.done)}", file=sys.stderr, flush=True)
+        line = f"{self.done}/{self.total} {said(job, answer, self.words)}{self.pace.left(self.done)}"
+        print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None: ...
 
@@ -34,18 +36,12 @@ class Lines:
 class Bar:
     """A bar over the epochs of all runs, moved by what the runs write into their folders; finished runs above it."""
 
-    def __init__(self, jobs: Sequence[Job], done: int, console: Console) -> None:
+    def __init__(self, jobs: Sequence[Job], done: int, words: Words, console: Console) -> None:
+        self.words = words
         self.jobs = {job.key: job for job in jobs}
-        self.epochs = jobs[0].protocol.epochs if jobs else 1
+        self.epochs = jobs[0].epochs if jobs else 1
         self.reached = dict.fromkeys(self.jobs, 0)
-        self.progress = Progress(
-            TextColumn("{task.fields[runs]} runs"),
-            BarColumn(bar_width=32),
-            MofNCompleteColumn(),
-            TextColumn("epochs, left"),
-            TimeRemainingColumn(compact=True),
-            console=console,
-        )
+        self.progress = bar(console, "{task.fields[runs]} runs", "epochs, left")
         self.total, self.done = len(jobs) + done, done
         start = done * self.epochs + self._look()
         self.task = self.progress.add_task("", total=self.total * self.epochs, completed=start, runs=self._runs())
@@ -60,7 +56,7 @@ class Bar:
         self.jobs.pop(job.key, None)
         self.reached[job.key] = self.epochs
         self.progress.update(self.task, runs=self._runs(), completed=self.before + sum(self.reached.values()))
-        self.progress.console.print(said(job, answer), markup=False, highlight=False)
+        self.progress.console.print(said(job, answer, self.words), markup=False, highlight=False)
 
     def close(self) -> None:
         self.stopped.set()
@@ -84,17 +80,16 @@ class Bar:
         return sum(self.reached.values())
 
 
-def shown(jobs: Sequence[Job], done: int, wanted: bool | None) -> Lines | Bar:
+def shown(jobs: Sequence[Job], done: int, words: Words, wanted: bool | None) -> Lines | Bar:
     """A bar where standard error is a terminal (or where `wanted`), else lines."""
     console = Console(stderr=True)
-    return Bar(jobs, done, console) if (console.is_terminal if wanted is None else wanted) else Lines(jobs, done)
+    wanted = console.is_terminal if wanted is None else wanted
+    return Bar(jobs, done, words, console) if wanted else Lines(jobs, done, words)
 
 
-def said(job: Job, answer: dict[str, Any]) -> str:
+def said(job: Job, answer: dict[str, Any], words: Words) -> str:
     """A run's result, or what it failed with, in a line."""
     if "result" not in answer:
         return f"failed: {answer.get('failed')}"
-    row = answer["result"]["row"]
-    unit = {"gaussian": "KL", "vq": "code loss"}.get(row["family"], "latent")
-    numbers = f"mse {row['mse']:.5f}, {unit} {row['latent']:.4g}"
-    return f"{job.cell.name} fold {job.fold}: {numbers}, {row['seconds']:.0f} s"
+    cell, fold = job.key
+    return f"{cell} fold {fold}: {words(answer['result']['row'])}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import queue
 import subprocess
 import sys
@@ -11,25 +11,24 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from polyvae.study.thesis.run import Job, RunFailed
-from polyvae.study.worker import named_runner
+from polyvae.study.job import Job, RunFailed, named_runner, title
 from polyvae.training.cpu import processors
 
-RUNNER = "polyvae.study.thesis.run:run"
 WORKER = "import sys; from polyvae.study.worker import main; main(sys.argv[1])"
-Answers = Iterator[tuple[Job, dict[str, Any]]]
+Answers = Iterator[tuple[Any, dict[str, Any]]]
 
 
-def answers(jobs: Sequence[Job], workers: int = 1, ray: str | None = None, runner: str = RUNNER) -> Answers:
-    """Every job with its answer (see `worker.answer`), in the order in which they are done.
+def answers(jobs: Sequence[Job], runner: str, workers: int = 1, ray: str | None = None) -> Answers:
+    """Every job with its answer (see `job.answer`), in the order in which they are done.
 
     `runner`: "module:function", called with a job. Ctrl-C lets what is being trained save its state first.
     """
     if ray is not None:
         from polyvae.study.cluster import on_cluster
 
-        return on_cluster(jobs, workers, ray, runner)
-    return _here(jobs, runner) if min(workers, len(jobs)) < 2 else _beside(jobs, min(workers, len(jobs)), runner)
+        return on_cluster(jobs, runner, workers, ray)
+    workers = min(workers, len(jobs))
+    return _here(jobs, runner) if workers < 2 else _beside(jobs, runner, workers)
 
 
 def share(workers: int) -> str:
@@ -47,29 +46,33 @@ def _here(jobs: Sequence[Job], runner: str) -> Answers:
         yield job, found
 
 
-def _beside(jobs: Sequence[Job], workers: int, runner: str) -> Answers:
+def _beside(jobs: Sequence[Job], runner: str, workers: int) -> Answers:
     """In processes of their own, which end when this one does: then their input closes."""
     waiting = list(reversed(jobs))
-    done: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
     command = [sys.executable, "-c", WORKER, runner]
     environment = {**os.environ, "OMP_NUM_THREADS": share(workers)}
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         for _ in range(workers)
     ]
     busy: dict[int, Job] = {}
 
     def listen(number: int) -> None:
-        for line in processes[number].stdout or ():
-            done.put((number, line))
-        done.put((number, ""))
+        pipe = processes[number].stdout
+        assert pipe is not None
+        try:
+            while True:
+                done.put((number, pickle.load(pipe)))
+        except (EOFError, pickle.UnpicklingError):  # it has ended, perhaps within an answer
+            done.put((number, None))
 
     def give(number: int) -> None:
         pipe = processes[number].stdin
         assert pipe is not None
         if waiting:
             busy[number] = waiting.pop()
-            pipe.write(json.dumps(busy[number].as_dict()) + "\n")
+            pickle.dump(busy[number], pipe)
             pipe.flush()
 
     try:
@@ -77,20 +80,20 @@ def _beside(jobs: Sequence[Job], workers: int, runner: str) -> Answers:
             threading.Thread(target=listen, args=(number,), daemon=True).start()
             give(number)
         while busy:
-            number, line = done.get()
+            number, found = done.get()
             job = busy.pop(number, None)
             if job is None:
                 continue
-            if not line:
+            if found is None:
                 code = processes[number].wait()
-                raise RuntimeError(f"the process of {job.cell.name}, fold {job.fold}, ended with status {code}")
-            yield job, json.loads(line)
+                raise RuntimeError(f"the process of {title(job)}, ended with status {code}")
+            yield job, found
             give(number)
     finally:
         _end(processes)
 
 
-def _end(processes: Sequence[subprocess.Popen[str]], patience: float = 60.0) -> None:
+def _end(processes: Sequence[subprocess.Popen[bytes]], patience: float = 60.0) -> None:
     """Asks processes to stop, which they do once their state is saved; ends those that do not."""
     for process in processes:
         if process.poll() is None:

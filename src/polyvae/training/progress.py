@@ -135,6 +135,14 @@ def reporter(wanted: bool | None, epochs: int, steps: int, done: int) -> Reporte
     return Bar(console, epochs, steps, done) if console.is_terminal else Lines(epochs, steps, done)
 
 
+def bar(console: Console, words: str, unit: str = "", transient: bool = False) -> Progress:
+    """A bar of how many of all there are, with the time left; `words` before it, `unit` behind the count."""
+    columns = [TextColumn(words), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True)]
+    if unit:
+        columns.insert(3, TextColumn(unit))
+    return Progress(*columns, console=console, transient=transient)
+
+
 @contextmanager
 def counted(words: str) -> Iterator[Callable[[int, int], None]]:
     """A function of (done, total) that moves a bar on standard error, where that is a terminal, else writes lines."""
@@ -142,8 +150,7 @@ def counted(words: str) -> Iterator[Callable[[int, int], None]]:
     if not console.is_terminal:
         yield _Count(words)
         return
-    columns = (TextColumn(words), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=console, transient=True) as bars:
+    with bar(console, words, transient=True) as bars:
         task = bars.add_task(words)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 

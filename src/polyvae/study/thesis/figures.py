@@ -13,9 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from polyvae.data.files.writing import replacing
 from polyvae.figures.plots import png
 from polyvae.figures.style import COLOURS, finish, legend, logarithmic
-from polyvae.study.records import Records, Row
+from polyvae.study.records import Row
 from polyvae.study.thesis.grid import EXPONENTS
 from polyvae.study.thesis.precisions import UNKNOWN, listed
+from polyvae.study.thesis.records import Records
 from polyvae.study.thesis.table import LATENT_NAMES, Group, Table
 
 # The look of a method is the same in every plot: a colour for each way to see m, a marker and a line style beside it.

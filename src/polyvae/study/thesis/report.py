@@ -9,13 +9,14 @@ from typing import Any
 from polyvae.data.files.writing import write_text
 from polyvae.study.document import Block, Code, Heading, Picture, Text, markdown
 from polyvae.study.page import page
-from polyvae.study.records import Records, StudyError, read_study
+from polyvae.study.records import StudyError, read_study
 from polyvae.study.thesis.claims import TEXTS, Judged, judge
 from polyvae.study.thesis.figures import figures, save
 from polyvae.study.thesis.provenance import chosen, command, facts, mixtures
 from polyvae.study.thesis.published import SOURCE
+from polyvae.study.thesis.records import Records
 from polyvae.study.thesis.sections import claims, differences, observed, parts, results, sizes
-from polyvae.study.thesis.study import PICTURES, cells_of
+from polyvae.study.thesis.study import cells_of, picture
 from polyvae.study.thesis.table import Table
 
 REPORT, PAGE, FIGURES = "REPORT.md", "report.html", "figures"
@@ -146,12 +147,12 @@ def _plots(table: Table, records: Records, folder: Path) -> list[Block]:
 
 def _pictures(table: Table, folder: Path) -> list[Block]:
     """The grids of examples that runs have left."""
-    found = [cell for cell in cells_of(table.rows) if (folder / PICTURES / f"{cell.name}.png").exists()]
+    found = [cell for cell in cells_of(table.rows) if picture(folder, cell.name).exists()]
     if not found:
         return []
     words = (
         "Rows: examples of the validation fold, what m shows of them (blue is not seen), the reconstruction without m, "
         "the reconstruction with m; of a baseline examples and reconstructions. At the posterior's mean."
     )
-    shown = [Picture(f"{PICTURES}/{cell.name}.png", cell.name) for cell in found]
+    shown = [Picture(picture(Path(), cell.name).as_posix(), cell.name) for cell in found]
     return [Heading("Pictures"), Text(words), *shown]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -18,17 +18,15 @@ from polyvae.data import Data
 from polyvae.data.files.writing import held, write_text
 from polyvae.evaluation.blocks import device_of
 from polyvae.recipes import named
+from polyvae.study.job import RunFailed, title
 from polyvae.study.records import RESULT, read_result
-from polyvae.study.thesis.grid import FOLDS, Cell, Method
+from polyvae.study.thesis.grid import FOLDS, Cell
 from polyvae.study.thesis.measure import by_size, measure, pictures, pixels_of
 from polyvae.study.thesis.watch import watch
 
+RUNNER = "polyvae.study.thesis.run:run"
 CURVED = ("mse", "latent", "conditioned_mse")
 SIDES = {"celeba": 64}  # data sets that the study resizes
-
-
-class RunFailed(RuntimeError):
-    """A run that came to no result, such as one whose loss is not finite; the rest of the study goes on."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +67,9 @@ class Job:
         """The run's folder, STUDY/runs/CELL/fold-K."""
         return self.study / "runs" / self.cell.name / f"fold-{self.fold}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        paths = {"study": str(self.study), "data_dir": None if self.data_dir is None else str(self.data_dir)}
-        return {**asdict(self), **paths}
-
-    @classmethod
-    def from_dict(cls, held: Mapping[str, Any]) -> Job:
-        """The job of `as_dict`."""
-        cell = Cell(**{**held["cell"], "method": Method(**held["cell"]["method"])})
-        widths = held["protocol"]["widths"]
-        protocol = Protocol(**{**held["protocol"], "widths": None if widths is None else tuple(widths)})
-        place = None if held["data_dir"] is None else Path(held["data_dir"])
-        return cls(cell, held["fold"], held["source"], Path(held["study"]), protocol, held["device"], place)
+    @property
+    def epochs(self) -> int:
+        return self.protocol.epochs
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -96,7 +84,7 @@ def run(job: Job) -> dict[str, Any]:
             try:
                 result = _result(job)
             except (NonFiniteError, torch.OutOfMemoryError) as error:
-                raise RunFailed(f"{job.cell.name}, fold {job.fold}: {error}") from error
+                raise RunFailed(f"{title(job)}: {error}") from error
             write_text(job.folder / RESULT, json.dumps(result))
     return result
 

@@ -8,12 +8,12 @@ from itertools import pairwise
 from typing import Any
 
 from polyvae.study.document import Block, Grid, Heading, Text
-from polyvae.study.records import Records
 from polyvae.study.statistics import UNDECIDED, Interval, interval, paired, together, verdict
 from polyvae.study.thesis.claims import TEXTS, Judged
 from polyvae.study.thesis.grid import EXPONENTS
 from polyvae.study.thesis.precisions import UNKNOWN, listed
 from polyvae.study.thesis.published import published
+from polyvae.study.thesis.records import Records
 from polyvae.study.thesis.table import LATENT_NAMES, Group, Table, bounds, number, percent, plus_minus
 
 WITHOUT = -1  # in the place of a size: no m

@@ -12,11 +12,13 @@ from typing import Any, Literal
 from polyvae import data
 from polyvae.data.files.writing import held, replacing
 from polyvae.data.sources.listing import unknown
+from polyvae.study.job import title
 from polyvae.study.progress import shown
-from polyvae.study.records import Key, Records, StudyError, open_study, read_result
-from polyvae.study.schedule import RUNNER, answers
+from polyvae.study.records import Key, Row, StudyError, open_study, read_result
+from polyvae.study.schedule import answers
 from polyvae.study.thesis.grid import Cell, cells, chosen_folds, dataset_name, select
-from polyvae.study.thesis.run import Job, Protocol
+from polyvae.study.thesis.records import Records
+from polyvae.study.thesis.run import RUNNER, Job, Protocol
 from polyvae.training.store import STATE, WEIGHTS
 
 PICTURES, LOCK = "pictures", ".lock"
@@ -96,19 +98,19 @@ def multitask(
     if workers < 1:
         raise ValueError(f"workers counts runs at once, at least 1; got {workers}")
     jobs = plan.jobs(out, device)
-    open_study(out, asdict(plan.protocol))
-    records = Records.read(out)
+    open_study(out, "multitask", asdict(plan.protocol))
+    records = _settled(out)
     missing = [job for job in jobs if job.key not in records.rows]
     found = {job: result for job in missing if (result := read_result(job.folder)) is not None}
     for job, result in found.items():
         _record(out, records, job, result, keep)
     missing = [job for job in missing if job not in found]
     failed: dict[Key, str] = {}
-    display = shown(missing, len(jobs) - len(missing), progress)
+    display = shown(missing, len(jobs) - len(missing), _words, progress)
     try:
-        for job, answer in answers(missing, workers, ray, runner):
+        for job, answer in answers(missing, runner, workers, ray):
             if "error" in answer:
-                raise StudyError(f"{job.cell.name}, fold {job.fold}: {answer['error']} ({answer['kind']})")
+                raise StudyError(f"{title(job)}: {answer['error']} ({answer['kind']})")
             if "failed" in answer:
                 failed[job.key] = answer["failed"]
             else:
@@ -118,21 +120,49 @@ def multitask(
         display.close()
     for message in failed.values():
         warnings.warn(message, stacklevel=2)
-    return Outcome(out, records, failed)
+    return Outcome(out, _settled(out), failed)
+
+
+def _settled(out: Path) -> Records:
+    """The study's records, whose tables are written anew for runs to be added to."""
+    with held(out / LOCK):
+        records = Records.read(out)
+        records.write(out)
+    return records
 
 
 def _record(out: Path, records: Records, job: Job, result: dict[str, Any], keep: Keep) -> None:
-    """Writes a result into the study's tables and, of a cell's first fold, its pictures; sheds what is not kept."""
+    """Adds a result to the study's tables and, of a cell's first fold, its pictures; sheds what is not kept."""
     # Another study may be writing other cells into the same folder.
     with held(out / LOCK):
-        records.join(Records.read(out))
-        cell, fold = records.add(result)
-        if result.get("picture") and fold == min(other for name, other in records.rows if name == cell):
-            with replacing(out / PICTURES / f"{cell}.png") as part:
+        key = records.add(result)
+        if result.get("picture") and _is_first(key, records, out):
+            with replacing(picture(out, key[0])) as part:
                 part.write_bytes(base64.b64decode(result["picture"]))
-        records.write(out)
+        records.append(out, key)
     for name in SHED[keep]:
         (job.folder / name).unlink(missing_ok=True)
+
+
+def _is_first(key: Key, records: Records, out: Path) -> bool:
+    """Whether no lower fold of its cell is recorded, neither here nor by another study, which a picture may be of."""
+    cell, fold = key
+
+    def lower(known: Records) -> bool:
+        return any(name == cell and other < fold for name, other in known.rows)
+
+    return not lower(records) and not (picture(out, cell).exists() and lower(Records.read(out)))
+
+
+def picture(folder: Path, cell: str) -> Path:
+    """Where a cell's examples and reconstructions are."""
+    return folder / PICTURES / f"{cell}.png"
+
+
+def _words(row: Row) -> str:
+    """A run's result in a few words."""
+    unit = {"gaussian": "KL", "vq": "code loss"}.get(row["family"], "latent")
+    return f"mse {row['mse']:.5f}, {unit} {row['latent']:.4g}, {row['seconds']:.0f} s"
 
 
 def cells_of(rows: Iterable[Mapping[str, Any]]) -> list[Cell]:
