@@ -14,7 +14,7 @@ from polyvae.data.later.coding import check_values
 from polyvae.data.later.exchange import conditions, labels_in, pictured, tensor
 from polyvae.data.readers.frames import is_annotated, is_frame
 from polyvae.data.split import floats
-from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
+from polyvae.evaluation.blocks import BLOCK, evaluating, seeded, source_of
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.model.vae import VAE, Values
@@ -93,7 +93,7 @@ def complete(
     ValueError for shapes that do not fit, values that are seen but not finite, a model that does not read m, and one
     that reads a total which is neither given nor seen.
     """
-    model, observe = parts(source)
+    model, observe = source_of(source)
     transforms, of, name = _taken_apart(observe)
     spec = recorded_spec(source)
     columns = () if spec is None or of != "x" else spec.columns
@@ -169,7 +169,7 @@ def seeing(source: Any, masks: SparsePixels | None = None) -> Seeing:
     Without masks nothing is observed. Observing raises ValueError where a total that the model reads sums what is not
     seen, unless the batch brings that total along.
     """
-    model, observe = parts(source)
+    model, observe = source_of(source)
     rest, of, name = _taken_apart(observe)
     if masks is None:
         return Seeing(model, rest, of, name)

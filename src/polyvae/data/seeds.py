@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-SHUFFLE, NOISE, VALIDATION = range(3)  # streams of a run's seed that must not repeat each other
+SHUFFLE, NOISE = range(2)  # streams of a run's seed that must not repeat each other
 _MASK = 2**64 - 1
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from polyvae.data.split import Split, shuffled
-from polyvae.evaluation.blocks import BLOCK, each_block, joined, parts
+from polyvae.evaluation.blocks import BLOCK, each_block, joined, source_of
 from polyvae.model.distributions.columns import Product
 from polyvae.model.draw import first_heads
 from polyvae.model.spec import Spec
@@ -47,7 +47,7 @@ def bits_of(
     source: Any, split: Split, spec: Spec, seed: int, device: torch.device | str | None, notes: list[str]
 ) -> Bits:
     """How a model's bounds on a split become bits per dimension; what is approximate or missing joins the notes."""
-    model, _ = parts(source)
+    model, _ = source_of(source)
     heads = {name: model.heads[name] for name in first_heads(model.heads)}
     masks = {name: head.where for name, head in heads.items() if head.where is not None}
 

@@ -2,30 +2,152 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Split
-from polyvae.model.vae import VAE, Values
+from polyvae.model.vae import Values
 from polyvae.observe.transforms import Chain
 
 BLOCK = 100  # examples; a constant of the results, not a setting
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # how many are done, and how many there are
 Result = TypeVar("Result")
 
 
-def parts(source: Any) -> tuple[VAE, Callable[[Values], Values]]:
-    """The model and the batch transform of a recipe, of anything that has a `recipe`, or of a bare model."""
+class Source(NamedTuple):
+    """What is evaluated: a model, and what its batches go through first."""
+
+    model: Any
+    observe: Callable[[Values], Values] = Chain()
+
+
+def source_of(source: Any, *needed: str, what: str = "this") -> Source:
+    """The model and the batch transform of a recipe, of anything that has a `recipe`, or of a bare model.
+
+    A model is a VAE, or any module that called with a batch and a number of samples returns a `Draw`, which is enough
+    for bounds. `needed`: what else of a VAE `what` is asked for takes. Raises TypeError, naming what is missing.
+    """
     source = getattr(source, "recipe", source)
     model = getattr(source, "model", source)
-    if not isinstance(model, VAE):
-        raise TypeError(f"evaluation needs a recipe or a VAE; got {type(source).__name__}")
-    return model, getattr(source, "observe", Chain())
+    if not isinstance(model, nn.Module) or not _draws(model):
+        raise TypeError(
+            "evaluation needs a recipe or a VAE, or a module called with a batch and a number of samples that returns "
+            f"a Draw; got {type(source).__name__}"
+        )
+    if missing := [name for name in needed if not hasattr(model, name)]:
+        raise TypeError(
+            f"{what} needs a model with {', '.join(missing)}, as a VAE has; {type(model).__name__} has none"
+        )
+    return Source(model, getattr(source, "observe", Chain()))
+
+
+def _draws(model: nn.Module) -> bool:
+    """Whether a module can be called with a batch and a number of samples."""
+    try:
+        inspect.signature(model.forward).bind({}, 1)
+    except TypeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How examples are cut into consecutive blocks, each with noise of its own.
+
+    `size` examples a block, the last one shorter; where a single one left over may not stand `alone` it joins the block
+    before: BatchNorm over a value a channel and terms that compare examples are not defined on a batch of one.
+    `stream`: what keeps the noise of one use of a seed apart from that of another. `only`: the numbers of the blocks
+    that are asked for, all by default.
+    """
+
+    size: int = BLOCK
+    alone: bool = True
+    stream: tuple[int, ...] = ()
+    only: Sequence[int] | None = None
+
+    def cut(self, count: int) -> list[slice]:
+        """All blocks of so many examples."""
+        starts = list(range(0, count, self.size))
+        if not self.alone and len(starts) > 1 and self.size > 1 and count % self.size == 1:
+            starts.pop()
+        return [slice(start, stop) for start, stop in pairwise([*starts, count])]
+
+    def each(self, count: int, work: Callable[[slice], Result], device: torch.device, seed: int) -> list[Result]:
+        """`work` on every block of so many examples that is asked for, in order.
+
+        What it draws follows from seed, block and stream; torch's generators are left as they were.
+        """
+        blocks = self.cut(count)
+        results = []
+        with forked(device):
+            for number in range(len(blocks)) if self.only is None else self.only:
+                seed_generators(device, _seed(seed, number, *self.stream))
+                results.append(work(blocks[number]))
+        return results
+
+
+ALL = Blocks()
+
+
+def each_block(
+    source: Any,
+    split: Split,
+    measure: Callable[[Any, Values], Result],
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+    blocks: Blocks = ALL,
+) -> list[Result]:
+    """`measure(model, batch)` on every block of a split in order, by default of 100 examples.
+
+    The model is in evaluation mode and gradients are off. Whatever is random in a block, in the data's transform, in
+    `observe` and in `measure`, follows from `seed` and the block's number; global generators stay untouched. Every
+    measure sees the same batches. Raises ValueError for an empty split.
+    """
+    model, observe = source_of(source)
+    if len(split) == 0:
+        raise ValueError("there is nothing to evaluate: the split holds no examples")
+    with evaluating(model, device) as target:
+
+        def measured(block: slice) -> Result:
+            index = torch.arange(block.start, block.stop, device=target)
+            part = split
+            if split.device != target:
+                # A block at a time: what is evaluated need not fit on the device, nor a mapped file into memory.
+                part, index = split.take(range(block.start, block.stop)).to(target), index - block.start
+            result = measure(model, observe(part.batch(index)))
+            if progress is not None:
+                progress(block.stop, len(split))
+            return result
+
+        return blocks.each(len(split), measured, target, seed)
+
+
+def joined(results: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Per-example values of all blocks, one tensor [N, ...] a name, on the CPU."""
+    return {name: torch.cat([result[name].cpu() for result in results]) for name in results[0]}
+
+
+@contextmanager
+def seeded(device: torch.device, *key: int) -> Iterator[None]:
+    """torch's generators of the CPU and of `device` seeded by all of `key`, and put back as they were afterwards."""
+    with forked(device):
+        seed_generators(device, _seed(*key))
+        yield
+
+
+def _seed(*key: int) -> int:
+    """One seed of 63 bits: neighbouring keys give unrelated streams, the same ones with every version of NumPy."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def device_of(model: nn.Module, default: torch.device | str = "cpu") -> torch.device:
@@ -47,57 +169,6 @@ def evaluating(model: nn.Module, device: torch.device | str | None = None) -> It
     finally:
         if target != home:
             model.to(home)
-
-
-@contextmanager
-def seeded(device: torch.device, *key: int) -> Iterator[None]:
-    """torch's generators of the CPU and of `device` seeded by all of `key`, and put back as they were afterwards."""
-    # SeedSequence mixes: neighbouring keys give unrelated streams, the same ones with every version of NumPy.
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    devices = [device] if device.type == "cuda" else [0] if device.type == "mps" else []
-    with torch.random.fork_rng(devices=devices, device_type="mps" if device.type == "mps" else "cuda"):
-        # Not torch.manual_seed: it would seed every other GPU of the machine too.
-        torch.default_generator.manual_seed(seed)
-        if device.type == "mps":
-            torch.mps.manual_seed(seed)
-        elif device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-def each_block(
-    source: Any,
-    split: Split,
-    measure: Callable[[VAE, Values], Result],
-    seed: int = 0,
-    device: torch.device | str | None = None,
-    progress: Progress | None = None,
-) -> list[Result]:
-    """`measure(model, batch)` on every block of 100 examples in order, the last one shorter.
-
-    The model is in evaluation mode and gradients are off. Whatever is random in a block, in the data's transform, in
-    `observe` and in `measure`, follows from `seed` and the block's number; global generators stay untouched. Every
-    measure sees the same batches. Raises ValueError for an empty split.
-    """
-    model, observe = parts(source)
-    if len(split) == 0:
-        raise ValueError("there is nothing to evaluate: the split holds no examples")
-    results = []
-    with evaluating(model, device) as target:
-        for number, start in enumerate(range(0, len(split), BLOCK)):
-            # A block at a time: what is evaluated need not fit on the device, nor a mapped file into memory.
-            block = split.take(range(start, min(start + BLOCK, len(split)))).to(target)
-            with seeded(target, seed, number):
-                results.append(measure(model, observe(block.batch(torch.arange(len(block), device=target)))))
-            if progress is not None:
-                progress(start + len(block), len(split))
-    return results
-
-
-def joined(results: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Per-example values of all blocks, one tensor [N, ...] a name, on the CPU."""
-    return {name: torch.cat([result[name].cpu() for result in results]) for name in results[0]}
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, log, prod
+from math import inf, log
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import Progress, each_block, joined, parts
+from polyvae.evaluation.blocks import Progress, each_block, joined
 from polyvae.evaluation.support import supported
 from polyvae.model.draw import first_heads
 from polyvae.model.precision import wide
@@ -93,31 +93,33 @@ def both_bounds(
 ) -> Bounds:
     """Both bounds of every example of a split and their parts, at the same `samples` draws of the latents.
 
-    `source`: a recipe, or a bare model. Raises ValueError below one sample.
+    `source`: a recipe, a VAE, or any module whose call `module(batch, samples)` returns a `Draw`. Raises ValueError
+    below one sample, TypeError for what returns something else.
     """
     if samples < 1:
         raise ValueError(f"samples counts draws of the latents, at least 1; got {samples}")
     analytic: dict[str, bool] = {}
+    counted: dict[str, None] = {}  # the heads that enter the bounds
 
-    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+    def measure(model: Any, batch: Values) -> dict[str, Tensor]:
         mean, weights = Mean(), LogMeanExp()
         draw: Any = None
         for draw in _draws(model, batch, samples):
             analytic.update({name: latent.analytic for name, latent in draw.latents.items()})
+            counted.update(dict.fromkeys(first_heads(draw.heads)))
             mean.add(_pieces(draw), draw.samples)
             # Of a map of codes log q = 0, and its KL is -log p: a learned prior need not be asked twice.
-            weights.add(draw.log_px - draw.kl if _certain(model) else draw.log_weight)
+            weights.add(draw.log_px - draw.kl if certain(model) else draw.log_weight)
         found = {**mean.values, "importance": weights.value}
         # Outside a support the density is 0, also where a network that reads the value makes NaN of it.
         for name, holds in supported(model, batch, draw).items():
-            for part in (f"head {name}", *(["importance"] if name in first_heads(model.heads) else [])):
+            for part in (f"head {name}", *(["importance"] if name in counted else [])):
                 found[part] = found[part].masked_fill(~holds, -inf)
         return found
 
     found = joined(each_block(source, split, measure, seed, device, progress))
     heads = {name[5:]: value for name, value in found.items() if name.startswith("head ")}
     kl = {name[3:]: value for name, value in found.items() if name.startswith("kl ")}
-    counted = first_heads(parts(source)[0].heads)
     log_px = torch.stack([heads[name] for name in counted]).sum(0)
     plain = torch.where(log_px == -inf, log_px, log_px - torch.stack(list(kl.values())).sum(0))
     # A point has density +inf where it was drawn: log p - log q is -inf, as its KL of +inf has it.
@@ -147,28 +149,35 @@ def _pieces(draw: Draw) -> dict[str, Tensor]:
     return {**heads, **{f"kl {name}": latent.kl for name, latent in draw.latents.items()}}
 
 
-def _draws(model: VAE, batch: Values, samples: int) -> Iterator[Draw]:
+def _draws(model: Any, batch: Values, samples: int) -> Iterator[Draw]:
     """Draws of the model, `samples` in all, a chunk at a time; one small chunk where the KL is infinite anyway.
 
     Where every posterior holds one value alone (a map of codes), all draws are the same: one is made.
     """
-    if _certain(model):
+    if certain(model):
         samples = 1
-    rows = len(batch[model.inputs[0]])
-    values = rows * sum(prod(batch[head.of].shape[1:]) for head in model.heads.values())  # pyright: ignore
-    chunk = max(1, chunk_values(batch[model.inputs[0]].device) // values)
+    # What is scored; of a module that does not name its heads before it is called, all that it may score.
+    scored = [head.of for head in model.heads.values()] if isinstance(model, VAE) else list(batch)
+    values = sum(batch[name].numel() for name in scored)  # pyright: ignore[reportArgumentType]
+    chunk = max(1, chunk_values(next(iter(batch.values())).device) // values)
     done = 0
     while done < samples:
         draw = model(batch, min(chunk, samples - done))
+        if not isinstance(draw, Draw):
+            raise TypeError(
+                f"a model called with a batch and a number of samples returns a Draw; {type(model).__name__} returned "
+                f"{type(draw).__name__}"
+            )
         yield draw
         done += draw.samples
         if done == draw.samples and bool((draw.kl == inf).all()):
             return
 
 
-def _certain(model: VAE) -> bool:
-    """Whether every posterior holds one value alone."""
-    return all(getattr(posterior, "certain", False) for posterior in model.posterior.values())
+def certain(model: Any) -> bool:
+    """Whether every posterior holds one value alone, so that all draws are the same."""
+    posteriors = model.posterior.values() if isinstance(model, VAE) else ()
+    return bool(posteriors) and all(getattr(posterior, "certain", False) for posterior in posteriors)
 
 
 def chunk_values(device: torch.device) -> int:

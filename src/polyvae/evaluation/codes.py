@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, kl_divergence
 
 from polyvae.data.split import Split, shuffled
-from polyvae.evaluation.blocks import each_block
+from polyvae.evaluation.blocks import each_block, source_of
+from polyvae.evaluation.bounds import certain
 from polyvae.model.distributions.codes import CodePrior, Quantised
 from polyvae.model.distributions.point import Point
 from polyvae.model.posteriors.codebook import usage
@@ -82,12 +83,12 @@ def describe_codes(
     """
     if aggregate < 1:
         raise ValueError(f"aggregate counts examples, at least 1; got {aggregate}")
+    source_of(source, "encode", "posterior", "prior", what="a description of its codes")
     keep = len(split) <= aggregate
 
     def measure(model: VAE, batch: Values) -> dict[str, _Part]:
         means = {name: q.mean for name, q in model.encode(batch).items()}
-        certain = all(getattr(posterior, "certain", False) for posterior in model.posterior.values())
-        draw = model(batch, 1 if certain else _DRAWS)
+        draw = model(batch, 1 if certain(model) else _DRAWS)
         return {name: _part(draw.latents[name], means[name], keep) for name in model.prior}
 
     def again(model: VAE, batch: Values) -> dict[str, _Kept | None]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.data.split import Split, shuffled
-from polyvae.evaluation.blocks import BLOCK, evaluating, parts, seeded
+from polyvae.evaluation.blocks import BLOCK, Blocks, evaluating, source_of
 from polyvae.evaluation.classifier import accuracy, grey
 from polyvae.evaluation.pictures import first_head
 from polyvae.model.vae import VAE
@@ -46,17 +46,17 @@ def sampled_pictures(source: Any, split: Split, count: int, seed: int = 0) -> Te
     """
     if count < 1:
         raise ValueError(f"count is the number of pictures, at least 1; got {count}")
-    model, observe = parts(source)
+    model, observe = source_of(source, "generate", "heads", what="a picture of its samples")
     name = first_head(model)
-    pictures = []
     with evaluating(model) as device:
         split, order = split.to(device), shuffled(len(split), seed).to(device)
-        for number, start in enumerate(range(0, count, BLOCK)):
-            index = order[torch.arange(start, min(start + BLOCK, count), device=device) % len(split)]
-            # A key of its own: the noise of the samples is not that of the examples in the block of this number.
-            with seeded(device, seed, number, 1):
-                pictures.append(_generate(model, observe, split, index)[name].mean.clamp(0, 1))
-    return torch.cat(pictures)
+
+        def made(block: slice) -> Tensor:
+            index = order[torch.arange(block.start, block.stop, device=device) % len(split)]
+            return _generate(model, observe, split, index)[name].mean.clamp(0, 1)
+
+        # A stream of its own: the noise of the samples is not that of the examples in the block of their number.
+        return torch.cat(Blocks(stream=(1,)).each(count, made, device, seed))
 
 
 def frechet_report(
@@ -73,7 +73,7 @@ def frechet_report(
     "halves" compares two disjoint sets of n real pictures, `real`, and n samples with the first of them, `distance`:
     both at the same n, at most `count` and half of the real pictures at hand, since the bias depends on it.
     """
-    model, _ = parts(source)
+    model, _ = source_of(source)
     x = split.tensors.get("x")
     if x is None or x.ndim != 4:
         raise ValueError("a Fréchet distance needs pictures x [N, C, H, W]")

@@ -15,7 +15,7 @@ from polyvae.data.later.exchange import taken
 from polyvae.data.split import Data, Split
 from polyvae.data.tensors import spec_of
 from polyvae.evaluation.bits import Bits, bits_of
-from polyvae.evaluation.blocks import Progress, device_of, parts
+from polyvae.evaluation.blocks import Progress, device_of, source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
 from polyvae.evaluation.columns import by_column, told
@@ -64,7 +64,7 @@ def evaluate(
     split = taken(data, spec)
     spec = spec or spec_of(split.tensors)
     train = data.train if train is None and isinstance(data, Data) else train
-    model, _ = parts(source)
+    model, _ = source_of(source)
     check_weights(model)
     notes: list[str] = []
     found = both_bounds(source, split, samples, seed, device, progress)

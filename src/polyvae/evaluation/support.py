@@ -34,7 +34,7 @@ def check_support(recipe: Recipe, data: Data, laws: Mapping[str, Distribution]) 
                 _check(f"{part} part", name, head, laws[name], accepted, split)  # pyright: ignore[reportArgumentType]
 
 
-def supported(model: VAE, batch: Values, draw: Draw) -> dict[str, Tensor]:
+def supported(model: nn.Module, batch: Values, draw: Draw) -> dict[str, Tensor]:
     """Whether each example holds a value that the law of a head scores, booleans [B] by head, as `check_support` asks.
 
     `draw`: of the model on that batch. Heads whose laws score all values are left out.
@@ -43,8 +43,9 @@ def supported(model: VAE, batch: Values, draw: Draw) -> dict[str, Tensor]:
     for name, head in draw.heads.items():
         accepted = _accepted(head.p)
         if _plain(accepted) is not constraints.real:
-            x, where = _scored(model.heads[name], batch)
-            holds = _each(accepted, (repeat(x, draw.samples), None)).view(draw.samples, -1).all(0)
+            holds = _each(accepted, (repeat(head.x, draw.samples), None)).view(draw.samples, -1).all(0)
+            # Of a module that only returns draws every row counts.
+            where = _scored(model.heads[name], batch)[1] if isinstance(model, VAE) else None
             found[name] = holds if where is None else holds | ~where
     return found
 

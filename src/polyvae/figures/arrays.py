@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.split import Split, shuffled, subset
-from polyvae.evaluation.blocks import evaluating, parts, seeded
+from polyvae.evaluation.blocks import evaluating, seeded, source_of
 from polyvae.evaluation.codes import describe_codes
 from polyvae.evaluation.pictures import first_head
 from polyvae.figures.between import between, between_spherical
@@ -29,7 +29,7 @@ _BESIDE = 5000  # examples at most that a table's samples are shown beside
 
 def reconstructions(source: Any, split: Split, count: int = 32, seed: int = 0) -> Reconstructions:
     """A seeded `count` of examples and the mean of p(x | z) at their posterior means."""
-    model, observe = parts(source)
+    model, observe = source_of(source)
     head = first_head(model)
     look = _look(source, split)
     chosen = subset(split, count, seed)
@@ -49,7 +49,7 @@ def samples(
     the `split`; `columns` is then the most there are. A table's samples stand beside a seeded subset of the split, and
     what they are given is what so many other examples hold. ValueError where the split is missing.
     """
-    model, observe = parts(source)
+    model, observe = source_of(source)
     look, asked = _look(source, split), split
     if split is not None and is_table(source, split) and model.conditions:
         asked = subset(split, rows * columns, seed)
@@ -85,7 +85,7 @@ def traversals(
     known, by the variance of their posterior mean; both stand in the row's name. `latent`: the first by default. A map
     of codes is walked word by word, see `words.walks`.
     """
-    model, observe = parts(source)
+    model, observe = source_of(source)
     name = _latent(model, latent)
     scanned = subset(split, _SCANNED, seed)
     code, look = describe_codes(source, scanned, seed)[name], _look(source, split)
@@ -130,7 +130,7 @@ def interpolations(
     """
     if len(split) < 2:
         raise ValueError("an interpolation needs two examples")
-    model, observe = parts(source)
+    model, observe = source_of(source)
     pairs = min(pairs, len(split) // 2)
     index = shuffled(len(split), seed)[: 2 * pairs]
     with evaluating(model) as device:
@@ -168,7 +168,7 @@ def latent_map(
     """
     if method not in (None, "active", "pca"):
         raise ValueError(f"method is 'active' or 'pca'; got {method!r}")
-    name = _latent(parts(source)[0], latent)
+    name = _latent(source_of(source).model, latent)
     chosen = subset(split, count, seed)
     shown = part(len(chosen), len(split))
     code = describe_codes(source, chosen, seed)[name]
@@ -297,7 +297,7 @@ def _float(value: Any) -> float:
 
 
 def _look(source: Any, split: Split | None) -> Look:
-    model = parts(source)[0]
+    model = source_of(source).model
     return look_of(source, split, model.heads[first_head(model)].of)  # pyright: ignore[reportArgumentType]
 
 

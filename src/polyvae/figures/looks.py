@@ -9,7 +9,7 @@ import torch
 
 from polyvae.completion.errors import CODED
 from polyvae.data.split import Split, subset
-from polyvae.evaluation.blocks import parts
+from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.pictures import first_head
 from polyvae.model.spec import Spec
 
@@ -58,7 +58,7 @@ def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
 
 def is_table(source: Any, split: Split) -> bool:
     """Whether what is shown has columns instead of pixels."""
-    model, _ = parts(source)
+    model, _ = source_of(source)
     return split.tensors[model.heads[first_head(model)].of].ndim == 2  # pyright: ignore[reportArgumentType]
 
 

@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from polyvae.data.files.writing import replacing
 from polyvae.data.later.exchange import taken
-from polyvae.evaluation.blocks import parts
+from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.figures import arrays, tables
 from polyvae.figures.grids import DPI, blocks, grid, panels
@@ -91,7 +91,7 @@ def save_figures(
     made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
     side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
     made["samples"] = arrays.samples(source, split, side, side, seed=seed), title
-    for latent in parts(source)[0].prior:
+    for latent in source_of(source).model.prior:
         title = f"Traversals of {latent}, from example 0"
         made[f"traversals-{latent}"] = arrays.traversals(source, split, latent, seed=seed), title
         made[f"map-{latent}"] = arrays.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"

@@ -17,6 +17,7 @@ from torch import Tensor
 from polyvae.checks.finite import NonFiniteError
 from polyvae.data.seeds import NOISE, SHUFFLE, mixed, seed_generators
 from polyvae.data.split import Data
+from polyvae.evaluation.blocks import Blocks
 from polyvae.recipes import Recipe
 from polyvae.training.cpu import clear_small
 from polyvae.training.ema import Average
@@ -39,7 +40,7 @@ from polyvae.training.store import (
     write_tensors,
 )
 from polyvae.training.tensorboard import Events
-from polyvae.training.validation import batches, validate
+from polyvae.training.validation import validate
 
 
 class Loop:
@@ -79,7 +80,7 @@ class Loop:
             self.average = Average(unique_tensors(self.kept), unique_tensors(recipe.model), settings.average)
         self.best = {name: tensor.clone() for name, tensor in unique_tensors(self.kept).items()}
         self.meter = Meter(fabric.device)
-        self.slices = batches(len(self.train), settings.batch_size)
+        self.slices = Blocks(settings.batch_size, alone=False).cut(len(self.train))
         self.epochs = settings.resolved(len(self.train)).epochs or 0
         self.steps = self.epochs * len(self.slices)
         self.epoch = self.batch = self.step = self.best_epoch = 0

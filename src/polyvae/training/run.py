@@ -19,7 +19,7 @@ from polyvae.data.later.handback import empty_frame, kind_of, labelled, returned
 from polyvae.data.readers.frames import is_frame
 from polyvae.data.readers.rows import Rows
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, joined, seeded
+from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.model.distributions.codes import Quantised
 from polyvae.model.draw import first_heads
@@ -177,26 +177,27 @@ class Run:
         second. The same ones for the same `seed`. A run on a data frame, or on a file of named columns where pandas is
         installed, gives a frame, with the column of labels that `y` asks for, unless it is given tensors.
         """
-        model, others, pieces = self.model, self._conditions(y, given), []
+        model, others = self.model, self._conditions(y, given)
         if unread := sorted(set(others) - set(model.conditions) - set(model.inputs)):
             raise ValueError(f"the model reads no {', '.join(unread)}; leave it away")
         total = count * max((len(value) for value in others.values()), default=1)
         with evaluating(model) as device:
             rows = {name: value.to(device) for name, value in present(self.recipe.observe)(others).items()}
             self._need(set(model.conditions) - set(rows))
-            for number, start in enumerate(range(0, total, BLOCK)):
-                index = torch.arange(start, min(start + BLOCK, total), device=device)
-                with seeded(device, seed, number):
-                    batch = {name: value[index % len(value)] for name, value in rows.items()}
-                    laws = model.generate(batch) if batch else model.generate(count=len(index))
-                    chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads)}
-                    pieces.append({of: p.mean if expected else p.sample() for of, p in chosen.items()})
+
+            def made(block: slice) -> dict[str, Tensor]:
+                index = torch.arange(block.start, block.stop, device=device)
+                batch = {name: value[index % len(value)] for name, value in rows.items()}
+                laws = model.generate(batch) if batch else model.generate(count=len(index))
+                chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads)}
+                return {of: p.mean if expected else p.sample() for of, p in chosen.items()}  # pyright: ignore
+
+            drawn = joined(ALL.each(total, made, device, seed))
         like = kind_of(y if y is not None else next(iter((given or {}).values()), None))
         like = empty_frame(self._library) if like is None else like
-        found = joined(pieces).items()
-        made = _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in found})
-        asked = self.spec is not None and self.spec.classes and self.spec.label and "y" in others and is_frame(made)
-        return labelled(made, others["y"], self.spec) if asked else made  # pyright: ignore[reportArgumentType]
+        found = _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in drawn.items()})
+        asked = self.spec is not None and self.spec.classes and self.spec.label and "y" in others and is_frame(found)
+        return labelled(found, others["y"], self.spec) if asked else found  # pyright: ignore[reportArgumentType]
 
     @ranged
     def complete(

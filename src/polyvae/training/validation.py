@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from polyvae.data.seeds import VALIDATION, forked, mixed, seed_generators
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import evaluation_mode
+from polyvae.evaluation.blocks import Blocks, Source, each_block, evaluation_mode
 from polyvae.model.vae import VAE, Values
 
-BLOCK = 250  # examples at a time, whatever the batch size in training: each block's noise has a seed of its own
-
-
-def batches(count: int, size: int) -> list[slice]:
-    """Consecutive slices of `size` examples of `count`; a single example left over joins the last of them.
-
-    BatchNorm over a single value a channel, and terms that compare examples, are not defined on a batch of one.
-    """
-    starts = list(range(0, count, size))
-    if len(starts) > 1 and size > 1 and count % size == 1:
-        starts.pop()
-    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], count], strict=True)]
+BLOCK = 250  # examples at a time, whatever the batch size in training; more than evaluation's, for terms that compare
+_STREAM = (2,)  # the noise that chooses a model is not that which judges it
 
 
 def validate(
@@ -41,22 +31,23 @@ def validate(
     `share` = (rank, processes) takes every so many-th block, and `reduce` adds up the processes' values, of which all
     but one are zero: several processes return exactly what one would. The device is waited for once, at the end.
     """
-    blocks = batches(len(split), BLOCK)
-    order = torch.arange(len(split), device=split.device)
     names: list[str] = []
-    rows: list[Tensor] = []
-    with forked(split.device), evaluation_mode(model, objective):
-        for place, block in enumerate(blocks):
-            mine = place % share[1] == share[0]
-            if not mine and names:
-                rows.append(torch.zeros_like(rows[0]))
-                continue
-            seed_generators(split.device, mixed(seed, VALIDATION, place))
-            values = objective(model, observe(split.batch(order[block])), step)
-            names = list(values)
-            row = torch.stack(list(values.values()))
-            rows.append(row if mine else torch.zeros_like(row))
-    table = torch.stack(rows)
+
+    def measure(model: VAE, batch: Values) -> Tensor:
+        values = objective(model, batch, step)
+        names[:] = values
+        return torch.stack(list(values.values()))
+
+    rank, processes = share
+    blocks = Blocks(BLOCK, alone=False, stream=_STREAM)
+    sizes = [block.stop - block.start for block in blocks.cut(len(split))]
+    mine = range(rank, len(sizes), processes)
+    # A process without a block computes the first one, which tells the names, and leaves it to its owner.
+    asked = replace(blocks, only=mine or range(1))
+    with evaluation_mode(objective):
+        found = torch.stack(each_block(Source(model, observe), split, measure, seed, blocks=asked))
+    table = found.new_zeros(len(sizes), len(names))
+    table[mine.start :: processes] = found[: len(mine)]
     table = (table if reduce is None else reduce(table)).cpu().double()
-    weights = torch.tensor([[block.stop - block.start] for block in blocks], dtype=torch.float64)
+    weights = torch.tensor(sizes, dtype=torch.float64)[:, None]
     return dict(zip(names, ((table * weights).sum(0) / len(split)).tolist(), strict=True))
