@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from helpers.study_runs import fake_result, fake_row
 from polyvae.study import Interval, Protocol, Records, Report, StudyError, Table, cells, report
@@ -107,9 +109,19 @@ def test_the_page_suits_phones_printers_and_the_dark(made: Report) -> None:
 
 def test_text_of_a_page_is_escaped() -> None:
     blocks = [Heading("<b>", 1), Text("a < b & c"), Code("<i>"), Grid(("<x>",), (("<y>",),), "<z>")]
-    checked = parsed(page(blocks, Path()))
+    checked = parsed(page(markdown(blocks), Path()))
     assert not {tag for tag, _ in checked.found} & {"b", "i", "x", "y", "z"}
     assert {"<b>", "a < b & c", "<i>", "<x>", "<y>", "<z>"} <= set(checked.text)
+
+
+@example("[a](b)")
+@example("&lt; &amp;")
+@given(st.text("ab1 *_`[]()<>&;|\\!#\"'", min_size=1).map(str.strip).filter(bool))
+def test_no_text_is_taken_for_markdown(text: str) -> None:
+    blocks = [Heading("a " + text + " b", 1), Text("a " + text + " b"), Grid((text,), ((text + " b",),), text)]
+    shown = " ".join("".join(parsed(page(markdown(blocks), Path())).text).split())
+    words = " ".join(text.split())
+    assert shown.endswith(f"a {words} b a {words} b {words} {words} {words} b")
 
 
 def test_both_forms_say_the_same(made: Report) -> None:

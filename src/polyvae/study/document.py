@@ -1,7 +1,8 @@
-"""A report as blocks of text, tables and pictures, and the same as Markdown."""
+"""A report as blocks of text, tables and pictures, written as Markdown."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,13 +57,13 @@ def markdown(blocks: Sequence[Block]) -> str:
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {text}"
+            return f"{'#' * level} {_escaped(text)}"
         case Text(text):
             return _escaped(text)
         case Code(text):
             return f"```\n{text}\n```"
         case Picture(path, text):
-            return f"![{text}]({path})\n\n*{_escaped(text)}*"
+            return f"![{_escaped(text)}]({path})\n\n*{_escaped(text)}*"
         case Grid(columns, rows, caption):
             lines = [columns, tuple("---" if place == 0 else "---:" for place in range(len(columns))), *rows]
             body = "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
@@ -70,4 +71,5 @@ def _markdown(block: Block) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+    """Text that Markdown takes for nothing else; an underscore within a word needs no mark, nor most brackets."""
+    return re.sub(r"[\\`*|]|\](?=\()|(?<!\w)_|_(?!\w)", r"\\\g<0>", text).replace("&", "&amp;").replace("<", "&lt;")

@@ -1,13 +1,12 @@
-"""A report as one HTML file that needs nothing beside it: pictures within, no script, no address of anything else."""
+"""Markdown as one HTML file that needs nothing beside it: pictures within, no script, no address of anything else."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from html import escape
+import re
 from pathlib import Path
 
-from polyvae.study.document import Block, Code, Grid, Heading, Picture, Text
+from markdown_it import MarkdownIt
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --paper: #ffffff; --line: #d0d7de; --shade: #f3f5f7; --dim: #57606a;
@@ -49,56 +48,43 @@ figcaption { color: var(--dim); font-size: .9rem; }
   .table { overflow: visible; } table { font-size: 7.5pt; } th, td { padding: .15rem .3rem; white-space: normal; }
   figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
-VERDICTS = ("holds", "fails", "undecided")
+# Of the HTML that the Markdown makes, in which every text is escaped.
+CAPTION = r"(?:<p><em>(?P<caption>[^<]*)</em></p>\n)?"
+PICTURE = re.compile(r'<p><img src="(?P<path>[^"]*)" alt="(?P<alt>[^"]*)" /></p>\n' + CAPTION)
+GALLERY = re.compile(r"(?:<figure>.*</figure>\n){2,}")
+TABLE = re.compile(r"<table>\n(?P<rows>.*?)</table>\n" + CAPTION, re.DOTALL)
+VERDICT = re.compile(r"<td>(holds|fails|undecided)</td>")
 
 
-def page(blocks: Sequence[Block], folder: Path, language: str = "en") -> str:
-    """The blocks as an HTML document; pictures are read from `folder`. Pictures in a row stand side by side."""
-    title = next((block.text for block in blocks if isinstance(block, Heading)), "Report")
-    body, place = [], 0
-    while place < len(blocks):
-        end = place
-        while end < len(blocks) and isinstance(blocks[end], Picture):
-            end += 1
-        if end - place > 1:
-            inside = "\n".join(_html(block, folder) for block in blocks[place:end])
-            body.append(f'<div class="gallery">\n{inside}\n</div>')
-            place = end
-            continue
-        body.append(_html(blocks[place], folder))
-        place += 1
-    lines = "\n".join(body)
+def page(text: str, folder: Path, language: str = "en") -> str:
+    """Markdown as an HTML document; pictures are read from `folder`, and those in a row stand side by side.
+
+    An emphasised paragraph behind a picture or a table is its caption.
+    """
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    body = body.replace(' style="text-align:right"', "").replace("\n</code>", "</code>")
+    body = PICTURE.sub(lambda found: _figure(folder, **found.groupdict("")), body)
+    body = GALLERY.sub(r'<div class="gallery">\n\g<0></div>\n', body)
+    body = TABLE.sub(lambda found: _table(**found.groupdict("")), body)
+    title = re.search(r"<h1>(.*)</h1>", body)
     return (
         f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{lines}\n</main>\n"
-        "</body>\n</html>\n"
+        f"<title>{title[1] if title else 'Report'}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"{body}</main>\n</body>\n</html>\n"
     )
 
 
-def _html(block: Block, folder: Path) -> str:
-    match block:
-        case Heading(text, level):
-            return f"<h{level}>{escape(text)}</h{level}>"
-        case Text(text):
-            return f"<p>{escape(text)}</p>"
-        case Code(text):
-            return f"<pre><code>{escape(text)}</code></pre>"
-        case Picture(path, text):
-            data = base64.b64encode((folder / path).read_bytes()).decode("ascii")
-            image = f'<img src="data:image/png;base64,{data}" alt="{escape(text)}">'
-            return f"<figure>{image}<figcaption>{escape(text)}</figcaption></figure>"
-        case Grid(columns, rows, caption):
-            head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-            body = "\n".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
-            below = f"<caption>{escape(caption)}</caption>" if caption else ""
-            kinds = ["wide"] * any(len(row[0]) > 40 for row in rows) + ["many"] * (len(columns) > 9)
-            wide = f' class="{" ".join(kinds)}"' if kinds else ""
-            return (
-                f'<div class="table"><table{wide}>{below}<thead><tr>{head}</tr></thead>\n'
-                f"<tbody>{body}</tbody></table></div>"
-            )
+def _figure(folder: Path, path: str, alt: str, caption: str) -> str:
+    data = base64.b64encode((folder / path).read_bytes()).decode("ascii")
+    image = f'<img src="data:image/png;base64,{data}" alt="{alt}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>\n"
 
 
-def _cell(text: str) -> str:
-    return f'<td class="{text}">{text}</td>' if text in VERDICTS else f"<td>{escape(text)}</td>"
+def _table(rows: str, caption: str) -> str:
+    """In a box that scrolls; one with long names, or with many columns, is set otherwise."""
+    kinds = ["wide"] * bool(re.search(r"<tr>\n<td>[^<]{41,}", rows)) + ["many"] * (rows.count("<th>") > 9)
+    wide = f' class="{" ".join(kinds)}"' if kinds else ""
+    below = f"<caption>{caption}</caption>\n" if caption else ""
+    rows = VERDICT.sub(r'<td class="\1">\1</td>', rows).replace("<th>", '<th scope="col">')
+    return f'<div class="table"><table{wide}>\n{below}{rows}</table></div>\n'

@@ -131,8 +131,9 @@ def report(folder: str | Path) -> Report:
         *_plots(table, records, folder),
         *_pictures(table, folder),
     ]
-    write_text(folder / REPORT, markdown(blocks))
-    write_text(folder / PAGE, page(blocks, folder))
+    text = markdown(blocks)
+    write_text(folder / REPORT, text)
+    write_text(folder / PAGE, page(text, folder))
     return Report(folder / REPORT, folder / PAGE, judged, len(records.rows))
 
 
