@@ -8,12 +8,9 @@ from collections import defaultdict
 import pytest
 
 from polyvae.cli import main
-from polyvae.cli.complete import complete
-from polyvae.cli.evaluation import evaluate
-from polyvae.cli.options import Option, options_of
-from polyvae.cli.pictures import COMMANDS as PICTURES
+from polyvae.cli.commands import PLACES, options_at
+from polyvae.cli.options import Option
 from polyvae.cli.prior import groups_of as prior_groups
-from polyvae.cli.study import study
 from polyvae.cli.train import groups_of
 from polyvae.recipes import RECIPES
 
@@ -24,8 +21,7 @@ TWO_WAYS = {"--folds"}
 
 def every_option() -> dict[str, list[Option]]:
     """The options of each command, those of `train` by recipe."""
-    found = {name: options_of(command) for name, command in PICTURES.items()}
-    found |= {"evaluate": options_of(evaluate), "complete": options_of(complete), "study": options_of(study)}
+    found = {place: options_at(place) for place in PLACES}
     found["train-prior"] = [option for group in prior_groups().values() for option in group]
     for recipe in RECIPES:
         found[f"train {recipe}"] = [option for group in groups_of(recipe).values() for option in group]

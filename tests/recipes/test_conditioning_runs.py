@@ -13,7 +13,6 @@ from helpers.runs import pictures, same, small, timeless, weights
 from helpers.seeing import NAMES, batch, made
 from helpers.waiting import Watch
 from polyvae.cli.options import options_of
-from polyvae.cli.train import CHOICES
 from polyvae.model.families.real import PixelNormal
 from polyvae.observe.masks import Constant, PowerLaw, observation
 from polyvae.recipes import RECIPES
@@ -57,7 +56,7 @@ def test_no_step_waits_for_the_device(name) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_says_what_it_is(name) -> None:
-    options = options_of(RECIPES[name], CHOICES)
+    options = options_of(RECIPES[name])
     assert {"decoder", "mask", "count", "exponent", "positions"} <= {option.name for option in options}
     assert not [option.name for option in options if not option.help]
 

@@ -20,17 +20,17 @@ from polyvae.version import __version__
 COMMANDS = {
     "train": ("polyvae.cli.train", "train a recipe on data, or go on with a run"),
     "train-prior": ("polyvae.cli.prior", "a learned prior over the codes of a vector-quantised run"),
-    "evaluate": ("polyvae.cli.evaluation", "bounds, errors and what the latents carry, as a table or JSON"),
-    "sample": ("polyvae.cli.pictures", "pictures drawn from the model"),
-    "reconstruct": ("polyvae.cli.pictures", "examples beside their reconstructions"),
-    "traverse": ("polyvae.cli.pictures", "what each latent changes, from -3 to 3"),
-    "interpolate": ("polyvae.cli.pictures", "from one example to another through the latents"),
-    "complete": ("polyvae.cli.complete", "examples from a few of their pixels, with uncertainty, beside baselines"),
-    "figures": ("polyvae.cli.pictures", "every figure of a run: curves, KL, reconstructions, samples, traversals, map"),
-    "study": ("polyvae.cli.study", "a grid of runs over folds: tables beside the published ones, verdicts"),
-    "datasets": ("polyvae.cli.lists", "data sets: which there are, which are here; datasets fetch NAME gets one"),
-    "recipes": ("polyvae.cli.lists", "the recipes and their papers"),
-    "completion": ("polyvae.cli.completion", "a script that lets bash, zsh or fish complete these commands"),
+    "evaluate": ("polyvae.cli.commands", "bounds, errors and what the latents carry, as a table or JSON"),
+    "sample": ("polyvae.cli.commands", "pictures drawn from the model"),
+    "reconstruct": ("polyvae.cli.commands", "examples beside their reconstructions"),
+    "traverse": ("polyvae.cli.commands", "what each latent changes, from -3 to 3"),
+    "interpolate": ("polyvae.cli.commands", "from one example to another through the latents"),
+    "complete": ("polyvae.cli.commands", "examples from a few of their pixels, with uncertainty, beside baselines"),
+    "figures": ("polyvae.cli.commands", "every figure of a run: curves, KL, reconstructions, samples, traversals, map"),
+    "study": ("polyvae.cli.commands", "a grid of runs over folds: tables beside the published ones, verdicts"),
+    "datasets": ("polyvae.cli.commands", "data sets: which there are, which are here; datasets fetch NAME gets one"),
+    "recipes": ("polyvae.cli.commands", "the recipes and their papers"),
+    "completion": ("polyvae.cli.commands", "a script that lets bash, zsh or fish complete these commands"),
 }
 EXAMPLE = """examples:
   polyvae train vae --data mnist --epochs 10 --run runs/first

@@ -13,8 +13,9 @@ import torch
 from rich.table import Table
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
-from polyvae.cli.options import UsageError, call
-from polyvae.cli.runs import Opened, check_place, chosen_prior, console, opened, stacked
+from polyvae.cli.options import UsageError
+from polyvae.cli.printing import console, stacked
+from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion.complete import latents_of
 from polyvae.completion.predictive import Completer
@@ -39,11 +40,6 @@ FEW = "--draws {draws}: bands reach from the smallest to the largest draw at mos
 STANDARDISED = "Squared error and CRPS are of numbers, in standard deviations of their columns."
 INFINITE = "A dash is an error that is no finite number."
 CODES = "Wrong and log loss (nats) are of labels and bits."
-
-
-def run(name: str, arguments: Sequence[str]) -> None:
-    """The command."""
-    call(complete, "polyvae complete", arguments, {"--samples": "--show-draws", "--prior": "--code-prior"})
 
 
 def complete(

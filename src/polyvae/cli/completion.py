@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import shtab
 
-from polyvae.cli import COMMANDS
-from polyvae.cli.options import Option, call, options_of
+from polyvae import data
+from polyvae.cli import COMMANDS, prior, train
+from polyvae.cli.commands import PLACES, STUDIES, options_at
+from polyvae.cli.options import Option
+from polyvae.cli.signatures import recipes
 
 PATHS = {"PATH": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}  # by metavar
 NAMES = {"bash": "_polyvae_names", "zsh": "_polyvae_names", "fish": "(_polyvae_names)"}  # data sets, and files
@@ -19,11 +21,6 @@ PREAMBLE = {
     "zsh": "_polyvae_names() { _alternative 'names:data set:(WORDS)' 'files:file:_files'; }",
     "fish": "function _polyvae_names; string split ' ' 'WORDS'; __fish_complete_path (commandline -ct); end",
 }
-
-
-def run(name: str, arguments: Sequence[str]) -> None:
-    """The command."""
-    call(completion, "polyvae completion", arguments)
 
 
 def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
@@ -37,8 +34,6 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
     polyvae completion zsh > ~/.polyvae-completion.zsh    # and in .zshrc: source ~/.polyvae-completion.zsh
     polyvae completion fish > ~/.config/fish/completions/polyvae.fish
     """
-    from polyvae import data
-
     preamble = {name: text.replace("WORDS", " ".join(data.names())) for name, text in PREAMBLE.items()}
     script = shtab.complete(_parser(), shell, preamble=cast(Any, preamble))
     if shell == "zsh":  # may be sourced then, not only found by zsh itself
@@ -48,32 +43,15 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> None:
 
 def places() -> dict[str, dict[str, Option]]:
     """The options after each beginning of a line, "train vae" or "evaluate", by flag; under "" what stands by place."""
-    from polyvae.cli import complete, evaluation, lists, pictures, prior, study, train
-    from polyvae.recipes import RECIPES
-
-    commands = {
-        "evaluate": evaluation.evaluate,
-        "complete": complete.complete,
-        "study": study.study,
-        "recipes": lists.recipes,
-        "datasets": lists.datasets,
-        "datasets list": lists.datasets,
-        "datasets fetch": lists.fetch,
-        "completion": completion,
-        **pictures.COMMANDS,
-    }
-    groups = {f"train {recipe}": train.groups_of(recipe) for recipe in sorted(RECIPES)}
+    groups = {f"train {recipe}": train.groups_of(recipe) for recipe in sorted(recipes())}
     groups |= {"train": train.groups_of(None), "train-prior": prior.groups_of()}
-    found = {place: options_of(command) for place, command in commands.items()}
+    found = {place: options_at(place) for place in PLACES}
     found |= {place: [option for group in each.values() for option in group] for place, each in groups.items()}
     return {place: {option.flag or "": option for option in options} for place, options in found.items()}
 
 
 def _parser() -> argparse.ArgumentParser:
     """The commands as shtab reads them."""
-    from polyvae import data
-    from polyvae.cli.study import STUDIES
-
     words = {"study": list(STUDIES), "datasets fetch": data.names()}  # that may stand by place
     found, below = places(), {}
     made = {"": argparse.ArgumentParser("polyvae", add_help=False)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from math import log, prod
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any, Literal
 from rich.table import Table
 
 from polyvae.checks.ranges import Amount, Count, Seed
-from polyvae.cli.options import UsageError, call
-from polyvae.cli.runs import check_place, chosen_prior, console, opened
+from polyvae.cli.options import UsageError
+from polyvae.cli.printing import console
+from polyvae.cli.runs import check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 from polyvae.data import Data
 from polyvae.data.files.writing import write_text
@@ -28,11 +29,6 @@ from polyvae.training.progress import counted
 _MANY = 100  # draws, from which on it is said how to have fewer
 _PICTURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4))  # what only pictures have
 _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
-
-
-def run(name: str, arguments: Sequence[str]) -> None:
-    """The command."""
-    call(evaluate, "polyvae evaluate", arguments, {"--prior": "--code-prior"})
 
 
 def evaluate(

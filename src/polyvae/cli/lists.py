@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json as json_module
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
-from polyvae.cli.options import UsageError, call
-from polyvae.cli.reading import named, near, quoted
-from polyvae.cli.runs import console
-
-
-def run(name: str, arguments: Sequence[str]) -> None:
-    """The command `name`."""
-    if name == "recipes":
-        call(recipes, "polyvae recipes", arguments)
-        return
-    verb, rest = (arguments[0], arguments[1:]) if arguments and arguments[0][:1] != "-" else ("list", arguments)
-    verbs = {"list": datasets, "fetch": fetch}
-    if verb not in verbs:
-        raise UsageError(f"datasets has no {quoted(verb)}{near(verb, verbs)}; it has list and fetch")
-    call(verbs[verb], "polyvae datasets" if verb == "list" else "polyvae datasets fetch", rest)
+from polyvae.cli.options import check_known
+from polyvae.cli.printing import console
 
 
 def datasets(data_dir: Path | None = None, json: bool = False) -> None:
@@ -82,15 +68,14 @@ def fetch(name: str, data_dir: Path | None = None, json: bool = False) -> None:
     """Downloads a data set, checks it against the published hashes and prints the folder it lies in.
 
     name: one of `polyvae datasets`.
-    data_dir: put it into DIR/NAME; else into $POLYVAE_DATA or the user's cache.
+    data_dir: where it is put, in DIR/NAME; else in $POLYVAE_DATA or the user's cache.
     json: print one JSON document.
 
     Example: polyvae datasets fetch mnist
     """
     from polyvae import data
 
-    if name not in data.names():
-        raise UsageError(f"no data set is named {named(name)}{near(name, data.names())}; `polyvae datasets` lists them")
+    check_known("data set", name, data.names(), "`polyvae datasets` lists them")
     where = str(data.fetch(name, data_dir))
     print(json_module.dumps({"name": name, "where": where}) if json else where)
 
@@ -102,9 +87,9 @@ def recipes(json: bool = False) -> None:
 
     Example: polyvae recipes
     """
-    from polyvae.recipes import RECIPES
+    from polyvae.cli.signatures import recipes as known
 
-    found = {name: _sentence_and_paper(inspect.getdoc(build) or "") for name, build in sorted(RECIPES.items())}
+    found = {name: _sentence_and_paper(inspect.getdoc(build) or "") for name, build in sorted(known().items())}
     if json:
         rows = [{"name": name, "does": does, "paper": paper} for name, (does, paper) in found.items()]
         print(json_module.dumps(rows))

@@ -22,6 +22,12 @@ class UsageError(Exception):
     """A command line that cannot be understood; the message says what was expected."""
 
 
+def check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    """UsageError for a name that is none of those known, with the nearest and `where` all are told."""
+    if name not in (names := list(known)):
+        raise UsageError(f"no {kind} is named {named(name)}{near(name, names)}; {where}")
+
+
 @dataclass(frozen=True)
 class Option:
     """One value of a command: the keyword `name` it is passed as, and the `flag` it is written as, None if by place.
@@ -149,30 +155,11 @@ def _naming(flags: Mapping[str, str]) -> Iterator[None]:
         raise UsageError((said + str(error)[led.end() :]).replace(" or None;", ";")) from error
 
 
-def call(
-    command: Callable[..., None], prog: str, arguments: Sequence[str], former: Mapping[str, str] | None = None
-) -> None:
-    """Runs a typed function as a command: parameters without a default are positional, the others options.
-
-    The docstring is the help: its last paragraph, after "Example:", the example.
-    """
-    text, _, example = inspect.cleandoc(command.__doc__ or "").partition("\n\nExample: ")
-    found = options_of(command)
-    usage = " ".join([prog, *(option.metavar for option in found if option.flag is None), "[options]"])
-    parser = Parser(prog, usage, without_options(text), example, former)
-    parser.add("what it works on", [option for option in found if option.flag is None])
-    parser.add("how", [option for option in found if option.flag is not None])
-    given = parser.read(arguments)
-    with naming(found):
-        command(**{option.name: given[option.key] for option in found if option.key in given})
-
-
 def options_of(
     source: Callable[..., Any],
     choices: Mapping[str, Iterable[str]] | None = None,
-    names: Iterable[str] | None = None,
 ) -> list[Option]:
-    """The options of a function or dataclass, those in `names` or all, but for what no text can stand for.
+    """The options of a function or dataclass, but for what no text can stand for.
 
     `choices`: the texts that a parameter admits.
     """
@@ -180,10 +167,10 @@ def options_of(
     helps = help_of(source)
     found = []
     for name, parameter in inspect.signature(source).parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD or (names is not None and name not in names):
+        if parameter.kind is parameter.VAR_KEYWORD:
             continue
         admitted = tuple((choices or {}).get(name, ()))
-        if members := plain(hints[name]):
+        if members := plain(hints.get(name)):
             option = _option(name, members, parameter.default, helps.get(name, ""), admitted)
             found.append(_ranged(option, ranges[name][0] if name in ranges else None))
     return found

@@ -10,17 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyvae.checks.ranges import Amount, Count, Positive, Seed, Weight
-from polyvae.cli.options import UsageError, call
+from polyvae.cli.options import UsageError
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 
 Part = Literal["train", "validation", "test"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-
-
-def run(name: str, arguments: Sequence[str]) -> None:
-    """The command `name`."""
-    call(COMMANDS[name], f"polyvae {name}", arguments, FORMER.get(name))
 
 
 def sample(
@@ -246,26 +241,3 @@ def _save(figure: Any, title: str, run: Path, name: str, out: Path | None, npz: 
 
 def _say(files: Sequence[Path], json: bool) -> None:
     print(json_module.dumps({"files": [str(path) for path in files]}) if json else "\n".join(map(str, files)))
-
-
-# What options were called while another command had another meaning for the word.
-FORMER = {
-    "sample": {"--count": "--number", "--prior": "--code-prior"},
-    "reconstruct": {"--count": "--number"},
-    "traverse": {
-        "--count": "--number",
-        "--latent": "--latent-name",
-        "--limit": "--reach",
-        "--prior": "--at-prior",
-        "--steps": "--columns",
-    },
-    "interpolate": {"--count": "--number", "--steps": "--columns"},
-    "figures": {"--npz": "--arrays"},
-}
-COMMANDS = {
-    "sample": sample,
-    "reconstruct": reconstruct,
-    "traverse": traverse,
-    "interpolate": interpolate,
-    "figures": figures,
-}

@@ -8,14 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from errno import ENOTDIR
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from polyvae import data
 from polyvae.cli.options import UsageError
@@ -132,34 +129,6 @@ def check_place(path: Path | None, folder: bool = False) -> None:
         raise OSError(error.errno, said, str(path)) from error
 
 
-def console() -> Console:
-    """Where to print: as wide as the terminal, or wide enough for any table where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-
-
-def stacked(table: Table, width: int) -> list[Table]:
-    """The table as several of at most `width` letters, one below the other, where one would cut its cells.
-
-    Each begins with the first two columns; the title stands above the first, the caption below the last.
-    """
-    leading, columns = table.columns[:2], table.columns[2:]
-    cells = {id(column): list(column.cells) for column in table.columns}
-    made: list[Table] = []
-    while columns or not made:
-        for count in range(max(1, len(columns)), 0, -1):
-            part = Table(title=None if made else table.title, title_justify="left", caption_justify="left")
-            chosen = [*leading, *columns[:count]]
-            for column in chosen:
-                part.add_column(column.header, justify=column.justify, no_wrap=True)
-            for row, cell in zip(table.rows, zip(*(cells[id(column)] for column in chosen), strict=True), strict=True):
-                part.add_row(*cell, end_section=row.end_section)
-            if Console(width=1000).measure(part).maximum <= width:
-                break
-        made, columns = [*made, part], columns[count:]
-    made[-1].caption = table.caption
-    return made
-
-
 def device(wanted: str) -> str:
     """cpu, cuda or mps; auto is cuda where there is one. Raises UsageError for what this machine has not."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -169,13 +138,6 @@ def device(wanted: str) -> str:
         usable = ", ".join(name for name, is_there in there.items() if is_there)
         raise UsageError(f"--device {wanted}: PyTorch finds none on this machine; there is {usable}")
     return wanted
-
-
-def printable(value: Any) -> Any:
-    """The same with None for numbers that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: printable(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _codes(folder: Path, above: Path, data_dir: Path | None, given: Mapping[str, Any]) -> Data:

@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyvae.checks.ranges import Amount, Count, Seed, Widths
-from polyvae.cli.options import UsageError, call, naming, options_of
-from polyvae.cli.reading import named, near, quoted
-from polyvae.cli.runs import check_place, printable
+from polyvae.cli.commands import STUDIES
+from polyvae.cli.options import UsageError, check_known, naming, options_of
+from polyvae.cli.printing import printable
+from polyvae.cli.reading import quoted
+from polyvae.cli.runs import check_place
 from polyvae.cli.runs import device as checked_device
-
-STUDIES = ("multitask",)
-
-
-def run(name: str, arguments: Sequence[str]) -> None:
-    """The command `polyvae study NAME ...`."""
-    call(study, "polyvae study", arguments)
 
 
 def study(
@@ -75,8 +70,7 @@ def study(
     polyvae study multitask --only "*-baseline,*-two-*" --workers 8 --precision bf16
     polyvae study multitask --report-only --out results/multitask-mnist
     """
-    if name not in STUDIES:
-        raise UsageError(f"no study is named {named(name)}{near(name, STUDIES)}; there is {', '.join(STUDIES)}")
+    check_known("study", name, STUDIES, f"there is {', '.join(STUDIES)}")
     sources = _parts("--data", data)
     from polyvae.study.thesis.grid import dataset_name
 

@@ -1,0 +1,222 @@
+"""What `polyvae train` does once its line is read: a new run, or one gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from polyvae import data
+from polyvae.cli.options import Option, UsageError, naming
+from polyvae.cli.printing import printable
+from polyvae.cli.runs import check_place, described, device, recorded_data
+from polyvae.data import Data
+from polyvae.data.columns.kinds import described as kinds
+from polyvae.data.columns.roles import FEW
+from polyvae.data.columns.table import is_number
+from polyvae.data.sources.listing import unknown
+from polyvae.recipes import RECIPES, Recipe
+from polyvae.training.run import Run
+from polyvae.training.settings import Settings
+from polyvae.training.store import DESCRIPTION, STATE, RunError, read_history
+
+Given = Mapping[str, Mapping[str, Any]]  # options given, by group and keyword
+Groups = Mapping[str, Sequence[Option]]
+
+
+def fitted(name: str | None, given: Given, groups: Groups) -> Run:
+    """The run of a line that names a recipe, or --resume and the folder of a run."""
+    if name is None or given["run"].get("resume"):
+        return _gone_on_with(name, given, groups)
+    return _begun(name, given, groups)
+
+
+def _begun(name: str, given: Given, groups: Groups) -> Run:
+    """A new run in the folder asked for, or in the next free one."""
+    settings = settings_of({}, given["settings"], groups["settings"])
+    where = given["data"]["name"]
+    if where not in data.names() and not _exists(Path(where).expanduser()):
+        raise UsageError(str(unknown(where)))
+    folder = given["run"].get("run")
+    if folder is not None and (folder / DESCRIPTION).exists():
+        raise RunError(f"{folder} already holds a run; add --resume to go on with it, or give another --run")
+    with naming(groups["data"]):
+        loaded = data.load(**given["data"])
+        if not len(loaded.validation):
+            raise ValueError("validation: at least one example has to be left to choose the best epoch by; got none")
+    settings = settings.resolved(len(loaded.train))
+    recipe = _recipe(name, loaded, given["recipe"], settings, groups["recipe"])
+    check_machine(settings)
+    check_place(folder or Path("runs"), folder=True)
+    folder = folder or _next_folder(f"{name}-{Path(loaded.name).stem}")
+    try:
+        return _fit(recipe, loaded, folder, settings, resume=False)
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if nothing was put into it
+
+
+def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
+    """The run in a folder gone on with: what it recorded, and over it what is given now."""
+    folder = given["run"].get("run")
+    if folder is None:
+        raise UsageError("which run? --resume needs --run DIR")
+    description = described(folder)
+    recorded = description["recipe"]
+    if name not in (None, recorded["name"]):
+        raise UsageError(f"{folder} holds a run of {recorded['name']}, not of {name}")
+    settings = settings_of(description["settings"], given["settings"], groups["settings"])
+    asked = dict(given["data"])
+    with naming(groups["data"]):
+        loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
+    done = len(read_history(folder / STATE))
+    if done > (settings.epochs or 0):
+        raise UsageError(f"--epochs: {folder} has {done} epochs already, more than the {settings.epochs} asked for")
+    if done == settings.epochs:
+        more = (
+            "ask for more with --epochs"
+            if settings.schedule == "constant"
+            else f"its {settings.schedule} schedule ends there, for more train a new run"
+        )
+        print(f"polyvae: note: {folder} has all its {done} epochs; {more}", file=sys.stderr)
+    options = {key: value for key, value in recorded["options"].items() if key != "seed"}
+    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, groups["recipe"])
+    check_machine(settings)
+    return _fit(recipe, loaded, folder, settings, resume=True)
+
+
+def settings_of(recorded: Mapping[str, Any], given: Mapping[str, Any], options: Sequence[Option]) -> Settings:
+    """What a run recorded, and over it what is given; UsageError that names the option of a bad value."""
+    known = {field.name for field in fields(Settings)}
+    kept = {key: value for key, value in recorded.items() if key in known}
+    with naming(options):
+        settings = Settings(**{**kept, **given})
+    device(settings.device)
+    return settings
+
+
+def check_machine(settings: Settings) -> None:
+    """ValueError for what this machine has not; asked before anything is begun."""
+    from polyvae.training.devices import kind_of  # slow to import: after every mistake in the line
+
+    kind_of(settings)
+
+
+def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings, known: Sequence[Option]) -> Recipe:
+    try:
+        with naming(known):
+            return RECIPES[name](loaded.spec, seed=settings.seed, **options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{name}: {error}") from error
+
+
+def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume: bool) -> Run:
+    from polyvae import fit  # the slowest import of all: after every mistake has had its chance
+
+    doing = "going on with" if resume else "training in"
+    cut = f", {loaded.cut}" if loaded.cut else ""
+    if classes := loaded.spec.classes:
+        label = f" by {loaded.call['label']}" if loaded.call.get("label") else ""
+        cut = f" in {classes:,} class{'' if classes == 1 else 'es'}{label}{cut}"
+    print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}{cut}", file=sys.stderr)
+    if columns := loaded.spec.columns:
+        what = "column" if len(loaded.spec.x) == 1 else "channel"
+        plural = "" if len(columns) == 1 else "s"
+        print(f"{len(columns):,} {what}{plural}: {kinds(columns)}; other kinds by --kind", file=sys.stderr)
+        if found := _could_be_labels(loaded):
+            are = "is" if len(found) == 1 else "are"
+            hint = f"if one is a label, name it: --label {shlex.quote(found[0])}"
+            print(f"{', '.join(found)} {are} modelled like other columns; {hint}", file=sys.stderr)
+    try:
+        made = fit(recipe, loaded, folder, resume=resume, progress=True, settings=settings)
+        _say_stopped(made, loaded, settings)
+        return made
+    except KeyboardInterrupt:
+        if (folder / STATE).exists():
+            command = f"polyvae train --resume --run {shlex.quote(str(folder))} --epochs {settings.epochs}"
+            raise KeyboardInterrupt(f"interrupted; go on with `{command}`") from None
+        raise
+    except ProcessRaisedException as error:
+        last = str(error).strip().splitlines()[-1]  # of the traceback of another process
+        raise RuntimeError(last.partition(": ")[2] or last) from error
+
+
+def _say_stopped(made: Run, loaded: Data, settings: Settings) -> None:
+    """Where --max-steps ended the training within an epoch: at which step of how many, and how to go on."""
+    steps, total = settings.max_steps, (settings.epochs or 0) * ceil(len(loaded.train) / settings.batch_size)
+    impatient = settings.patience is not None and len(made.history) - (made.best_epoch or 0) >= settings.patience
+    if made.recipe.solve is not None or steps is None or steps >= total or impatient:
+        return
+    bound = "" if made.history else ", within the first epoch, so that there is no bound yet"
+    again = f"polyvae train --resume --run {shlex.quote(str(made.folder))} --max-steps {total}"
+    said = f"stopped at step {steps:,} of {total:,} (--max-steps){bound}: `{again}` goes on"
+    print(f"polyvae: note: {said}", file=sys.stderr)
+
+
+def _could_be_labels(loaded: Data) -> list[str]:
+    """The columns of text of a few different values, where there is no label and none was refused (--label "")."""
+    if loaded.spec.classes is not None or "label" in loaded.call:
+        return []
+    texts = [column for column in loaded.spec.columns if column.labels and not all(map(is_number, column.labels))]
+    return [str(column.name) for column in texts if 2 <= len(column.labels or ()) <= FEW]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file system takes
+        return False
+
+
+def _next_folder(stem: str) -> Path:
+    """runs/STEM-N for the first free N, made here so that two trainings started together do not share it."""
+    number = 1
+    while True:
+        folder = Path("runs") / f"{stem}-{number}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def report(made: Run, as_json: bool) -> None:
+    """Prints the run, its best epoch and what to do next."""
+    monitor = made.recipe.monitor
+    name, best = f"validation_{monitor}", made.best or {}
+    result = {
+        "run": str(made.folder),
+        "recipe": made.description["recipe"],
+        "epochs": len(made.history),
+        "best_epoch": best.get("epoch"),
+        name: best.get(name),
+        "best": best,
+    }
+    if as_json:
+        print(json.dumps(printable(result)))
+        return
+    print(f"run: {made.folder}")
+    if best:
+        of = f"best epoch: {best['epoch']} of {len(made.history)}\n" if best["epoch"] else ""
+        unit = "nats an example on the validation part"
+        print(f"{of}{'plain bound' if monitor == 'bound' else monitor}: {best[name]:.3f} {unit}{_advice(made)}")
+    print(f"next: polyvae evaluate {shlex.quote(str(made.folder))}")
+
+
+def _advice(made: Run) -> str:
+    """What the place of the best epoch says of how long to train."""
+    best, last, settings = made.best_epoch or 0, len(made.history), made.description["settings"]
+    if best == last and settings["schedule"] == "constant" and settings["max_steps"] is None:
+        line = shlex.quote(str(made.folder))
+        return f"\nthe last epoch is the best yet: polyvae train --resume --run {line} --epochs {2 * last} goes on"
+    if 0 < 2 * best < last and settings["patience"] is None:
+        return f"\nwhat came after epoch {best} was no better: --patience {max(5, best // 2)} stops earlier"
+    return ""
