@@ -16,6 +16,7 @@ from polyvae.cli.options import options_of
 from polyvae.model.families.real import PixelNormal
 from polyvae.observe.masks import Constant, PowerLaw, observation
 from polyvae.recipes import RECIPES
+from polyvae.recipes.options import CHOICES
 from polyvae.training.devices import fabric_of
 from polyvae.training.loop import Loop
 from polyvae.training.settings import Settings
@@ -56,7 +57,7 @@ def test_no_step_waits_for_the_device(name) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_says_what_it_is(name) -> None:
-    options = options_of(RECIPES[name])
+    options = options_of(RECIPES[name], CHOICES)
     assert {"decoder", "mask", "count", "exponent", "positions"} <= {option.name for option in options}
     assert not [option.name for option in options if not option.help]
 
