@@ -22,11 +22,13 @@ from polyvae.model.vae import VAE
 from polyvae.recipes import Recipe, named
 from polyvae.training.cpu import kept_heap
 from polyvae.training.devices import fabric_of
+from polyvae.training.hooks import Callback, Factory, Hooks, checked_hooks
 from polyvae.training.loop import Loop
 from polyvae.training.meter import check_validation
-from polyvae.training.optimizer import Callback, Factory, Hooks, checked_hooks, recorded
+from polyvae.training.optimizer import recorded
 from polyvae.training.processes import in_processes, on_signals
 from polyvae.training.progress import reporter
+from polyvae.training.resume import restore_state
 from polyvae.training.run import Run
 from polyvae.training.run_folder import Begin, trained_in
 from polyvae.training.settings import Settings, chosen
@@ -138,7 +140,7 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         _start(recipe, data, settings.seed)
     loop = Loop(fabric, recipe, data, settings, folder, job.hooks)
     if going_on:
-        loop.restore()
+        restore_state(loop)
     else:
         loop.save()
     shown = reporter(job.progress if fabric.is_global_zero else False, loop.epochs, loop.steps, loop.step)
@@ -155,9 +157,9 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
             loop.run(asked, shown)
     finally:
         shown.close()
-        loop.events.close()
-    loop.finish()
-    return loop.history
+        loop.history.tensorboard.close()
+    loop.best.put_in_place()
+    return loop.history.rows
 
 
 def _start(recipe: Recipe, data: Data, seed: int) -> None:

@@ -1,12 +1,10 @@
-"""The training loop of one process: steps, validation, the best weights, the state to resume from."""
+"""The training loop of one process: its steps and epochs, each with its validation."""
 
 from __future__ import annotations
 
-import copy
-import math
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,36 +17,26 @@ from polyvae.data.seeds import NOISE, SHUFFLE, mixed, seed_generators
 from polyvae.data.split import Data
 from polyvae.evaluation.blocks import Blocks
 from polyvae.recipes import Recipe
+from polyvae.training.best import Best
 from polyvae.training.cpu import clear_small
-from polyvae.training.ema import Average
-from polyvae.training.meter import Meter, check_validation
-from polyvae.training.optimizer import NONE, Hooks, build, moments, parameters_of, restore
-from polyvae.training.optimizer import numbers as numbers_of
+from polyvae.training.history import History
+from polyvae.training.hooks import NONE, Hooks
+from polyvae.training.meter import Meter, check_validation, epoch_values
+from polyvae.training.optimizer import build, moments, parameters_of
 from polyvae.training.progress import Reporter
+from polyvae.training.resume import save_state
 from polyvae.training.settings import Settings
-from polyvae.training.state import read_state, write_state
-from polyvae.training.step import Step, counting, share_of
-from polyvae.training.store import (
-    METRICS,
-    STATE,
-    WEIGHTS,
-    RunError,
-    copy_tensors,
-    read_tensors,
-    unique_tensors,
-    write_metrics,
-    write_tensors,
-)
-from polyvae.training.tensorboard import Events
+from polyvae.training.sharing import counting, share_buffers, share_of, summed, whole_batch
+from polyvae.training.step import Step
+from polyvae.training.store import unique_tensors
 from polyvae.training.validation import validate
 
 
 class Loop:
     """Trains a recipe on one process of a Fabric, from where its state stands.
 
-    `kept` is the model that is validated and kept: the trained one, or the moving average of its weights. `best` holds
-    the weights of the best epoch. The shuffle of an epoch and the noise of a step depend on the seed and their number
-    alone, so the state is the weights, the optimiser's moments, the epoch's sums and a few numbers.
+    `epoch`, `batch` and `step` count what is done, `seconds` the time of the epoch so far. The first of several
+    processes writes for all.
     """
 
     def __init__(
@@ -73,20 +61,15 @@ class Loop:
         self.parameters = parameters_of(optimizer)
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.optimizer = fabric.setup_optimizers(optimizer)
-        self.average: Average | None = None
-        self.kept = recipe.model
-        if settings.average is not None:
-            self.kept = copy.deepcopy(recipe.model).requires_grad_(False)
-            self.average = Average(unique_tensors(self.kept), unique_tensors(recipe.model), settings.average)
-        self.best = {name: tensor.clone() for name, tensor in unique_tensors(self.kept).items()}
+        first = fabric.is_global_zero
+        self.best = Best(recipe, settings.average, folder if first else None)
+        self.history = History(folder if first else None, settings.tensorboard, hooks.callbacks if first else ())
         self.meter = Meter(fabric.device)
         self.slices = Blocks(settings.batch_size, alone=False).cut(len(self.train))
         self.epochs = settings.resolved(len(self.train)).epochs or 0
         self.steps = self.epochs * len(self.slices)
-        self.epoch = self.batch = self.step = self.best_epoch = 0
-        self.best_value, self.seconds = math.inf, 0.0
-        self.history: list[dict[str, Any]] = []
-        self.events = Events(folder if settings.tensorboard else None)
+        self.epoch = self.batch = self.step = 0
+        self.seconds = 0.0
 
     def run(self, asked: Event, shown: Reporter) -> None:
         """Trains until epochs, patience or `max_steps` run out; KeyboardInterrupt once `asked`, or NonFiniteError."""
@@ -99,15 +82,6 @@ class Loop:
                 f"{error} (epoch {self.epoch + 1}); {kept}. A smaller lr, a clip or a longer warmup may help, and so "
                 "may a look at the range of the data."
             ) from None
-
-    def finish(self) -> None:
-        """Puts the best weights into the model, before the first epoch's end the last ones, in evaluation mode."""
-        if not self.best_epoch:
-            copy_tensors(self.best, unique_tensors(self.kept), "the weights")
-            self._write_weights({"epoch": 0})
-        copy_tensors(unique_tensors(self.recipe.model), self.best, "the best weights")
-        self.recipe.model.eval()
-        self.recipe.objective.eval()
 
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""
@@ -145,7 +119,7 @@ class Loop:
         step = torch.full((), self.step, device=fabric.device) if settings.compile else self.step
         with counting(self.plain, share) if several else nullcontext():
             values = self.module(batch, step)
-        self.meter.add(self._together(values, share / count) if several else values, count, self.step)
+        self.meter.add(whole_batch(fabric, values, share / count) if several else values, count, self.step)
         # Processes average their gradients; each share counts by its size, so that the whole batch's gradient results.
         weight = share * fabric.world_size / count
         fabric.backward(values["loss"] if weight == 1 else values["loss"] * weight)
@@ -156,36 +130,19 @@ class Loop:
             group["lr"] = settings.learning_rate(self.step, self.steps, rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(first=self.step == 0)
+        if self.best.average is not None:
+            self.best.average.update(first=self.step == 0)
         if fabric.device.type == "cpu" and self.step % 100 == 99:
             clear_small(moments(self.optimizer).values())
         self.step += 1
         self.batch += 1
 
-    def _together(self, values: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-        """The values of the whole batch, in every process the same: then the state of the first holds all sums."""
-        row = torch.stack([value.detach() for value in values.values()])
-        row = row * share if share else torch.zeros_like(row)  # not 0 * inf
-        return dict(zip(values, self._sum(row).unbind(), strict=True))
-
     def _close_epoch(self, shown: Reporter) -> None:
         """Validates, keeps the weights if they are the best so far, writes metrics and state."""
-        fabric, recipe, settings = self.fabric, self.recipe, self.settings
-        share = fabric.global_rank, fabric.world_size
-        reduce = self._sum if fabric.world_size > 1 else None
-        self._share_buffers()
-        values = validate(
-            self.kept, recipe.objective, recipe.observe, self.validation, settings.seed, self.step, reduce, share
-        )
-        check_validation(values, recipe.monitor)
+        values = self._validated()
         self.epoch, self.batch = self.epoch + 1, 0
-        value = -values["bound"] if recipe.monitor == "bound" else values[recipe.monitor]
-        if not self.best_epoch or value < self.best_value:
-            self.best_value, self.best_epoch = value, self.epoch
-            copy_tensors(self.best, unique_tensors(self.kept), "the weights")
-            self._write_weights({"epoch": self.epoch, recipe.monitor: values[recipe.monitor]})
-        means = self.meter.means()
+        self.best.take(self.epoch, values)
+        means, monitor = self.meter.means(), self.recipe.monitor
         rate = len(self.train) / max(self.seconds, 1e-9)
         row = {
             "epoch": self.epoch,
@@ -193,65 +150,41 @@ class Loop:
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": round(self.seconds, 3),
             "examples_per_second": round(rate, 1),
-            **{f"train_{name}": value for name, value in {**means, **self._epoch_values()}.items()},
+            **{f"train_{name}": value for name, value in {**means, **epoch_values(self.plain)}.items()},
             **{f"validation_{name}": value for name, value in values.items()},
         }
-        self.history.append(row)
         self.meter.reset()
         self.seconds = 0.0
-        shown.show(self.epoch, self.step, {**means, f"validation {recipe.monitor}": values[recipe.monitor]}, rate)
-        if self.folder is not None and fabric.is_global_zero:
-            write_metrics(self.folder / METRICS, self.history)
-            self.events.write(row)
+        shown.show(self.epoch, self.step, {**means, f"validation {monitor}": values[monitor]}, rate)
+        self.history.add(row)
         self.save()
-        for callback in self.hooks.callbacks if fabric.is_global_zero else ():
-            callback(dict(row))
+        self.history.call_back()
+
+    def _validated(self) -> dict[str, float]:
+        """The validation values, the same in every process. Raises NonFiniteError."""
+        fabric, recipe = self.fabric, self.recipe
+        reduce, share = None, (fabric.global_rank, fabric.world_size)
+        if fabric.world_size > 1:
+            share_buffers(self.plain, self.best.model)
+            reduce = partial(summed, fabric)
+        values = validate(
+            self.best.model,
+            recipe.objective,
+            recipe.observe,
+            self.validation,
+            self.settings.seed,
+            self.step,
+            reduce,
+            share,
+        )
+        check_validation(values, recipe.monitor)
+        return values
 
     def save(self) -> None:
         """Writes all that the next step depends on; NonFiniteError where that is no longer finite."""
         self._check()
-        if self.folder is None or not self.fabric.is_global_zero:
-            return
-        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
-        extra = {"names": self.meter.names, "scaler": scaler.state_dict() if scaler else None}
-        if self.hooks.optimizer is not None:
-            extra["optimizer"] = numbers_of(self.optimizer)
-        groups = {**self._groups(), "optimizer": moments(self.optimizer), "totals": {"": self.meter.totals()}}
-        write_state(self.folder / STATE, groups, {**{name: getattr(self, name) for name in NUMBERS}, **extra})
-
-    def restore(self) -> None:
-        """Continues from the saved state. Raises RunError where it is not one of this run."""
-        assert self.folder is not None
-        path = self.folder / STATE
-        mine = self._groups()
-        own = () if self.hooks.optimizer is None else ("optimizer",)
-        theirs, numbers = read_state(path, (*mine, "optimizer", "totals"), (*NUMBERS, "names", "scaler", *own))
-        for group, tensors in mine.items():
-            copy_tensors(tensors, theirs[group], path)
-        if numbers["step"]:
-            restore(self.optimizer, theirs["optimizer"], numbers.get("optimizer", {}), path)
-        self.meter.restore(numbers["names"], theirs["totals"][""])
-        for name in NUMBERS:
-            setattr(self, name, numbers[name])
-        if numbers["scaler"]:
-            self.fabric.strategy.precision.scaler.load_state_dict(numbers["scaler"])
-        self._repair()
-
-    def _repair(self) -> None:
-        """Writes metrics and weights again where what lies beside the state is not what it holds."""
-        if self.folder is None or not self.best_epoch or not self.fabric.is_global_zero:
-            return
-        write_metrics(self.folder / METRICS, self.history)
-        try:
-            read_tensors(self.folder / WEIGHTS)
-        except RunError:
-            monitored = -self.best_value if self.recipe.monitor == "bound" else self.best_value
-            self._write_weights({"epoch": self.best_epoch, self.recipe.monitor: monitored})
-
-    def _groups(self) -> dict[str, dict[str, Tensor]]:
-        """The tensors of the state, by what they belong to, but for the optimiser's."""
-        average = {} if self.average is None else {"average": unique_tensors(self.kept)}
-        return {"step": unique_tensors(self.plain), **average, "best": self.best}
+        if self.folder is not None and self.fabric.is_global_zero:
+            save_state(self)
 
     def _check(self) -> None:
         """Reads what waits on the device; NonFiniteError where the loss or a weight is not finite."""
@@ -260,31 +193,5 @@ class Loop:
         if not torch.stack([tensor.isfinite().all() for tensor in tensors if tensor.is_floating_point()]).all():
             raise NonFiniteError(f"after {self.step} steps the weights are not finite, though the loss was")
 
-    def _epoch_values(self) -> dict[str, float]:
-        """What parts of the model or objective tell of the epoch; `epoch_values` also starts their next one."""
-        found: dict[str, float] = {}
-        for module in self.plain.modules():
-            tell: Callable[[], dict[str, float]] | None = getattr(module, "epoch_values", None)
-            if tell is not None:
-                found |= tell()
-        return found
-
     def _patience_over(self) -> bool:
-        return self.settings.patience is not None and self.epoch - self.best_epoch >= self.settings.patience
-
-    def _share_buffers(self) -> None:
-        """Gives every process the buffers of the first, as each step does before it, so that all validate one model."""
-        if self.fabric.world_size > 1:
-            for module in (self.plain, self.kept):  # in the same order in every process
-                for buffer in module.buffers():
-                    torch.distributed.broadcast(buffer, 0)
-
-    def _sum(self, tensor: Tensor) -> Tensor:
-        return self.fabric.all_reduce(tensor.to(self.fabric.device), reduce_op="sum")
-
-    def _write_weights(self, metadata: dict[str, Any]) -> None:
-        if self.folder is not None and self.fabric.is_global_zero:
-            write_tensors(self.folder / WEIGHTS, self.best, metadata)
-
-
-NUMBERS = ("epoch", "batch", "step", "best_epoch", "best_value", "seconds", "history")
+        return self.settings.patience is not None and self.epoch - self.best.epoch >= self.settings.patience

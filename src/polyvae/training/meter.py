@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
 
@@ -22,6 +22,16 @@ def check_validation(values: Mapping[str, float], monitor: str) -> None:
     if bad:
         found = ", ".join(f"validation {name} = {values[name]}" for name in bad)
         raise NonFiniteError(f"{found}, which can choose no weights")
+
+
+def epoch_values(module: nn.Module) -> dict[str, float]:
+    """What parts of the model or objective tell of the epoch; their `epoch_values` also starts their next one."""
+    found: dict[str, float] = {}
+    for part in module.modules():
+        tell: Callable[[], dict[str, float]] | None = getattr(part, "epoch_values", None)
+        if tell is not None:
+            found |= tell()
+    return found
 
 
 class Meter:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from polyvae.training.hooks import Factory
 from polyvae.training.settings import Settings
 from polyvae.training.store import RunError
 
-Factory = Callable[..., Optimizer]  # (parameters) -> optimiser, or a class of optimisers
-Callback = Callable[[dict[str, Any]], Any]
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What a user hands to `fit` beside numbers: a factory of the optimiser, and what is told each epoch's row."""
-
-    optimizer: Factory | None = None
-    callbacks: Sequence[Callback] = ()
-
-
-NONE = Hooks()
 USUAL = {"name": "AdamW"}  # its numbers are settings
 
 
@@ -67,35 +53,6 @@ def build(factory: Factory | None, module: nn.Module, settings: Settings) -> Opt
     return made
 
 
-def checked_hooks(factory: Factory | None, callbacks: Any, said: set[str], devices: int) -> Hooks:
-    """What `fit` was given beside settings of the names `said`. Raises TypeError or ValueError, by name."""
-    if callable(callbacks) or not isinstance(callbacks, Sequence):
-        hint = ": give [function]" if callable(callbacks) else ""
-        raise TypeError(
-            f"callbacks is a sequence of functions of a row of metrics; got a {type(callbacks).__name__}{hint}"
-        )
-    if wrong := [type(each).__name__ for each in callbacks if not callable(each)]:
-        raise TypeError(f"callbacks are functions of a row of metrics; got {', '.join(wrong)}")
-    if factory is None:
-        named = {"callbacks": callbacks}
-    elif not callable(factory):
-        raise TypeError(
-            "optimizer is a class of torch.optim or a function of the parameters, such as lambda parameters: "
-            f"torch.optim.SGD(parameters, lr=0.1); got a {type(factory).__name__}"
-        )
-    else:
-        own = {"weight_decay"} if isinstance(factory, type) else {"lr", "weight_decay"}
-        if unread := sorted(own & said):
-            raise ValueError(f"{' and '.join(unread)} would not be read beside optimizer=; set them in its function")
-        named = {"optimizer": factory, "callbacks": callbacks}
-    for name, value in named.items():
-        try:
-            pickle.dumps(value if devices > 1 else None)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(f"with several devices {name}= must be importable, and no lambda ({error})") from None
-    return Hooks(factory, tuple(callbacks))
-
-
 def recorded(factory: Factory | None, module: nn.Module, settings: Settings) -> dict[str, Any]:
     """The optimiser by its name and the numbers of its groups, for `run.json`."""
     if factory is None:
@@ -111,7 +68,7 @@ def moments(optimizer: Optimizer) -> dict[str, Tensor]:
     return {name: value for name, value in _state(optimizer).items() if isinstance(value, Tensor)}
 
 
-def numbers(optimizer: Optimizer) -> dict[str, Any]:
+def numbers_of(optimizer: Optimizer) -> dict[str, Any]:
     """Everything else that it keeps, for JSON: numbers of parameters and of groups. Raises ValueError for objects."""
     state = {name: value for name, value in _state(optimizer).items() if not isinstance(value, Tensor)}
     if wrong := [name.partition(".")[2] for name, value in state.items() if not _plain(value)]:
@@ -121,8 +78,8 @@ def numbers(optimizer: Optimizer) -> dict[str, Any]:
     return {"state": state, "groups": _numbers(optimizer)}
 
 
-def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor], held: Mapping[str, Any], path: Path) -> None:
-    """Gives an optimiser the tensors of `moments` and the numbers of `numbers`, where its parameters lie now.
+def put_back(optimizer: Optimizer, tensors: Mapping[str, Tensor], held: Mapping[str, Any], path: Path) -> None:
+    """Gives an optimiser the tensors of `moments` and the numbers of `numbers_of`, where its parameters lie now.
 
     Raises RunError where they are those of other parameters.
     """

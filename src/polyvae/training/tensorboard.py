@@ -15,7 +15,7 @@ def check_tensorboard() -> None:
         raise ValueError("tensorboard events need TensorBoard: pip install polyvae[tensorboard]") from None
 
 
-class Events:
+class TensorBoard:
     """Writes the rows of metrics.csv into `folder`/tensorboard too; nothing where `folder` is None."""
 
     def __init__(self, folder: Path | None) -> None:
