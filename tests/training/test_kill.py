@@ -21,7 +21,7 @@ from polyvae.training.store import METRICS, STATE, WEIGHTS, read_metrics, read_t
 
 SCRIPT = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_kill import real
 
 if __name__ == "__main__":
@@ -46,7 +46,7 @@ def real(folder: str | Path, epochs: int) -> None:
 def started(tmp_path: Path, folder: Path, epochs: int, **options: Any) -> subprocess.Popen[str]:
     """The run in a process of its own, which says "done" at its end."""
     path = tmp_path / "train.py"
-    path.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
+    path.write_text(SCRIPT.format(tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])]))
     command = [sys.executable, str(path), str(folder), str(epochs)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 

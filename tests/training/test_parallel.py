@@ -128,7 +128,7 @@ class Fails(nn.Module):
 
 SCRIPT = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_parallel import endless
 
 if __name__ == "__main__":
@@ -147,7 +147,9 @@ SLOW = [pytest.param(whom, marks=pytest.mark.slow) for whom in ("the first proce
 
 @pytest.mark.parametrize("whom", ["the terminal's group", *SLOW])
 def test_stopped_from_outside_two_processes_end_soon_and_leave_a_run_to_resume(whom: str, tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
+    (tmp_path / "train.py").write_text(
+        SCRIPT.format(tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    )
     command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path / "run")]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

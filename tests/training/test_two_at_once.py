@@ -30,7 +30,7 @@ from polyvae.training.store import DESCRIPTION, METRICS, STATE, read_metrics, re
 
 SCRIPT = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_two_at_once import endless
 
 if __name__ == "__main__":
@@ -50,7 +50,7 @@ def endless(folder: str, devices: int) -> None:
 
 def started(tmp_path: Path, devices: int = 1, before: str = "") -> subprocess.Popen[str]:
     path = tmp_path / "train.py"
-    path.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
+    path.write_text(SCRIPT.format(tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])]))
     command = [*before.split(), sys.executable, str(path), str(tmp_path / "run"), str(devices)]
 
     def heeded() -> None:

@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
 from polyvae.data.seeds import NOISE, SHUFFLE, mixed, seed_generators
@@ -19,6 +19,7 @@ from polyvae.evaluation.blocks import Blocks
 from polyvae.recipes import Recipe
 from polyvae.training.best import Best
 from polyvae.training.cpu import clear_small
+from polyvae.training.groups import clips, groups_of
 from polyvae.training.history import History
 from polyvae.training.hooks import NONE, Hooks
 from polyvae.training.meter import Meter, check_validation, epoch_values
@@ -57,7 +58,9 @@ class Loop:
         self.module = fabric.setup_module(torch.compile(self.plain) if settings.compile else self.plain)
         if fabric.world_size == 1 and settings.precision == "fp32" and not settings.compile:
             self.module = self.plain  # Fabric's wrapper would look through every value of every step and change none
-        optimizer = build(hooks.optimizer, self.plain, settings)
+        groups = groups_of(self.plain)
+        self.clips = clips(groups, settings.clip)
+        optimizer = build(hooks.optimizer, groups, settings)
         self.parameters = parameters_of(optimizer)
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         self.optimizer = fabric.setup_optimizers(optimizer)
@@ -123,9 +126,11 @@ class Loop:
         # Processes average their gradients; each share counts by its size, so that the whole batch's gradient results.
         weight = share * fabric.world_size / count
         fabric.backward(values["loss"] if weight == 1 else values["loss"] * weight)
-        if settings.clip is not None:
+        if self.clips:
+            fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+        for parameters, largest in self.clips:
             # To refuse a gradient that is not finite would wait for the device, and fp16 scaling skips such steps.
-            fabric.clip_gradients(self.plain, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
+            nn.utils.clip_grad_norm_(parameters, largest)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = settings.learning_rate(self.step, self.steps, rate)
         self.optimizer.step()

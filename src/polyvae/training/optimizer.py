@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from polyvae.training.groups import Declared, clips, described, groups_of
 from polyvae.training.hooks import Factory
 from polyvae.training.settings import Settings
 from polyvae.training.store import RunError
@@ -18,49 +19,88 @@ from polyvae.training.store import RunError
 USUAL = {"name": "AdamW"}  # its numbers are settings
 
 
-def build(factory: Factory | None, module: nn.Module, settings: Settings) -> Optimizer:
-    """The optimiser of a module's trainable parameters.
+def build(factory: Factory | None, groups: Sequence[Declared], settings: Settings) -> Optimizer:
+    """The optimiser of the trainable parameters, group by group.
 
     Without a `factory` AdamW with the settings' lr and weight decay; of a class one with the settings' lr; else what
-    the factory returns. Raises ValueError where that is no optimiser, leaves out a parameter or needs the loss again.
+    the factory returns of a list of parameters, or of groups of them where a module declares its own. Raises
+    ValueError where that is no optimiser, leaves out a parameter, joins groups or needs the loss again.
     """
-    named = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    parameters = list(named.values())
+    handed = _handed(groups)
     if factory is None:
         # A fused step unscales fp16 gradients by itself, which leaves nothing to clip in between.
-        fused = not (settings.precision == "fp16" and settings.clip is not None)
-        return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay, fused=fused)
+        fused = not (settings.precision == "fp16" and clips(groups, settings.clip))
+        made = torch.optim.AdamW(handed, settings.lr, weight_decay=settings.weight_decay, fused=fused)
+    else:
+        made = _made(factory, handed, settings)
+        _check_made(made, groups)
+    scales = {parameter: each.group.lr_scale for each in groups for parameter in each.parameters}
+    for group in made.param_groups:
+        group["lr"] *= next((scales.get(parameter, 1.0) for parameter in group["params"]), 1.0)
+    return made
+
+
+def _handed(groups: Sequence[Declared]) -> list[Any]:
+    """What an optimiser is made of: parameters, or groups of them where some are declared."""
+    if not any(each.name for each in groups):
+        return [parameter for each in groups for parameter in each.parameters]
+    betas = [{} if each.group.betas is None else {"betas": tuple(each.group.betas)} for each in groups]
+    return [{"params": each.parameters, **said} for each, said in zip(groups, betas, strict=True)]
+
+
+def _made(factory: Factory, handed: list[Any], settings: Settings) -> Optimizer:
+    grouped = bool(handed) and isinstance(handed[0], dict)
+    what = "groups of parameters, since modules declare their own" if grouped else "parameters"
     try:
-        made = factory(parameters, lr=settings.lr) if isinstance(factory, type) else factory(parameters)
+        made = factory(handed, lr=settings.lr) if isinstance(factory, type) else factory(handed)
     except Exception as error:
-        raise ValueError(
-            f"optimizer= is called with a list of {len(parameters)} parameters; it failed: {error}"
-        ) from error
+        raise ValueError(f"optimizer= is called with a list of {len(handed)} {what}; it failed: {error}") from error
     if not isinstance(made, Optimizer):
         raise ValueError(f"optimizer= makes a torch.optim.Optimizer of a list of parameters; got {type(made).__name__}")
     if isinstance(made, torch.optim.LBFGS):
         raise ValueError(
             "optimizer= makes an LBFGS, which needs the loss of a batch several times a step; take another"
         )
-    held = {id(parameter) for parameter in parameters_of(made)}
-    if left := [name for name, parameter in named.items() if id(parameter) not in held]:
-        raise ValueError(
-            f"optimizer= leaves out {len(left)} of {len(named)} parameters, such as {left[0]}; what is not to be "
-            "trained has requires_grad False"
-        )
-    if not all("lr" in group for group in made.param_groups):
-        raise ValueError("optimizer= makes an optimiser with groups of parameters that have no lr")
     return made
 
 
+def _check_made(made: Optimizer, groups: Sequence[Declared]) -> None:
+    """ValueError, by name, for an optimiser that does not train all parameters as they were asked to be."""
+    held = set(parameters_of(made))
+    left = [(each, number) for each in groups for number, p in enumerate(each.parameters) if p not in held]
+    if left:
+        total = sum(len(each.parameters) for each in groups)
+        raise ValueError(
+            f"optimizer= leaves out {len(left)} of {total} parameters, such as {left[0][0].names[left[0][1]]}; what is "
+            "not to be trained has requires_grad False"
+        )
+    if not all("lr" in group for group in made.param_groups):
+        raise ValueError("optimizer= makes an optimiser with groups of parameters that have no lr")
+    owner = {parameter: each for each in groups for parameter in each.parameters}
+    for group in made.param_groups:
+        joined = {owner[parameter] for parameter in group["params"] if parameter in owner}
+        if len(joined) > 1:
+            names = " and ".join(sorted(each.name or "the rest" for each in joined))
+            raise ValueError(
+                f"optimizer= joins the groups of {names}, which it is given apart; pass them on as they are"
+            )
+    for each in groups:
+        if each.group.betas is not None and "betas" not in made.defaults:
+            raise ValueError(
+                f"{each.name} declares betas, and optimizer= makes a {type(made).__name__}, which has none"
+            )
+
+
 def recorded(factory: Factory | None, module: nn.Module, settings: Settings) -> dict[str, Any]:
-    """The optimiser by its name and the numbers of its groups, for `run.json`."""
+    """The optimiser by its name, the numbers of its groups and what modules declare, for `run.json`."""
+    groups = groups_of(module)
+    made = build(factory, groups, settings)
+    declared = {"declared": described(groups)} if described(groups) else {}
     if factory is None:
-        return dict(USUAL)
-    made = build(factory, module, settings)
+        return {**USUAL, **declared}
     kind = type(made)
     home = "" if kind.__module__.startswith("torch.optim") else f"{kind.__module__}."
-    return {"name": f"{home}{kind.__qualname__}", "groups": _numbers(made)}
+    return {"name": f"{home}{kind.__qualname__}", "groups": _numbers(made), **declared}
 
 
 def moments(optimizer: Optimizer) -> dict[str, Tensor]:
