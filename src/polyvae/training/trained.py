@@ -1,0 +1,238 @@
+"""What a trained recipe can be asked: codes, reconstructions, bounds, samples, completions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from polyvae.checks.ranges import Count, Seed, ranged
+from polyvae.completion.complete import Completion, complete
+from polyvae.data.later.coding import check_values, named
+from polyvae.data.later.exchange import conditions, labels_in, pictured, present, taken, tensor
+from polyvae.data.later.handback import empty_frame, kind_of, labelled, returned
+from polyvae.data.readers.frames import is_frame
+from polyvae.data.readers.rows import Rows
+from polyvae.data.split import Split
+from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
+from polyvae.evaluation.bounds import both_bounds
+from polyvae.model.distributions.codes import Quantised
+from polyvae.model.draw import first_heads
+from polyvae.model.spec import Column, Spec
+from polyvae.model.vae import VAE, Values
+from polyvae.recipes import Recipe
+
+PLAIN = 32  # draws of the latents for a plain bound: it is an expectation, which more of them only make less noisy
+
+
+class Trained:
+    """A trained recipe and what can be asked of it; `Run` is one with a history and a place.
+
+    What its methods are given as x: a tensor, an array, a DataFrame, anything that `fit` takes, [N, ...] examples of
+    the shape that it was trained on; bytes are read as grey levels in [0, 1]. `y`: labels or vectors of a conditional
+    model, `given`: what else it reads, by name. They return tensors for tensors, on the same device, and arrays
+    otherwise, without gradients. They leave the model's mode and the global generators as they were, go through x in
+    blocks of 100 and return the same at every call. All raise ValueError for another shape, a condition not given and,
+    but for `score`, which is -inf there, values that are not of their column's kind.
+    """
+
+    recipe: Recipe
+    description: dict[str, Any]  # what `run.json` holds
+
+    @property
+    def model(self) -> VAE:
+        """The model with its best weights."""
+        return self.recipe.model
+
+    @property
+    def spec(self) -> Spec | None:
+        """What the model knows of its data; None where nothing recorded it."""
+        record = self.description.get("spec") or (self.recipe.call or {}).get("spec")
+        return None if record is None else Spec.from_dict(record)
+
+    def encode(self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
+        """The posterior means of x, [N, d]; integer codes of a quantised latent; of several latents a dict by name."""
+
+        def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+            return {name: q.codes if isinstance(q, Quantised) else q.mean for name, q in model.encode(batch).items()}
+
+        split = self._inside(x, y, given)
+        found = joined(each_block(self, split, measure))
+        return _one({name: returned(value, kind_of(x)) for name, value in found.items()})
+
+    def decode(self, z: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
+        """The expected x at latents z [N, d], [N, ...]; codes are integers, several latents a dict by name."""
+        latents = dict(z) if isinstance(z, Mapping) else {next(iter(self.model.prior)): z}
+        if set(latents) != set(self.model.prior):
+            raise ValueError(f"the model's latents are {list(self.model.prior)}; got {list(latents)}")
+        others = self._conditions(y, given)
+        values = {name: tensor(value) for name, value in latents.items()}
+        if len({len(value) for value in (*values.values(), *others.values())}) > 1:
+            raise ValueError(f"as many rows of every value; got {_lengths({**values, **others})}")
+        split, like = Split({**values, **others}), next(iter(latents.values()))
+        self._check_latents(split)
+        return self._expected(split, lambda model, batch: model.decode(batch), kind_of(like), present)
+
+    def reconstruct(self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
+        """The expected x at the posterior means, laid out as x: of a DataFrame one with its index and columns."""
+        return self._expected(self._inside(x, y, given), lambda model, batch: model.reconstruct(batch), x)
+
+    @ranged
+    def score(
+        self,
+        x: Any,
+        y: Any = None,
+        given: Mapping[str, Any] | None = None,
+        samples: Count | None = None,
+        seed: Seed = 0,
+    ) -> Any:
+        """A lower bound on log p(x) of every example, nats, float64 [N].
+
+        The plain bound, or with `samples` K the importance-weighted one at K draws of the latents, which rises to
+        log p(x) with K. The draws follow from `seed`. -inf outside a likelihood's support.
+        """
+        found = both_bounds(self, self._taken(x, y, given), PLAIN if samples is None else samples, seed)
+        return returned(found.plain if samples is None else found.importance, kind_of(x))
+
+    @ranged
+    def sample(
+        self,
+        count: Count = 1,
+        y: Any = None,
+        given: Mapping[str, Any] | None = None,
+        seed: Seed = 0,
+        expected: bool = False,
+    ) -> Any:
+        """Draws from the model: x ~ p(x | z) at z ~ p(z), [count, ...]; with `expected`, E[x | z] in its place.
+
+        Of a conditional model `count` for each row of `y` and `given`, all rows for the first draw, then for the
+        second. The same ones for the same `seed`. A run on a data frame, or on a file of named columns where pandas is
+        installed, gives a frame, with the column of labels that `y` asks for, unless it is given tensors.
+        """
+        model, others = self.model, self._conditions(y, given)
+        if unread := sorted(set(others) - set(model.conditions) - set(model.inputs)):
+            raise ValueError(f"the model reads no {', '.join(unread)}; leave it away")
+        total = count * max((len(value) for value in others.values()), default=1)
+        with evaluating(model) as device:
+            rows = {name: value.to(device) for name, value in present(self.recipe.observe)(others).items()}
+            self._need(set(model.conditions) - set(rows))
+
+            def made(block: slice) -> dict[str, Tensor]:
+                index = torch.arange(block.start, block.stop, device=device)
+                batch = {name: value[index % len(value)] for name, value in rows.items()}
+                laws = model.generate(batch) if batch else model.generate(count=len(index))
+                chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads)}
+                return {of: p.mean if expected else p.sample() for of, p in chosen.items()}  # pyright: ignore
+
+            drawn = joined(ALL.each(total, made, device, seed))
+        like = kind_of(y if y is not None else next(iter((given or {}).values()), None))
+        like = empty_frame(self._library) if like is None else like
+        found = _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in drawn.items()})
+        asked = self.spec is not None and self.spec.classes and self.spec.label and "y" in others and is_frame(found)
+        return labelled(found, others["y"], self.spec) if asked else found  # pyright: ignore[reportArgumentType]
+
+    @ranged
+    def complete(
+        self,
+        x: Any,
+        mask: Any = None,
+        y: Any = None,
+        given: Mapping[str, Any] | None = None,
+        *,
+        draws: Count = 100,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        weigh: str = "none",
+        keep: int | None = None,
+        seed: Seed = 0,
+    ) -> Completion:
+        """What the model says of values that are not seen, by `polyvae.complete`, in the kind and layout of x.
+
+        `mask`: 1 where a value of x is seen, a row for each example or one for all; without one, what is not a number
+        is unknown. Categories are given as the data call them and come back so, in arrays text as codes. Seen values
+        have the model's word too: `frame.fillna(found.mean)` keeps yours.
+        """
+        seen, mask = pictured(x, self.spec, mask)
+        others = self._conditions(labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y, given)
+        found = complete(self, seen, mask, draws, quantiles=quantiles, seed=seed, given=others, weigh=weigh, keep=keep)
+        return Completion(
+            returned(found.mean, x, 0, self._columns),
+            returned(found.std, x, 0, self._columns),
+            returned(found.samples, x, 1, self._columns),
+            returned(found.quantiles, x, 1, self._columns),
+            found.levels,
+            returned(found.effective, kind_of(x)),
+        )
+
+    @property
+    def _library(self) -> str | None:
+        """The library whose frames are given back: that of the data, pandas for a file of named columns."""
+        data = self.description.get("data", {})
+        return data.get("frame") or ("pandas" if data.get("call") and named(self._columns) else None)
+
+    @property
+    def _columns(self) -> tuple[Column, ...]:
+        return () if self.spec is None else self.spec.columns
+
+    def _taken(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
+        split = taken(x, self.spec, y, given)
+        known = set(split.tensors)
+        self._need({name for name in ("y",) if name in self.model.inputs} - known)
+        return split
+
+    def _inside(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
+        """The same of values that a network can read: those of their column's kind."""
+        split = self._taken(x, y, given)
+        if self._columns and not isinstance(split.tensors, Rows):  # of these `fit` and `wrap` have seen all
+            check_values(split.tensors["x"], self._columns)
+        return split
+
+    def _conditions(self, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
+        others = conditions(self.spec, y, given)
+        self._need({name for name in ("y",) if name in self.model.conditions} - set(others))
+        return others
+
+    def _need(self, missing: set[str]) -> None:
+        if missing:
+            name = sorted(missing)[0]
+            how = "y=" if name == "y" else f"given={{{name!r}: ...}}"
+            raise ValueError(f"the model also reads {sorted(missing)}; give {how}")
+
+    def _check_latents(self, split: Split) -> None:
+        """Refuses latents of another shape than the prior's."""
+        with evaluating(self.model) as device:
+            values = present(self.recipe.observe)(split.to(device).take([0]).tensors)
+            self._need(set(self.model.conditions) - set(values))
+            for name, prior in self.model.prior.items():
+                z, wanted = values[name], prior(values).event_shape
+                if z.is_floating_point() and z.shape[1:] != wanted:
+                    found = list(split.tensors[name].shape)
+                    raise ValueError(f"{name} is [N, {', '.join(map(str, wanted))}]; got {found}")
+
+    def _expected(
+        self,
+        split: Split,
+        laws: Callable[[VAE, Values], Any],
+        like: Any,
+        seen: Callable[[Any], Any] = lambda observe: observe,
+    ) -> Any:
+        """The means of the heads that count, by what they are of."""
+
+        def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
+            found = laws(model, batch)
+            return {model.heads[name].of: found[name].mean for name in first_heads(model.heads)}  # pyright: ignore
+
+        source = replace(self.recipe, observe=seen(self.recipe.observe))
+        found = joined(each_block(source, split, measure))
+        return _one({name: returned(value, like, 0, self._columns) for name, value in found.items()})
+
+
+def _one(found: dict[str, Any]) -> Any:
+    """The only value, or all by name."""
+    return next(iter(found.values())) if len(found) == 1 else found
+
+
+def _lengths(values: Mapping[str, Tensor]) -> dict[str, int]:
+    return {name: len(value) for name, value in values.items()}
