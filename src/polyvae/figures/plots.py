@@ -17,7 +17,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from polyvae.data.files.writing import replacing
 from polyvae.data.later.exchange import taken
@@ -28,7 +27,7 @@ from polyvae.figures.grids import DPI, blocks, grid, panels
 from polyvae.figures.kinds import Bars, Completions, Curves, LatentMap, PointErrors, Reconstructions, Samples, Strips
 from polyvae.figures.looks import is_table
 from polyvae.figures.pixels import save_array
-from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, finish, legend, line
+from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, charts, finish, legend, line
 
 _WIDE = 1400  # pixels that a row of pictures fills at most
 _ROWS = 1000  # of a table: enough to compare shares
@@ -43,12 +42,17 @@ def draw(figure: Any, path: str | os.PathLike[str], title: str = "", npz: bool =
     What shows a part of the data says so behind the title.
     """
     path = Path(path)
-    made = png(drawing(figure, title))
-    with replacing(path) as beside:
-        beside.write_bytes(made)
+    save(drawing(figure, title), path)
     if npz:
         save_array(path.with_suffix(".npz"), figure)
     return path
+
+
+def save(drawn: Figure, path: Path) -> None:
+    """Writes a figure of matplotlib as a PNG file, whole or not at all."""
+    made = png(drawn)
+    with replacing(path) as beside:
+        beside.write_bytes(made)
 
 
 def png(drawn: Figure) -> bytes:
@@ -230,23 +234,18 @@ def _twins(mine: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> i
 @_draw.register
 def _(figure: Curves, title: str) -> Figure:
     shown = told(figure)
-    count = max(1, len(shown))
-    columns = min(3, count)
-    rows = -(-count // columns)
-    drawn = Figure(figsize=(4.2 * columns, 3 * rows + 0.6), layout="constrained")
-    for place, (quantity, (heading, found)) in enumerate(shown.items()):
-        axes = drawn.add_subplot(rows, columns, place + 1)
+    drawn, every = charts(len(shown), 3, 4.2, 3)
+    for axes, (quantity, (heading, found)) in zip(every, shown.items(), strict=True):
         for role, values in found.items():
             how = line(_ROLES[role])
-            every = max(1, len(figure.epochs) // 12)
-            axes.plot(figure.epochs, values, label=role or None, markersize=3.5, markevery=every, **how)
+            apart = max(1, len(figure.epochs) // 12)
+            axes.plot(figure.epochs, values, label=role or None, markersize=3.5, markevery=apart, **how)
         if figure.best is not None:
             axes.axvline(figure.best, color=INK, linewidth=0.8, linestyle=":", label=f"best epoch, {figure.best:g}")
             for values in found.values():
                 at = values[figure.epochs == figure.best]
                 axes.plot([figure.best] * len(at), at, "*", color=INK, markersize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        finish(axes, heading, "epoch", _UNITS.get(quantity, ""))
+        finish(axes, heading, "epoch", _UNITS.get(quantity, ""), whole=True)
     legend(drawn)
     drawn.suptitle(title, color=INK)
     return drawn
@@ -278,8 +277,7 @@ def _(figure: PointErrors, title: str) -> Figure:
             if np.isfinite(values).any():
                 axes.plot(figure.points[method], values, markersize=5, label=method, **line(place))
         axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        finish(axes, words, f"{figure.of} seen", "")
+        finish(axes, words, f"{figure.of} seen", "", whole=True)
     legend(drawn)
     drawn.suptitle(title, color=INK)
     return drawn

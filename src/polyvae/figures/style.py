@@ -28,14 +28,23 @@ def line(place: int) -> dict[str, Any]:
     }
 
 
-def finish(axes: Axes, title: str, across: str, up: str) -> None:
-    """Names, ticks and grid of a chart."""
+def charts(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """`count` charts of so many inches each, `columns` of them in a row, with room for a legend below."""
+    rows, columns = max(1, -(-count // columns)), max(1, min(columns, count))
+    drawn = Figure(figsize=(width * columns, height * rows + 0.6), layout="constrained")
+    return drawn, [drawn.add_subplot(rows, columns, place + 1) for place in range(count)]
+
+
+def finish(axes: Axes, title: str, across: str, up: str, whole: bool = False) -> None:
+    """Names, ticks and grid of a chart; `whole`: what is drawn across are whole numbers."""
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xlabel(across, fontsize=9, color=INK)
     axes.set_ylabel(up, fontsize=9, color=INK)
     axes.tick_params(labelsize=8, colors=INK)
     axes.grid(color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
+    if whole:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     for axis in (axes.xaxis, axes.yaxis):
         formatter = axis.get_major_formatter()

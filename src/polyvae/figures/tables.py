@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from polyvae.figures.kinds import Completions, Reconstructions, Samples, Strips
-from polyvae.figures.style import COLOURS, INK, PALE, SEQUENTIAL, finish, legend, line
+from polyvae.figures.style import COLOURS, INK, PALE, SEQUENTIAL, charts, finish, legend, line
 
 _PANELS, _BINS = 9, 30
 _LABELS, _LETTERS = 8, 14  # of a column, those shown by name, and what is shown of a name
@@ -140,8 +140,7 @@ def _by_column(figure: Completions, title: str) -> Figure:
             axes.plot(across, mean, "_", color=COLOURS[0], markersize=18, label="mean")
         _known(axes, across, truth, seen)
         axes.set_xlim(0.4, len(across) + 0.6)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        finish(axes, _named(figure.names, column), "example", "" if chances is not None else "value")
+        finish(axes, _named(figure.names, column), "example", "" if chances is not None else "value", whole=True)
     legend(drawn, 5)
     return drawn
 
@@ -222,9 +221,6 @@ def _named(names: Sequence[str], column: int) -> str:
 def _panels(total: int, title: str, what: str = "columns") -> tuple[Figure, list[Axes]]:
     """A panel for each column of a table (or each of `what`), for the first nine of more."""
     count = min(total, _PANELS)
-    across = min(3, count)
-    rows = -(-count // across)
-    drawn = Figure(figsize=(4 * across, 3.2 * rows + 0.6), layout="constrained")
-    grid = [drawn.add_subplot(rows, across, place + 1) for place in range(count)]
+    drawn, grid = charts(count, 3, 4, 3.2)
     drawn.suptitle(title if count == total else f"{title}, the first {count} of {total} {what}", color=INK)
     return drawn, grid

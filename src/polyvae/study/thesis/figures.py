@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from polyvae.data.files.writing import replacing
-from polyvae.figures.plots import png
-from polyvae.figures.style import COLOURS, finish, legend, logarithmic
+from polyvae.figures.style import COLOURS, Figure, charts, finish, legend, logarithmic
 from polyvae.study.records import Row
 from polyvae.study.thesis.grid import EXPONENTS
 from polyvae.study.thesis.precisions import UNKNOWN, listed
@@ -69,13 +64,6 @@ def figures(table: Table, records: Records) -> dict[str, tuple[Figure, str]]:
     return made
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as a PNG file, whole or not at all, the same bytes for the same figure."""
-    made = png(figure)
-    with replacing(path) as part:
-        part.write_bytes(made)
-
-
 def _by_method(
     table: Table, group: Group, lines: Mapping[tuple[str, int], Sequence[Row]]
 ) -> dict[str, list[Sequence[Row]]]:
@@ -90,7 +78,7 @@ def _by_method(
 
 def _curves(table: Table, group: Group, lines: Mapping[str, list[Sequence[Row]]]) -> Figure:
     latent = LATENT_NAMES[group.family]
-    figure, (left, right) = _panels(2)
+    figure, (left, right) = charts(2, 2, 4.8, 3.8)
     for name in CURVED:
         for axes, column in ((left, "latent"), (right, "mse")):
             folds = lines.get(name, [])
@@ -103,16 +91,14 @@ def _curves(table: Table, group: Group, lines: Mapping[str, list[Sequence[Row]]]
                 best = int(np.median([run["best_epoch"] for run in table.runs(group, name).values()]))
                 if best in across:
                     axes.plot([best], [values[across.index(best)]], "*", color=look(name)["color"], markersize=11)
-    finish(left, latent, "epoch", latent)
-    finish(right, "squared error without m", "epoch", "squared error per value")
-    for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    finish(left, latent, "epoch", latent, whole=True)
+    finish(right, "squared error without m", "epoch", "squared error per value", whole=True)
     legend(figure)
     return figure
 
 
 def _exponents(table: Table, group: Group) -> Figure:
-    figure, (left, right) = _panels(2)
+    figure, (left, right) = charts(2, 2, 4.8, 3.8)
     for axes, column in ((left, "latent"), (right, "mse")):
         for sampling in ("gaussian", "uniform"):
             found = {a: list(table.values(group, f"one-{sampling}-{a}", column).values()) for a in EXPONENTS}
@@ -138,7 +124,7 @@ def _masks(table: Table, group: Group, sizes: Mapping[str, list[Sequence[Row]]])
     shown = [name for name in sizes if not name[-2:].isdigit() or int(name[-2:]) in SHOWN]
     kinds = {"two": "two decoders", "one": f"one decoder, {PART}"}
     held = {kind: title for kind, title in kinds.items() if any(name.startswith(kind) for name in shown)}
-    figure, panels = _panels(len(held))
+    figure, panels = charts(len(held), 2, 4.8, 3.8)
     for axes, (kind, title) in zip(panels, held.items(), strict=True):
         for name in (name for name in shown if name.startswith(kind)):
             folds = sizes[name]
@@ -165,8 +151,3 @@ def _label(table: Table, group: Group, name: str) -> str:
     every = {run["precision"] for method in table.methods(group) for run in table.runs(group, method.name).values()}
     mine = listed(run["precision"] or UNKNOWN for run in table.runs(group, name).values())
     return f"{name}, {mine}" if len(every) > 1 else name
-
-
-def _panels(count: int) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(9.6 if count > 1 else 6, 4.4), layout="constrained")
-    return figure, figure.subplots(1, count, squeeze=False)[0]

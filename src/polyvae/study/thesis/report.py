@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from polyvae.data.files.writing import write_text
+from polyvae.figures.plots import save
 from polyvae.study.document import Block, Code, Heading, Picture, Text, markdown
 from polyvae.study.page import page
 from polyvae.study.records import StudyError, read_study
 from polyvae.study.thesis.claims import TEXTS, Judged, judge
-from polyvae.study.thesis.figures import figures, save
+from polyvae.study.thesis.figures import figures
 from polyvae.study.thesis.provenance import chosen, command, facts, mixtures
 from polyvae.study.thesis.published import SOURCE
 from polyvae.study.thesis.records import Records
