@@ -1,0 +1,64 @@
+"""What the site says of the code is so: files, functions, shapes, rooms and cards."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tomllib
+from functools import reduce
+from pathlib import Path
+
+import pytest
+import torch
+
+import polyvae as pv
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "polyvae"
+WALK = (ROOT / "docs" / "walk.md").read_text(encoding="utf-8")
+DRAWING = (ROOT / "docs" / "images" / "walk.svg").read_text(encoding="utf-8")
+NAMED = re.findall(r"`([\w/]+\.py)` · `([\w.]+)`", WALK)
+DRAWN = re.findall(r'class="file"[^>]*>([^<]+)</text><text class="call"[^>]*>([^<]+)<', DRAWING)
+
+
+def test_the_walk_has_six_stops_and_the_drawing_the_same() -> None:
+    assert len(re.findall(r"^## \d\. ", WALK, re.MULTILINE)) == 6
+    assert len(DRAWN) == 6
+    assert set(DRAWN) < set(NAMED)
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_functions_of_the_walk_exist(file: str, name: str) -> None:
+    module = importlib.import_module("polyvae." + file.removesuffix(".py").replace("/", "."))
+    assert Path(str(module.__file__)) == SOURCE / file
+    assert callable(reduce(getattr, name.split("."), module))
+
+
+def test_shapes_of_the_walk_are_those_of_the_code() -> None:
+    told: dict[str, list[int]] = {}
+    for name, shape in re.findall(r"^\| `(\w+)` \| \[([\d, ]*)\]", WALK, re.MULTILINE):
+        told.setdefault(name, [int(side) for side in re.findall(r"\d+", shape)])
+    data = pv.data.wrap(
+        (torch.zeros(160, 1, 28, 28, dtype=torch.uint8), torch.arange(160) % 10), validation=0.2, test=0
+    )
+    made = pv.recipes.semi_conditional(data, latent=16, widths=(4, 8), seed=0)
+    batch = made.observe(data.train.batch(torch.arange(128)))
+    draw = made.model(batch)
+    latent = draw.latents["z"]
+    values = made.objective(made.model, batch)
+    found = {name: list(value.shape) for name, value in {**values, **batch}.items() if name != "kl"}
+    found |= {"q": list(latent.q.mean.shape), "z": list(latent.z.shape), "log_px": list(draw.log_px.shape)}
+    assert told == {**found, "kl": list(latent.kl.shape)}
+    assert int(batch["m"][0, 1].sum()) == int(re.findall(r"(\d+) pixels for each picture", WALK)[0])
+
+
+def test_the_site_has_the_order_of_the_rooms() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    rooms = next(contract["layers"] for contract in contracts if contract["type"] == "layers")[::-1]
+    menu = re.findall(r"^  - (\w+):", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    shown = [title.lower() for title in menu if title.lower() in rooms]
+    assert shown == [room for room in rooms if room in shown]
+    assert {"model", "objectives", "observe", "recipes", "data", "evaluation", "training"} <= set(shown)
+    assert {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(rooms)
