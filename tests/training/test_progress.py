@@ -16,16 +16,16 @@ import polyvae as pv
 from helpers.runs import pictures, small
 from polyvae.cli import main
 from polyvae.training import progress
-from polyvae.training.progress import Bar, Lines, Silent, counted, reporter
+from polyvae.training.progress import EpochBar, Lines, Silent, counted, reporter
 
 
-def shown(bar: Bar) -> str:
+def shown(bar: EpochBar) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", bar.progress.console.file.getvalue())  # pyright: ignore
 
 
-def bar(**options: int) -> Bar:
+def bar(**options: int) -> EpochBar:
     console = Console(file=io.StringIO(), force_terminal=True, width=160)
-    return Bar(console, **{"epochs": 4, "steps": 40, "done": 0, **options})
+    return EpochBar(console, **{"epochs": 4, "steps": 40, "done": 0, **options})
 
 
 def test_a_bar_shows_epoch_values_and_examples_a_second() -> None:
@@ -184,7 +184,7 @@ MANY = {f"reconstruction_given_{name}": 1234.5678 for name in ("image", "sound",
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
 def test_epoch_bar_and_time_left_stay_whatever_the_losses_are_called(width: int) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=width)
-    here = Bar(console, epochs=1000, steps=200_000, done=0)
+    here = EpochBar(console, epochs=1000, steps=200_000, done=0)
     here.show(123, 100_000, {"loss": 98765.43, **MANY, "kl": 12.3}, 123456.0)
     here.progress.refresh()
     here.close()
@@ -198,7 +198,7 @@ def test_epoch_bar_and_time_left_stay_whatever_the_losses_are_called(width: int)
 
 def test_losses_that_do_not_fit_end_in_an_ellipsis_and_the_first_stay() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    here = Bar(console, epochs=10, steps=100, done=0)
+    here = EpochBar(console, epochs=10, steps=100, done=0)
     here.show(2, 50, {"loss": 123.45, **MANY}, 1000.0)
     here.close()
     last = shown(here).replace("\r", "\n").rstrip("\n").splitlines()[-1]

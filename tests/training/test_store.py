@@ -84,7 +84,7 @@ def test_the_description_records_what_made_the_run(trained: pv.Run) -> None:
 
 
 def test_the_git_state_is_that_of_the_users_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from polyvae.training.store import _git_state
+    from polyvae.training.description import _git_state
 
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)

@@ -20,8 +20,9 @@ from polyvae.data import Data, Split
 from polyvae.data.files.writing import check_regular
 from polyvae.data.later.coding import retold
 from polyvae.model.weights import check_weights
+from polyvae.training.description import check_known
 from polyvae.training.run import Run
-from polyvae.training.store import DESCRIPTION, WEIGHTS, RunError, check_known, read_description
+from polyvae.training.store import DESCRIPTION, WEIGHTS, RunError, read_description
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,11 @@ from polyvae.data.split import Data, shuffled
 from polyvae.evaluation.support import check_support
 from polyvae.model.vae import VAE
 from polyvae.recipes import Recipe, named
+from polyvae.training.best import Best
 from polyvae.training.cpu import kept_heap
+from polyvae.training.description import describe
 from polyvae.training.devices import fabric_of
+from polyvae.training.history import History
 from polyvae.training.hooks import Callback, Factory, Hooks, checked_hooks
 from polyvae.training.loop import Loop
 from polyvae.training.meter import check_validation
@@ -37,13 +40,9 @@ from polyvae.training.store import (
     METRICS,
     STATE,
     WEIGHTS,
-    describe,
     load_tensors,
     read_metrics,
     read_tensors,
-    unique_tensors,
-    write_metrics,
-    write_tensors,
 )
 from polyvae.training.tensorboard import check_tensorboard
 from polyvae.training.trial import as_recipe, tried
@@ -192,13 +191,10 @@ def _solve(job: Job) -> list[dict[str, Any]]:
     with forked(data.train.device):
         seed_generators(data.train.device, settings.seed)
         recipe.solve(recipe.observe(data.train.batch(torch.arange(len(data.train), device=data.train.device)))["x"])
-    recipe.model.eval()
     values = validate(recipe.model, recipe.objective, recipe.observe, data.validation, settings.seed)
     check_validation(values, recipe.monitor)
-    history = [{"epoch": 0, "step": 0, **{f"validation_{name}": value for name, value in values.items()}}]
-    if folder is not None:
-        write_tensors(folder / WEIGHTS, unique_tensors(recipe.model), {"epoch": 0})
-        write_metrics(folder / METRICS, history)
-    for callback in job.hooks.callbacks:
-        callback(dict(history[0]))
-    return history
+    Best(recipe, None, folder).put_in_place()
+    history = History(folder, False, job.hooks.callbacks)
+    history.add({"epoch": 0, "step": 0, **{f"validation_{name}": value for name, value in values.items()}})
+    history.call_back()
+    return history.rows

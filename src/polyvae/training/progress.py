@@ -50,7 +50,7 @@ class Cut(TextColumn):
         return shown
 
 
-class Bar:
+class EpochBar:
     """A bar with epoch, mean losses of the epoch so far, examples a second and time left, drawn twice a second.
 
     What is too much for the terminal's width is cut from the losses; a narrow one has a short bar and no rate.
@@ -132,7 +132,7 @@ def reporter(wanted: bool | None, epochs: int, steps: int, done: int) -> Reporte
     console = Console(stderr=True)
     if wanted is False or not (wanted or console.is_terminal):
         return Silent()
-    return Bar(console, epochs, steps, done) if console.is_terminal else Lines(epochs, steps, done)
+    return EpochBar(console, epochs, steps, done) if console.is_terminal else Lines(epochs, steps, done)
 
 
 def bar(console: Console, words: str, unit: str = "", transient: bool = False) -> Progress:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from polyvae.recipes import Recipe, rebuild
+from polyvae.training.description import check_known
 from polyvae.training.store import (
     DESCRIPTION,
     METRICS,
     STATE,
     WEIGHTS,
     RunError,
-    check_known,
     load_tensors,
     materialise,
     read_description,

@@ -11,6 +11,7 @@ from typing import Any
 from polyvae.checks.finite import NonFiniteError
 from polyvae.data.files.sealed import read_values
 from polyvae.data.files.writing import held
+from polyvae.training.description import part_differences
 from polyvae.training.settings import Settings
 from polyvae.training.store import (
     DESCRIPTION,
@@ -18,7 +19,6 @@ from polyvae.training.store import (
     STATE,
     WEIGHTS,
     RunError,
-    part_differences,
     read_description,
     write_description,
     writing,
