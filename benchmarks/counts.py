@@ -15,7 +15,8 @@ from torch import Tensor
 
 import polyvae as pv
 from polyvae.data import wrap
-from polyvae.data.split import Split, cut
+from polyvae.data.cuts import cut
+from polyvae.data.split import Split
 from polyvae.evaluation import importance_bound
 
 LAWS = {"negative-binomial": "nb", "zero-inflated-negative-binomial": "zinb"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import rich
 
 import polyvae as pv
-from polyvae.data.split import subset
+from polyvae.data.cuts import subset
 from polyvae.evaluation import evaluate, table
 
 EPOCHS = {"mnist": 4, "digits": 30}

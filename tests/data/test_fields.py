@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from helpers import format_files
 from polyvae import data
 from polyvae.data import DataError
+from polyvae.data.series import block_fold, in_blocks
 from polyvae.data.sources.vortices import LENGTHS, STEP, vortices
-from polyvae.data.time_blocks import block_fold, in_blocks
 from polyvae.model.spec import Spec
 
 

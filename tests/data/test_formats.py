@@ -14,7 +14,13 @@ from scipy.io import savemat
 
 from helpers import format_files as files
 from polyvae.data.errors import DataError, reading
-from polyvae.data.readers import formats
+from polyvae.data.readers.numpy_files import npy, npz
+from polyvae.data.sources.binarized_mnist import amat
+from polyvae.data.sources.cifar10 import cifar10_binary
+from polyvae.data.sources.formats import idx
+from polyvae.data.sources.omniglot import omniglot
+from polyvae.data.sources.sprites import dsprites
+from polyvae.data.sources.svhn import svhn_mat
 
 
 def says(error, path, *words):
@@ -36,9 +42,9 @@ def test_reading_leaves_other_errors_alone(tmp_path):
     with pytest.raises(ZeroDivisionError), reading(tmp_path, "x", "y", ValueError):
         raise ZeroDivisionError
     with pytest.raises(DataError, match="no such file"):
-        formats.idx(tmp_path / "absent")
+        idx(tmp_path / "absent")
     with pytest.raises(DataError, match="directory"):
-        formats.idx(tmp_path)
+        idx(tmp_path)
 
 
 @settings(max_examples=30, deadline=None)
@@ -48,7 +54,7 @@ def test_idx_gives_every_type_and_shape_back(tmp_path_factory, kind, shape, pack
     path = tmp_path_factory.mktemp("idx") / "array"
     raw = files.idx_bytes(array)
     path.write_bytes(gzip.compress(raw) if packed else raw)
-    found = formats.idx(path)
+    found = idx(path)
     assert found.dtype == array.dtype
     assert found.dtype.isnative
     np.testing.assert_array_equal(found, array)
@@ -79,16 +85,16 @@ def test_a_bad_idx_file_is_named(tmp_path, content, word):
     path = tmp_path / "images.gz"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
-        formats.idx(path)
+        idx(path)
     says(error, path, word)
 
 
 def test_mnist_files_of_the_original_layout(tmp_path, real_data):
     written = files.mnist(tmp_path)
-    np.testing.assert_array_equal(formats.idx(tmp_path / "train-images-idx3-ubyte.gz"), written["train_x"])
-    np.testing.assert_array_equal(formats.idx(tmp_path / "t10k-labels-idx1-ubyte.gz"), written["test_y"])
+    np.testing.assert_array_equal(idx(tmp_path / "train-images-idx3-ubyte.gz"), written["train_x"])
+    np.testing.assert_array_equal(idx(tmp_path / "t10k-labels-idx1-ubyte.gz"), written["test_y"])
     if real := real_data("mnist"):
-        x, y = (formats.idx(real / f"t10k-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1"))
+        x, y = (idx(real / f"t10k-{part}-ubyte.gz") for part in ("images-idx3", "labels-idx1"))
         assert x.shape == (10000, 28, 28)
         assert np.bincount(y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
         assert x.mean() == pytest.approx(33.79, abs=0.01)
@@ -97,12 +103,12 @@ def test_mnist_files_of_the_original_layout(tmp_path, real_data):
 def test_cifar10_binary_in_the_order_of_its_files(tmp_path, real_data):
     written = files.cifar10(tmp_path)
     folder = tmp_path / "cifar-10-batches-bin"
-    x, y = formats.cifar10_binary([folder / f"data_batch_{number}.bin" for number in range(1, 6)])
+    x, y = cifar10_binary([folder / f"data_batch_{number}.bin" for number in range(1, 6)])
     np.testing.assert_array_equal(x, written["train_x"])
     np.testing.assert_array_equal(y, written["train_y"])
     assert (x.dtype, y.dtype, x.flags.c_contiguous) == (np.uint8, np.int64, True)
     if real := real_data("cifar10"):
-        x, y = formats.cifar10_binary(real / "cifar-10-batches-bin" / "test_batch.bin")
+        x, y = cifar10_binary(real / "cifar-10-batches-bin" / "test_batch.bin")
         assert x.shape == (10000, 3, 32, 32)
         assert np.bincount(y).tolist() == [1000] * 10
 
@@ -112,26 +118,26 @@ def test_a_bad_cifar10_batch_is_named(tmp_path):
     good, bad = (tmp_path / "cifar-10-batches-bin" / f"data_batch_{number}.bin" for number in (1, 2))
     bad.write_bytes(bad.read_bytes()[:-100])
     with pytest.raises(DataError) as error:
-        formats.cifar10_binary([good, bad])
+        cifar10_binary([good, bad])
     says(error, bad, "truncated")
     bad.write_bytes(b"\x0b" + b"\0" * 3072)
     with pytest.raises(DataError) as error:
-        formats.cifar10_binary([good, bad])
+        cifar10_binary([good, bad])
     says(error, bad, "0..9", "11")
     bad.write_bytes((b"\x03" + b"\0" * 3072) * 4)
     with pytest.raises(DataError) as error:
-        formats.cifar10_binary(bad)
+        cifar10_binary(bad)
     says(error, bad, "only the label 3")
 
 
 def test_svhn_puts_channels_first_and_reads_ten_as_zero(tmp_path, real_data):
     written = files.svhn(tmp_path)
-    x, y = formats.svhn_mat(tmp_path / "train_32x32.mat")
+    x, y = svhn_mat(tmp_path / "train_32x32.mat")
     np.testing.assert_array_equal(x, written["train_x"])
     np.testing.assert_array_equal(y, written["train_y"])
     assert (y.dtype, x.flags.c_contiguous) == (np.int64, True)
     if real := real_data("svhn"):
-        x, y = formats.svhn_mat(real / "test_32x32.mat")
+        x, y = svhn_mat(real / "test_32x32.mat")
         assert x.shape[1:] == (3, 32, 32)
         assert set(y.tolist()) == set(range(10))
 
@@ -147,7 +153,7 @@ def test_a_bad_matlab_file_is_named(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(DataError) as error:
-            formats.svhn_mat(path)
+            svhn_mat(path)
         says(error, path, "MATLAB 5")
     matrices = {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((4, 1), np.uint8)}
     for change, word in (
@@ -158,11 +164,11 @@ def test_a_bad_matlab_file_is_named(tmp_path):
     ):
         savemat(path, matrices | change)
         with pytest.raises(DataError) as error:
-            formats.svhn_mat(path)
+            svhn_mat(path)
         says(error, path, word)
     savemat(path, {"X": matrices["X"]})
     with pytest.raises(DataError) as error:
-        formats.svhn_mat(path)
+        svhn_mat(path)
     says(error, path, "no ['y']")
 
 
@@ -171,14 +177,14 @@ def test_amat_in_any_spacing(tmp_path, rewrite):
     bits = files.binarized_mnist(tmp_path)["train"]
     path = tmp_path / "binarized_mnist_train.amat"
     path.write_text(rewrite(path.read_text()), newline="")
-    found = formats.amat(path)
+    found = amat(path)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, bits)
 
 
 def test_the_real_binarised_mnist(real_data):
     if real := real_data("binarized_mnist"):
-        bits = formats.amat(real / "binarized_mnist_valid.amat")
+        bits = amat(real / "binarized_mnist_valid.amat")
         assert bits.shape == (10000, 784)
         assert set(np.unique(bits)) == {0, 1}
 
@@ -198,7 +204,7 @@ def test_a_bad_amat_file_is_named(tmp_path):
     for text, word in cases.items():
         path.write_text(text)
         with pytest.raises(DataError) as error:
-            formats.amat(path)
+            amat(path)
         says(error, path, word)
 
 
@@ -206,7 +212,7 @@ def test_a_bad_amat_file_is_named(tmp_path):
 def test_omniglot_in_both_formats(tmp_path, kind):
     path = tmp_path / f"omniglot.{kind}"
     written = getattr(files, f"omniglot_{kind}")(path)
-    found = formats.omniglot(path)
+    found = omniglot(path)
     assert list(found) == ["x", "split", "alphabet", "character"]
     for name, array in found.items():
         np.testing.assert_array_equal(array, written[name], err_msg=name)
@@ -215,7 +221,7 @@ def test_omniglot_in_both_formats(tmp_path, kind):
 
 def test_the_real_omniglot(real_data):
     if real := real_data("omniglot"):
-        found = formats.omniglot(real / "omniglot_28_grey.npz")
+        found = omniglot(real / "omniglot_28_grey.npz")
         assert np.bincount(found["split"]).tolist() == [19280, 13180]
         assert len(np.unique(found["alphabet"])) == 50
 
@@ -237,11 +243,11 @@ def test_a_bad_omniglot_file_is_named(tmp_path):
     ):
         np.savez(path, **(good | change))
         with pytest.raises(DataError) as error:
-            formats.omniglot(path)
+            omniglot(path)
         says(error, path, word)
     np.savez(path, images=good["images"])
     with pytest.raises(DataError, match="no \\['split', 'alphabet', 'character'\\]"):
-        formats.omniglot(path)
+        omniglot(path)
     matrices = {f"{part}{name}": array for part in ("", "test") for name, array in
                 {"data": np.full((784, 3), 0.5), "target": np.eye(3), "targetchar": [[1.0, 2, 3]]}.items()}  # fmt: skip
     path = path.with_suffix(".mat")
@@ -252,13 +258,13 @@ def test_a_bad_omniglot_file_is_named(tmp_path):
     ):
         savemat(path, matrices | change)
         with pytest.raises(DataError) as error:
-            formats.omniglot(path)
+            omniglot(path)
         says(error, path, word)
 
 
 def test_dsprites_without_opening_its_pickled_metadata(tmp_path):
     written = files.dsprites(tmp_path / "dsprites.npz")
-    found = formats.dsprites(tmp_path / "dsprites.npz")
+    found = dsprites(tmp_path / "dsprites.npz")
     assert list(found) == ["imgs", "latents_values", "latents_classes"]
     for name, array in found.items():
         np.testing.assert_array_equal(array, written[name])
@@ -278,7 +284,7 @@ def test_a_bad_dsprites_file_is_named(tmp_path):
     ):
         np.savez(path, **(good | change))
         with pytest.raises(DataError) as error:
-            formats.dsprites(path)
+            dsprites(path)
         says(error, path, word)
 
 
@@ -286,14 +292,14 @@ def test_npy_and_npz_give_arrays_back(tmp_path, real_data):
     array = np.random.default_rng(0).random((3, 4), np.float32)
     np.save(tmp_path / "a.npy", array)
     np.savez(tmp_path / "a.npz", x=array, names=np.array(["p", "q"]))
-    np.testing.assert_array_equal(formats.npy(tmp_path / "a.npy"), array)
-    assert list(formats.npz(tmp_path / "a.npz")) == ["x", "names"]
+    np.testing.assert_array_equal(npy(tmp_path / "a.npy"), array)
+    assert list(npz(tmp_path / "a.npz")) == ["x", "names"]
     written = files.frey_faces(tmp_path / "frey.npz")
-    np.testing.assert_array_equal(formats.npz(tmp_path / "frey.npz")["images"], written["images"])
+    np.testing.assert_array_equal(npz(tmp_path / "frey.npz")["images"], written["images"])
     if real := real_data("frey_faces"):
-        assert formats.npz(real / "frey_faces_u8.npz")["images"].shape == (1965, 28, 20)
+        assert npz(real / "frey_faces_u8.npz")["images"].shape == (1965, 28, 20)
     if real := real_data("cylinder_flow"):
-        assert formats.npz(real / "cylinder_re100_grid.npz", ("u", "v"))["u"].shape == (150, 64, 128)
+        assert npz(real / "cylinder_re100_grid.npz", ("u", "v"))["u"].shape == (150, 64, 128)
 
 
 def _npy(array):
@@ -349,5 +355,5 @@ def test_a_bad_numpy_file_is_named(tmp_path, kind, content, word):
     path = tmp_path / f"array.{kind}"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
-        getattr(formats, kind)(path)
+        {"npy": npy, "npz": npz}[kind](path)
     says(error, path, word)

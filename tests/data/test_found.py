@@ -9,8 +9,8 @@ import pytest
 from polyvae import data
 from polyvae.data.columns.table import Feature
 from polyvae.data.errors import DataError
-from polyvae.data.readers.formats import table
-from polyvae.data.tensors import table_of
+from polyvae.data.readers.arrays import table_of
+from polyvae.data.readers.csv_parquet import table
 
 
 def test_one_long_cell_and_one_gap_do_not_widen_the_other_columns(tmp_path):

@@ -11,7 +11,7 @@ from scipy import sparse
 from polyvae import data
 from polyvae.data import DataError, wrap
 from polyvae.data.columns.table import Feature
-from polyvae.data.tensors import table_of, tensors_of
+from polyvae.data.readers.arrays import table_of, tensors_of
 
 COUNTS = np.random.default_rng(0).poisson(1.0, (40, 6))
 KINDS = np.array(["b", "t", "nk", "t"] * 10)

@@ -9,7 +9,7 @@ import polyvae as pv
 from polyvae import data
 from polyvae.data import DataError, wrap
 from polyvae.data.columns.table import Table, alike, recoded
-from polyvae.data.tensors import table_of, tensors_of
+from polyvae.data.readers.arrays import table_of, tensors_of
 
 X = np.random.default_rng(0).random((12, 3), np.float32)
 FAR = np.array([0, 1000000, 0] * 4)

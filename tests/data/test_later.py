@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import polyvae as pv
 from polyvae.cli.runs import opened
 from polyvae.data import DataNote, load, wrap
-from polyvae.data.later.coding import valued
-from polyvae.data.later.exchange import pictured, taken
+from polyvae.data.exchange.codes import valued
+from polyvae.data.exchange.given import pictured, taken
 
 STREAM = np.random.default_rng(0)
 TOWNS = ("Bonn", "Jena", "Ulm")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from helpers import format_files
 from polyvae import data
 from polyvae.data.loading import _total
+from polyvae.data.preprocessing import binarised, dequantised, resized
 from polyvae.data.sources import CATALOGUE
-from polyvae.data.variants import binarised, dequantised, resized
 from polyvae.model.spec import Spec
 
 

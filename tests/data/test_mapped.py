@@ -9,8 +9,8 @@ import torch
 
 from polyvae import data
 from polyvae.data import DataError, wrap
-from polyvae.data.readers import mapped
-from polyvae.data.readers.rows import Rows
+from polyvae.data import memory_maps as mapped
+from polyvae.data.memory_maps import Rows
 from polyvae.data.split import Split
 
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ from PIL import Image
 
 from helpers import format_files as files
 from polyvae.data.errors import DataError
-from polyvae.data.readers import pictures
-from polyvae.data.readers.pictures import celeba, centre_box, decode, listed, read_pictures
+from polyvae.data.readers.pictures import centre_box, decode, listed, read_pictures
+from polyvae.data.sources.celeba import _list, celeba
 
 
 def folder(path, size=None, centre=True):
@@ -230,7 +230,7 @@ def test_celeba_is_cut_in_proportion_and_resized(tmp_path, sides, box):
 def test_the_real_celeba_lists(real_data):
     if real := real_data("celeba"):
         chosen = sorted((real / "img_align_celeba").glob("*.jpg"))[:10]
-        names, attributes = pictures._list(real / "list_attr_celeba.txt", chosen, head=2)
+        names, attributes = _list(real / "list_attr_celeba.txt", chosen, head=2)
         assert len(names) == 40
         assert attributes[0].tolist().count(1) == 13
         assert attributes[0][names.index("Smiling")] == 1

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from polyvae import data
-from polyvae.data.series import ALIKE, likeness
+from polyvae.data.series import ALIKE, block_fold, in_blocks, likeness
 from polyvae.data.sources.vortices import LENGTHS, vortices
-from polyvae.data.time_blocks import block_fold, in_blocks
 
 
 @given(st.integers(20, 300), st.integers(6, 20), st.integers(0, 7))

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyvae.data.sources.shapes import KINDS, dsprites, shapes
+from polyvae.data.sources.shapes import KINDS, shapes
+from polyvae.data.sources.sprites import grid
 
 AREA = {"rectangle": 4 * 0.6 / (1 + 0.6**2), "circle": np.pi, "triangle": 3 * np.sqrt(3) / 4}  # at a radius of 1
 
@@ -81,7 +82,7 @@ def test_impossible_shapes_are_refused():
 
 
 def test_sprites_cover_the_grid_with_y_fastest():
-    arrays = dsprites(2, 3, 4)
+    arrays = grid(2, 3, 4)
     assert arrays["imgs"].shape == (3 * 2 * 3 * 4 * 4, 64, 64)
     assert set(np.unique(arrays["imgs"])) == {0, 1}
     values, classes = arrays["latents_values"], arrays["latents_classes"]
@@ -95,7 +96,7 @@ def test_sprites_cover_the_grid_with_y_fastest():
 
 
 def test_a_sprite_moves_by_whole_pixels_and_is_never_cut():
-    arrays = dsprites(1, 5, 32)
+    arrays = grid(1, 5, 32)
     images, classes = arrays["imgs"].reshape(-1, 32, 32, 64, 64), arrays["latents_classes"]
     assert images.shape[0] == 15
     ink = images.sum((3, 4), dtype=int)
@@ -107,7 +108,7 @@ def test_a_sprite_moves_by_whole_pixels_and_is_never_cut():
 
 
 def test_scale_and_orientation_of_sprites():
-    images = dsprites(6, 5, 1)["imgs"].reshape(3, 6, 5, 64, 64)
+    images = grid(6, 5, 1)["imgs"].reshape(3, 6, 5, 64, 64)
     area = images.sum((3, 4), dtype=float)
     scale = np.linspace(0.5, 1, 6)
     ratio = area.mean(2) / area.mean(2)[:, -1:]
@@ -122,9 +123,9 @@ def test_scale_and_orientation_of_sprites():
 
 def test_sprites_are_written_where_they_are_wanted(tmp_path):
     out = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (3 * 4, 64, 64))
-    assert dsprites(1, 1, 2, out=out)["imgs"] is out
-    np.testing.assert_array_equal(out, dsprites(1, 1, 2)["imgs"])
+    assert grid(1, 1, 2, out=out)["imgs"] is out
+    np.testing.assert_array_equal(out, grid(1, 1, 2)["imgs"])
     with pytest.raises(ValueError, match="out takes"):
-        dsprites(1, 1, 2, out=out[:3])
+        grid(1, 1, 2, out=out[:3])
     with pytest.raises(ValueError, match="at most 32 positions"):
-        dsprites(1, 1, 33)
+        grid(1, 1, 33)

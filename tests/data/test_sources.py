@@ -13,7 +13,7 @@ from PIL import Image
 from helpers import format_files
 from polyvae import data
 from polyvae.data import DataError
-from polyvae.data.sources import CATALOGUE, shapes
+from polyvae.data.sources import CATALOGUE, sprites
 from polyvae.model.spec import Spec
 
 
@@ -66,7 +66,7 @@ def rows(tensor):
 def test_every_set_loads_with_the_spec_it_promises(name, tmp_path, monkeypatch):
     if name in WRITERS:
         WRITERS[name](tmp_path / "data" / name)
-    monkeypatch.setattr(shapes, "dsprites", partial(shapes.dsprites, 2, 3, 4))
+    monkeypatch.setattr(sprites, "grid", partial(sprites.grid, 2, 3, 4))
     loaded = data.load(name, download=False, limit=50 if name in ("shapes", "vortices") else None)
     assert loaded.name == name
     assert replace(loaded.spec, columns=()) == CATALOGUE[name].spec
@@ -182,7 +182,7 @@ def test_dsprites_carries_all_factors_and_its_shape_as_label(tmp_path):
 
 
 def test_without_the_original_dsprites_generated_ones_are_taken_and_said_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(shapes, "dsprites", partial(shapes.dsprites, 2, 3, 4))
+    monkeypatch.setattr(sprites, "grid", partial(sprites.grid, 2, 3, 4))
     with pytest.warns(UserWarning, match=r"dsprites: expected its files in .*'sprites', which is generated"):
         loaded = data.load("dsprites", download=False)
     assert loaded.name == loaded.call["name"] == "sprites"  # a run says what it was trained on

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyvae.data import load
+from polyvae.data.cuts import cut, kfold, part_size, permutation, stratified, subset
 from polyvae.data.errors import DataError
-from polyvae.data.split import Data, Split, cut, kfold, part_size, permutation, stratified, subset, wrap
+from polyvae.data.loading import wrap
+from polyvae.data.split import Data, Split
 from polyvae.model.spec import Spec
 from polyvae.observe.transforms import Binarise
 

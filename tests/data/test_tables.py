@@ -10,7 +10,7 @@ from helpers import format_files as files
 from polyvae import data
 from polyvae.data.columns.table import Feature
 from polyvae.data.errors import DataError
-from polyvae.data.readers.formats import table
+from polyvae.data.readers.csv_parquet import table
 
 
 def arrays(path, label=None):

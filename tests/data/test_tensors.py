@@ -10,8 +10,9 @@ from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from polyvae.data.errors import DataError
-from polyvae.data.split import Data, wrap
-from polyvae.data.tensors import spec_of, tensors_of
+from polyvae.data.loading import wrap
+from polyvae.data.readers.arrays import spec_of, tensors_of
+from polyvae.data.split import Data
 from polyvae.model.spec import Spec
 
 X = torch.rand(20, 1, 6, 5, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,9 @@ from PIL import Image
 from torch import nn
 
 from polyvae import figures, recipes
-from polyvae.data.split import Split, subset, wrap
+from polyvae.data.cuts import subset
+from polyvae.data.loading import wrap
+from polyvae.data.split import Split
 from polyvae.evaluation import describe_codes
 from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
 from polyvae.model.families.real import Point

@@ -133,7 +133,7 @@ def cylinder_flow(path: Path) -> Arrays:
 
 def dsprites(path: Path, scales: int = 2, orientations: int = 3, positions: int = 4) -> Arrays:
     """A small grid of sprites in dSprites' file, with pickled metadata as in the original, never to be opened."""
-    from polyvae.data.sources.shapes import dsprites as grid
+    from polyvae.data.sources.sprites import grid
 
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = grid(scales, orientations, positions)

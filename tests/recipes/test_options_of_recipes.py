@@ -25,4 +25,4 @@ def test_the_names_that_are_listed_are_those_that_are_known() -> None:
         "prior": PRIORS,
         "kernel": KERNELS,
     }
-    assert CHOICES == {name: tuple(each) for name, each in known.items()}
+    assert {name: tuple(each) for name, each in known.items()} == CHOICES

@@ -11,7 +11,7 @@ import torch
 
 import polyvae as pv
 from polyvae.data import load, wrap
-from polyvae.data.later import handback
+from polyvae.data.exchange import returned as handback
 
 COLUMNS = (
     pv.Column("positive", "income"),

@@ -22,7 +22,7 @@ from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Errors, Score, score_completions
 from polyvae.data import Split
 from polyvae.data.columns.kinds import some
-from polyvae.data.split import subset
+from polyvae.data.cuts import subset
 from polyvae.evaluation.calibration import LEVELS
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels

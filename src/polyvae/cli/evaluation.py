@@ -18,8 +18,8 @@ from polyvae.cli.printing import console
 from polyvae.cli.runs import check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 from polyvae.data import Data
+from polyvae.data.cuts import subset
 from polyvae.data.files.writing import write_text
-from polyvae.data.split import subset
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
 from polyvae.evaluation.tables import COLUMNS

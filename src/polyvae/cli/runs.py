@@ -17,8 +17,8 @@ import torch
 from polyvae import data
 from polyvae.cli.options import UsageError
 from polyvae.data import Data, Split
+from polyvae.data.exchange.codes import retold
 from polyvae.data.files.writing import check_regular
-from polyvae.data.later.coding import retold
 from polyvae.model.weights import check_weights
 from polyvae.training.description import check_known
 from polyvae.training.run import Run

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from polyvae.completion.predictive import Completer, Predictive
-from polyvae.data.later.coding import check_values
-from polyvae.data.later.exchange import conditions, labels_in, pictured, tensor
+from polyvae.data.exchange.codes import check_values
+from polyvae.data.exchange.given import conditions, labels_in, pictured, tensor
 from polyvae.data.readers.frames import is_annotated, is_frame
 from polyvae.data.split import floats
 from polyvae.evaluation.blocks import BLOCK, evaluating, seeded, source_of

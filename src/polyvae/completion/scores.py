@@ -15,7 +15,8 @@ from polyvae.completion.errors import Errors, Numbers, averages, of_codes, of_nu
 from polyvae.completion.gappy_pca import GappyPCA, best_rank, usual_ranks
 from polyvae.completion.interpolation import METHODS, interpolate
 from polyvae.completion.predictive import Completer, Predictive, sees
-from polyvae.data.split import Split, subset
+from polyvae.data.cuts import subset
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined
 from polyvae.evaluation.calibration import (
     LEVELS,

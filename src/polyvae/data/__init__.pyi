@@ -1,10 +1,10 @@
 from .errors import DataError as DataError
 from .errors import DataNote as DataNote
 from .loading import load as load
+from .loading import wrap as wrap
 from .sources.listing import Entry as Entry
 from .sources.listing import catalogue as catalogue
 from .sources.listing import fetch as fetch
 from .sources.listing import names as names
 from .split import Data as Data
 from .split import Split as Split
-from .split import wrap as wrap

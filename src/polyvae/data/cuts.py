@@ -1,173 +1,116 @@
-"""How a data set is cut in training, validation and test part: at random, in folds, or a series in blocks of time."""
+"""Seeded cuts of examples: an order, parts, folds and subsets that are the same on every machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.columns.table import Feature
-from polyvae.data.errors import DataError
-from polyvae.data.readers.drafts import Draft
-from polyvae.data.split import TEST, apart, cut, kfold, part_size, permutation, stratified, three_parts
-from polyvae.data.time_blocks import block_fold, in_blocks
-from polyvae.model.spec import Spec
+from polyvae.data.split import Split
+
+TEST = 0.1  # share that is cut for testing where no test part is official
 
 
-@dataclass(frozen=True)
-class Whole:
-    """A data set before it is cut: tensors by part and name; `call` is the name that loads it again.
+def permutation(count: int, seed: int) -> Tensor:
+    """A seeded order of 0..count-1, int64 [count], the same on every machine and with every version of the libraries.
 
-    `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
-    `features`: what the reader knows of the columns. `notes`: what it has to say. `draft`: what is still to be read, of
-    which the part "all" holds the numbers. `own`: whether it is a user's, whose seeds are kept `apart`.
+    It sorts the raw 64-bit words of PCG64, a stream that NumPy promises never to change.
     """
-
-    name: str
-    call: str
-    parts: Mapping[str, Mapping[str, Tensor]]
-    spec: Spec
-    share: float = 0.1
-    test: float = TEST
-    blocks: int = 0
-    features: tuple[Feature, ...] = ()
-    notes: tuple[str, ...] = ()
-    draft: Draft | None = None
-    own: bool = False
-
-    @property
-    def origin(self) -> str:
-        """The part that what is not official is cut from."""
-        return "all" if "all" in self.parts else "train"
-
-    def seed(self, seed: int) -> int:
-        """The seed of what is chosen at random."""
-        return apart(seed) if self.own else seed
-
-    def length(self, part: str) -> int:
-        return len(next(iter(self.parts[part].values())))
+    words = np.random.PCG64(seed).random_raw(count)
+    return torch.from_numpy(np.argsort(words, kind="stable").astype(np.int64))
 
 
-def pooled(whole: Whole) -> Whole:
-    """Training and validation part as one training part."""
-    parts = dict(whole.parts)
-    if "validation" not in parts:
-        return whole
-    held = parts.pop("validation")
-    parts["train"] = {name: torch.cat([tensor, held[name]]) for name, tensor in parts["train"].items()}
-    return replace(whole, parts=parts)
+def apart(seed: int) -> int:
+    """The seed that chooses among a user's own rows, whose first column may be drawn from the words of `seed` itself.
+
+    `numpy.random.default_rng(0).random(n)` sorts as `permutation(n, 0)` does: a test part would hold its smallest.
+    """
+    return int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1)[0])
 
 
-def check_blocks(whole: Whole, validation: int | float | None) -> None:
-    """Raises ValueError for blocks where nothing is cut, too few for the parts, or of less than two examples each."""
-    if "validation" in whole.parts:
-        parts = ", ".join(whole.parts)
-        raise ValueError(f"blocks: nothing is cut of {whole.name}, which has the parts {parts}; leave blocks away")
-    count, least = whole.length(whole.origin), 1 + (whole.origin == "all") + (validation != 0)
-    if whole.blocks < least:
-        raise ValueError(f"blocks: {least} at least, one for each part that is cut; got {whole.blocks}")
-    if whole.blocks > count // 2:
-        raise ValueError(
-            f"blocks are runs of at least two of the {count:,} examples, so that neighbours stay together: "
-            f"at most {count // 2:,}; got {whole.blocks:,}"
-        )
+def shuffled(count: int, seed: int) -> Tensor:
+    """A seeded order of a part's examples, which may be a user's: a `permutation` with the seed kept `apart`."""
+    return permutation(count, apart(seed))
 
 
-# A part of the result: the part it is taken from, and which of its examples (None: all).
-Cut = tuple[str, Tensor | None]
+def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
+    """Sorted index tensors of the remainder and of each part, cut from a seeded permutation of `count` examples.
+
+    A part is a share (float below 1) or a number of examples (int); a share above zero is at least one example. The
+    first tensor is what remains, then one a part. Raises ValueError when nothing would remain.
+    """
+    sizes = [part_size(count, part) for part in parts]
+    if sum(sizes) >= count:
+        raise ValueError(f"cannot cut parts of {sizes} examples from {count}: nothing remains to train on")
+    order = permutation(count, seed)
+    pieces = torch.split(order, [*sizes, count - sum(sizes)])
+    return [piece.sort().values for piece in (pieces[-1], *pieces[:-1])]
 
 
-def cuts_of(
-    whole: Whole, validation: int | float | None, fold: int | None, folds: int | None, seed: int
-) -> dict[str, Cut]:
-    """The examples of every part; `fold` of `folds` takes the place of the validation part. Raises DataError."""
-    if "validation" in whole.parts:
-        return {part: (part, None) for part in ("train", "validation", "test")}
-    origin = whole.origin
-    size = part_size(whole.length(origin), whole.share if validation is None else validation)
-    cut_test = [whole.test] if origin == "all" else []
-    series = whole.blocks and whole.length(origin) > 1
-    try:
-        rest, held, *test = (_in_time if series else _at_random)(whole, origin, [*cut_test, size], fold, folds, seed)
-    except ValueError as error:
-        if folds is not None:  # kfold names what is out of range
-            raise
-        if validation is not None:
-            raise ValueError(
-                f"validation leaves nothing to train on of {whole.length(origin)}; got {validation}"
-            ) from None
-        raise DataError(
-            whole.name,
-            "enough examples to cut",
-            f"{whole.length(origin)} ({error})",
-            "give more, or ask for smaller parts",
-        ) from error
-    return {
-        "train": (origin, rest),
-        "validation": (origin, held),
-        "test": (origin, test[0]) if test else ("test", None),
-    }
+def three_parts(count: int, validation: int | float, test: int | float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sorted indices of training, validation and test part: shares or numbers of `count`, the test part cut first.
+
+    Whatever the validation part, or the fold in its place, the test part is the same. Raises ValueError as `cut`.
+    """
+    pool, tested = cut(count, [test], seed)
+    rest, held = cut(len(pool), [part_size(count, validation)], seed)
+    return pool[rest], pool[held], tested
 
 
-def _at_random(
-    whole: Whole, origin: str, parts: list[int | float], fold: int | None, folds: int | None, seed: int
-) -> list[Tensor]:
-    """Training, validation and, where one is cut, test examples; `parts` are the sizes of test and validation."""
-    count, seed = whole.length(origin), whole.seed(seed)
-    if fold is None or folds is None:
-        rest, held, test = three_parts(count, parts[-1], parts[0] if len(parts) > 1 else 0, seed)
-        return [rest, held, test] if len(parts) > 1 else [rest, held]
-    pool, *test = cut(count, parts[:-1], seed)
-    rest, held = kfold(len(pool), folds, fold, seed)
-    return [pool[rest], pool[held], *test]
+def part_size(count: int, part: int | float) -> int:
+    """Number of examples in a share (float in [0, 1)) or a number (int) of `count`."""
+    if isinstance(part, float) and not 0 <= part < 1:
+        raise ValueError(f"a share of the examples lies in [0, 1), a number of them is an int; got {part}")
+    if part < 0:
+        raise ValueError(f"a part holds at least 0 examples; got {part}")
+    return part if isinstance(part, int) else max(1, round(part * count)) if part else 0
 
 
-def _in_time(
-    whole: Whole, origin: str, parts: list[int | float], fold: int | None, folds: int | None, seed: int
-) -> list[Tensor]:
-    """The same in blocks of consecutive examples."""
-    count = whole.length(origin)
-    blocks = min(whole.blocks, count)
-    if fold is not None and folds is not None:
-        pool, *test = in_blocks(count, blocks, parts[:-1], seed)
-        return [*block_fold(pool, count, blocks, folds, fold), *test]
-    rest, *test, held = in_blocks(count, blocks, parts, seed)
-    return [rest, held, *test]
+def kfold(count: int, folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Sorted indices (rest, fold) of fold `fold` of `folds`; the folds share out all examples, sizes within one."""
+    if not 2 <= folds <= count:
+        raise ValueError(f"folds lies in 2..{count} (the number of examples); got {folds}")
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold lies in 0..{folds - 1}; got {fold}")
+    pieces = torch.tensor_split(permutation(count, seed), folds)
+    rest = torch.cat([piece for number, piece in enumerate(pieces) if number != fold])
+    return rest.sort().values, pieces[fold].sort().values
 
 
-def manner(whole: Whole, cuts: Mapping[str, Cut]) -> str:
-    """How the parts were cut, in words; "" where all are official."""
-    origin, index = cuts["validation"]
-    if index is None:
-        return ""
-    how = (
-        f"cut in {min(whole.blocks, whole.length(origin))} blocks of consecutive examples"
-        if whole.blocks
-        else "cut at random"
-    )
-    return how if origin == "all" else f"validation {how}"
+def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Sorted indices of `count` examples in which every class keeps its share, by largest remainder, at least one each.
+
+    labels: int64 [N]. With fewer places than classes, the most frequent classes are served first.
+    """
+    if not 0 <= count <= len(labels):
+        raise ValueError(f"a subset of {len(labels)} examples holds 0..{len(labels)} of them; got {count}")
+    labels = labels.cpu()
+    _, inverse, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    quota = sizes.double() * count / len(labels)
+    places = quota.floor().long()
+    if count >= len(sizes):
+        places.clamp_(min=1)
+    while (missing := count - int(places.sum())) != 0:
+        # The minimum of one may have given away too many places: take them back where the quota is exceeded most.
+        step = 1 if missing > 0 else -1
+        gap = (quota - places) * step
+        gap[(places >= sizes) if missing > 0 else (places <= 1)] = -torch.inf
+        places[gap.topk(min(abs(missing), int(gap.isfinite().sum()))).indices] += step
+    order = permutation(len(labels), seed)
+    # Sorted by class with the seeded order kept inside a class: the rank in its class decides.
+    by_class = order[torch.argsort(inverse[order], stable=True)]
+    starts = sizes.cumsum(0) - sizes
+    rank = torch.arange(len(labels)) - starts[inverse[by_class]]
+    return by_class[rank < places[inverse[by_class]]].sort().values
 
 
-def limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dict[str, Cut]:
-    """At most `limit` training examples, and the other parts in proportion."""
-    counts = {part: whole.length(origin) if index is None else len(index) for part, (origin, index) in cuts.items()}
-    share = limit / counts["train"]
-    if share >= 1:
-        return dict(cuts)
-    found: dict[str, Cut] = {}
-    for part, (origin, index) in cuts.items():
-        index = torch.arange(counts[part]) if index is None else index
-        wanted = limit if part == "train" else min(counts[part], max(1, round(share * counts[part])))
-        # An official test part is shortened in one way only, whatever the seed.
-        chosen_by = whole.seed(0 if origin == "test" else seed)
-        y = whole.parts[origin].get("y")
-        if y is not None and y.ndim == 1 and len(index):
-            labels = y[index]
-            wanted = wanted if part == "train" else min(counts[part], max(wanted, len(labels.unique())))
-            chosen = stratified(labels, wanted, chosen_by)
-        else:
-            chosen = permutation(counts[part], chosen_by)[:wanted].sort().values
-        found[part] = (origin, index[chosen])
-    return found
+def subset(split: Split, count: int, seed: int) -> Split:
+    """At most `count` examples of a split, seeded; stratified where `y` holds integer labels."""
+    if count >= len(split):
+        return split
+    y = split.tensors.get("y")
+    if y is not None and y.ndim == 1 and not y.is_floating_point():
+        return split.take(stratified(y, count, apart(seed)))
+    return split.take(shuffled(len(split), seed)[:count].sort().values)

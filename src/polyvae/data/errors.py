@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+AGAIN = "delete the file and fetch it again"  # what to do with a published file that is not whole
+
 
 class DataError(ValueError):
     """Data that cannot be used: `file: expected ..., found ...; advice`; `file` alone is a whole message."""

@@ -13,19 +13,22 @@ import torch
 from torch import Tensor
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, ranged
+from polyvae.data.columns.categories import prepared
 from polyvae.data.columns.kinds import with_columns
-from polyvae.data.cuts import Cut, Whole, check_blocks, cuts_of, limited, manner, pooled
+from polyvae.data.columns.table import alike
+from polyvae.data.cuts import TEST, apart, part_size, three_parts
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.files.cache import cached
-from polyvae.data.own import from_path, from_tables, read_draft
+from polyvae.data.memory_maps import cut_rows
+from polyvae.data.parts import check_blocks, cuts_of, limited, manner
+from polyvae.data.preprocessing import binarised, dequantised, resized
+from polyvae.data.readers.arrays import spec_of, table_of, tables_apart, tensors_of
 from polyvae.data.readers.frames import is_frame, library_of
-from polyvae.data.readers.rows import cut_rows
 from polyvae.data.series import series_notes
 from polyvae.data.sources import CATALOGUE, Options, Source
 from polyvae.data.sources.listing import locate, unknown
-from polyvae.data.split import TEST, Data, Split, part_size, wrap
-from polyvae.data.tensors import table_of
-from polyvae.data.variants import binarised, dequantised, resized
+from polyvae.data.split import Data, Split
+from polyvae.data.whole import Cut, Whole, from_path, from_tables, joined_spec, pooled, read_draft
 from polyvae.model.spec import Spec
 from polyvae.observe.transforms import Binarise, Dequantise
 
@@ -250,3 +253,60 @@ def _splits(
         splits[part] = Split(tensors, transform)
     levels = None if dequantise else 2 if binarise is not None else spec.levels
     return splits, replace(spec, levels=levels, dequantised=spec.levels if dequantise else None)
+
+
+def wrap(
+    anything: Any,
+    validation: Any = 0.1,
+    test: Any = None,
+    seed: int = 0,
+    label: str | None = None,
+    kind: Mapping[str, str] | str | None = None,
+) -> Data:
+    """Make Data of what a user has; Data itself is returned unchanged.
+
+    `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a Dataset whose
+    items are x, (x, y) or mappings, a DataLoader, a data frame, a scipy sparse matrix or annotated data (AnnData).
+    `validation`, `test`: a share or number of examples cut with `seed`, or another such data set; by default a tenth
+    each, the examples that `load` cuts from the same data, and no test part where `validation` is a data set. `label`:
+    the column of labels, of a frame or of obs, or the name of y in a mapping (default: label, class, y of classes).
+    `kind`: of the numbers in columns or fields, in place of what their values tell: one of `spec.KINDS` for all, or by
+    the names of columns. Raises DataError.
+    """
+    if isinstance(anything, Data):
+        return anything
+    if test is None:
+        test = TEST if isinstance(validation, (int, float)) else 0
+    given = {"validation": validation, "test": test}
+    others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
+    tables = prepared(tables_apart({"train": anything, **others}, label), kind)
+    notes = list(tables["train"].notes)
+    tables = alike(tables)
+    tensors = tensors_of(tables["train"], "train")
+    spec = spec_of(tensors)
+    shares = {part: share for part, share in given.items() if isinstance(share, (int, float))}
+    whole = Split(tensors)
+    try:
+        pieces = three_parts(len(whole), shares.get("validation", 0), shares.get("test", 0), apart(seed))
+    except ValueError as error:
+        found = f"{len(whole)} ({error})"
+        raise DataError("train", "enough examples to cut", found, "give more examples or smaller parts") from error
+    if len(pieces[0]) < len(whole):
+        notes += series_notes(tensors, "train")
+    for note in notes:
+        warnings.warn(note, DataNote, stacklevel=2)
+    cuts = {part: index for part, index in zip(given, pieces[1:], strict=True) if part in shares}
+    splits = {part: whole.take(index) for part, index in cuts.items()}
+    for part in others:
+        held = tensors_of(tables[part], part)
+        spec = joined_spec(spec, spec_of(held), part)
+        splits[part] = Split(held)
+    train = whole if len(pieces[0]) == len(whole) else whole.take(pieces[0])
+    spec = replace(spec, label=tables["train"].label)
+    if labels := tables["train"].labels:
+        spec = replace(spec, classes=len(labels), labels=labels)
+    splits["train"] = train
+    spec = with_columns(spec, splits, tables["train"].features, kind, "train")
+    how = "cut at random" if shares else ""
+    parts = (splits["train"], splits["validation"], splits["test"])
+    return Data("tensors", *parts, spec, cut=how, frame=library_of(anything))

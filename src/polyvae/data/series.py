@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.readers.mapped import rows_of
+from polyvae.data.cuts import part_size
+from polyvae.data.memory_maps import rows_of
 
 ALIKE = 0.25  # of what random rows differ by, below which consecutive ones are clearly alike
 FEWEST = 20  # examples, below which chance alone may make neighbours alike
@@ -49,3 +50,60 @@ def likeness(x: Tensor) -> float:
     variance = torch.cat([rows, following]).var(0)
     ratios = ((following - rows).square().mean(0) / (2 * variance))[variance > 0]
     return float(ratios.mean()) if len(ratios) else 1.0
+
+
+def in_blocks(count: int, blocks: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
+    """Sorted index tensors of the remainder and of each part, cut from `count` consecutive examples in whole blocks.
+
+    The examples are taken as `blocks` runs whose lengths differ by at most one. A part is a share or a number of
+    examples, and gets the whole number of blocks that is nearest, at least one where it is not zero. The blocks held
+    out lie evenly spread over the series, those of the parts in turn; `seed` shifts them all by so many blocks, so
+    that seeds up to the distance between two blocks of a part hold out others each time. Only the ends of a block
+    have neighbours in another part. Raises ValueError when no block would remain.
+    """
+    if not 2 <= blocks <= count:
+        raise ValueError(f"blocks lies in 2..{count} (the number of examples); got {blocks}")
+    sizes = [_blocks(part_size(count, part), count / blocks) for part in parts]
+    if sum(sizes) >= blocks:
+        raise ValueError(f"cannot hold out parts of {sizes} blocks from {blocks}: nothing remains to train on")
+    runs = torch.tensor_split(torch.arange(count), blocks)
+    owner = [0] * blocks
+    for place, part in zip(_spread(sum(sizes), blocks), _in_turn(sizes), strict=True):
+        owner[(place + seed) % blocks] = part + 1
+    return [_joined([run for run, of in zip(runs, owner, strict=True) if of == part]) for part in range(len(parts) + 1)]
+
+
+def block_fold(index: Tensor, count: int, blocks: int, folds: int, fold: int) -> tuple[Tensor, Tensor]:
+    """Sorted (rest, fold): of the `blocks` of `count` examples those in `index` [N], dealt out to the folds in turn.
+
+    `index` holds whole blocks, as `in_blocks` leaves them. Raises ValueError for fewer blocks than folds.
+    """
+    left = torch.isin(torch.arange(count), index)
+    runs = [run for run in torch.tensor_split(torch.arange(count), blocks) if left[run[0]]]
+    if not 2 <= folds <= len(runs):
+        raise ValueError(f"folds: {len(runs)} at most, as many as blocks are left beside the test part; got {folds}")
+    if not 0 <= fold < folds:
+        raise ValueError(f"fold lies in 0..{folds - 1}; got {fold}")
+    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for number, run in enumerate(runs):
+        parts[number % folds == fold].append(run)
+    return _joined(parts[0]), _joined(parts[1])
+
+
+def _blocks(examples: int, length: float) -> int:
+    return max(1, round(examples / length)) if examples else 0
+
+
+def _spread(held: int, blocks: int) -> list[int]:
+    """So many of 0..blocks-1, evenly spaced."""
+    return [(2 * k + 1) * blocks // (2 * held) for k in range(held)]
+
+
+def _in_turn(sizes: Sequence[int]) -> list[int]:
+    """Each part's number as often as its size, evenly mixed."""
+    keyed = [((2 * k + 1) / size, part) for part, size in enumerate(sizes) for k in range(size)]
+    return [part for _, part in sorted(keyed)]
+
+
+def _joined(runs: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(runs)) if runs else torch.empty(0, dtype=torch.int64)

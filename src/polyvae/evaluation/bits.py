@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from polyvae.data.split import Split, shuffled
+from polyvae.data.cuts import shuffled
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import BLOCK, each_block, joined, source_of
 from polyvae.model.distributions.columns import Product
 from polyvae.model.draw import first_heads

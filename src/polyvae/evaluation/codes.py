@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, kl_divergence
 
-from polyvae.data.split import Split, shuffled
+from polyvae.data.cuts import shuffled
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
 from polyvae.evaluation.bounds import certain
 from polyvae.model.distributions.codes import CodePrior, Quantised

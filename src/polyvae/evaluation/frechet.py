@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polyvae.data.split import Split, shuffled
+from polyvae.data.cuts import shuffled
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import BLOCK, Blocks, evaluating, source_of
 from polyvae.evaluation.classifier import accuracy, grey
 from polyvae.evaluation.pictures import first_head

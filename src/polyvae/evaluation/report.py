@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
 from polyvae.data.columns.kinds import some
-from polyvae.data.later.coding import retold
-from polyvae.data.later.exchange import taken
+from polyvae.data.exchange.codes import retold
+from polyvae.data.exchange.given import taken
+from polyvae.data.readers.arrays import spec_of
 from polyvae.data.split import Data, Split
-from polyvae.data.tensors import spec_of
 from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.split import Split, shuffled, subset
+from polyvae.data.cuts import shuffled, subset
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import evaluating, seeded, source_of
 from polyvae.evaluation.codes import describe_codes
 from polyvae.evaluation.pictures import first_head

@@ -12,7 +12,8 @@ import torch
 from polyvae.completion.complete import seeing
 from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score
-from polyvae.data.split import Split, subset
+from polyvae.data.cuts import subset
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, joined
 from polyvae.evaluation.calibration import central_band, sorted_draws
 from polyvae.figures.kinds import Completions, PointErrors

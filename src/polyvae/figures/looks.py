@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from polyvae.completion.errors import CODED
-from polyvae.data.split import Split, subset
+from polyvae.data.cuts import subset
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.pictures import first_head
 from polyvae.model.spec import Spec

@@ -18,8 +18,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from polyvae.data.exchange.given import taken
 from polyvae.data.files.writing import replacing
-from polyvae.data.later.exchange import taken
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.figures import arrays, tables

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from polyvae.data.cuts import shuffled
 from polyvae.data.loading import as_data
 from polyvae.data.seeds import forked, seed_generators
-from polyvae.data.split import Data, shuffled
+from polyvae.data.split import Data
 from polyvae.evaluation.support import check_support
 from polyvae.model.vae import VAE
 from polyvae.recipes import Recipe, named

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polyvae.data.exchange.codes import retold
 from polyvae.data.files.hashes import file_hash
-from polyvae.data.later.coding import retold
 from polyvae.data.loading import as_data
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import each_block

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from polyvae.checks.ranges import Count, Seed, ranged
 from polyvae.completion.complete import Completion, complete
-from polyvae.data.later.coding import check_values, named
-from polyvae.data.later.exchange import conditions, labels_in, pictured, present, taken, tensor
-from polyvae.data.later.handback import empty_frame, kind_of, labelled, returned
+from polyvae.data.exchange.codes import check_values, named
+from polyvae.data.exchange.given import conditions, labels_in, pictured, present, taken, tensor
+from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, returned
+from polyvae.data.memory_maps import Rows
 from polyvae.data.readers.frames import is_frame
-from polyvae.data.readers.rows import Rows
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds

@@ -13,7 +13,7 @@ from torch.distributions import NegativeBinomial, Poisson
 from polyvae.data.columns.kinds import UNDERDISPERSED, parsed
 from polyvae.data.columns.rounding import note, steps
 from polyvae.data.columns.table import Table, label_of
-from polyvae.data.readers.mapped import float32, is_large, pieces
+from polyvae.data.memory_maps import float32, is_large, pieces
 
 MOST = 12  # values that a column may have to be looked at
 _EACH, _LEAST = 10, 50  # rows to each of its values, and in all

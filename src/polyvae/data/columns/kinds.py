@@ -13,7 +13,7 @@ from torch import Tensor
 from polyvae.checks.names import near
 from polyvae.data.columns.table import Feature
 from polyvae.data.errors import DataError
-from polyvae.data.readers.rows import selected
+from polyvae.data.memory_maps import selected
 from polyvae.model.spec import KINDS, Column, Spec
 
 _VALUES = 2**20  # looked at at a time: a few copies in float64 are held at once

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.readers.mapped import PIECE, is_large, let_go, pieces
+from polyvae.data.memory_maps import PIECE, is_large, let_go, pieces
 
 LOST = 0.01  # of a column's standard deviation, from which on a note names the column
 _NOISE = 1e-12  # of the values: fractions that differ by less in double precision have been computed alike

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.readers.mapped import opened
+from polyvae.data.memory_maps import opened
 
 Arrays = dict[str, np.ndarray]
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from polyvae.data.columns.rounding import note, steps
 from polyvae.data.errors import DataError
-from polyvae.data.readers.files import PARTS, SYNONYMS
-from polyvae.data.readers.formats import npz
+from polyvae.data.readers.numpy_files import PARTS, SYNONYMS, npz
 
 TIMES = ("t", "time", "times")
 _RESERVED = {"x", "y", *SYNONYMS}

@@ -23,7 +23,6 @@ _DEEP = ("I", "F")  # modes of more than eight bits, which a conversion would cl
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height change places
 _NOT_A_PICTURE = "delete it, or replace it by a picture that opens"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
-_BAD_LIST = (OSError, ValueError, OverflowError, IndexError)
 _Box = tuple[int, int, int, int]
 
 
@@ -113,50 +112,6 @@ def _counted(root: Path, files: Sequence[Path], bad: Mapping[int, DataError]) ->
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def celeba(path: str | Path, size: int = 64, centre: bool = True) -> dict[str, np.ndarray]:
-    """CelebA's aligned pictures: x uint8 [N, 3, size, size], attributes uint8 [N, 40], partition uint8 [N], names [40].
-
-    `path` holds img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt (0 training, 1 validation, 2
-    test). `centre` cuts the usual 148x148 of 178x218 from the middle, in proportion where the pictures are smaller;
-    else all of it is squeezed. The pictures that are there are used; each must stand in both lists. Source: Liu, Luo,
-    Wang and Tang, Deep learning face attributes in the wild, 2015.
-    """
-    root = Path(path)
-    pictures = root / "img_align_celeba"
-    files = sorted(pictures.glob("*.jpg"))
-    if not files:
-        raise DataError(pictures, "CelebA's aligned pictures, 000001.jpg and on", "none", "unpack img_align_celeba.zip")
-    names, attributes = _list(root / "list_attr_celeba.txt", files, head=2)
-    _, partition = _list(root / "list_eval_partition.txt", files, head=0)
-    if len(names) != attributes.shape[1] or not np.isin(attributes, (-1, 1)).all():
-        found = f"{len(names)} names and {attributes.shape[1]} columns from {attributes.min()} to {attributes.max()}"
-        raise DataError(root / "list_attr_celeba.txt", "a column of -1 and 1 for each attribute", found)
-    if partition.shape[1] != 1 or not np.isin(partition, (0, 1, 2)).all():
-        raise DataError(root / "list_eval_partition.txt", "0, 1 or 2 for each picture", "other values")
-
-    def box(width: int, height: int) -> _Box | None:
-        return centre_box(width, height, round(148 * width / 178)) if centre else None
-
-    return {
-        "x": decode(files, "RGB", (size, size), box),
-        "attributes": (attributes > 0).astype(np.uint8),
-        "partition": partition[:, 0].astype(np.uint8),
-        "names": np.array(names),
-    }
-
-
-def _list(path: Path, files: Sequence[Path], head: int) -> tuple[list[str], np.ndarray]:
-    """Names of the columns (second line, if `head`) and the rows of the files [N, columns]."""
-    with reading(path, "CelebA's list, a file name and numbers to a line", "fetch it again", *_BAD_LIST):
-        lines = path.read_text(encoding="utf-8").split("\n")
-        names = lines[1].split() if head else []
-        rows = {name: rest for name, _, rest in (line.partition(" ") for line in lines[head:])}
-        for file in files:
-            if file.name not in rows:
-                raise DataError(path, f"a line for {file.name}", "none", f"fetch the list again, or remove {file}")
-        return names, np.array([rows[file.name].split() for file in files], np.int8)
 
 
 def centre_box(width: int, height: int, side: int) -> _Box:

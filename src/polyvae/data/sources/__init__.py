@@ -4,9 +4,11 @@ from polyvae.data.sources.binarized_mnist import BINARIZED_MNIST
 from polyvae.data.sources.celeba import CELEBA
 from polyvae.data.sources.cifar10 import CIFAR10
 from polyvae.data.sources.cylinder_flow import CYLINDER_FLOW
+from polyvae.data.sources.digits import DIGITS
+from polyvae.data.sources.frey_faces import FREY_FACES
 from polyvae.data.sources.mnist import FASHION_MNIST, KMNIST, MNIST
 from polyvae.data.sources.omniglot import OMNIGLOT
-from polyvae.data.sources.small import DIGITS, FREY_FACES, SHAPES
+from polyvae.data.sources.shapes import SHAPES
 from polyvae.data.sources.source import About, Options, Source
 from polyvae.data.sources.sprites import DSPRITES, SPRITES
 from polyvae.data.sources.svhn import SVHN

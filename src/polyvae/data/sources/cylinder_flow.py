@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.errors import DataError
-from polyvae.data.readers.formats import AGAIN, npz
+from polyvae.data.errors import AGAIN, DataError
+from polyvae.data.readers.numpy_files import npz
 from polyvae.data.sources.fetch import FileInfo
-from polyvae.data.sources.source import About, Options, Source, every
+from polyvae.data.sources.source import About, Options, Source
 from polyvae.model.spec import Spec
 
 FILES = (FileInfo("cylinder_re100_grid.npz"),)
@@ -45,5 +45,4 @@ CYLINDER_FLOW = Source(
     Spec((len(CHANNELS), *SHAPE[1:]), levels=None),
     _read,
     FILES,
-    every(FILES),
 )

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,11 @@ class FileInfo:
     def fetchable(self) -> bool:
         """Whether there is an address and a hash to check what comes from it."""
         return bool(self.download.urls and self.download.hash)
+
+
+def mirrored(known: Mapping[str, tuple[str, int]], mirrors: Sequence[str]) -> tuple[FileInfo, ...]:
+    """The files `known` by name, each with its hash and size, at addresses that begin with one of the `mirrors`."""
+    return tuple(FileInfo(name, *told, tuple(mirror + name for mirror in mirrors)) for name, told in known.items())
 
 
 def roots(data_dir: str | Path | None = None) -> list[Path]:

@@ -8,21 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from polyvae.data.errors import DataError
-from polyvae.data.readers.formats import idx, labels
-from polyvae.data.sources.fetch import FileInfo
+from polyvae.data.sources.fetch import mirrored
+from polyvae.data.sources.formats import idx, labels
 from polyvae.data.sources.source import About, Options, Source
 from polyvae.model.spec import Spec
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SPEC = Spec((1, 28, 28), classes=10)
 COUNTS = {"train": 60_000, "test": 10_000}
-
-
-def _files(known: Sequence[tuple[str, int]], mirrors: Sequence[str]) -> tuple[FileInfo, ...]:
-    return tuple(
-        FileInfo(f"{name}.gz", f"md5:{md5}", size, tuple(f"{mirror}{name}.gz" for mirror in mirrors))
-        for name, (md5, size) in zip(NAMES, known, strict=True)
-    )
 
 
 def _read(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
@@ -38,8 +31,8 @@ def _read(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
 
 
 def _source(name: str, about: About, known: Sequence[tuple[str, int]], mirrors: Sequence[str]) -> Source:
-    choices = (tuple(f"{each}.gz" for each in NAMES), NAMES)
-    return Source(name, about, SPEC, _read, _files(known, mirrors), choices)
+    packed = {f"{each}.gz": (f"md5:{md5}", size) for each, (md5, size) in zip(NAMES, known, strict=True)}
+    return Source(name, about, SPEC, _read, mirrored(packed, mirrors), ((*packed,), NAMES))
 
 
 MNIST = _source(

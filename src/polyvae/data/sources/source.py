@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,10 @@ Read = Callable[[Sequence[Path], Options], Mapping[str, np.ndarray]]
 class Source:
     """One data set of the catalogue.
 
-    `files`: the official distribution. `choices`: alternative sets of names below DIR/<name>, of which the first that
-    is there in full is read; none for a generated set. `read`: those paths to arrays. `options`: names of the `Options`
-    that `read` heeds; a `size` that it does not heed is applied to its pictures afterwards.
+    `files`: the official distribution, none for a generated set. `choices`: alternative sets of names below DIR/<name>,
+    of which the first that is there in full is read; all official files where none are given. `read`: those paths to
+    arrays. `options`: names of the `Options` that `read` heeds; a `size` that it does not heed is applied to its
+    pictures afterwards.
     """
 
     name: str
@@ -62,12 +63,12 @@ class Source:
     read: Read
     files: tuple[FileInfo, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
-    options: tuple[str, ...] = field(default=())
+    options: tuple[str, ...] = ()
 
     @property
     def generated(self) -> bool:
         """Whether it needs no files."""
-        return not self.choices
+        return not self.files
 
     @property
     def fetchable(self) -> bool:
@@ -76,13 +77,8 @@ class Source:
 
     def needs(self, folder: Path) -> list[Path]:
         """The paths that are read from `folder`, empty where no choice is there in full."""
-        for choice in self.choices:
+        for choice in self.choices or (tuple(file.name for file in self.files),):
             paths = [folder / name for name in choice]
-            if all(path.exists() for path in paths):
+            if paths and all(path.exists() for path in paths):
                 return paths
         return []
-
-
-def every(files: Sequence[FileInfo]) -> tuple[tuple[str, ...], ...]:
-    """The one choice of reading all official files."""
-    return (tuple(file.name for file in files),)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.data.cuts import subset
 from polyvae.data.seeds import mixed
-from polyvae.data.split import Split, subset
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, evaluating, joined, seeded
 from polyvae.figures.grids import Block, grid
 from polyvae.figures.looks import part

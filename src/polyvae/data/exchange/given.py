@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.columns.roles import LABELS
-from polyvae.data.later.coding import (
+from polyvae.data.exchange.codes import (
     cells_of,
     check_values,
     classes,
@@ -23,10 +23,10 @@ from polyvae.data.later.coding import (
     places_of,
     translated,
 )
-from polyvae.data.later.handback import examples
+from polyvae.data.exchange.returned import examples
+from polyvae.data.readers.arrays import by_name, table_of, tensors_of
 from polyvae.data.readers.frames import frame_columns, is_frame, is_series, series_values
 from polyvae.data.split import Data, Split
-from polyvae.data.tensors import by_name, table_of, tensors_of
 from polyvae.model.spec import Column, Spec
 from polyvae.observe.transforms import Transform, chain
 

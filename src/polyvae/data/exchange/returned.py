@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.data.later.coding import labels_of, named, names_of, numbers_of, valued
+from polyvae.data.exchange.codes import labels_of, named, names_of, numbers_of, valued
 from polyvae.data.readers.frames import FRAMES, is_frame
 from polyvae.data.split import Data, Split
 from polyvae.model.spec import Column, Spec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,19 +11,55 @@ from torch import Tensor
 
 from polyvae.data.columns.categories import prepared
 from polyvae.data.columns.table import Feature, Table, alike
-from polyvae.data.cuts import Cut, Whole, pooled
+from polyvae.data.cuts import TEST, apart
 from polyvae.data.errors import DataError
 from polyvae.data.files.cache import cached
-from polyvae.data.readers.drafts import Draft, draft_of
+from polyvae.data.preprocessing import resized
+from polyvae.data.readers.arrays import spec_of, tensors_of
 from polyvae.data.readers.fields import field_names, fields
-from polyvae.data.readers.files import place_of, tables_of
+from polyvae.data.readers.paths import Draft, draft_of, place_of, tables_of
 from polyvae.data.sources import Options
-from polyvae.data.split import joined_spec
-from polyvae.data.tensors import spec_of, tensors_of
-from polyvae.data.variants import resized
 from polyvae.model.spec import Spec
 
 BLOCKS = 15  # of consecutive times in a user's fields, fewer where these would not be runs of two
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A data set before it is cut: tensors by part and name; `call` is the name that loads it again.
+
+    `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
+    `features`: what the reader knows of the columns. `notes`: what it has to say. `draft`: what is still to be read, of
+    which the part "all" holds the numbers. `own`: whether it is a user's, whose seeds are kept `apart`.
+    """
+
+    name: str
+    call: str
+    parts: Mapping[str, Mapping[str, Tensor]]
+    spec: Spec
+    share: float = 0.1
+    test: float = TEST
+    blocks: int = 0
+    features: tuple[Feature, ...] = ()
+    notes: tuple[str, ...] = ()
+    draft: Draft | None = None
+    own: bool = False
+
+    @property
+    def origin(self) -> str:
+        """The part that what is not official is cut from."""
+        return "all" if "all" in self.parts else "train"
+
+    def seed(self, seed: int) -> int:
+        """The seed of what is chosen at random."""
+        return apart(seed) if self.own else seed
+
+    def length(self, part: str) -> int:
+        return len(next(iter(self.parts[part].values())))
+
+
+# A part of the result: the part it is taken from, and which of its examples (None: all).
+Cut = tuple[str, Tensor | None]
 
 
 def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
@@ -107,3 +143,22 @@ def read_draft(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Opt
         places = place if index is None else place[index]
         made[part] = (origin, places[places >= 0])
     return filled, made
+
+
+def joined_spec(train: Spec, other: Spec, part: str) -> Spec:
+    """The spec of both, or a DataError where they differ; a part may show fewer labels or grey levels than another."""
+    if (train.x, train.y, train.classes is None) != (other.x, other.y, other.classes is None):
+        raise DataError(part, f"examples as in train, {train}", f"{other}", "give all parts the same shapes and names")
+    classes = None if train.classes is None else max(train.classes, other.classes or 0)
+    levels = None if None in (train.levels, other.levels) else max(train.levels or 0, other.levels or 0)
+    return replace(train, classes=classes, levels=levels)
+
+
+def pooled(whole: Whole) -> Whole:
+    """Training and validation part as one training part."""
+    parts = dict(whole.parts)
+    if "validation" not in parts:
+        return whole
+    held = parts.pop("validation")
+    parts["train"] = {name: torch.cat([tensor, held[name]]) for name, tensor in parts["train"].items()}
+    return replace(whole, parts=parts)

@@ -1,20 +1,23 @@
-"""Files whose examples can be read apart: how many there are and their labels first, then those that are kept."""
+"""A user's own file or folder: which reader takes it, whole or, where its examples can be read apart, as a draft."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.columns.table import Table, numbered
+from polyvae.data.columns.table import Feature, Table, numbered
 from polyvae.data.errors import DataError
 from polyvae.data.files.cache import cached
-from polyvae.data.readers.files import TABLES
-from polyvae.data.readers.formats import npy, npy_length
-from polyvae.data.tensors import table_of
+from polyvae.data.readers.arrays import table_of
+from polyvae.data.readers.csv_parquet import table
+from polyvae.data.readers.numpy_files import npy, npy_length, npz_parts
+
+TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,38 @@ def _folder(path: Path, size: int | None, centre: bool, skip_bad: bool, label: s
         return Table(named, labels=labels, notes=tuple(note for note in arrays["note"].tolist() if note)), found
 
     return Draft(len(files), y, read, sized=True)
+
+
+def tables_of(path: Path, label: str | None, skip_bad: bool = False) -> dict[str, Table]:
+    """A table by part ("all", or "train", "validation", "test").
+
+    `label` as in `table_of`, `skip_bad` as in `table`. Tables are kept in the cache. Raises DataError for a kind of
+    file that is not known, or a `label` that it does not hold.
+    """
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        return {"all": _table(path, label, skip_bad)}
+    if suffix != ".npz":
+        kinds = f"a folder of pictures or a file that ends in .npy, .npz, {', '.join(TABLES)}"
+        raise DataError(path, kinds, f"{path.suffix or 'no ending'}", "convert it")
+    return {part: table_of(named, place_of(path, part), label) for part, named in npz_parts(path).items()}
+
+
+def place_of(path: Path, part: str) -> str:
+    """How a part of a file is named in messages."""
+    return str(path) if part == "all" else f"{path}, part {part}"
+
+
+def _table(path: Path, label: str | None, skip_bad: bool) -> Table:
+    def compute() -> dict[str, np.ndarray]:
+        found = table(path, label, skip_bad)
+        facts = {"features": [asdict(each) for each in found.features], "labels": found.labels, "notes": found.notes}
+        facts["label"] = found.label
+        return {**found.arrays, "facts": np.array([json.dumps(facts)])}
+
+    options = {"label": label, "rules": 2, **({"skip_bad": True} if skip_bad else {})}
+    arrays = dict(cached("table", options, [path], compute))
+    facts = json.loads(str(arrays.pop("facts")[0]))
+    features = tuple(Feature(each["name"], each["dtype"], tuple(each["labels"])) for each in facts["features"])
+    labels = None if facts["labels"] is None else tuple(facts["labels"])
+    return Table(arrays, features, labels, tuple(facts["notes"]), facts.get("label", label))

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from polyvae.data.columns.table import Table, assembled, numbered, numbered_features
 from polyvae.data.errors import DataError
+from polyvae.data.memory_maps import float32, is_large, pieces, tensor_pieces
 from polyvae.data.readers.frames import (
     annotated_table,
     dense,
@@ -27,7 +28,6 @@ from polyvae.data.readers.frames import (
     plain,
     series_values,
 )
-from polyvae.data.readers.mapped import float32, is_large, pieces, tensor_pieces
 from polyvae.model.spec import Spec
 
 _TURN = {  # by NumPy's kinds of types
