@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polyvae import figures, recipes
 from polyvae.cli.complete import table
-from polyvae.cli.runs import stacked
+from polyvae.cli.printing import stacked
 from polyvae.completion.gappy_pca import best_rank
 from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions

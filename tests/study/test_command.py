@@ -46,7 +46,11 @@ def test_the_command_from_its_first_run_to_its_page(tmp_path: Path, capsys: pyte
     ("arguments", "said", "code"),
     [
         (["other", *TINY], "no study is named other", 2),
-        (["multitask", *TINY, "--family", "gauss"], "--family is one of gaussian, vq; got gauss", 2),
+        (
+            ["multitask", *TINY, "--family", "gauss"],
+            "--family is one of gaussian, vq; got 'gauss'; did you mean gaussian?",
+            2,
+        ),
         (["multitask", *TINY, "--folds", "9"], "folds", 2),
         (["multitask", *TINY, "--folds", "0,7"], "--folds lie in 0..4", 2),
         (["multitask", *TINY, "--only", "none*"], "--only: no cell matches 'none*'", 2),

@@ -152,7 +152,7 @@ def test_cells_are_chosen_by_pattern_and_by_regular_expression() -> None:
 
 
 def test_families_and_configurations_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(ValueError, match="family is one of gaussian, vq; got gauss"):
+    with pytest.raises(ValueError, match="family is one of gaussian, vq; got 'gauss'; did you mean gaussian"):
         cells(["mnist"], ["gauss"])
     with pytest.raises(ValueError, match="config is of gaussian one of 1, 2; got 3"):
         cells(["mnist"], ["gaussian"], [3])

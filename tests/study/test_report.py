@@ -17,13 +17,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.study_runs import fake_result, fake_row
+from polyvae.evaluation.numbers import number, plus_minus
 from polyvae.study import Interval, Protocol, Records, Report, StudyError, Table, cells, report
 from polyvae.study.document import Code, Grid, Heading, Picture, Text, markdown
 from polyvae.study.page import page
 from polyvae.study.records import open_study
 from polyvae.study.thesis.provenance import command
 from polyvae.study.thesis.sections import expected, observed, results
-from polyvae.study.thesis.table import bounds, number, percent, plus_minus
+from polyvae.study.thesis.table import bounds, percent
 
 PROTOCOL = asdict(Protocol(limit=500, epochs=3))
 PIXEL = base64.b64decode(

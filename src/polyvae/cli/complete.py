@@ -24,6 +24,7 @@ from polyvae.data import Split
 from polyvae.data.columns.kinds import some
 from polyvae.data.cuts import subset
 from polyvae.evaluation.calibration import LEVELS
+from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
 from polyvae.recipes.conditioning import Mask
@@ -151,13 +152,13 @@ def table(scores: Sequence[Score], title: str) -> Table:
         method = score.method if score.rank is None else f"{score.method}, rank {score.rank}"
         unseen, calibrated = score.unseen, score.calibrated or Errors(None, None, None, {}, {})
         cells = (
-            _number(unseen.mse) + (f" ± {unseen.mse_error:.2g}" if unseen.mse_error is not None else ""),
-            _number(unseen.crps),
+            plus_minus(unseen.mse, unseen.mse_error),
+            number(unseen.crps),
             _held(unseen, vary),
-            _number(calibrated.crps),
+            number(calibrated.crps),
             _held(calibrated, vary),
         )
-        rest = ("-" if unseen.wrong is None else f"{100 * unseen.wrong:.1f} %", _number(unseen.log_loss))
+        rest = (NONE if unseen.wrong is None else f"{100 * unseen.wrong:.1f} %", number(unseen.log_loss))
         first = f"{score.points:g}" if score.points != points else ""
         shown.add_row(first, method, *(cells if words else ()), *(rest if codes else ()))
         points = score.points
@@ -221,20 +222,20 @@ def _masks(
     one = split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]
     numbers = [*([] if counts and count is None else [count]), *(counts or [])]
     made = []
-    for number in dict.fromkeys(numbers):
+    for many in dict.fromkeys(numbers):
         try:
-            made.append((number, observed(found.data.spec, mask, number, None, positions)))
+            made.append((many, observed(found.data.spec, mask, many, None, positions)))
         except ValueError as error:
-            raise (ValueError(f"counts: {error}") if number in (counts or []) else error) from None
+            raise (ValueError(f"counts: {error}") if many in (counts or []) else error) from None
     sized: list[tuple[int, int | float | None, SparsePixels]] = []
-    for number, masks in made:
+    for many, masks in made:
         seen = masks.mask(one)
         if bool(seen.all()):
-            what = "positions" if positions is not None else "counts" if number in (counts or []) else "count"
+            what = "positions" if positions is not None else "counts" if many in (counts or []) else "count"
             raise ValueError(f"{what}: all {seen.numel()} places are seen, so that nothing is left to complete")
-        sized.append((int(seen.sum()), number, masks))
+        sized.append((int(seen.sum()), many, masks))
     sized.sort(key=lambda each: each[0])
-    return {points if number is None else number: masks for points, number, masks in sized}
+    return {points if many is None else many: masks for points, many, masks in sized}
 
 
 def _scores(
@@ -256,16 +257,12 @@ def _grey(found: Opened, completer: Completer, split: Split) -> bool:
     return not bool(((x == 0) | (x == 1)).all())
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
 def _held(errors: Errors, vary: bool) -> str:
     """Coverage of all values, and below of those that `vary`."""
     lines = (errors.coverage, errors.varying)[: 1 + vary]
-    return "\n".join(_shares(found) for found in lines if any(found.values())) or "-"
+    return "\n".join(_shares(found) for found in lines if any(found.values())) or NONE
 
 
 def _shares(found: Mapping[float, float | None]) -> str:
     shares = [found.get(level) for level in LEVELS]
-    return " / ".join("-" if share is None else f"{100 * share:.0f}" for share in shares)
+    return " / ".join(NONE if share is None else f"{100 * share:.0f}" for share in shares)

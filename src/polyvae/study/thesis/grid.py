@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from polyvae.checks.names import find
 from polyvae.model.spec import Spec
 
 FOLDS = 5
@@ -85,7 +86,7 @@ class Cell:
         if self.method.kind != "baseline":
             options["decoder"] = decoder
         elif self.family == "vq":
-            options["decoder"] = DECODERS[decoder]
+            options["decoder"] = find(DECODERS, decoder, "decoder")
         return NAMES[self.family, self.method.kind], options | OPTIONS[self.method.kind](self.method, spec)
 
 
@@ -121,10 +122,8 @@ def cells(
     Raises ValueError for a family or a configuration that does not exist.
     """
     chosen = list(CONFIGURATIONS if families is None else families)
-    if unknown := sorted(set(chosen) - set(CONFIGURATIONS)):
-        raise ValueError(f"family is one of {', '.join(CONFIGURATIONS)}; got {', '.join(unknown)}")
     wanted = None if configs is None else set(configs)
-    known = {config for family in chosen for config in CONFIGURATIONS[family]}
+    known = {config for family in chosen for config in find(CONFIGURATIONS, family, "family")}
     if wanted is not None and (unknown := sorted(wanted - known)):
         listed = ", ".join(map(str, sorted(known)))
         raise ValueError(f"config is of {' and '.join(chosen)} one of {listed}; got {unknown[0]}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.study.document import Block, Grid, Heading, Text
 from polyvae.study.statistics import UNDECIDED, Interval, interval, paired, together, verdict
 from polyvae.study.thesis.claims import TEXTS, Judged
@@ -14,7 +15,7 @@ from polyvae.study.thesis.grid import EXPONENTS
 from polyvae.study.thesis.precisions import UNKNOWN, listed
 from polyvae.study.thesis.published import published
 from polyvae.study.thesis.records import Records
-from polyvae.study.thesis.table import LATENT_NAMES, Group, Table, bounds, number, percent, plus_minus
+from polyvae.study.thesis.table import LATENT_NAMES, Group, Table, bounds, percent
 
 WITHOUT = -1  # in the place of a size: no m
 
@@ -24,7 +25,7 @@ def claims(judged: Sequence[Judged]) -> list[Block]:
     places = sorted({(each.dataset, each.config) for each in judged})
     found = {(each.claim, each.dataset, each.config): each.verdict for each in judged}
     rows = [
-        (f"({claim}) {text}", *(found.get((claim, *place), "–") for place in places)) for claim, text in TEXTS.items()
+        (f"({claim}) {text}", *(found.get((claim, *place), NONE) for place in places)) for claim, text in TEXTS.items()
     ]
     return [Grid(("claim", *(f"{dataset}, config {config}" for dataset, config in places)), tuple(rows))]
 
@@ -56,9 +57,9 @@ def results(table: Table, group: Group) -> list[Block]:
                 listed(run["precision"] or UNKNOWN for run in runs),
                 f"{runs[0]['parameters']:,}",
                 _spread([run["mse"] for run in runs]),
-                "–" if theirs is None else plus_minus(theirs.mse, theirs.mse_sd),
+                NONE if theirs is None else plus_minus(theirs.mse, theirs.mse_sd),
                 _spread([run["latent"] for run in runs]),
-                "–" if theirs is None else plus_minus(theirs.latent, theirs.latent_sd),
+                NONE if theirs is None else plus_minus(theirs.latent, theirs.latent_sd),
                 _spread([run["conditioned_mse"] for run in runs if run["conditioned_mse"] is not None]),
                 number(sum(run["best_epoch"] for run in runs) / len(runs), 3),
                 number(sum(run["seconds"] for run in runs) / len(runs), 3),
@@ -70,7 +71,7 @@ def results(table: Table, group: Group) -> list[Block]:
 
 def _spread(values: Sequence[float]) -> str:
     if not values:
-        return "–"
+        return NONE
     found = interval(values)
     return plus_minus(found.mean, found.sd)
 
@@ -87,7 +88,7 @@ def differences(table: Table, group: Group) -> list[Block]:
             found = table.difference(group, [method.name], column)
             share = table.difference(group, [method.name], column, relative=True)
             if found is None:
-                cells += ["–"] * 3
+                cells += [NONE] * 3
                 continue
             folds = found.count
             cells += [number(found.mean, 3), bounds(found), percent(None if share is None else share.mean)]
@@ -135,7 +136,7 @@ def sizes(table: Table, records: Records) -> list[Block]:
         rows = []
         for name, lines in found.items():
             without = lines[WITHOUT]
-            shown = [number(interval(lines[at].values()).mean, 3) if at in lines else "–" for at in counts]
+            shown = [number(interval(lines[at].values()).mean, 3) if at in lines else NONE for at in counts]
             seen = [at for at in counts if at != WITHOUT and at in lines]
             beats = together([_below(lines[at], without) for at in seen if at > 0])
             falls = together([_below(lines[more], lines[at]) for at, more in pairwise(seen)])
@@ -176,11 +177,8 @@ def observed(table: Table) -> list[Block]:
             if not runs:
                 continue
             mean, half, sd, count = _pooled(runs)
-            formula = "–"
-            if method.exponent is not None:
-                formula = number(expected(runs[0]["pixels"], method.exponent))
-            shown = f"{number(mean, 5)} ± {number(half, 2)}" if half else number(mean, 5)
-            rows.append((group.cell(method.name), shown, formula, number(sd), f"{count:,}"))
+            formula = None if method.exponent is None else expected(runs[0]["pixels"], method.exponent)
+            rows.append((group.cell(method.name), plus_minus(mean, half), number(formula), number(sd), f"{count:,}"))
         for sampling in ("gaussian", "uniform"):
             words += _twenty_sixty(table, group, sampling)
     caption = (
@@ -221,6 +219,6 @@ def _twenty_sixty(table: Table, group: Group, sampling: str) -> list[Block]:
     return [
         Text(
             f"{group.title}, {sampling} masks: exponent {low} shows {number(mean_low)} pixels and exponent {high} "
-            f"{number(mean_high)}, a difference of {number(gap)} ± {number(half, 2)}: {beyond}."
+            f"{number(mean_high)}, a difference of {plus_minus(gap, half)}: {beyond}."
         )
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from polyvae.evaluation.numbers import NONE, number
 from polyvae.study.statistics import Interval, averaged, interval, paired
 from polyvae.study.thesis.grid import CONFIGURATIONS, Cell, Method, methods
 from polyvae.study.thesis.precisions import UNKNOWN, Precisions, compared
@@ -85,32 +86,11 @@ def cell_of(group: Group, method: Method) -> Cell:
     return Cell(group.dataset, group.family, group.config, method)
 
 
-def plus_minus(mean: float, sd: float) -> str:
-    """A mean and a standard deviation, to two figures of the deviation: 0.01780 ± 0.00035."""
-    if not (math.isfinite(sd) and sd > 0):
-        return number(mean)
-    decimals = min(12, max(0, 1 - math.floor(math.log10(sd))))
-    if decimals > 6:
-        power = math.floor(math.log10(abs(mean))) if mean else 0
-        return f"{number(mean)} ± {sd:.1e}" if power > -4 else f"{mean:.2e} ± {sd:.1e}"
-    return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
-
-
-def number(value: float | None, figures: int = 4) -> str:
-    """A number to so many figures, a dash for none."""
-    if value is None or math.isnan(value):
-        return "–"
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        digits = max(0, figures - 1 - math.floor(math.log10(abs(value)))) if value else 0
-        return f"{value:.{min(digits, 8)}f}"
-    return f"{value:.{figures - 1}e}"
-
-
 def bounds(found: Interval) -> str:
     """The interval in brackets; a dash where a single value gives none."""
-    return "–" if found.count < 2 else f"[{number(found.low, 3)}, {number(found.high, 3)}]"
+    return NONE if found.count < 2 else f"[{number(found.low, 3)}, {number(found.high, 3)}]"
 
 
 def percent(value: float | None) -> str:
     """A share with its sign, as +3.1 %."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:+.1f} %"
+    return NONE if value is None or math.isnan(value) else f"{100 * value:+.1f} %"
