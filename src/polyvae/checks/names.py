@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from dataclasses import fields
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -25,3 +26,12 @@ def find(known: Mapping[str, T], name: str, kind: str, more: str = "") -> T:
     if name not in known:
         raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}{near(name, known)}")
     return known[name]
+
+
+def gathered(kind: type[T], given: Mapping[str, Any]) -> T:
+    """A dataclass of settings out of those that are named. Raises TypeError for an unknown name, with the nearest."""
+    names = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
+    for name in given:
+        if name not in names:
+            raise TypeError(f"no setting is named {name!r}{near(name, names)}; the settings are {', '.join(names)}")
+    return kind(**given)

@@ -16,7 +16,7 @@ from polyvae.evaluation.blocks import BLOCK, each_block, joined, source_of
 from polyvae.model.distributions.columns import Product
 from polyvae.model.draw import first_heads
 from polyvae.model.spec import Spec
-from polyvae.model.vae import VAE, Values
+from polyvae.model.vae import VAE, Observed, Values
 
 _NEAR = 1e-3  # of a grey level: what rounding in single precision may have moved
 
@@ -48,34 +48,36 @@ def bits_of(
     source: Any, split: Split, spec: Spec, seed: int, device: torch.device | str | None, notes: list[str]
 ) -> Bits:
     """How a model's bounds on a split become bits per dimension; what is approximate or missing joins the notes."""
-    model, _ = source_of(source)
-    heads = {name: model.heads[name] for name in first_heads(model.heads)}
-    masks = {name: head.where for name, head in heads.items() if head.where is not None}
+    model = source_of(source).model
+    heads = model.heads if isinstance(model, VAE) else {}
+    masks = {name: heads[name].where for name in first_heads(heads) if heads[name].where is not None}
 
-    def laws_and_values(model: VAE, batch: Values) -> dict[str, tuple[Distribution, Tensor]]:
-        laws = model.reconstruct(batch)
-        return {name: (laws[name], batch[head.of]) for name, head in heads.items()}  # pyright: ignore
+    def scored_heads(model: Any, batch: Values) -> dict[str, Observed]:
+        found = model(batch).heads
+        return {name: found[name] for name in first_heads(found)}
 
-    def scored(model: VAE, batch: Values) -> dict[str, Tensor]:
+    def scored(model: Any, batch: Values) -> dict[str, Tensor]:
         return {name: batch[where].double() for name, where in masks.items()}  # pyright: ignore
 
     some = split.take(shuffled(len(split), seed)[:BLOCK].sort().values)
-    seen = each_block(source, some, laws_and_values, seed, device)[0]
+    seen = each_block(source, some, scored_heads, seed, device)[0]
     share = joined(each_block(source, split, scored, seed, device)) if masks else {}
-    sizes = {name: law.event_shape.numel() for name, (law, _) in seen.items()}
+    sizes = {name: head.p.event_shape.numel() for name, head in seen.items()}
     dimensions = sum(size * float(share[name].mean()) if name in share else size for name, size in sizes.items())
     named = "x" if "x" in split.tensors else next(iter(split.tensors))
-    pieces = [part for law, _ in seen.values() for part in (law.parts if isinstance(law, Product) else (law,))]
+    laws = [head.p for head in seen.values()]
+    pieces = [part for law in laws for part in (law.parts if isinstance(law, Product) else (law,))]
     each = {bool(part.support.is_discrete) for part in pieces}  # pyright: ignore
-    offset = _offset(seen, each, spec, [head.of == named for head in heads.values()], split, notes)
+    grey = all(head.of == named for head in seen.values())
+    offset = _offset([(head.p, head.x) for head in seen.values()], each, spec, grey, split, notes)
     return Bits(dimensions, offset, each.pop() if len(each) == 1 else None)
 
 
 def _offset(
-    seen: dict[str, tuple[Distribution, Tensor]],
+    seen: list[tuple[Distribution, Tensor]],
     discrete: set[bool],
     spec: Spec,
-    grey: list[bool],
+    grey: bool,
     split: Split,
     notes: list[str],
 ) -> float | None:
@@ -83,14 +85,14 @@ def _offset(
         notes.append("no bits per dimension: some values have probabilities, others densities")
         return None
     if discrete == {True}:
-        if any(_binary(law) and not bool(((x == 0) | (x == 1)).all()) for law, x in seen.values()):
+        if any(_binary(law) and not bool(((x == 0) | (x == 1)).all()) for law, x in seen):
             notes.append("grey data under a Bernoulli likelihood: nats and bits are cross-entropies, not probabilities")
         return 0.0
     levels = spec.dequantised or spec.levels
-    if levels is None or not all(grey):
+    if levels is None or not grey:
         notes.append("no bits per dimension: the data are continuous, a density has no code length")
         return None
-    if all(_on_levels(x, levels) for _, x in seen.values()):
+    if all(_on_levels(x, levels) for _, x in seen):
         if levels == 2:
             notes.append("no bits per dimension: the data are bits, and a density at 0 and 1 is no probability of them")
             return None

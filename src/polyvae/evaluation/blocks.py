@@ -44,9 +44,7 @@ def source_of(source: Any, *needed: str, what: str = "this") -> Source:
             f"a Draw; got {type(source).__name__}"
         )
     if missing := [name for name in needed if not hasattr(model, name)]:
-        raise TypeError(
-            f"{what} needs a model with {', '.join(missing)}, as a VAE has; {type(model).__name__} has none"
-        )
+        raise TypeError(f"{what} needs a model with {' and '.join(missing)}, as a VAE has; got {type(model).__name__}")
     return Source(model, getattr(source, "observe", Chain()))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import each_block, joined
+from polyvae.evaluation.blocks import each_block, joined, source_of
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
 
@@ -34,7 +34,7 @@ def reconstruction_errors(
     error is zero, and, from 6 x 6 pixels on, "ssim"; see `errors` for `unit` and `limits`. `unit` is what the recipe
     or else the split says of the values (see `in_unit`) where it is None.
     """
-    model = getattr(getattr(source, "recipe", source), "model", source)
+    model = _reconstructing(source)
     of = model.heads[first_head(model)].of
     if unit is None:
         unit = in_unit(recorded_spec(source) if of == "x" else None, split.tensors[of])
@@ -49,6 +49,7 @@ def reconstructed(
     source: Any, split: Split, measures: Sequence[Measure], seed: int = 0, device: torch.device | str | None = None
 ) -> dict[str, Tensor]:
     """What each measure says of x and p(x | z) at the posterior mean, which is computed once, [N, ...]."""
+    _reconstructing(source)
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         name = first_head(model)
@@ -56,6 +57,10 @@ def reconstructed(
         return {key: value for each in measures for key, value in each(*pair).items()}
 
     return joined(each_block(source, split, measure, seed, device))
+
+
+def _reconstructing(source: Any) -> VAE:
+    return source_of(source, "heads", "reconstruct", what="an error of the reconstruction").model
 
 
 def errors(x: Tensor, reconstruction: Tensor, unit: bool, limits: Limits | None = None) -> dict[str, Tensor]:

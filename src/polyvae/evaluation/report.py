@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from math import isfinite, log, log2, sqrt
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
+from polyvae.checks.names import gathered
 from polyvae.data.columns.kinds import some
 from polyvae.data.exchange.codes import retold
 from polyvae.data.exchange.given import taken
@@ -25,22 +27,34 @@ from polyvae.model.spec import Spec
 from polyvae.model.weights import check_weights
 
 
-def evaluate(
-    source: Any,
-    data: Any,
-    *,
-    samples: int = 5000,
-    seed: int = 0,
-    device: torch.device | str | None = None,
-    spec: Spec | None = None,
-    frechet: int = 0,
-    classifier: nn.Module | None = None,
-    train: Split | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """A report on a recipe (or run, or bare model) over data, in numbers, text, lists and dicts.
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a model is evaluated.
 
-    `data`: a Split, or what `fit` takes; of Data the test part, or the validation part where none was cut.
+    samples: draws of the latents for each example, K of both bounds.
+    seed: of the draws, and of the examples that stand for all where not all are needed.
+    device: where it is computed; where the model lies, if none is named.
+    spec: of the data, the recipe's own by default.
+    frechet: how many samples are set beside as many real pictures, 0 for none.
+    classifier: in whose features, see `train_classifier`.
+    train: the training part, whose range is the scale of what leaves [0, 1]; that of Data by default.
+    """
+
+    samples: int = 5000
+    seed: int = 0
+    device: torch.device | str | None = None
+    spec: Spec | None = None
+    frechet: int = 0
+    classifier: nn.Module | None = None
+    train: Split | None = None
+
+
+def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **settings: Any) -> dict[str, Any]:
+    """A report on a model over data, in numbers, text, lists and dicts.
+
+    `source`: a recipe, a run, a VAE, or any module that called with a batch and a number of samples returns a `Draw`;
+    of a module without `encode` and `reconstruct` codes and reconstruction are left out. `data`: a Split, or what `fit`
+    takes; of Data the test part, or the validation part where none was cut. `settings`: those of `EvaluationSettings`.
 
     bound, importance_bound: on log p(x) in nats per example, or on log p(x | given) where `given` names what priors and
     heads read (bounds given m compare only at the same masks); `*_error`, their standard error over the examples,
@@ -49,56 +63,73 @@ def evaluate(
     latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior, and of a
     codebook its size, positions, perplexity and share of words used. mse, psnr (dB), ssim: of the deterministic
     reconstruction; pictures in [0, 1] are clamped to it, other values are not, and have PSNR and SSIM on the scale on
-    which each channel of the training part, `train` or that of Data, becomes [0, 1]; tables with
-    categories, whose codes are in no order, have no mse. unexplained, wrong, columns: of tables and fields, see
-    `column_errors`. frechet: with so many samples in the features of `classifier` (see `train_classifier`), 0 for none.
-    Whatever is None or approximate is explained in notes.
+    which each channel of the training part becomes [0, 1]; tables with categories, whose codes are in no order, have no
+    mse. unexplained, wrong, columns: of tables and fields, see `column_errors`. frechet: the distance of samples to
+    real pictures. Whatever is None or approximate is explained in notes.
 
-    Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number.
-
-    `samples` K serves both bounds; `spec` is the recipe's own by default. No training weight enters, the model's mode
-    and torch's generators are left as they were, and nothing depends on a batch size.
+    Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number, TypeError for an unknown
+    setting. No training weight enters, the model's mode and torch's generators are left as they were, and nothing
+    depends on a batch size.
     """
-    spec = spec or recorded_spec(source)
+    asked = gathered(EvaluationSettings, settings)
+    spec = asked.spec or recorded_spec(source)
     data = retold(data, spec) if isinstance(data, Data) else data
     split = taken(data, spec)
-    spec = spec or spec_of(split.tensors)
-    train = data.train if train is None and isinstance(data, Data) else train
-    model, _ = source_of(source)
+    asked = replace(asked, spec=spec or spec_of(split.tensors))
+    if asked.train is None and isinstance(data, Data):
+        asked = replace(asked, train=data.train)
+    model, notes = source_of(source).model, []
     check_weights(model)
-    notes: list[str] = []
-    found = both_bounds(source, split, samples, seed, device, progress)
+    found = both_bounds(source, split, asked.samples, asked.seed, asked.device, progress)
+    report = {**_bounds(source, split, asked, found, notes), "latents": {}, "mse": None, "psnr": None, "ssim": None}
+    if missing := [name for name in ("encode", "reconstruct") if not hasattr(model, name)]:
+        notes.append(f"no codes and no reconstruction: {type(model).__name__} has no {' and no '.join(missing)}")
+    else:
+        described = describe_codes(source, split, asked.seed, asked.device)
+        report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
+        report.update(_reconstruction(source, split, asked, notes))
+    report["notes"] = notes
+    return _jsonable(report, "", notes)
+
+
+def _bounds(source: Any, split: Split, asked: EvaluationSettings, found: Bounds, notes: list[str]) -> dict[str, Any]:
+    """What is evaluated, both bounds and their parts."""
     _check_bounds(found)
-    scale = bits_of(source, split, spec, seed, device, notes)
-    report: dict[str, Any] = {
-        "examples": len(split),
-        "samples": samples,
-        "seed": seed,
-        "device": str(torch.device(device) if device is not None else device_of(model)),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "dimensions": scale.dimensions,
-        "levels": spec.levels,
-        "discrete": scale.discrete,
-        "given": list(model.bounded_given),
-        **_bound("bound", found.plain, scale),
-        **_bound("importance_bound", found.importance, scale),
-        "reconstruction": {name: -_mean(value) for name, value in found.heads.items()},
-        "kl": _mean(torch.stack(list(found.kl.values())).sum(0)),
-    }
+    model, spec = source_of(source).model, asked.spec or spec_of(split.tensors)
+    scale = bits_of(source, split, spec, asked.seed, asked.device, notes)
     if any(bool(value.isinf().all()) for value in found.kl.values()):
         notes.append("no bound: a posterior puts all its mass on a point, its divergence from any prior is infinite")
     elif not bool(found.plain.isfinite().all()):
         count = int((~found.plain.isfinite()).sum())
         notes.append(f"the bound of {count:,} examples is -inf: they hold values outside the support of the likelihood")
-    described = describe_codes(source, split, seed, device)
-    report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
+    return {
+        "examples": len(split),
+        "samples": asked.samples,
+        "seed": asked.seed,
+        "device": str(torch.device(asked.device) if asked.device is not None else device_of(model)),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "dimensions": scale.dimensions,
+        "levels": spec.levels,
+        "discrete": scale.discrete,
+        "given": list(getattr(model, "bounded_given", ())),
+        **_bound("bound", found.plain, scale),
+        **_bound("importance_bound", found.importance, scale),
+        "reconstruction": {name: -_mean(value) for name, value in found.heads.items()},
+        "kl": _mean(torch.stack(list(found.kl.values())).sum(0)),
+    }
+
+
+def _reconstruction(source: Any, split: Split, asked: EvaluationSettings, notes: list[str]) -> dict[str, Any]:
+    """How near the deterministic reconstruction comes, column by column where there are some, and the samples."""
+    model, spec = source_of(source).model, asked.spec or spec_of(split.tensors)
     of = model.heads[first_head(model)].of
-    unit = in_unit(spec if of == "x" else None, split.tensors[of])  # pyright: ignore
-    limits = None if unit or train is None or of not in train.tensors else limits_of(train.tensors[of])  # pyright: ignore
+    x, range_of = split.tensors[of], None if asked.train is None else asked.train.tensors.get(of)
+    unit = in_unit(spec if of == "x" else None, x)
+    limits = None if unit or range_of is None else limits_of(range_of)
     columns = spec.columns if of == "x" else ()
     measures = [lambda x, law: errors(x, law.mean, unit, limits), *([by_column(spec)] if columns else [])]
-    measured = reconstructed(source, split, measures, seed, device)
-    report.update(_errors(measured, unit, split.tensors[of].ndim == 4, notes))  # pyright: ignore
+    measured = reconstructed(source, split, measures, asked.seed, asked.device)
+    report: dict[str, Any] = _errors(measured, unit, x.ndim == 4, notes)
     if of == "x" and "category" in spec.kinds:
         report["mse"] = None
         notes.append(
@@ -108,12 +139,12 @@ def evaluate(
     report.update(told(measured, spec) if columns else {})
     if still := [row["name"] for row in report.get("columns", ()) if row.get("unexplained", 0) is None]:
         notes.append(f"unexplained: none of {some(still)}, which do not vary among the examples ({len(split)})")
-    if frechet and not unit:
+    if asked.frechet and not unit:
         notes.append("no Fréchet distance: it is one of pictures in [0, 1]")
-    elif frechet:
-        report["frechet"] = frechet_report(source, split, frechet, classifier, seed, device, notes)
-    report["notes"] = notes
-    return _jsonable(report, "", notes)
+    elif asked.frechet:
+        judged = asked.classifier, asked.seed, asked.device
+        report["frechet"] = frechet_report(source, split, asked.frechet, *judged, notes)
+    return report
 
 
 def _bound(name: str, values: Tensor, scale: Bits) -> dict[str, Any]:
