@@ -14,6 +14,7 @@ from torch import Tensor
 from polyvae import figures, recipes
 from polyvae.cli.complete import table
 from polyvae.cli.printing import stacked
+from polyvae.completion.baselines import Learned
 from polyvae.completion.gappy_pca import best_rank
 from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions
@@ -71,7 +72,7 @@ def of(scores: list[Score], method: str) -> Score:
 
 def scored(made: Recipe, data: Data, column: int = 0, draws: int = 8, trained: bool = True) -> list[Score]:
     masks = {1: observation("points", positions=[column])}
-    others = (data.train, data.validation) if trained else ()
+    others = (Learned(data.train, data.validation),) if trained else ()
     return score_completions(made, data.test, masks, Completer(draws), *others)
 
 
@@ -185,7 +186,7 @@ def test_bits_of_a_field_are_no_numbers_either() -> None:
     spec = Spec((2, 4, 4), levels=None, columns=(Column("real", "u", scale=30.0), Column("bits", "wet")))
     made = recipes.arbitrary_conditioning(spec, network="mlp", widths=(8,), latent=2, seed=0)
     split = Split({"x": x})
-    found = score_completions(made, split, {4: observation("grid", 4)}, Completer(8, "weighed"), split, split)
+    found = score_completions(made, split, {4: observation("grid", 4)}, Completer(8, "weighed"), Learned(split, split))
     assert [score.method for score in found] == ["model", "nearest", "linear", "gappy PCA", "training shares"]
     assert of(found, "model").unseen.wrong == pytest.approx(0.5, abs=0.1)
     assert of(found, "nearest").unseen.mse == pytest.approx(2, rel=0.1)

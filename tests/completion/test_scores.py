@@ -10,6 +10,7 @@ from torch import Tensor
 import polyvae as pv
 from polyvae import data, recipes
 from polyvae.completion import scores as completion_scores
+from polyvae.completion.baselines import Learned
 from polyvae.completion.gappy_pca import GappyPCA
 from polyvae.completion.interpolation import interpolate
 from polyvae.completion.predictive import Completer
@@ -42,7 +43,7 @@ def linear() -> recipes.Recipe:
 def scored(linear: recipes.Recipe) -> list[Score]:
     masks = {count: observation("uniform", count) for count in (0, 2, 5)}
     parts = [Split({"x": drawn(count, seed)}) for count, seed in ((300, 2), (1000, 3), (200, 4))]
-    return score_completions(linear, parts[0], masks, Completer(200, "weighed", candidates=4000), *parts[1:])
+    return score_completions(linear, parts[0], masks, Completer(200, "weighed", candidates=4000), Learned(*parts[1:]))
 
 
 def of(scores: list[Score], method: str) -> dict[float, Score]:
@@ -104,7 +105,7 @@ def test_baselines_see_the_same_pixels_and_are_scored_by_their_own_functions(lin
     x, train, held = drawn(150, 2), drawn(500, 3), drawn(150, 4)
     mask = observation("grid", 4)
     found = score_completions(
-        linear, Split({"x": x}), {4: mask}, Completer(10, "weighed"), Split({"x": train}), Split({"x": held})
+        linear, Split({"x": x}), {4: mask}, Completer(10, "weighed"), Learned(Split({"x": train}), Split({"x": held}))
     )
     seen = mask.mask(x)  # a grid is the same for all
     unseen = (seen == 0).expand_as(x)
@@ -129,7 +130,7 @@ def test_baselines_see_the_same_pixels_and_are_scored_by_their_own_functions(lin
 def test_with_everything_seen_nothing_is_unseen(linear: recipes.Recipe) -> None:
     split = Split({"x": drawn(20, 2)})
     for score in score_completions(
-        linear, split, {20: observation("uniform", 20)}, Completer(5, "weighed"), split, split
+        linear, split, {20: observation("uniform", 20)}, Completer(5, "weighed"), Learned(split, split)
     ):
         assert score.unseen.mse is None
         assert score.unseen.crps is None
@@ -187,7 +188,7 @@ def test_trained_for_seconds_what_is_seen_helps_at_every_count_and_the_more_the_
         assert all(error < getattr(blind[count].all, quantity) for count, error in zip(COUNTS, errors, strict=True))
     if quantised:
         return  # its codes are drawn uniformly here, no match for a prior that was learned
-    alone = score_completions(run, digits.test, masks, Completer(30), digits.train, digits.validation)
+    alone = score_completions(run, digits.test, masks, Completer(30), Learned(digits.train, digits.validation))
     assert {score.method for score in alone} == {"model", "nearest", "linear", "gappy PCA"}
     errors = [of(alone, "model")[count].unseen.mse for count in COUNTS]
     assert errors == sorted(errors, reverse=True)
@@ -241,19 +242,17 @@ def test_trap50_what_judges_and_calibrates_is_a_seeded_subset_of_a_sorted_file(
     monkeypatch.setattr(completion_scores, "BASIS", 20)
     monkeypatch.setattr(completion_scores, "calibrate", kept("calibrate", completion_scores.calibrate, 0))
     monkeypatch.setattr(GappyPCA, "fit", kept("fit", GappyPCA.fit, 1))
-    split = labelled(100)
+    split, mask = labelled(100), {4: observation("uniform", 4)}
     for seed in (0, 1):
-        score_completions(linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, seed)
+        score_completions(linear, split, mask, Completer(5, "weighed"), Learned(split, split), seed)
     for name, examples in levels.items():
         assert examples, name
         for x in examples:
             assert len(x) == 20
             assert set(x.flatten(1).mean(1).sub(0.1).div(0.2).round().int().tolist()) == set(range(5))
     assert not torch.equal(levels["fit"][0], levels["fit"][-1])  # another seed takes others
-    same = score_completions(linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, 1)
-    assert same == score_completions(
-        linear, split, {4: observation("uniform", 4)}, Completer(5, "weighed"), split, split, 1
-    )
+    same = score_completions(linear, split, mask, Completer(5, "weighed"), Learned(split, split), 1)
+    assert same == score_completions(linear, split, mask, Completer(5, "weighed"), Learned(split, split), 1)
 
 
 def test_trap52_coverage_is_told_of_the_values_that_vary_too(linear: recipes.Recipe) -> None:
@@ -261,7 +260,9 @@ def test_trap52_coverage_is_told_of_the_values_that_vary_too(linear: recipes.Rec
     parts = [Split({"x": drawn(count, seed)}) for count, seed in ((300, 2), (1000, 3), (200, 4))]
     for part in parts:
         part.tensors["x"][..., 2:] = 0.0
-    found = score_completions(linear, parts[0], {2: observation("uniform", 2)}, Completer(50, "weighed"), *parts[1:])
+    found = score_completions(
+        linear, parts[0], {2: observation("uniform", 2)}, Completer(50, "weighed"), Learned(*parts[1:])
+    )
     for score in found:
         assert score.calibrated is not None
         for level, share in score.calibrated.varying.items():

@@ -14,6 +14,7 @@ import torch
 from polyvae import figures, recipes
 from polyvae.cli import main
 from polyvae.cli.complete import table
+from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import complete
 from polyvae.completion.errors import Numbers, of_numbers
 from polyvae.completion.predictive import Completer
@@ -38,7 +39,7 @@ def test_scores_and_figures_of_counts_refuse_a_total_of_what_is_not_seen() -> No
     made = recipes.count_vae(data.spec, latent=2, widths=(4,), seed=0)
     asked = Completer(4, "weighed")
     with pytest.raises(ValueError, match=UNSEEN):
-        score_completions(made, data.test, POINT, asked, data.train, data.validation)
+        score_completions(made, data.test, POINT, asked, Learned(data.train, data.validation))
     with pytest.raises(ValueError, match=UNSEEN):
         figures.completions(made, data.test, POINT[1], asked)
     whole: dict[int | float, SparsePixels] = {4: observation("points", positions=[0, 1, 2, 3])}
@@ -81,7 +82,7 @@ def of(scores: list[Score], method: str = "model") -> Score:
 @pytest.mark.parametrize("sd", [1.0, 3.0, 9.2])
 def test_a_log_normal_that_is_right_has_nothing_to_gain_by_calibration(sd: float) -> None:
     made, data = log_normal(sd)
-    found = of(score_completions(made, data.test, POINT, Completer(100), data.train, data.validation))
+    found = of(score_completions(made, data.test, POINT, Completer(100), Learned(data.train, data.validation)))
     assert found.calibrated is not None
     assert found.calibrated.crps == pytest.approx(found.unseen.crps, rel=0.15)
     for level, share in found.calibrated.coverage.items():
@@ -93,7 +94,7 @@ def test_a_spread_of_logs_that_is_wrong_is_mended() -> None:
     exact = of(score_completions(made, data.test, POINT, Completer(100))).unseen
     with torch.no_grad():
         made.model.heads["x"].likelihood.family.family.raw_scale.fill_(np.log(3) / 10)  # pyright: ignore
-    found = of(score_completions(made, data.test, POINT, Completer(100), data.train, data.validation))
+    found = of(score_completions(made, data.test, POINT, Completer(100), Learned(data.train, data.validation)))
     assert found.calibrated is not None
     assert found.unseen.crps > 1.3 * exact.crps  # pyright: ignore
     assert found.calibrated.crps == pytest.approx(exact.crps, rel=0.15)
@@ -106,10 +107,10 @@ def test_a_column_whose_spread_is_no_number_is_not_calibrated_and_the_others_are
     data = wrap(x, kind="real", test=0.4)
     made = recipes.arbitrary_conditioning(data.spec, network="mlp", widths=(4,), latent=2, seed=0)
     nothing: dict[int | float, SparsePixels] = {0: observation("uniform", 0)}
-    both = of(score_completions(made, data.test, nothing, Completer(20), data.train, data.validation))
+    both = of(score_completions(made, data.test, nothing, Completer(20), Learned(data.train, data.validation)))
     likelihood: Any = made.model.heads["x"].likelihood
     likelihood.family.family.raw_scale.data[1] = 5.0  # a scale of e^50, whose square is infinite
-    found = score_completions(made, data.test, nothing, Completer(20), data.train, data.validation)
+    found = score_completions(made, data.test, nothing, Completer(20), Learned(data.train, data.validation))
     assert both.calibrated is not None
     assert of(found).calibrated is not None
     assert of(found).uncalibrated == 1
@@ -118,7 +119,7 @@ def test_a_column_whose_spread_is_no_number_is_not_calibrated_and_the_others_are
         assert of(found).calibrated.coverage[level] == pytest.approx(level, abs=0.12)  # pyright: ignore
     assert "1 value that has no finite spread is in no calibrated number" in str(table(found, "").caption)
     likelihood.family.family.raw_scale.data[0] = 5.0
-    none = of(score_completions(made, data.test, nothing, Completer(20), data.train, data.validation))
+    none = of(score_completions(made, data.test, nothing, Completer(20), Learned(data.train, data.validation)))
     assert (none.calibrated, none.uncalibrated) == (None, 2)
 
 
@@ -158,7 +159,8 @@ def test_gappy_pca_covers_as_it_says_where_numbers_lie_many_powers_of_ten_apart(
     made, data = log_normal(9.2, 2000)
     for seed in range(2):
         found = of(
-            score_completions(made, data.test, POINT, Completer(4), data.train, data.validation, seed), "gappy PCA"
+            score_completions(made, data.test, POINT, Completer(4), Learned(data.train, data.validation), seed),
+            "gappy PCA",
         )
         assert found.calibrated is not None
         for level, share in found.calibrated.coverage.items():
@@ -188,7 +190,7 @@ def test_spreads_that_overflow_are_infinite_and_never_no_number() -> None:
 def test_trap56_scores_that_overflow_are_none_and_a_note_says_so() -> None:
     made, data = log_normal(9.2)
     made.model.heads["x"].likelihood.family.scale.fill_(20.0)  # pyright: ignore
-    found = of(score_completions(made, data.test, POINT, Completer(20), data.train, data.validation))
+    found = of(score_completions(made, data.test, POINT, Completer(20), Learned(data.train, data.validation)))
     assert (found.unseen.mse, found.unseen.mse_error) == (None, None)
     assert found.unseen.infinite == ("mse", "mse_error")
     assert found.unseen.crps is not None

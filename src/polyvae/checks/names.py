@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from polyvae.checks.ranges import check
+
 T = TypeVar("T")
 
 LONGEST = 60  # characters of a text that a message repeats
@@ -29,9 +31,13 @@ def find(known: Mapping[str, T], name: str, kind: str, more: str = "") -> T:
 
 
 def gathered(kind: type[T], given: Mapping[str, Any]) -> T:
-    """A dataclass of settings out of those that are named. Raises TypeError for an unknown name, with the nearest."""
+    """A dataclass of settings out of those that are named.
+
+    Raises TypeError for an unknown name, with the nearest, ValueError outside the range that an annotation says.
+    """
     names = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
     for name in given:
         if name not in names:
             raise TypeError(f"no setting is named {name!r}{near(name, names)}; the settings are {', '.join(names)}")
+    check(kind, given)
     return kind(**given)

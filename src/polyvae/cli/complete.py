@@ -17,12 +17,14 @@ from polyvae.cli.options import UsageError
 from polyvae.cli.printing import console, stacked
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
+from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import latents_of
 from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Errors, Score, score_completions
 from polyvae.data import Split
 from polyvae.data.columns.kinds import some
 from polyvae.data.cuts import subset
+from polyvae.evaluation.blocks import evaluating
 from polyvae.evaluation.calibration import LEVELS
 from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.model.families.pixels import Bernoulli
@@ -196,7 +198,8 @@ def _draw(
     from polyvae.figures import completions, draw, save_array
 
     place = found.folder / "figures" / "completions.png" if out is None else out
-    figure = completions(found.run, split, masks, completer, *shown, seed=seed, device=device)
+    with evaluating(found.run.model, device):
+        figure = completions(found.run, split, masks, completer, *shown, seed=seed)
     seen = figure.mask[0].size and figure.mask.reshape(len(figure.mask), -1).sum(1).mean()
     noun = "column" if figure.mask.ndim == 2 else "point"
     first = draw(figure, place, f"Completed from {seen:g} {noun}{'' if seen == 1 else 's'}")
@@ -243,7 +246,8 @@ def _scores(
 ) -> list[Score]:
     data = found.data
     with counted("completing") as moved:
-        return score_completions(found.run, split, masks, completer, data.train, data.validation, seed, device, moved)
+        learned = Learned(data.train, data.validation)
+        return score_completions(found.run, split, masks, completer, learned, seed, device, moved)
 
 
 def _grey(found: Opened, completer: Completer, split: Split) -> bool:

@@ -1,8 +1,18 @@
 """Completion: what a model says of a whole example of which a few values are seen, and what baselines say."""
 
-from polyvae.completion.complete import Completion, complete
+from polyvae.completion.baselines import Baseline, Learned, baselines
+from polyvae.completion.complete import Completion, CompletionSettings, complete
+from polyvae.completion.predictive import Completer
+from polyvae.completion.scores import Score, score_completions
 
 __all__ = [
+    "Baseline",
+    "Completer",
     "Completion",
+    "CompletionSettings",
+    "Learned",
+    "Score",
+    "baselines",
     "complete",
+    "score_completions",
 ]

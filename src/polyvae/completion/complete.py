@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from polyvae.checks.names import gathered
+from polyvae.checks.ranges import Amount, Count, Seed
+from polyvae.completion.masked import check_totals, masked
 from polyvae.completion.predictive import Completer, Predictive
 from polyvae.data.exchange.codes import check_values
 from polyvae.data.exchange.given import conditions, labels_in, pictured, tensor
 from polyvae.data.readers.frames import is_annotated, is_frame
 from polyvae.data.split import floats
-from polyvae.evaluation.blocks import BLOCK, evaluating, seeded, source_of
+from polyvae.evaluation.blocks import ALL, evaluating
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.model.vae import VAE, Values
-from polyvae.observe.masks import SparsePixels, sparse
-from polyvae.observe.transforms import Chain, Total, chain
+from polyvae.model.vae import VAE
+from polyvae.observe.masks import sparse
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,94 +53,106 @@ class Completion:
         return self.quantiles[self.levels.index(probability)]
 
 
+@dataclass(frozen=True)
+class CompletionSettings:
+    """How examples are completed, and what is returned of that.
+
+    draws: S, of z for each example.
+    use_x: draw z from q(z | x, m), which sees all of x, where it is else drawn from the prior.
+    weigh: "seen" weighs what the prior draws by the likelihood of what is seen.
+    candidates: how many draws are weighed for each example, ten for each of `draws` where None.
+    head: which one predicts; by default that which reads m.
+    noise: whether the likelihood's own is part of the spread, or that of z alone.
+    quantiles: the probabilities at which they are returned.
+    pixels: whether samples have the likelihood's noise.
+    keep: how many samples are returned; all by default.
+    seed: of the draws, block by block.
+    device: where it is computed; where the model lies, if none is named.
+    """
+
+    draws: Count = 100
+    use_x: bool = False
+    weigh: str = "none"
+    candidates: int | None = None
+    head: str | None = None
+    noise: bool = True
+    quantiles: Sequence[float] = (0.05, 0.5, 0.95)
+    pixels: bool = False
+    keep: Amount | None = None
+    seed: Seed = 0
+    device: torch.device | str | None = None
+
+    def __post_init__(self) -> None:
+        if wrong := [level for level in self.quantiles if not 0 < level < 1]:
+            raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
+
+    def read(self, found: Predictive) -> tuple[Tensor, ...]:
+        """Mean, spread, samples, quantiles and effective number of draws, as a `Completion` holds them."""
+        ordered = sorted_draws(found.draws) if self.quantiles else found.draws
+        levels = [quantile(ordered, level).index_fill(1, found.codes, torch.nan) for level in self.quantiles]
+        samples = found.draws if self.pixels else found.means
+        std = found.std.index_fill(1, found.codes, torch.nan)
+        return found.mean, std, samples[: self.keep], torch.stack(levels) if levels else ordered[:0], found.effective
+
+
 def complete(
     source: Any,
     x: Any,
     mask: Any = None,
     draws: int = 100,
-    use_x: bool = False,
-    quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-    seed: int = 0,
-    device: torch.device | str | None = None,
     *,
     given: Mapping[str, Tensor] | None = None,
-    head: str | None = None,
-    weigh: str = "none",
-    candidates: int | None = None,
-    noise: bool = True,
-    pixels: bool = False,
-    keep: int | None = None,
+    **settings: Any,
 ) -> Completion:
     """Completes examples of which `mask` says what is seen, by a run, recipe or model that reads m = (x mask, mask).
 
     p(x | m) = E p(x | z, m), z ~ p(z) or p(z | m) from m alone, z ~ q(z | x, m) with `use_x`
 
     A prior that does not read m knows nothing of what is seen. With `weigh` "seen", z is drawn from as many
-    `candidates` of the prior (ten for each draw where None) by their likelihood of the seen values: exact with many,
-    and `effective` says of how many it comes.
+    `candidates` of the prior by their likelihood of the seen values: exact with many, and `effective` says of how many
+    it comes.
 
     `x` [N, C, H, W] or [N, d], a tensor or array of bytes or floats, not a number where it is unknown, categories and
     labels as codes; `mask` [N, 1, H, W] or [N, d] of booleans or zeros and ones, or one row for all; without one, all
     that is a number is seen. A DataFrame, or an annotated matrix, given to what was trained on columns is read as by
-    `Run.complete`, and completed in the columns and codes of the data. `draws`: S, of z for each example.
-    `quantiles`: probabilities. `given`: what else the model reads, as labels under "y", or totals under "library" where
-    not all is seen. `head`: which one predicts; by default that which reads m. `pixels`: samples with the likelihood's
-    noise. `keep`: how many samples are returned; all by default.
+    `Run.complete`, and completed in the columns and codes of the data. `given`: what else the model reads, as labels
+    under "y", or totals under "library" where not all is seen. `settings`: those of `CompletionSettings`.
 
     The spread is that of the likelihood and of z together: a likelihood whose scale was fixed in training, such as
     "normal", states that scale (see `evaluation.calibration`), and a Bernoulli one that of bits: its quantiles are 0
-    and 1, on grey pictures too, the widest law on [0, 1] with its mean. With `noise` off the spread of z alone is left.
+    and 1, on grey pictures too, the widest law on [0, 1] with its mean.
 
-    Examples are taken in blocks of 100 with noise of their own from `seed`; global generators stay untouched. Raises
-    ValueError for shapes that do not fit, values that are seen but not finite, a model that does not read m, and one
-    that reads a total which is neither given nor seen.
+    Examples are taken in blocks of 100 with noise of their own; global generators stay untouched. Raises ValueError for
+    shapes that do not fit, values that are seen but not finite, a model that does not read m, and one that reads a
+    total which is neither given nor seen, TypeError for an unknown setting.
     """
-    model, observe = source_of(source)
-    transforms, of, name = _taken_apart(observe)
-    spec = recorded_spec(source)
-    columns = () if spec is None or of != "x" else spec.columns
+    asked, made = gathered(CompletionSettings, {"draws": draws, **settings}), masked(source)
+    model, spec = made.model, recorded_spec(source)
+    columns = () if spec is None or made.of != "x" else spec.columns
     if columns and (is_frame(x) or is_annotated(x)):
         y = labels_in(x, spec) if "y" in model.conditions and "y" not in (given or {}) else None
         given, (x, mask) = conditions(spec, y, given), pictured(x, spec, mask)
-    completer = Completer(draws, latents_of(use_x, weigh), candidates, head, noise, of, name)
+    latents = latents_of(asked.use_x, asked.weigh)
+    completer = Completer(asked.draws, latents, asked.candidates, asked.head, asked.noise, made.of, made.name)
     completer.head_of(model)
-    x, mask = _checked(x, mask, use_x)
-    check_values(x if use_x else x.masked_fill(~mask, torch.nan), columns)
-    if wrong := [level for level in quantiles if not 0 < level < 1]:
-        raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
+    x, mask = _checked(x, mask, asked.use_x)
+    check_values(x if asked.use_x else x.masked_fill(~mask, torch.nan), columns)
     others = {key: tensor(value) for key, value in (given or {}).items()}
-    totals = _totals(transforms, of)
-    _check_given(model, others, len(x), {of, name, *totals})
-    _check_totals(totals - set(others), mask)
+    _check_given(model, others, len(x), {made.of, made.name, *made.totals})
+    check_totals(made.totals - set(others), mask)
+    with evaluating(model, asked.device) as target:
 
-    def kept(found: Predictive) -> tuple[Tensor, ...]:
-        ordered = sorted_draws(found.draws) if quantiles else found.draws
-        levels = [quantile(ordered, level) for level in quantiles]
-        samples = found.draws if pixels else found.means
-        std = found.std.index_fill(1, found.codes, torch.nan)
-        bands = ordered[:0] if not levels else torch.stack(levels).index_fill(2, found.codes, torch.nan)
-        made = found.mean, std, samples[:keep], bands
-        return *(value.to(x.device) for value in made), found.effective.to(x.device)
+        def completed(rows: slice) -> list[tuple[Tensor, ...]]:
+            values = {key: value[rows].to(target) for key, value in others.items()}
+            values[made.of] = torch.nan_to_num(x[rows].to(target, _dtype(model)))
+            batch = {**made.observe(values), made.name: sparse(values[made.of], mask[rows].to(target))}
+            read = [asked.read(found) for found in completer.predict(model, batch)]
+            return [tuple(value.to(x.device) for value in each) for each in read]
 
-    pieces = []
-    with evaluating(model, device) as target:
-        for number, start in enumerate(range(0, len(x), BLOCK)):
-            rows = slice(start, start + BLOCK)
-            with seeded(target, seed, number):
-                seen = mask[rows].to(target)
-                values = {key: value[rows].to(target) for key, value in others.items()}
-                values[of] = torch.nan_to_num(x[rows].to(target, _dtype(model)))
-                batch = {**transforms(values), name: sparse(values[of], seen)}
-                pieces += [kept(found) for found in completer.predict(model, batch)]
-    mean, std, samples, levels, effective = zip(*pieces, strict=True)
-    return Completion(
-        torch.cat(mean),
-        torch.cat(std),
-        torch.cat(samples, 1),
-        torch.cat(levels, 1),
-        tuple(quantiles),
-        torch.cat(effective),
-    )
+        pieces = [piece for block in ALL.each(len(x), completed, target, asked.seed) for piece in block]
+    mean, std, samples, quantiles, effective = zip(*pieces, strict=True)
+    several = torch.cat(samples, 1), torch.cat(quantiles, 1)
+    return Completion(torch.cat(mean), torch.cat(std), *several, tuple(asked.quantiles), torch.cat(effective))
 
 
 def latents_of(use_x: bool, weigh: str) -> str:
@@ -148,48 +162,6 @@ def latents_of(use_x: bool, weigh: str) -> str:
     if use_x and weigh == "seen":
         raise ValueError("weigh='seen' weighs draws from the prior; with use_x they come from the posterior of all x")
     return "posterior" if use_x else "weighed" if weigh == "seen" else "prior"
-
-
-@dataclass(frozen=True)
-class Seeing:
-    """A model whose batches are observed by masks of one's own; what evaluation takes for a recipe.
-
-    `of`, `name`: what is seen in part, and what its observation is called.
-    """
-
-    model: VAE
-    observe: Callable[[Values], Values]
-    of: str
-    name: str
-
-
-def seeing(source: Any, masks: SparsePixels | None = None) -> Seeing:
-    """The same model with `masks` in the place of those of its recipe, under the names that the recipe gives them.
-
-    Without masks nothing is observed. Observing raises ValueError where a total that the model reads sums what is not
-    seen, unless the batch brings that total along.
-    """
-    model, observe = source_of(source)
-    rest, of, name = _taken_apart(observe)
-    if masks is None:
-        return Seeing(model, rest, of, name)
-    totals, masked = _totals(rest, of), chain(rest, replace(masks, of=of, name=name))
-
-    def checked(values: Values) -> Values:
-        batch = masked(values)
-        _check_totals(totals - set(values), batch[name][:, batch[of].shape[1] :].bool())
-        return batch
-
-    return Seeing(model, checked if totals else masked, of, name)
-
-
-def _taken_apart(observe: Callable[[Values], Values]) -> tuple[Callable[[Values], Values], str, str]:
-    """A transform without its masks, what these are of, and the name of the observation."""
-    steps = chain(observe).transforms
-    masks = [step for step in steps if isinstance(step, SparsePixels)]
-    rest = Chain(tuple(step for step in steps if not isinstance(step, SparsePixels)))
-    first = masks[0] if masks else SparsePixels()
-    return rest, first.of, first.name
 
 
 def _checked(x: Any, mask: Any, use_x: bool) -> tuple[Tensor, Tensor]:
@@ -220,22 +192,6 @@ def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set
         raise ValueError(f"the model also reads {sorted(missing)}; give them, as given={{{sorted(missing)[0]!r}: ...}}")
     if wrong := {name: len(value) for name, value in others.items() if len(value) != rows}:
         raise ValueError(f"x holds {rows} examples; got {wrong}")
-
-
-def _totals(observe: Callable[[Values], Values], of: str) -> set[str]:
-    """The names of the totals of all that is completed."""
-    return {step.to for step in chain(observe).transforms if isinstance(step, Total) and step.name == of}
-
-
-def _check_totals(missing: set[str], mask: Tensor) -> None:
-    """ValueError where the total of all values is read, not given, and not known from what is seen."""
-    if missing and (unseen := int((~mask).sum())):
-        total = sorted(missing)[0]
-        raise ValueError(
-            f"the model reads {total!r}, the total of all values of an example, and {unseen} of them are not seen: "
-            f"give it, as given={{{total!r}: ...}} or among the data's own values, or train a model that needs none, "
-            f"with library='latent'"
-        )
 
 
 def _dtype(model: VAE) -> torch.dtype:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,18 @@ class Completer:
         size = max(1, 8 * chunk_values(batch[self.name].device) // (self.draws * values))
         for start in range(0, rows, size):
             yield self._predict(model, head, {name: value[start : start + size] for name, value in batch.items()})
+
+    def measured(
+        self, model: VAE, batch: Values, measure: Callable[[Predictive, slice], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """By name what `measure` says of every row, [B, ...]; it is given the law of some rows, and which they are."""
+        pieces: list[Mapping[str, Tensor]] = []
+        start = 0
+        for part in self.predict(model, batch):
+            rows = slice(start, start + len(part.mean))
+            pieces.append(measure(part, rows))
+            start = rows.stop
+        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def _predict(self, model: VAE, head: str, batch: Values) -> Predictive:
         rows, effective = len(batch[self.name]), None

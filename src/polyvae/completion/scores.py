@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from polyvae.completion.complete import Seeing, seeing
+from polyvae.completion.baselines import Baseline, Learned, baselines
 from polyvae.completion.errors import Errors, Numbers, averages, of_codes, of_numbers, shares_of
-from polyvae.completion.gappy_pca import GappyPCA, best_rank, usual_ranks
-from polyvae.completion.interpolation import METHODS, interpolate
+from polyvae.completion.gappy_pca import MOST, GappyPCA
+from polyvae.completion.masked import Masked, masked
 from polyvae.completion.predictive import Completer, Predictive, sees
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
@@ -34,7 +33,7 @@ from polyvae.model.vae import VAE, Values
 from polyvae.observe.masks import SparsePixels
 
 BASIS, HELD_OUT = 10_000, 200  # examples at most that gappy PCA is fitted to, and that ranks and spreads are judged on
-MODEL, BLIND, GAPPY, SHARES = "model", "without m", "gappy PCA", "training shares"
+MODEL, BLIND, SHARES = "model", "without m", "training shares"
 
 Count = int | float
 
@@ -67,8 +66,7 @@ def score_completions(
     split: Split,
     masks: Mapping[Count, SparsePixels],
     completer: Completer = Completer(),  # noqa: B008
-    train: Split | None = None,
-    validation: Split | None = None,
+    learned: Learned = Learned(),  # noqa: B008
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -76,8 +74,7 @@ def score_completions(
     """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
 
     Methods: "model"; where z comes from the posterior also "without m", the head that reads no observation, or the same
-    head when nothing is seen; for pictures "nearest" and "linear" interpolation; with `train` and `validation` "gappy
-    PCA" at the rank, up to twice the number of seen values, that is best on validation at that count. With `validation`
+    head when nothing is seen; the `baselines`, of what is `learned`. With a validation part there
     the model's spread is also calibrated there, each value by a factor of its own at each count, of positive columns
     that of the draws' logarithms. Of large parts a seeded subset serves for that. ValueError below two draws, and for a
     model that reads a total of what is not seen.
@@ -88,16 +85,17 @@ def score_completions(
     """
     if completer.draws < 2:
         raise ValueError(f"a score needs at least two draws; got {completer.draws}")
+    train, validation = learned.train, learned.validation
     held = None if validation is None or not len(validation) else subset(validation, HELD_OUT, seed)
-    made = seeing(source)
+    made = masked(source)
     spec = recorded_spec(source) if made.of == "x" else None
     columns = () if spec is None else spec.columns
-    units = Numbers.of(columns, _whole(source, split)) if columns else Numbers()
-    learned = None if train is None or not len(train) else _whole(source, subset(train, BASIS, seed))
+    units = Numbers.of(columns, _whole(made, split, seed)) if columns else Numbers()
+    known = None if train is None or not len(train) else _whole(made, subset(train, BASIS, seed), seed)
     basis = None
-    if learned is not None and held is not None and units.plain(learned).numel():
-        basis = GappyPCA(256).fit(units.plain(learned))
-    shares = () if learned is None else shares_of(columns, learned)
+    if known is not None and held is not None and units.plain(known).numel():
+        basis = GappyPCA(MOST).fit(units.plain(known))
+    shares = () if known is None else shares_of(columns, known)
     scores: list[Score] = []
     for done, (count, mask) in enumerate(masks.items()):
 
@@ -105,19 +103,14 @@ def score_completions(
             if progress is not None:
                 progress(done * whole + part, len(masks) * whole)
 
-        made = seeing(source, mask)
+        made = masked(source, mask)
         asked = replace(completer, of=made.of, name=made.name)
         told = None if held is None else _predictions(made, held, asked, units, seed, device)
         vary = varying(units.plain(split.tensors[made.of]) if told is None else told["x"])
         by = _Standard(*_calibration(told, units), vary, units)
         found = _measured(made, split, asked, by, seed, device, tell)
         scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
-        if found["x"].ndim == 4 and found["x"].numel():
-            empty = 0.0 if basis is None else basis.mean.view(basis.shape)
-            for method in METHODS:
-                scores.append(_alone(method, count, partial(interpolate, method=method, empty=empty), found, told, by))
-        if basis is not None and told is not None:
-            scores.append(_gappy(count, found, basis, told, by))
+        scores += [_alone(each, count, found, told, by) for each in baselines(found["x"], basis, told)]
         if shares:
             scores.append(_score(SHARES, count, {**found, **_coded(SHARES, found, shares, by)}, by))
     return scores
@@ -137,28 +130,25 @@ class _Standard:
     units: Numbers
 
 
-def _whole(source: Any, split: Split) -> Tensor:
+def _whole(made: Masked, split: Split, seed: int) -> Tensor:
     """x of every example as the model meets it."""
-    made = seeing(source)
-    return joined(each_block(made, split, lambda model, batch: {"x": batch[made.of]}))["x"]
+    return joined(each_block(made, split, lambda model, batch: {"x": batch[made.of]}, seed))["x"]
 
 
 def _predictions(
-    made: Seeing, split: Split, completer: Completer, units: Numbers, seed: int, device: torch.device | str | None
+    made: Masked, split: Split, completer: Completer, units: Numbers, seed: int, device: torch.device | str | None
 ) -> dict[str, Tensor]:
     """The numbers of x, what is seen of them, and the predictive mean and standard deviation of what `units.straight`
     makes of them, on the CPU."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        found = [_moments(part, units) for part in completer.predict(model, batch)]
-        mean, std = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return {**_known(made, batch, units), "mean": mean, "std": std}
+        def moments(part: Predictive, rows: slice) -> dict[str, Tensor]:
+            found = units.moments(units.plain(part.mean), units.plain(part.std), units.plain(part.draws, 2))
+            return dict(zip(("mean", "std"), found, strict=True))
+
+        return {**_known(made, batch, units), **completer.measured(model, batch, moments)}
 
     return joined(each_block(made, split, measure, seed, device))
-
-
-def _moments(part: Predictive, units: Numbers) -> tuple[Tensor, Tensor]:
-    return units.moments(units.plain(part.mean), units.plain(part.std), units.plain(part.draws, 2))
 
 
 def _calibration(told: Mapping[str, Tensor] | None, units: Numbers) -> tuple[Calibration | None, Tensor]:
@@ -175,7 +165,7 @@ def _calibration(told: Mapping[str, Tensor] | None, units: Numbers) -> tuple[Cal
 
 
 def _measured(
-    made: Seeing,
+    made: Masked,
     split: Split,
     completer: Completer,
     by: _Standard,
@@ -197,7 +187,7 @@ def _measured(
     return joined(each_block(made, split, measure, seed, device, progress))
 
 
-def _known(made: Seeing, batch: Values, units: Numbers) -> dict[str, Tensor]:
+def _known(made: Masked, batch: Values, units: Numbers) -> dict[str, Tensor]:
     """The numbers of x and what is seen of them; all of x and its mask as they are."""
     x, m = batch[made.of], batch[made.name]
     mask = m[:, x.shape[1] :]
@@ -218,12 +208,11 @@ def _errors(
     by: _Standard,
 ) -> dict[str, Tensor]:
     """Every error of one batch's completions, [B] each."""
-    pieces, start = [], 0
-    for part in completer.predict(model, batch):
-        rows = slice(start, start + len(part.mean))
-        pieces.append(_part(method, {name: value[rows] for name, value in known.items()}, part, by))
-        start = rows.stop
-    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def read(part: Predictive, rows: slice) -> dict[str, Tensor]:
+        return _part(method, {name: value[rows] for name, value in known.items()}, part, by)
+
+    return completer.measured(model, batch, read)
 
 
 def _part(method: str, known: Mapping[str, Tensor], part: Predictive, by: _Standard) -> dict[str, Tensor]:
@@ -253,37 +242,22 @@ def _coded(
 
 
 def _alone(
-    method: str,
-    count: Count,
-    complete: Callable[[Tensor, Tensor], Tensor],
-    found: Mapping[str, Tensor],
-    told: Mapping[str, Tensor] | None,
-    by: _Standard,
+    baseline: Baseline, count: Count, found: Mapping[str, Tensor], told: Mapping[str, Tensor] | None, by: _Standard
 ) -> Score:
     """The score of a prediction without spread; the held-out errors of each value make it one."""
     x, unseen = wide(found["x"]), found["seen"] == 0  # float32 would round bands past values far smaller than others
-    made = complete(x, found["seen"])
+    method, made = baseline.name, baseline.complete(x, found["seen"])
     score = (made - x).abs()
     errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, made, score, {}, unseen, by.vary)}
     errors |= of_numbers(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by.vary)
     if told is not None and bool((told["seen"] == 0).any()):
         known = wide(told["x"])
-        held, one = complete(known, told["seen"]), torch.ones_like(known)
+        held, one = baseline.complete(known, told["seen"]), torch.ones_like(known)
         factors = calibrate(known, held, one, LEVELS, where=told["seen"] == 0)
         bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
         score = normal_crps(x, made, factors.scale.to(x))
         errors |= of_numbers(f"{method} calibrated", x, made, score, bands, unseen, by.vary)
-    return _score(method, count, errors, by)
-
-
-def _gappy(
-    count: Count, found: Mapping[str, Tensor], basis: GappyPCA, told: Mapping[str, Tensor], by: _Standard
-) -> Score:
-    values = told["seen"].expand_as(told["x"]).flatten(1).sum(1).max()
-    ranks = [rank for rank in usual_ranks(basis.rank) if rank <= max(1, 2 * int(values))]
-    whole = bool((told["seen"] == 1).all())  # then there is nothing to choose it by
-    chosen = basis if whole else best_rank(basis, told["x"], told["seen"], ranks)
-    return replace(_alone(GAPPY, count, chosen.complete, found, told, by), rank=chosen.rank)
+    return replace(_score(method, count, errors, by), rank=baseline.rank)
 
 
 def _score(method: str, count: Count, found: Mapping[str, Tensor], by: _Standard) -> Score:

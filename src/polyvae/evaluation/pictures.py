@@ -59,7 +59,7 @@ def reconstructed(
     return joined(each_block(source, split, measure, seed, device))
 
 
-def _reconstructing(source: Any) -> VAE:
+def _reconstructing(source: Any) -> Any:
     return source_of(source, "heads", "reconstruct", what="an error of the reconstruction").model
 
 

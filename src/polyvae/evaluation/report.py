@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
 from polyvae.checks.names import gathered
+from polyvae.checks.ranges import Amount, Count, Seed
 from polyvae.data.columns.kinds import some
 from polyvae.data.exchange.codes import retold
 from polyvae.data.exchange.given import taken
@@ -40,11 +41,11 @@ class EvaluationSettings:
     train: the training part, whose range is the scale of what leaves [0, 1]; that of Data by default.
     """
 
-    samples: int = 5000
-    seed: int = 0
+    samples: Count = 5000
+    seed: Seed = 0
     device: torch.device | str | None = None
     spec: Spec | None = None
-    frechet: int = 0
+    frechet: Amount = 0
     classifier: nn.Module | None = None
     train: Split | None = None
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from polyvae.completion.complete import seeing
-from polyvae.completion.predictive import Completer
+from polyvae.completion.masked import masked
+from polyvae.completion.predictive import Completer, Predictive
 from polyvae.completion.scores import Score
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
@@ -31,28 +31,26 @@ def completions(
     samples: int = 4,
     pixels: bool = False,
     seed: int = 0,
-    device: torch.device | str | None = None,
 ) -> Completions:
     """A seeded `count` of examples completed, with `samples` expected pictures of single draws of z (or, with `pixels`,
     draws of the likelihood)."""
-    made = seeing(source, masks)
+    made = masked(source, masks)
     asked = replace(completer, of=made.of, name=made.name)
 
-    def measure(model: VAE, batch: Values) -> dict[str, torch.Tensor]:
-        pieces = []
-        for piece in asked.predict(model, batch):
-            low, high = central_band(sorted_draws(piece.draws), 0.9)
-            shown = (piece.draws if pixels else piece.means)[:samples].movedim(0, 1)
-            told = {"mean": piece.mean, "std": piece.std, "low": low, "high": high, "samples": shown}
-            for place, chance in piece.chances if piece.mean.ndim == 2 else ():
-                told |= {f"codes {column}": chance[:, n] for n, column in enumerate(place.tolist())}
-            pieces.append(told)
+    def shown(law: Predictive, rows: slice) -> dict[str, Tensor]:
+        low, high = central_band(sorted_draws(law.draws), 0.9)
+        drawn = (law.draws if pixels else law.means)[:samples].movedim(0, 1)
+        found = {"mean": law.mean, "std": law.std, "low": low, "high": high, "samples": drawn}
+        for place, chance in law.chances if law.mean.ndim == 2 else ():
+            found |= {f"codes {column}": chance[:, n] for n, column in enumerate(place.tolist())}
+        return found
+
+    def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         x, m = batch[made.of], batch[made.name]
-        found = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
-        return {"truth": x, "mask": m[:, x.shape[1] :], **found}
+        return {"truth": x, "mask": m[:, x.shape[1] :], **asked.measured(model, batch, shown)}
 
     chosen = subset(split, count, seed)
-    found = joined(each_block(made, chosen, measure, seed, device))
+    found = joined(each_block(made, chosen, measure, seed))
     found["samples"] = found["samples"].movedim(1, 0)
     arrays = {name: value.float().numpy() for name, value in found.items()}
     look = look_of(source, split, made.of)

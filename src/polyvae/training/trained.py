@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -134,29 +134,23 @@ class Trained:
         asked = self.spec is not None and self.spec.classes and self.spec.label and "y" in others and is_frame(found)
         return labelled(found, others["y"], self.spec) if asked else found  # pyright: ignore[reportArgumentType]
 
-    @ranged
     def complete(
         self,
         x: Any,
         mask: Any = None,
         y: Any = None,
         given: Mapping[str, Any] | None = None,
-        *,
-        draws: Count = 100,
-        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-        weigh: str = "none",
-        keep: int | None = None,
-        seed: Seed = 0,
+        **settings: Any,
     ) -> Completion:
         """What the model says of values that are not seen, by `polyvae.complete`, in the kind and layout of x.
 
         `mask`: 1 where a value of x is seen, a row for each example or one for all; without one, what is not a number
         is unknown. Categories are given as the data call them and come back so, in arrays text as codes. Seen values
-        have the model's word too: `frame.fillna(found.mean)` keeps yours.
+        have the model's word too: `frame.fillna(found.mean)` keeps yours. `settings`: those of `CompletionSettings`.
         """
         seen, mask = pictured(x, self.spec, mask)
         others = self._conditions(labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y, given)
-        found = complete(self, seen, mask, draws, quantiles=quantiles, seed=seed, given=others, weigh=weigh, keep=keep)
+        found = complete(self, seen, mask, given=others, **settings)
         return Completion(
             returned(found.mean, x, 0, self._columns),
             returned(found.std, x, 0, self._columns),

@@ -1,0 +1,52 @@
+"""What completes examples without a model, from the same values: interpolation between pixels, and gappy PCA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from polyvae.completion.gappy_pca import GappyPCA, best_rank, usual_ranks
+from polyvae.completion.interpolation import METHODS, interpolate
+from polyvae.data.split import Split
+
+GAPPY = "gappy PCA"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What baselines are fitted to, `train`, and what ranks and spreads are found on, `validation`; either may lack."""
+
+    train: Split | None = None
+    validation: Split | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A completion without a model: `complete(x, mask)` is like x [N, ...]. `rank`: of gappy PCA."""
+
+    name: str
+    complete: Callable[[Tensor, Tensor], Tensor]
+    rank: int | None = None
+
+
+def baselines(x: Tensor, basis: GappyPCA | None = None, held: Mapping[str, Tensor] | None = None) -> list[Baseline]:
+    """Every baseline that completes examples like x [N, ...].
+
+    Of pictures [N, C, H, W] "nearest" and "linear" interpolation, which where nothing is seen give the mean of the
+    fitted `basis`, or zero. Of all, with a basis and `held` out examples "x" and what is "seen" of them, "gappy PCA" at
+    the rank, up to twice the number of seen values, that is best on these.
+    """
+    found = []
+    if x.ndim == 4 and x.numel():
+        empty = 0.0 if basis is None else basis.mean.view(basis.shape)
+        found += [Baseline(name, partial(interpolate, method=name, empty=empty)) for name in METHODS]
+    if basis is not None and held is not None:
+        seen = held["seen"].expand_as(held["x"]).flatten(1)
+        ranks = [rank for rank in usual_ranks(basis.rank) if rank <= max(1, 2 * int(seen.sum(1).max()))]
+        whole = bool((seen == 1).all())  # then there is nothing to choose it by
+        chosen = basis if whole else best_rank(basis, held["x"], held["seen"], ranks)
+        found.append(Baseline(GAPPY, chosen.complete, chosen.rank))
+    return found

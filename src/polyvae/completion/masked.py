@@ -1,0 +1,64 @@
+"""A model whose batches are observed by masks of one's own, and what it must not be told of what they hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from polyvae.evaluation.blocks import source_of
+from polyvae.model.vae import VAE, Values
+from polyvae.observe.masks import SparsePixels
+from polyvae.observe.transforms import Chain, Total, chain
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A model whose batches are observed by masks of one's own; what evaluation takes for a recipe.
+
+    `of`, `name`: what is seen in part, and what its observation is called. `totals`: what the model reads as the total
+    of all that is completed.
+    """
+
+    model: VAE
+    observe: Callable[[Values], Values]
+    of: str
+    name: str
+    totals: frozenset[str]
+
+
+def masked(source: Any, masks: SparsePixels | None = None) -> Masked:
+    """The same model with `masks` in the place of those of its recipe, under the names that the recipe gives them.
+
+    Without masks nothing is observed. Observing raises ValueError where a total that the model reads sums what is not
+    seen, unless the batch brings that total along. Raises TypeError for a model that draws no latents from a prior.
+    """
+    model, observe = source_of(source, "heads", "sample_latents", what="a completion")
+    steps = chain(observe).transforms
+    own = next((step for step in steps if isinstance(step, SparsePixels)), SparsePixels())
+    rest = Chain(tuple(step for step in steps if not isinstance(step, SparsePixels)))
+    totals = frozenset(step.to for step in steps if isinstance(step, Total) and step.name == own.of)
+    made = Masked(model, rest, own.of, own.name, totals)
+    if masks is None:
+        return made
+    through = chain(rest, replace(masks, of=own.of, name=own.name))
+
+    def checked(values: Values) -> Values:
+        batch = through(values)
+        check_totals(totals - set(values), batch[own.name][:, batch[own.of].shape[1] :].bool())
+        return batch
+
+    return replace(made, observe=checked if totals else through)
+
+
+def check_totals(missing: Set[str], mask: Tensor) -> None:
+    """ValueError where the total of all values is read, not given, and not known from what is seen."""
+    if missing and (unseen := int((~mask).sum())):
+        total = sorted(missing)[0]
+        raise ValueError(
+            f"the model reads {total!r}, the total of all values of an example, and {unseen} of them are not seen: "
+            f"give it, as given={{{total!r}: ...}} or among the data's own values, or train a model that needs none, "
+            f"with library='latent'"
+        )
