@@ -12,8 +12,9 @@ import pytest
 from polyvae import data
 from polyvae.cli.commands import PLACES
 from polyvae.cli.options import Option, options_of
-from polyvae.cli.signatures import functions, passed_on, recipes
+from polyvae.cli.signatures import functions, recipes
 from polyvae.recipes import RECIPES
+from polyvae.recipes.flat import passed_on
 from polyvae.recipes.options import CHOICES
 
 HELPS = """

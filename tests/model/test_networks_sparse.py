@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from polyvae.model.networks.layers import Stage, stages
+from polyvae.model.networks.layers import Stacked, Stage, stages
 from polyvae.model.networks.mlp import Perceptron
-from polyvae.model.networks.sparse import MultiscaleDecoder, Stacked, multiscale, pyramid
+from polyvae.model.networks.sparse import MultiscaleDecoder, multiscale, pyramid
 from polyvae.model.networks.vq import code_shape
 from polyvae.observe.masks import sparse
 

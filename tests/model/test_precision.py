@@ -15,7 +15,7 @@ from polyvae.objectives.balance import SoftAdapt
 from polyvae.objectives.objective import ImportanceWeighted, Objective
 from polyvae.objectives.terms import MMD, Reconstruction, mmd
 from polyvae.recipes import Recipe
-from polyvae.recipes.decoders import TASKS
+from polyvae.recipes.conditioning import TASKS
 from polyvae.training.step import Step
 
 HALF = torch.bfloat16

@@ -19,7 +19,8 @@ from helpers.runs import same, timeless, weights
 from helpers.striped import FIT, SMALL, recipe, stripes
 from polyvae.model.networks.vq import code_shape, downsampling, flat, upsampling
 from polyvae.recipes import vq_vae
-from polyvae.recipes.latents import gaussian_latent, vq_latent
+from polyvae.recipes.latents import latent_part
+from polyvae.recipes.options import Codes, Gaussian
 from polyvae.training.fit import fit
 from polyvae.training.store import read_metrics
 
@@ -127,13 +128,13 @@ def test_every_likelihood_goes_with_codes(likelihood: str) -> None:
 
 def test_the_two_latents_of_recipes_say_what_they_are_made_of() -> None:
     spec = pv.Spec((1, 8, 8))
-    part = vq_latent(spec, 9, 3, (4, 6), codebook="ema", beta=0.5)
+    part = latent_part(Codes(9, 3, (4, 6), codebook="ema", beta=0.5), spec, {})
     assert part.shape == (3, 2, 2)
     assert {name: weighted.weight for name, weighted in part.terms.items()} == {"commitment": 0.5 * 64 / 12}
     assert part.start is not None
     assert part.posterior.given == ("x",)
-    assert vq_latent(spec, kmeans=False).start is None
-    plain = gaussian_latent(spec, 5, "mlp", (6,), beside={"m": (2,)})
+    assert latent_part(Codes(kmeans=False), spec, {}).start is None
+    plain = latent_part(Gaussian(5, "mlp", (6,)), spec, {"m": (2,)})
     assert (plain.shape, list(plain.terms), plain.start) == ((5,), ["kl"], None)
     law = plain.posterior({"x": torch.zeros(2, 1, 8, 8), "m": torch.zeros(2, 2)})
     assert law.event_shape == (5,)

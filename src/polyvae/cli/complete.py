@@ -29,8 +29,8 @@ from polyvae.evaluation.calibration import LEVELS
 from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
-from polyvae.recipes.conditioning import Mask
-from polyvae.recipes.decoders import observed
+from polyvae.recipes.decoders import sparse_pixels
+from polyvae.recipes.options import Mask, Where
 from polyvae.training.progress import counted
 
 Draws = Annotated[int, Range(2, LARGEST, whole=True)]
@@ -47,7 +47,7 @@ CODES = "Wrong and log loss (nats) are of labels and bits."
 
 def complete(
     run: Path,
-    mask: Mask = "uniform",
+    mask: Where = "uniform",
     count: NumberOrShare | None = None,
     counts: Numbers | None = None,
     positions: Numbers | None = None,
@@ -113,7 +113,8 @@ def complete(
     found = replace(found, run=chosen_prior(found.run, code_prior))
     part, chosen = found.split(split)
     masks = _masks(found, chosen, mask, count, counts, positions)
-    first = observed(found.data.spec, mask, counts[0] if counts and count is None else count, None, positions)
+    many = counts[0] if counts and count is None else count
+    first = sparse_pixels(found.data.spec, Mask(mask, many, positions=positions))
     files = _draw(found, chosen, first, completer, (examples, show_draws, pixels), seed, place, out, npz)
     scored = subset(chosen, score, seed)
     scores = _scores(found, scored, masks, completer, seed, place) if score else []
@@ -216,7 +217,7 @@ def _draw_errors(scores: Sequence[Score], beside: Path, of: str) -> list[Path]:
 def _masks(
     found: Opened,
     split: Split,
-    mask: str,
+    mask: Where,
     count: int | float | None,
     counts: Numbers | None,
     positions: Sequence[int] | None,
@@ -227,7 +228,7 @@ def _masks(
     made = []
     for many in dict.fromkeys(numbers):
         try:
-            made.append((many, observed(found.data.spec, mask, many, None, positions)))
+            made.append((many, sparse_pixels(found.data.spec, Mask(mask, many, positions=positions))))
         except ValueError as error:
             raise (ValueError(f"counts: {error}") if many in (counts or []) else error) from None
     sized: list[tuple[int, int | float | None, SparsePixels]] = []

@@ -6,8 +6,7 @@ import ast
 import builtins
 import inspect
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,21 +46,8 @@ def _read(file: str) -> tuple[_Names, dict[str, list[str]]]:
             decorators[node.name], node.decorator_list = list(map(ast.unparse, node.decorator_list)), []
         elif not _is_type(node) and not (isinstance(node, ast.ImportFrom) and node.module in LIGHT):
             continue
-        exec(compile(ast.Module([node], []), str(ROOT / file), "exec", dont_inherit=True), names)
+        exec(compile(ast.Module([node], []), str(ROOT / file), "exec", annotations.compiler_flag, True), names)
     return names, decorators
-
-
-def passed_on(function: Callable[..., Any]) -> Iterator[tuple[Callable[..., Any], set[str]]]:
-    """The functions that a function's **options go on to, each with the parameters that it is given besides."""
-    options = [each.name for each in inspect.signature(function).parameters.values() if each.kind is each.VAR_KEYWORD]
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except OSError:  # code that was typed in
-        return
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and any(k.arg is None and ast.unparse(k.value) in options for k in call.keywords):
-            target = eval(ast.unparse(call.func), function.__globals__)
-            yield inspect.unwrap(target), {each.arg for each in call.keywords if each.arg is not None}
 
 
 def _is_type(node: ast.stmt) -> bool:

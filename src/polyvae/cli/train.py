@@ -11,7 +11,8 @@ from typing import Any
 from polyvae.checks.ranges import LARGEST, Range
 from polyvae.cli.options import Option, Parser, advising, check_known, options_of
 from polyvae.cli.reading import read_path, within
-from polyvae.cli.signatures import functions, passed_on, recipes
+from polyvae.cli.signatures import functions, recipes
+from polyvae.recipes.flat import describe
 from polyvae.recipes.options import CHOICES
 from polyvae.training.settings import ELSEWHERE, Settings
 
@@ -91,18 +92,13 @@ def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
     """A recipe's own options, then those it passes on; --recipe-NAME where another group has --NAME."""
     return [
         option.called(f"--recipe-{(option.flag or '').lstrip('-')}") if option.flag in taken else option
-        for option in _open(recipes()[name])
+        for option in _declared(recipes()[name])
     ]
 
 
 @cache
-def _open(build: Callable[..., Any]) -> list[Option]:
-    """The options that a function declares, then those that it passes on by **options and does not settle."""
-    found = options_of(build, CHOICES)
-    for function, settled in passed_on(build):
-        known = {option.name for option in found} | settled
-        found += [option for option in _open(function) if option.name not in known]
-    return found
+def _declared(build: Callable[..., Any]) -> list[Option]:
+    return options_of(describe(lambda: None, build), CHOICES)
 
 
 def _parser(recipe: str | None) -> Parser:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from polyvae.checks.ranges import LARGEST, Count, Range, Share
+from polyvae.checks.ranges import Count, Share
 from polyvae.model.networks.pixelcnn import GatedPixelCNN
 from polyvae.model.posteriors.exact import ExactCode, ExactDecoder
 from polyvae.model.priors.pixelcnn import PixelCNNPrior, map_shape
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective
+from polyvae.recipes.options import Kernel
 from polyvae.recipes.parts import Condition
 from polyvae.recipes.recording import Recipe, recipe
-
-Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 
 
 @recipe
@@ -49,5 +46,5 @@ def pixel_cnn(
     kernels = (first_kernel_size, *(kernel_size,) * (layers - 1))
     net = GatedPixelCNN(map_shape(spec.x), spec.levels, channels, kernels, length, dropout)
     posterior = ExactCode(spec.levels)
-    prior = PixelCNNPrior(net, posterior.codebook, spec.x, y.names)
+    prior = PixelCNNPrior(net, posterior.codebook, spec.x, tuple(y.shapes))
     return Recipe(VAE(posterior, prior, ExactDecoder(spec.levels)), Objective(), y.observe)

@@ -7,11 +7,11 @@ from typing import Any
 
 from polyvae.checks.names import near
 from polyvae.model.spec import Spec
-from polyvae.recipes import autoregressive, baselines, conditioning, counts, quantised, variants
+from polyvae.recipes import autoregressive, baselines, conditioning, quantised, variants
 from polyvae.recipes.recording import RECIPES, Recipe, as_spec, is_own, recipe
 
 __all__ = ["RECIPES", "Recipe", "as_spec", "is_own", "named", "rebuild", "recipe"]
-WHERE = (autoregressive, baselines, conditioning, counts, quantised, variants)  # each enters its own
+WHERE = (autoregressive, baselines, conditioning, quantised, variants)  # each enters its own
 
 
 def named(name: str) -> Callable[..., Recipe]:

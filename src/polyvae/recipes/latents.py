@@ -1,92 +1,117 @@
-"""A latent as recipes put it together: posterior, prior, the terms that train them, and what data set beforehand."""
+"""A latent as recipes put it together: posterior, prior, decoders of it, the terms that train them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial, singledispatch
 from math import prod
-from typing import Annotated, Literal
 
 from torch import nn
 
-from polyvae.checks.ranges import LARGEST, Range
-from polyvae.model.networks import Builder, Shape
+from polyvae.checks.names import find
+from polyvae.model.networks import Shape, mirrored
+from polyvae.model.networks.layers import Stacked, is_picture
 from polyvae.model.networks.prepared import prepared, prepared_shape
-from polyvae.model.networks.vq import downsampling
+from polyvae.model.networks.sparse import multiscale
+from polyvae.model.networks.vq import downsampling, flat, upsampling
 from polyvae.model.posteriors.codebook import Codebook
 from polyvae.model.posteriors.quantiser import Quantiser
-from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.priors.uniform import UniformPrior
 from polyvae.model.spec import Spec
-from polyvae.model.vae import Family, Values
+from polyvae.model.vae import Values
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment
-from polyvae.recipes.parts import encoder_family, reader_of_x
+from polyvae.recipes.options import Codes, Gaussian
+from polyvae.recipes.parts import built_by, encoder_family, named_prior, reader_of_x, shared_network
+
+Reader = Callable[[Sequence[Shape], Shape], nn.Module]
+CODEBOOKS = {"gradient": False, "ema": True}  # whether the words are moving averages
 
 
 @dataclass(frozen=True)
 class LatentPart:
     """One latent of a recipe: its posterior and prior, the shape of z, its terms of the objective by name.
 
-    `start`, where set, belongs into `Recipe.start`.
+    `decoders`: the networks that read z, then other values, by name. `prior` makes the prior, after the decoders, so
+    that the same seed draws the same weights whichever prior is chosen. `start`, where set, belongs into
+    `Recipe.start`.
     """
 
     posterior: nn.Module
-    prior: nn.Module
+    prior: Callable[[], nn.Module]
     shape: Shape
-    terms: dict[str, Weighted]
+    terms: Mapping[str, Weighted]
+    decoders: Mapping[str, Reader]
     start: Callable[[Values], None] | None = None
 
 
-def gaussian_latent(
-    spec: Spec,
-    latent: int,
-    network: str | Builder = "conv",
-    widths: Sequence[int] | None = None,
-    posterior: str | Family = "diagonal",
-    beside: Mapping[str, Shape] | None = None,
-) -> LatentPart:
-    """z of `latent` dimensions with a standard normal prior; term "kl".
+@singledispatch
+def latent_part(latent: object, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart:
+    """The part that a `Gaussian` or `Codes` asks for, whose posterior reads x and the values of these shapes beside it.
 
-    `beside`: names and shapes of what the posterior reads beside x.
+    Both squared errors of codes, terms "codebook" and "commitment", are summed over z and weighed by D_x / D_z, the
+    numbers of values in x and z, the commitment by `beta` too: beside a squared error summed over x they stand as means
+    of elements do beside a mean over pixels. Moving averages have no codebook term.
     """
-    q = reader_of_x(spec, network, widths, beside or {}, latent, encoder_family(posterior))
-    return LatentPart(q, StandardNormal(latent), (latent,), {"kl": Weighted(KL())})
+    raise TypeError(f"latent is Gaussian(...) or Codes(...); got {type(latent).__name__}")
 
 
-Codes = Annotated[int, Range(2, LARGEST, whole=True)]
-Words = Literal["gradient", "ema"]
-CODEBOOKS = {"gradient": False, "ema": True}  # whether the words are moving averages
+@latent_part.register
+def _gaussian(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart:
+    network = shared_network(latent.network, latent.prior)
+    latent = replace(latent, network=network)
+    q = reader_of_x(spec, network, latent.widths, beside, latent.dimensions, encoder_family(latent.posterior))
+    return LatentPart(
+        q,
+        lambda: named_prior(latent.prior, q, spec, latent.dimensions, latent.components),
+        (latent.dimensions,),
+        {"kl": Weighted(KL())},
+        vector_decoders(latent, spec),
+    )
 
 
-def vq_latent(
-    spec: Spec,
-    codes: int = 128,
-    dim: int = 16,
-    widths: Sequence[int] = (32, 64),
-    blocks: int = 0,
-    codebook: str = "gradient",
-    beta: float = 0.25,
-    revive: float = 0.1,
-    kmeans: bool = True,
-) -> LatentPart:
-    """z a map of words out of `codes`, each of `dim` numbers, with equal probabilities; terms "codebook", "commitment".
+def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
+    """The networks that read a vector z: the encoder's mirrored, and of pictures one that meets m at every scale."""
+    network, widths = latent.network, latent.widths
 
-    Both squared errors are summed over z and weighed by D_x / D_z, the numbers of values in x and z, the commitment by
-    `beta` too: beside a squared error summed over x they stand as means of elements do beside a mean over pixels.
-    `codebook`: "gradient", or "ema", moving averages, which have no codebook term. `revive`: see `Codebook`. `kmeans`:
-    whether the words start at the centres of the first encoder outputs.
-    """
-    if codebook not in CODEBOOKS:
-        raise ValueError(f"codebook is one of {', '.join(CODEBOOKS)}; got {codebook!r}")
-    if beta < 0:
-        raise ValueError(f"beta is at least 0; got {beta}")
-    net, shape = downsampling(prepared_shape(spec), dim, widths, blocks)
-    average = CODEBOOKS[codebook]
-    words = Codebook(codes, dim, average, revive=revive)
+    def own(inputs: Sequence[Shape], output: Shape) -> nn.Module:
+        return mirrored(built_by(network, widths))(inputs, output)
+
+    def scales(inputs: Sequence[Shape], output: Shape) -> nn.Module:
+        build = multiscale if widths is None else partial(multiscale, channels=widths)
+        return _meeting(inputs, lambda z, m: build((z, m), output))
+
+    return {"flat": own, "map": own, "multiscale": scales if is_picture(spec.x) else own}
+
+
+@latent_part.register
+def _codes(latent: Codes, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart:
+    widths, blocks = latent.widths, latent.blocks
+    average = find(CODEBOOKS, latent.codebook, "codebook")
+    net, shape = downsampling(prepared_shape(spec), latent.dim, widths, blocks, tuple(beside.values()))
+    words = Codebook(latent.count, latent.dim, average, revive=latent.revive)
     ratio = spec.dimensions / prod(shape)
     terms = {} if average else {"codebook": Weighted(CodebookCost(), ratio)}
-    terms["commitment"] = Weighted(Commitment(), beta * ratio)
-    posterior = Quantiser(prepared(net, spec, ("x",)), words)
-    start = posterior.start if kmeans else None
-    return LatentPart(posterior, UniformPrior(words, shape[1:]), shape, terms, start)
+    terms["commitment"] = Weighted(Commitment(), latent.beta * ratio)
+    given = ("x", *beside)
+    posterior = Quantiser(prepared(net, spec, given), words, given)
+
+    def flattened(inputs: Sequence[Shape], output: Shape) -> nn.Module:
+        return flat(inputs, output, widths, blocks)
+
+    def mapped(inputs: Sequence[Shape], output: Shape) -> nn.Module:
+        return Stacked.over(inputs, lambda z: upsampling(z, output, widths, blocks))
+
+    def scales(inputs: Sequence[Shape], output: Shape) -> nn.Module:
+        return _meeting(inputs, lambda z, m: multiscale((z, m), output, widths, blocks, statistics=False))
+
+    decoders = {"flat": flattened, "map": mapped, "multiscale": scales if is_picture(spec.x) else flattened}
+    start = posterior.start if latent.kmeans else None
+    return LatentPart(posterior, lambda: UniformPrior(words, shape[1:]), shape, terms, decoders, start)
+
+
+def _meeting(inputs: Sequence[Shape], build: Callable[[Shape, Shape], nn.Module]) -> nn.Module:
+    """A decoder of z and m, the last of the inputs; what stands between is joined to z."""
+    *first, m = inputs
+    return Stacked.over(first, lambda z: build(z, m))

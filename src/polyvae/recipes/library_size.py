@@ -15,7 +15,7 @@ from polyvae.model.networks.library import LogNormalSize, LogTotal, Shares, Size
 from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
-from polyvae.model.vae import Conditional, Family, Values
+from polyvae.model.vae import Conditional, Values
 from polyvae.observe.transforms import Chain, Total
 from polyvae.recipes.parts import encoder_net
 from polyvae.recipes.recording import UNCHANGED
@@ -36,17 +36,18 @@ class Library:
     prior: Mapping[str, nn.Module] = field(default_factory=dict)
     start: Callable[[Values], None] | None = None
 
-    def shared(self, net: nn.Module, family: Family, features: int) -> nn.Module:
-        """The decoder's network, its means the shares of the library size; ValueError for a family not of counts."""
+    def shared(self, decoder: Conditional, features: int) -> Conditional:
+        """The decoder, its means the shares of the library size; ValueError for a family not of counts."""
         if self.log_size is None:
-            return net
-        link = getattr(family, "link", None)
+            return decoder
+        link = getattr(decoder.family, "link", None)
         if not isinstance(link, Link):
             raise ValueError(
                 f"library: its size scales counts, of which the likelihoods are {', '.join(COUNTS)}; "
-                f"got {type(family).__name__}"
+                f"got {type(decoder.family).__name__}"
             )
-        return Shares(net, features, self.log_size, link.log_start, link.spread)
+        net = Shares(decoder.net, features, self.log_size, link.log_start, link.spread)
+        return Conditional(net, decoder.family, (*decoder.given, *self.names))
 
 
 def _observed(spec: Spec, network: str | Builder, widths: Sequence[int] | None) -> Library:

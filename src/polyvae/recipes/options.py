@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Positive, Range, Share, Weight, Widths
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch.nn import Module
 
-    from polyvae.model.vae import Family as AnyFamily
-
-    Family, Module, Builder = AnyFamily, nn.Module, Callable[..., nn.Module]
+    from polyvae.model.networks import Builder
+    from polyvae.model.vae import Family
 else:
     Family = Module = Builder = Callable[..., Any]
 
@@ -75,10 +74,10 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 class Gaussian:
     """A vector z: q(z | x) of any family, by default N(mu, diag s^2), and p(z), by default N(0, I).
 
-    `dimensions`: of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers' widths or
-    channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance), "point" or a family. `prior`:
-    "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data and pseudo-inputs share
-    the encoder), "conditional" (on y) or a module. `components`: of a mixture or VampPrior.
+    `dimensions`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers'
+    widths or channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance), "point" or a family.
+    `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data and
+    pseudo-inputs share the encoder), "conditional" (on y) or a module. `components`: of a mixture or VampPrior.
     """
 
     dimensions: Annotated[Count, Flat("latent")] = 16
@@ -114,9 +113,9 @@ class Codes:
 class Mask:
     """Which pixels of a picture, or columns of a table, an observation shows.
 
-    `kind`: which are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture, half a
-    table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of mask
-    "points", row,column,row,column... of a picture or columns of a table.
+    `kind`: which pixels are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture,
+    half a table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of
+    mask "points", row,column,row,column... of a picture or columns of a table.
     """
 
     kind: Annotated[Where, Flat("mask")] = "uniform"

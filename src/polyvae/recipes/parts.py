@@ -12,7 +12,7 @@ from torch import nn
 from polyvae.model import families
 from polyvae.model.families import columns as column_families
 from polyvae.model.families.real import DiagonalNormal
-from polyvae.model.networks import Builder, Shape, conv, mirrored, mlp, network, residual
+from polyvae.model.networks import Builder, Shape, conv, mlp, network, residual
 from polyvae.model.networks.prepared import Prepared, prepared, prepared_shape
 from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.priors.normal import StandardNormal
@@ -22,16 +22,15 @@ from polyvae.observe.transforms import Chain, OneHot, chain
 
 
 class Condition:
-    """What a part reads beside x: `names`, their `shapes` and the batch transform that makes vectors of labels."""
+    """What a model reads beside x: `shapes` of values by name, and the transform that makes vectors of labels."""
 
     def __init__(self, spec: Spec, wanted: bool) -> None:
-        self.names: tuple[str, ...] = ()
-        self.shapes: tuple[Shape, ...] = ()
+        self.shapes: dict[str, Shape] = {}
         self.observe = Chain()
         if wanted:
             if spec.condition is None:
                 raise ValueError(f"condition needs labels or vectors y; these data have none{_to_be_labels(spec)}")
-            self.names, self.shapes = ("y",), ((spec.condition,),)
+            self.shapes = {"y": (spec.condition,)}
             self.observe = chain(None if spec.classes is None else OneHot("y", spec.classes))
 
 
@@ -41,11 +40,19 @@ def _to_be_labels(spec: Spec) -> str:
     return f": load them with {' or '.join(names[:3])}" if names else ""
 
 
+def built_by(which: str | Builder, widths: Sequence[int] | None) -> Builder:
+    """A network's builder, by name or as it is, with these widths or channels."""
+    build: Callable[..., Any] = network(which)
+    if widths is None:
+        return build
+    return partial(build, **{"hidden" if build is mlp else "channels": tuple(widths)})
+
+
 def encoder_net(
     which: str | Builder, widths: Sequence[int] | None, inputs: Sequence[Shape], latent: int, family: Family
 ) -> nn.Module:
     """The network from `inputs` to the numbers that `family` needs for `latent` dimensions."""
-    return _builder(which, widths)(inputs, (family.size(latent),))
+    return built_by(which, widths)(inputs, (family.size(latent),))
 
 
 def reader_of_x(
@@ -60,13 +67,6 @@ def reader_of_x(
     names = ("x", *beside)
     net = encoder_net(which, widths, (prepared_shape(spec), *beside.values()), latent, family)
     return Conditional(prepared(net, spec, names), family, names)
-
-
-def decoder_net(
-    which: str | Builder, widths: Sequence[int] | None, inputs: Sequence[Shape], x: Shape, family: Family
-) -> nn.Module:
-    """The mirrored network from `inputs` to the numbers that `family` needs for values of shape `x`."""
-    return mirrored(_builder(which, widths))(inputs, (family.size(x[0]), *x[1:]))
 
 
 def encoder_family(which: str | Family) -> Family:
@@ -135,10 +135,3 @@ WITHOUT_STATISTICS: dict[str, Builder] = {
     "conv": partial(conv, norm="group"),
     "residual": partial(residual, norm="group"),
 }
-
-
-def _builder(which: str | Builder, widths: Sequence[int] | None) -> Builder:
-    build: Callable[..., Any] = network(which)
-    if widths is None:
-        return build
-    return partial(build, **{"hidden" if build is mlp else "channels": tuple(widths)})

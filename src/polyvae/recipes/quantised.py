@@ -1,59 +1,67 @@
-"""The vector-quantised autoencoder."""
+"""The vector-quantised variants: others with `Codes` for a latent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any
 
-from torch import nn
-
-from polyvae.checks.ranges import Amount, Count, Share, Weight, Widths
-from polyvae.model.networks import Shape
-from polyvae.model.networks.vq import flat, upsampling
+from polyvae.checks.names import find
 from polyvae.model.spec import Spec
-from polyvae.model.vae import VAE, Conditional, Family
-from polyvae.objectives.objective import Objective
+from polyvae.model.vae import VAE
 from polyvae.objectives.terms import Reconstruction
-from polyvae.recipes.latents import Codes, Words, vq_latent
-from polyvae.recipes.parts import decoder_family
+from polyvae.recipes.conditioning import multitask, semi_conditional
+from polyvae.recipes.decoders import decoder as decoder_of
+from polyvae.recipes.decoders import finished, trained_by
+from polyvae.recipes.latents import latent_part
+from polyvae.recipes.options import Codes, Likelihood, MapDecoder, Module
+from polyvae.recipes.parts import Condition
 from polyvae.recipes.recording import Recipe, recipe
-
-DECODERS: dict[str, Callable[[Shape, Shape, Sequence[int], int], nn.Module]] = {
-    "map": upsampling,
-    "flat": lambda code, output, widths, blocks: flat((code,), output, widths, blocks),
-}
 
 
 @recipe
 def vq_vae(
     spec: Spec,
-    codes: Codes = 128,
-    dim: Count = 16,
-    widths: Widths = (32, 64),
-    blocks: Amount = 0,
-    codebook: Words = "gradient",
-    beta: Weight = 0.25,
-    decoder: Literal["map", "flat"] = "map",
-    likelihood: str | Family | None = None,
-    revive: Share = 0.1,
-    kmeans: bool = True,
+    latent: Codes = Codes(),
+    likelihood: Likelihood | None = None,
+    decoder: MapDecoder = "map",
+    condition: bool = False,
+    objective: Module | None = None,
 ) -> Recipe:
     """log p(x) >= log p(x | z) - P log K, z the nearest of K words at each of P places, trained with D_x / D_z times
     |sg(e) - z|^2 + beta |e - sg(z)|^2, e the encoder's output and D the number of values.
 
-    `codes`: K. `dim`: numbers in a word. `widths`: channels of the strided convolutions, each of which halves the
-    sides; the widths of a perceptron for tables. `blocks`: residual blocks after them. `codebook`: "gradient", or
-    "ema", moving averages in place of the first cost. `beta`: weight of the commitment. `decoder`: "map", convolutions
-    alone, or "flat", the map flattened into a linear layer first. `likelihood`: by default what the kinds of the data
-    ask for; the study's is "normal". `revive`: the share of the even use below which a code starts anew. `kmeans`:
-    whether the codes start at the centres of the first encoder outputs.
+    `likelihood`: by default what the kinds of the data ask for; the study's is "normal". `decoder`: "map", convolutions
+    alone, or "flat", the map flattened into a linear layer first. `condition`: encoder and decoder also read the labels
+    or vectors y. `objective`: what is minimised in the place of these terms.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
     """
-    if decoder not in DECODERS:
-        raise ValueError(f"decoder is one of {', '.join(DECODERS)}; got {decoder!r}")
-    z = vq_latent(spec, codes, dim, widths, blocks, codebook, beta, revive, kmeans)
-    family = decoder_family(likelihood, spec)
-    net = DECODERS[decoder](z.shape, (family.size(spec.x[0]), *spec.x[1:]), widths, blocks)
-    model = VAE(z.posterior, z.prior, Conditional(net, family, "z"))
-    return Recipe(model, Objective({"reconstruction": Reconstruction(), **z.terms}), start=z.start)
+    y = Condition(spec, condition)
+    z = latent_part(latent, spec, y.shapes)
+    network = find({"map": z.decoders["map"], "flat": z.decoders["flat"]}, decoder, "decoder")
+    p = decoder_of(spec, likelihood, network, {"z": z.shape, **y.shapes})
+    loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
+    return finished(VAE(z.posterior, z.prior(), p), loss, y.observe, z.start)
+
+
+@recipe
+def vq_semi_conditional(spec: Spec, latent: Codes = Codes(), **options: Any) -> Recipe:
+    """log p(x | m) >= log p(x | z, m) - P log K, z the nearest of K words at each of P places, m a few pixels of x.
+
+    `semi_conditional(spec, latent=Codes())` by another name.
+
+    van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017; the observation as in
+    `semi_conditional`.
+    """
+    return semi_conditional(spec, latent=latent, **options)
+
+
+@recipe
+def vq_multitask(spec: Spec, latent: Codes = Codes(), **options: Any) -> Recipe:
+    """`multitask` with a quantised latent: reconstruction from the map z alone and from z and a few observed pixels m.
+
+    `multitask(spec, latent=Codes())` by another name.
+
+    Zakovskis: Multitask Variational Autoencoders, 2024; van den Oord, Vinyals, Kavukcuoglu: Neural Discrete
+    Representation Learning, 2017; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
+    """
+    return multitask(spec, latent=latent, **options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,9 @@ from polyvae.checks.ranges import check
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.observe.transforms import Chain
+from polyvae.recipes.flat import describe, gathered, spread
 
+P = ParamSpec("P")
 UNCHANGED = Chain()
 
 
@@ -40,35 +44,49 @@ class Recipe:
     call: Mapping[str, Any] | None = None
 
 
+class Entered(Protocol[P]):
+    """A function in the catalogue: called with what it declares, or with flat options and a seed."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, spec: Any, *arguments: P.args, **options: P.kwargs) -> Recipe: ...
+
+    @overload
+    def __call__(self, spec: Any, *, seed: int | None = None, **options: Any) -> Recipe: ...
+
+
 RECIPES: dict[str, Callable[..., Recipe]] = {}
 
 
-def recipe(build: Callable[..., Recipe]) -> Callable[..., Recipe]:
+def recipe(build: Callable[Concatenate[Any, P], Recipe]) -> Entered[P]:
     """Enters a function `build(spec, **options)` in the catalogue.
 
     `spec` may then be a `Spec`, the shape of one example, or anything that has a `spec`; the keyword `seed` fixes the
-    weights without touching torch's global generator; the call is recorded. An option that is infinite, not a number
-    or outside the range its annotation says is refused by name.
+    weights without touching torch's global generator; the call is recorded. A dataclass among the options may be given
+    whole or laid flat, see `polyvae.recipes.flat`. An option that the function does not have, that is infinite, not a
+    number or outside the range its annotation says is refused by name.
     """
 
     @functools.wraps(build)
-    def recorded(spec: Any, *, seed: int | None = None, **options: Any) -> Recipe:
+    def recorded(spec: Any, *arguments: Any, seed: int | None = None, **options: Any) -> Recipe:
         spec = as_spec(spec)
-        check_finite(options)
-        check(build, options)
-        if seed is None:
-            made = build(spec, **options)
-        else:
-            with torch.random.fork_rng(devices=[]):
+        _, *given = inspect.signature(build).bind_partial(spec, *arguments).arguments.items()
+        flat = spread(build, {**dict(given), **options})
+        check_finite(flat)
+        check(recorded, flat)
+        with contextlib.nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
+            if seed is not None:
                 torch.manual_seed(seed)
-                made = build(spec, **options)
-        return replace(made, call=_record(build.__name__, spec, options if seed is None else {**options, "seed": seed}))
+            made = cast(Callable[..., Recipe], build)(spec, **gathered(build, flat))
+        return replace(made, call=_record(build.__name__, spec, flat if seed is None else {**flat, "seed": seed}))
 
+    describe(recorded, build)
     held = RECIPES.get(build.__name__)
     if held is not None and not is_own(held) and is_own(build):
         raise ValueError(f"polyvae has a recipe named {build.__name__} already; give yours another name")
     RECIPES[build.__name__] = recorded
-    return recorded
+    return cast(Entered[P], recorded)
 
 
 def is_own(build: Callable[..., Recipe]) -> bool:

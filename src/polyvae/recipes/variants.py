@@ -2,79 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-from torch import nn
-
-from polyvae.checks.ranges import Amount, Count, Positive, Weight, Widths
+from polyvae.checks.ranges import Amount, Count, Positive, Weight
 from polyvae.model.families.columns import check, standardised
-from polyvae.model.families.real import DiagonalNormal, PixelNormal, Point
-from polyvae.model.priors.normal import StandardNormal
-from polyvae.model.spec import Spec
-from polyvae.model.vae import VAE, Conditional, Family
+from polyvae.model.families.real import DiagonalNormal, PixelNormal
+from polyvae.model.spec import Column, Spec
+from polyvae.model.vae import VAE, Conditional
 from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
 from polyvae.observe.transforms import chain
+from polyvae.recipes.decoders import decoder, finished
+from polyvae.recipes.latents import latent_part
 from polyvae.recipes.library_size import library_of
-from polyvae.recipes.parts import (
-    Condition,
-    decoder_family,
-    decoder_net,
-    encoder_family,
-    encoder_net,
-    named_prior,
-    reader_of_x,
-    shared_network,
-)
+from polyvae.recipes.options import Gaussian, Library, Likelihood, Module, Network, Posterior, Prior
+from polyvae.recipes.parts import Condition, encoder_net, shared_network
 from polyvae.recipes.recording import Recipe, recipe
 
 
 @recipe
 def vae(
     spec: Spec,
-    latent: Count = 16,
-    network: str | Callable[..., nn.Module] = "conv",
-    widths: Widths | None = None,
-    likelihood: str | Family | None = None,
-    posterior: str | Family = "diagonal",
-    prior: str | nn.Module = "standard",
-    components: Count = 10,
+    latent: Gaussian = Gaussian(),
+    likelihood: Likelihood | None = None,
     condition: bool = False,
-    library: Literal["none", "observed", "latent"] = "none",
-    objective: nn.Module | None = None,
+    library: Library = "none",
+    objective: Module | None = None,
 ) -> Recipe:
     """The variational autoencoder, and the place where the axes combine.
 
     log p(x) >= E_q[log p(x | z)] - KL(q(z | x) || p(z)), in nats.
 
-    `latent`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules; `widths`: its layers'
-    widths or channels, in the encoder's order. `likelihood`: by default what the kinds of the data ask for,
-    "normal-learned" of grey pictures, "bernoulli" of bits; "normal" is a normal of variance 1/2, whose cost is the
-    squared error summed over pixels. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have
-    GroupNorm, since data and pseudo-inputs share the encoder) or "conditional". `components`: of a mixture or
-    VampPrior. `condition`: posterior and likelihood also read the labels or vectors y. `library`: of counts, what their
-    means are shares of: "none", the means are the network's; "observed", the total of x, which the bound is then given;
-    "latent", a second latent "l", log-normal with the moments of the totals.
+    `likelihood`: by default what the kinds of the data ask for, "normal-learned" of grey pictures, "bernoulli" of bits;
+    "normal" is a normal of variance 1/2, whose cost is the squared error summed over pixels. `condition`: posterior and
+    likelihood also read the labels or vectors y. `library`: of counts, what their means are shares of: "none", the
+    means are the network's; "observed", the total of x, which the bound is then given; "latent", a second latent "l",
+    log-normal with the moments of the totals. `objective`: what is minimised, by default minus the bound.
 
     Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
     2014.
     """
-    y, network = Condition(spec, condition), shared_network(network, prior)
-    size = library_of(library, spec, network, widths)
-    q_family, p_family = encoder_family(posterior), decoder_family(likelihood, spec)
-    q = reader_of_x(spec, network, widths, dict(zip(y.names, y.shapes, strict=True)), latent, q_family)
-    p_net = size.shared(decoder_net(network, widths, ((latent,), *y.shapes), spec.x, p_family), p_family, spec.x[0])
-    p = named_prior(prior, q, spec, latent, components)
-    decoder = Conditional(p_net, p_family, ("z", *y.names, *size.names))
-    model = VAE({"z": q, **size.posterior}, {"z": p, **size.prior}, decoder)
-    monitor = "reconstruction" if isinstance(q_family, Point) else "bound"  # a point has no bound
-    return Recipe(model, objective or Objective(), chain(y.observe, size.observe), monitor, start=size.start)
+    y = Condition(spec, condition)
+    size = library_of(library, spec, shared_network(latent.network, latent.prior), latent.widths)
+    z = latent_part(latent, spec, y.shapes)
+    p = size.shared(decoder(spec, likelihood, z.decoders["flat"], {"z": z.shape, **y.shapes}), spec.x[0])
+    model = VAE({"z": z.posterior, **size.posterior}, {"z": z.prior(), **size.prior}, p)
+    return finished(model, objective or Objective(), chain(y.observe, size.observe), size.start)
 
 
 @recipe
-def ae(spec: Spec, posterior: str | Family = "point", **options: Any) -> Recipe:
+def ae(spec: Spec, posterior: Posterior = "point", **options: Any) -> Recipe:
     """The plain autoencoder: a point for a posterior and no divergence, so that no bound on log p(x) exists.
 
     `posterior`: "point", or another whose divergence is left out.
@@ -146,7 +125,7 @@ def sigma_vae(spec: Spec, scale: Positive | str = "learned", **options: Any) -> 
 
 
 @recipe
-def vamp_prior(spec: Spec, components: Count = 500, network: str = "mlp", **options: Any) -> Recipe:
+def vamp_prior(spec: Spec, components: Count = 500, network: Network = "mlp", **options: Any) -> Recipe:
     """p(z) = 1/M sum_m q(z | u_m) over M learned pseudo-inputs.
 
     `components`: M, how many pseudo-inputs. `network`: "mlp", "conv", "residual" (these two with GroupNorm) or a
@@ -196,7 +175,7 @@ def mmd_vae(
 
 
 @recipe
-def cvae(spec: Spec, prior: str = "standard", **options: Any) -> Recipe:
+def cvae(spec: Spec, prior: Prior = "standard", **options: Any) -> Recipe:
     """log p(x | y) >= E_q(z | x, y)[log p(x | z, y)] - KL(q(z | x, y) || p(z)), y a class label or any vector.
 
     `prior`: "standard", one for every y, or "conditional", a learned p(z | y).
@@ -209,27 +188,51 @@ def cvae(spec: Spec, prior: str = "standard", **options: Any) -> Recipe:
 @recipe
 def two_level(
     spec: Spec,
-    latent: Count = 16,
+    latent: Gaussian = Gaussian(),
     top: Count = 8,
-    network: str | Callable[..., nn.Module] = "conv",
-    widths: Widths | None = None,
-    likelihood: str | Family | None = None,
-    objective: nn.Module | None = None,
+    likelihood: Likelihood | None = None,
+    condition: bool = False,
+    objective: Module | None = None,
 ) -> Recipe:
     """p(z2) p(z1 | z2) p(x | z1, z2) with q(z2 | x) q(z1 | x, z2).
 
-    `latent`: dimensions of z1, the lower. `top`: dimensions of z2. `network`: "mlp", "conv", "residual" or a builder of
-    modules; `widths`: its layers' widths or channels, in the encoder's order. `likelihood`: by default that of the
-    data.
+    `latent`: dimensions of z1, the lower. `top`: dimensions of z2. `prior`: of z2, "standard", "mixture", "vamp",
+    "conditional" (on y) or a module. `likelihood`: by default that of the data. `condition`: posteriors and likelihood
+    also read the labels or vectors y. `objective`: what is minimised, by default minus the bound.
 
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """
-    normal, p_family = DiagonalNormal(), decoder_family(likelihood, spec)
-    posteriors = {
-        "z2": reader_of_x(spec, network, widths, {}, top, normal),
-        "z1": reader_of_x(spec, network, widths, {"z2": (top,)}, latent, normal),
-    }
-    prior = Conditional(encoder_net("mlp", None, ((top,),), latent, normal), normal, "z2")
-    decoder = Conditional(decoder_net(network, widths, ((latent,), (top,)), spec.x, p_family), p_family, ("z1", "z2"))
-    model = VAE(posteriors, {"z2": StandardNormal(top), "z1": prior}, decoder)
-    return Recipe(model, objective or Objective())
+    y, normal = Condition(spec, condition), DiagonalNormal()
+    z2 = latent_part(replace(latent, dimensions=top), spec, y.shapes)
+    z1 = latent_part(latent, spec, {"z2": z2.shape, **y.shapes})
+    below = Conditional(encoder_net("mlp", None, (z2.shape,), latent.dimensions, normal), normal, "z2")
+    p = decoder(spec, likelihood, z1.decoders["flat"], {"z1": z1.shape, "z2": z2.shape, **y.shapes})
+    model = VAE({"z2": z2.posterior, "z1": z1.posterior}, {"z2": z2.prior(), "z1": below}, p)
+    return finished(model, objective or Objective(), y.observe)
+
+
+@recipe
+def count_vae(
+    spec: Spec,
+    likelihood: Likelihood = "zero-inflated-negative-binomial",
+    library: Library = "observed",
+    latent: Gaussian = Gaussian(10, "mlp", (128,)),
+    **options: Any,
+) -> Recipe:
+    """Counts whose means are shares of a library size n: mu = n softmax(f(z)), log(1 + x) at the encoder's input.
+
+    `likelihood`: "poisson", "negative-binomial" or "zero-inflated-negative-binomial", the latter two with one
+    dispersion for each column; with "-network" behind the name, one for each value. `library`: n, the "observed" total
+    of x, which the bound is then given, or a "latent" one, log-normal with the moments of the totals; "none" leaves
+    the means to the network. Batches are a `condition`.
+
+    Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
+    """
+    if not spec.columns:
+        spec = replace(spec, columns=(Column("counts"),) * spec.x[0], levels=None)
+    elif others := [kind for kind in spec.kinds if kind != "counts"]:
+        raise ValueError(
+            f"count_vae is for columns of counts only, and these hold {', '.join(others)}: take vae, which gives each "
+            "kind its own likelihood, or say that they are counts (kind='counts')"
+        )
+    return vae(spec, latent, likelihood, library=library, **options)

@@ -123,6 +123,33 @@ def to_maps(rows: Tensor, shape: Shape) -> Tensor:
     return rows.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
 
 
+class Stacked(nn.Module):
+    """The first `count` inputs, or all, joined along dimension 1, then `net`, which reads them as one.
+
+    Channels of pictures or columns of tables; a vector beside maps stands at each of their places. A bare `conv` would
+    flatten a second picture into its last layer.
+    """
+
+    def __init__(self, net: nn.Module, count: int | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.count = count
+
+    @classmethod
+    def over(cls, shapes: Sequence[Shape], build: Callable[[Shape], nn.Module]) -> nn.Module:
+        """What `build` makes of values of these shapes joined, or of the only one, as it is."""
+        first, *others = shapes
+        net = build((first[0] + sum(prod(shape) for shape in others), *first[1:]))
+        return cls(net, len(shapes)) if others else net
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        first, *others = tensors[: self.count]
+        places = first.shape[2:]
+        wide = [each if each.ndim == first.ndim else each.view(*each.shape, *[1] * len(places)) for each in others]
+        joined = torch.cat([first, *(each.expand(-1, -1, *places) for each in wide)], 1)
+        return self.net(joined, *(() if self.count is None else tensors[self.count :]))
+
+
 class Stack(nn.Sequential):
     """A sequence of picture layers that runs in the memory layout of its weights, whatever the layout of its input."""
 

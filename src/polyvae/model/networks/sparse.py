@@ -168,20 +168,6 @@ def multiscale(
     return MultiscaleDecoder(inputs, output, steps, channels, root, statistics)
 
 
-class Stacked(nn.Module):
-    """Inputs joined along dimension 1, channels of pictures or columns of tables, then `net`, which reads them as one.
-
-    A bare `conv` would flatten a second picture into its last layer.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self.net(torch.cat(tensors, 1))
-
-
 class Filled(nn.Module):
     """An observation [B, C + 1, H, W] and beside it the picture filled in by `pyramid`, [B, 2 C + 1, H, W], then `net`.
 
@@ -192,5 +178,5 @@ class Filled(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, m: Tensor) -> Tensor:
-        return self.net(torch.cat([m, pyramid(m, [])[0][:, :-1]], 1))
+    def forward(self, m: Tensor, *others: Tensor) -> Tensor:
+        return self.net(torch.cat([m, pyramid(m, [])[0][:, :-1]], 1), *others)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from polyvae.model.networks.layers import (
     PictureDecoder,
     Shape,
+    Stacked,
     Stage,
     check_given,
     checked,
@@ -86,21 +87,27 @@ def code_shape(x: Shape, dim: int, widths: Sequence[int]) -> Shape:
     return dim, *last.after
 
 
-def downsampling(x_shape: Shape, dim: int, widths: Sequence[int], blocks: int) -> tuple[nn.Module, Shape]:
-    """Return the encoder of a value to a map of vectors, and the map's shape.
+def downsampling(
+    x_shape: Shape, dim: int, widths: Sequence[int], blocks: int, beside: Sequence[Shape] = ()
+) -> tuple[nn.Module, Shape]:
+    """Return the encoder of a value, and of vectors `beside` it, to a map of vectors, and the map's shape.
 
     Pictures: a 3x3 convolution of stride 2 and a LeakyReLU for each of `widths`, `blocks` residual blocks, a 1x1
     convolution to `dim` channels. No BatchNorm, so that the loss is the same in training and evaluation and for every
     batch size. Anything else: a perceptron with these widths. ValueError for a bad shape, width or count.
     """
-    (x,), code = checked((x_shape,), code_shape(x_shape, dim, _checked(widths, blocks)))
+    inputs, code = checked((x_shape, *beside), code_shape(x_shape, dim, _checked(widths, blocks)))
     widths = tuple(widths)
-    if not is_picture(x):
-        return mlp((x,), code, widths), code
-    layers: list[nn.Module] = []
-    for stage, (before, after) in zip(halvings(x[1], x[2], len(widths)), pairwise((x[0], *widths)), strict=True):
-        layers += [nn.Conv2d(before, after, 3, stage.stride, 1), nn.LeakyReLU(inplace=True)]
-    return MapNetwork(x, Maps(*layers, *_residuals(widths[-1], blocks), nn.Conv2d(widths[-1], dim, 1))), code
+    if not is_picture(inputs[0]):
+        return mlp(inputs, code, widths), code
+
+    def strided(x: Shape) -> nn.Module:
+        layers: list[nn.Module] = []
+        for stage, (before, after) in zip(halvings(x[1], x[2], len(widths)), pairwise((x[0], *widths)), strict=True):
+            layers += [nn.Conv2d(before, after, 3, stage.stride, 1), nn.LeakyReLU(inplace=True)]
+        return MapNetwork(x, Maps(*layers, *_residuals(widths[-1], blocks), nn.Conv2d(widths[-1], dim, 1)))
+
+    return Stacked.over(inputs, strided), code
 
 
 def upsampling(code: Shape, output: Shape, widths: Sequence[int], blocks: int) -> nn.Module:

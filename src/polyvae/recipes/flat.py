@@ -1,0 +1,218 @@
+"""Dataclasses among the options of a recipe, laid flat and put together again: the one map between both.
+
+`multitask(spec, latent=Gaussian(8, prior="vamp"))` and `multitask(spec, latent=8, prior="vamp")` are one call. Commands
+and run folders hold the second. A field has its own name there, or the one that its `Flat` says; where the dataclass
+may be None, the parameter's own name switches it on. What a dataclass leaves at its default is the recipe's default.
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Annotated, Any
+
+from polyvae.checks.names import near
+from polyvae.recipes.options import Flat
+
+Build = Callable[..., Any]
+_MARK = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option under its flat name: what it admits, its default, and the `field` of `source` that explains it."""
+
+    name: str
+    hint: Any
+    default: Any
+    source: Build
+    field: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A parameter that is one of some dataclasses, that of its default first; a `switch` where it may be None."""
+
+    name: str
+    kinds: tuple[type, ...]
+    default: Any
+    switch: Option | None
+
+    def options(self) -> dict[str, Option]:
+        """Its options by flat name."""
+        found = {} if self.switch is None else {self.name: self.switch}
+        for kind in self.kinds:
+            found |= {k: v for k, v in _flat(_declared(kind, self._start(kind))).items() if k not in found}
+        return found
+
+    def spread(self, value: Any) -> dict[str, Any]:
+        """A dataclass laid flat: the first field where another name makes it stand for the whole, and what differs from
+        its own defaults."""
+        found: dict[str, Any] = {} if self.switch is None else {self.name: True}
+        for place, each in enumerate(_declared(type(value), type(value)())):
+            inner = getattr(value, each.field)
+            if isinstance(each, Group):
+                found |= {} if inner is None else each.spread(inner)
+            elif inner != each.default or (place == 0 and self.switch is None and each.name != each.field):
+                found[each.name] = inner
+        return found
+
+    def gathered(self, flat: Mapping[str, Any]) -> Any:
+        """The dataclass of these options, None where it is switched off; ValueError for those of two dataclasses."""
+        if self.switch is not None and not flat.get(self.name, self.default is not None):
+            return None
+        names = {kind: set(_flat(_declared(kind, kind()))) for kind in self.kinds}
+        given = {name: value for name, value in flat.items() if any(name in each for each in names.values())}
+        for kind in self.kinds:
+            if names[kind] >= set(given):
+                return replace(self._start(kind), **gathered(kind, given))
+        apart = [next(name for name in given if name not in names[kind]) for kind in reversed(self.kinds)]
+        kinds = " or ".join(kind.__name__ for kind in self.kinds)
+        raise ValueError(f"{' and '.join(apart)} exclude each other: {self.name} is {kinds}")
+
+    @property
+    def field(self) -> str:
+        """As of an `Option`: the parameter's own name."""
+        return self.name
+
+    def _start(self, kind: type) -> Any:
+        return self.default if isinstance(self.default, kind) else kind()
+
+
+@functools.cache
+def accepted(build: Build) -> tuple[dict[str, Option], dict[str, Group], bool]:
+    """The options of a function by flat name, its parameters that are dataclasses, and whether it may take others.
+
+    Those that it passes on by **options, and does not settle in that call, are among them; they are read from its
+    source, without which it may take others.
+    """
+    declared = list(_declared(build))
+    options, groups = _flat(declared), {each.name: each for each in declared if isinstance(each, Group)}
+    below = list(passed_on(build))
+    for function, settled in below:
+        more, whole, _ = accepted(function)
+        # A dataclass handed on settles all that it holds, one value its own name alone.
+        hidden = {name for each in settled & set(groups) & set(whole) for name in whole[each].options()} | settled
+        options |= {name: each for name, each in more.items() if name not in hidden | set(options)}
+        groups = {name: each for name, each in whole.items() if name not in settled} | groups
+    last = list(inspect.signature(build).parameters.values())[-1]
+    return options, groups, not below and last.kind is last.VAR_KEYWORD
+
+
+def spread(build: Build, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options given to a function, every dataclass among them laid flat.
+
+    ValueError for one that the function does not have or that is given twice.
+    """
+    options, groups, others = accepted(build)
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        inside = name in groups and isinstance(value, groups[name].kinds)
+        for each, held in (groups[name].spread(value) if inside else {name: value}).items():
+            if each not in options and not others:
+                hint = near(each, options) or f"; its options are {', '.join(options)}"
+                raise ValueError(f"{each} is no option of {build.__name__}{hint}")
+            if each in found:
+                raise ValueError(f"{each} is given twice, in a {type(value).__name__} and by itself")
+            found[each] = held
+    return found
+
+
+def gathered(build: Build, flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function or dataclass from flat options; what none of its dataclasses holds is as it was."""
+    found = dict(flat)
+    for each in _declared(build):
+        if isinstance(each, Option):
+            found |= {each.field: found.pop(each.name)} if each.name in found else {}
+        elif inside := {name: found.pop(name) for name in each.options() if name in found}:
+            found[each.name] = each.gathered(inside)
+    return found
+
+
+def describe(function: Any, build: Build) -> Any:
+    """The function, with signature, annotations and docstring of `build`, all options flat and explained."""
+    options, _, others = accepted(build)
+    parameters = list(inspect.signature(build).parameters.values())
+    flat = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.hint)
+        for name, each in options.items()
+    ]
+    function.__signature__ = inspect.Signature([parameters[0], *flat, *parameters[-1:] * others])
+    function.__annotations__ = {name: each.hint for name, each in options.items()}
+    own = set(_explanations(build))
+    said = {name: _explanations(each.source).get(each.field) for name, each in options.items() if name not in own}
+    more = textwrap.fill(" ".join(f"`{name}`: {text}" for name, text in said.items() if text), 120)
+    *paragraphs, end = inspect.cleandoc(build.__doc__ or "").split("\n\n")
+    ends = [end, more] if not paragraphs or end.startswith("`") else [more, end]  # a paper comes last
+    function.__doc__ = "\n\n".join(filter(None, [*paragraphs, *ends]))
+    return function
+
+
+def passed_on(build: Build) -> Iterator[tuple[Build, set[str]]]:
+    """The functions that a function's **options go on to, each with the parameters that it is given besides."""
+    options = [each.name for each in inspect.signature(build).parameters.values() if each.kind is each.VAR_KEYWORD]
+    if not options:
+        return
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(build)))
+    except OSError:  # code that was typed in
+        return
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and any(k.arg is None and ast.unparse(k.value) in options for k in call.keywords):
+            target = inspect.unwrap(eval(ast.unparse(call.func), build.__globals__))
+            by_place = list(inspect.signature(target).parameters)[: len(call.args)]
+            yield target, {each.arg for each in call.keywords if each.arg is not None} | set(by_place[1:])
+
+
+def _explanations(source: Build) -> dict[str, str]:
+    """What a docstring says of each parameter, "`name`: text"."""
+    found: dict[str, str] = {}
+    for paragraph in inspect.cleandoc(source.__doc__ or "").split("\n\n"):
+        marks = list(_MARK.finditer(paragraph))
+        for mark, end in zip(marks, [*(each.start() for each in marks[1:]), len(paragraph)], strict=bool(marks)):
+            said = " ".join(paragraph[mark.end() : end].split())
+            found |= {name: said for name in re.findall(r"\w+", mark[0]) if name not in found}
+    return found
+
+
+def _declared(source: Build, held: Any = None) -> Iterator[Option | Group]:
+    """The parameters of a function after its first, or the fields of a dataclass with the values of `held`."""
+    hints = typing.get_type_hints(source, include_extras=True)
+    parameters = list(inspect.signature(source).parameters.values())
+    for each in parameters if isinstance(source, type) else parameters[1:]:
+        if each.kind is each.VAR_KEYWORD:
+            continue
+        default = getattr(held, each.name) if held is not None else each.default
+        hint = hints.get(each.name, Any)
+        kinds = [kind for kind in _members(hint) if isinstance(kind, type) and is_dataclass(kind)]
+        if not kinds:
+            name = next((mark.name for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Flat)), each.name)
+            yield Option(name, hint, default, source, each.name)
+            continue
+        switch = Option(each.name, bool, default is not None, source, each.name)
+        kinds.sort(key=lambda kind: not isinstance(default, kind))
+        yield Group(each.name, tuple(kinds), default, switch if type(None) in _members(hint) else None)
+
+
+def _members(hint: Any) -> list[Any]:
+    """A type, or the types that a union admits."""
+    while typing.get_origin(hint) is Annotated:
+        hint = hint.__origin__
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return [member for each in typing.get_args(hint) for member in _members(each)] if union else [hint]
+
+
+def _flat(declared: Iterable[Option | Group]) -> dict[str, Option]:
+    found: dict[str, Option] = {}
+    for each in declared:
+        found |= each.options() if isinstance(each, Group) else {each.name: each}
+    return found

@@ -1,0 +1,136 @@
+"""Options given whole and laid flat: the same call, the same weights, and what run folders recorded before."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import polyvae as pv
+from helpers.runs import pictures, same, weights
+from helpers.seeing import SHAPE
+from polyvae.recipes import RECIPES, Codes, Gaussian, Mask, SoftAdapt, Tasks, rebuild, recipe
+
+FOLDER = Path(__file__).parent / "recorded"  # written before options were dataclasses
+CALLS: list[dict[str, Any]] = json.loads((FOLDER / "calls.json").read_text())
+
+
+@pytest.mark.parametrize("held", CALLS, ids=lambda held: held["call"]["name"])
+def test_calls_recorded_before_give_the_same_weights(held: dict[str, Any]) -> None:
+    made = rebuild(held["call"])
+    parts = {"model": made.model, "objective": made.objective}
+    found = {f"{name}.{n}": each for name, part in parts.items() for n, each in part.state_dict().items()}
+    assert made.call == held["call"]
+    assert made.monitor == held["monitor"]
+    assert len(found) == held["tensors"]
+    total = sum(float(found[name].double().sum()) * (1 + place % 7) for place, name in enumerate(sorted(found)))
+    assert total == pytest.approx(held["sum"], abs=1e-3)
+
+
+def test_a_run_folder_written_before_is_loaded_and_scores_as_it_did(tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER / "run", tmp_path / "run")
+    run, data = pv.Run.load(folder), pictures(side=8)
+    assert run.recipe.call is not None
+    assert run.recipe.call["options"]["softadapt_window"] == 3
+    found = pv.evaluate(run.recipe, data.validation, samples=2)
+    assert found["bound"] == pytest.approx(run.history[-1]["validation_bound"], rel=0.02)
+
+
+SMALL = {"widths": (4, 6)}
+WRITTEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("vae", {"latent": Gaussian(3, prior="vamp", components=4)}, {"latent": 3, "prior": "vamp", "components": 4}),
+    (
+        "cvae",
+        {"latent": Gaussian(3, "mlp", prior="conditional")},
+        {"latent": 3, "network": "mlp", "prior": "conditional"},
+    ),
+    ("vamp_prior", {"latent": Gaussian(3), "components": 4}, {"latent": 3, "components": 4}),
+    ("count_vae", {"latent": Gaussian(3, widths=(4,))}, {"latent": 3, "widths": (4,)}),
+    ("vq_vae", {"latent": Codes(8, dim=3)}, {"codes": 8, "dim": 3}),
+    ("semi_conditional", {"mask": Mask("gaussian", 7)}, {"mask": "gaussian", "count": 7}),
+    ("multitask", {"latent": Codes(8, 3, (4, 6))}, {"codes": 8, "dim": 3, "widths": (4, 6)}),
+    (
+        "multitask",
+        {"tasks": Tasks(w2=0.5, softadapt=SoftAdapt(beta=0.5)), "mask": Mask("grid", 9)},
+        {"w2": 0.5, "softadapt": True, "softadapt_beta": 0.5, "mask": "grid", "count": 9},
+    ),
+    ("vq_multitask", {"latent": Codes(8), "tasks": Tasks(1)}, {"codes": 8, "decoders": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "whole", "flat"), WRITTEN)
+def test_options_whole_and_flat_are_one_call(name: str, whole: dict[str, Any], flat: dict[str, Any]) -> None:
+    spec = pv.Spec((6,), levels=None) if name == "count_vae" else pv.Spec(SHAPE, classes=3)
+    one, other = (RECIPES[name](spec, seed=1, **given) for given in (whole, flat))
+    assert one.call == other.call
+    assert one.call is not None
+    assert one.observe == other.observe
+    assert repr(one.objective) == repr(other.objective)
+    assert same(weights(one), weights(other))
+    assert same(weights(rebuild(one.call)), weights(one))
+
+
+@pytest.mark.parametrize("name", ["multitask", "semi_conditional"])
+def test_the_names_with_vq_are_others_with_codes(name: str) -> None:
+    given = {"mask": Mask(count=9), "likelihood": "normal", "decoder": "multiscale", "seed": 3}
+    latent = Codes(8, 3, (4, 6), codebook="ema")
+    one, other = (RECIPES[each](SHAPE, latent=latent, **given) for each in (name, f"vq_{name}"))
+    assert same(weights(one), weights(other))
+    assert repr(one.objective) == repr(other.objective)
+    assert one.call is not None
+    assert other.call == {**one.call, "name": f"vq_{name}"}
+
+
+def test_a_field_left_at_its_default_is_the_recipes() -> None:
+    made = pv.recipes.count_vae((6,), latent=Gaussian(3))
+    layers = [module for module in made.model.posterior["z"].modules() if isinstance(module, nn.Linear)]
+    assert [layer.out_features for layer in layers] == [128, 6]
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("multitask", {"latent": 3, "codes": 8}, "latent and codes exclude each other: latent is Gaussian or Codes"),
+    ("multitask", {"mask": Mask("grid", 9), "count": 9}, "count is given twice"),
+    ("vae", {"latnt": 3}, "latnt is no option of vae; did you mean latent"),
+    ("ppca", {"prior": "vamp"}, "prior is no option of ppca; its options are latent"),
+    ("full_covariance", {"posterior": "diagonal"}, "posterior is no option of full_covariance"),
+    ("full_covariance", {"latent": Gaussian(3, posterior="point")}, "posterior is no option of full_covariance"),
+    ("vq_vae", {"latent": Codes(1)}, "codes is a whole number of at least 2; got 1"),
+    ("vae", {"latent": Gaussian(0)}, "latent is a whole number of at least 1; got 0"),
+    ("multitask", {"tasks": Tasks(3)}, "decoders is a whole number from 1 to 2; got 3"),
+    (
+        "multitask",
+        {"tasks": Tasks(softadapt=SoftAdapt(window=9, mode="backward"))},
+        "softadapt_window counts the steps",
+    ),
+    ("arbitrary_conditioning", {"codes": 8}, "codes is no option of arbitrary_conditioning"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message"), REFUSED)
+def test_what_is_refused_is_named_as_it_is_laid_flat(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RECIPES[name](SHAPE, **options)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_at_most_eight_parameters_and_explains_each_option(name: str) -> None:
+    build = RECIPES[name]
+    assert len(inspect.signature(inspect.unwrap(build), follow_wrapped=False).parameters) <= 8
+    _, *options = inspect.signature(build).parameters
+    assert not [option for option in options if f"`{option}`" not in (build.__doc__ or "")]
+
+
+def test_a_recipe_of_ones_own_may_be_typed_where_no_source_is() -> None:
+    names: dict[str, Any] = {"pv": pv}
+    exec("def typed(spec, twice=2, **options):\n    return pv.recipes.vae(spec, latent=2 * twice, **options)", names)
+    try:
+        made = recipe(names["typed"])(SHAPE, network="mlp", widths=(4,))
+        assert made.call is not None
+        assert made.call["options"] == {"network": "mlp", "widths": [4]}
+    finally:
+        RECIPES.pop("typed", None)
