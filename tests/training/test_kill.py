@@ -19,6 +19,7 @@ import polyvae as pv
 from helpers.runs import pictures, same, small, timeless
 from polyvae.training.store import METRICS, STATE, WEIGHTS, read_metrics, read_tensors
 
+PLACES = [str(folder) for folder in Path(__file__).parents[:2]]  # of this file and of what tests share
 SCRIPT = """
 import sys
 sys.path[:0] = {tests!r}
@@ -46,7 +47,7 @@ def real(folder: str | Path, epochs: int) -> None:
 def started(tmp_path: Path, folder: Path, epochs: int, **options: Any) -> subprocess.Popen[str]:
     """The run in a process of its own, which says "done" at its end."""
     path = tmp_path / "train.py"
-    path.write_text(SCRIPT.format(tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])]))
+    path.write_text(SCRIPT.format(tests=PLACES))
     command = [sys.executable, str(path), str(folder), str(epochs)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 

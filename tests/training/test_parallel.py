@@ -126,6 +126,7 @@ class Fails(nn.Module):
         return {**values, "loss": values["loss"] * (float("nan") if step == 2 else 1.0)}
 
 
+PLACES = [str(folder) for folder in Path(__file__).parents[:2]]  # of this file and of what tests share
 SCRIPT = """
 import sys
 sys.path[:0] = {tests!r}
@@ -147,9 +148,7 @@ SLOW = [pytest.param(whom, marks=pytest.mark.slow) for whom in ("the first proce
 
 @pytest.mark.parametrize("whom", ["the terminal's group", *SLOW])
 def test_stopped_from_outside_two_processes_end_soon_and_leave_a_run_to_resume(whom: str, tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(
-        SCRIPT.format(tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])])
-    )
+    (tmp_path / "train.py").write_text(SCRIPT.format(tests=PLACES))
     command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path / "run")]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -178,7 +177,7 @@ def test_stopped_from_outside_two_processes_end_soon_and_leave_a_run_to_resume(w
 
 def test_a_user_sees_no_noise_from_several_processes(tmp_path: Path) -> None:
     script = SCRIPT.replace("endless(sys.argv[1])", "endless(sys.argv[1], epochs=1)")
-    (tmp_path / "train.py").write_text(script.format(tests=str(Path(__file__).parents[1])))
+    (tmp_path / "train.py").write_text(script.format(tests=PLACES))
     command = [sys.executable, str(tmp_path / "train.py"), str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr

@@ -28,6 +28,7 @@ from polyvae.training.run_folder import LOCK
 from polyvae.training.settings import Settings
 from polyvae.training.store import DESCRIPTION, METRICS, STATE, read_metrics, read_tensors
 
+PLACES = [str(folder) for folder in Path(__file__).parents[:2]]  # of this file and of what tests share
 SCRIPT = """
 import sys
 sys.path[:0] = {tests!r}
@@ -50,7 +51,7 @@ def endless(folder: str, devices: int) -> None:
 
 def started(tmp_path: Path, devices: int = 1, before: str = "") -> subprocess.Popen[str]:
     path = tmp_path / "train.py"
-    path.write_text(SCRIPT.format(tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])]))
+    path.write_text(SCRIPT.format(tests=PLACES))
     command = [*before.split(), sys.executable, str(path), str(tmp_path / "run"), str(devices)]
 
     def heeded() -> None:
