@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from polyvae.cli.options import Option, Parser, UsageError, naming, options_of, without_options
+from polyvae.cli.options import Option, Parser, UsageError, gathered, naming, options_of, without_options
 from polyvae.cli.reading import near, quoted
 from polyvae.cli.signatures import functions
 
@@ -55,7 +55,8 @@ def run(name: str, arguments: Sequence[str]) -> None:
     given = parser.read(rest)
     command = getattr(import_module(f"polyvae.cli.{module}"), function)
     with naming(found):
-        command(**{option.name: given[option.key] for option in found if option.key in given})
+        values = {option.name: given[option.key] for option in found if option.key in given}
+        command(**gathered(command, values))
 
 
 def signature(place: str) -> Callable[..., None]:

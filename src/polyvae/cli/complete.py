@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 from rich.table import Table
 
-from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
-from polyvae.cli.options import UsageError
+from polyvae.checks.ranges import Amount
+from polyvae.cli.arguments import CodePrior, Masks, Predicting, Reading, Showing, Writing
 from polyvae.cli.printing import console, stacked
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
@@ -29,12 +29,10 @@ from polyvae.evaluation.calibration import LEVELS
 from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
-from polyvae.recipes.decoders import sparse_pixels
-from polyvae.recipes.options import Mask, Where
+from polyvae.recipes.decoders import observed
 from polyvae.training.progress import counted
+from polyvae.training.run import Run
 
-Draws = Annotated[int, Range(2, LARGEST, whole=True)]
-Numbers = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
 GREY = "grey pictures under a Bernoulli likelihood: the spread is that of bits, the widest that such a mean allows"
 
 RESOLVED = 39  # draws from which on the outermost two of them enclose 95 % of what comes
@@ -46,84 +44,49 @@ CODES = "Wrong and log loss (nats) are of labels and bits."
 
 
 def complete(
-    run: Path,
-    mask: Where = "uniform",
-    count: NumberOrShare | None = None,
-    counts: Numbers | None = None,
-    positions: Numbers | None = None,
-    draws: Draws = 100,
-    from_x: bool = False,
-    weigh: Literal["none", "seen"] = "none",
-    candidates: Count | None = None,
-    code_prior: Literal["uniform", "learned"] | None = None,
-    head: str | None = None,
-    noise: bool = True,
-    pixels: bool = False,
-    examples: Count = 6,
-    show_draws: Amount = 4,
+    *,
+    masks: Masks,
+    predicting: Predicting,
+    code_prior: CodePrior | None = None,
+    showing: Showing,
     score: Amount = 200,
-    out: Path | None = None,
-    npz: Path | None = None,
-    json: bool = False,
-    seed: Seed = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    split: Literal["train", "validation", "test"] | None = None,
-    data_dir: Path | None = None,
+    reading: Reading,
+    writing: Writing,
 ) -> None:
     """Completes examples from a few of their pixels: the expected picture, its spread, draws, and how right they are.
 
     Beside the model stand nearest and linear interpolation and gappy PCA, which see the same pixels.
 
-    run: the folder of a run.
-    mask: which pixels are seen.
-    count: how many of them, or a share below 1; by default a twentieth, of a table's columns half, a quarter
-        for a box, all of a half.
-    counts: several such numbers, at each of which the errors are told and drawn.
-    positions: of mask points, row,column,row,column... of a picture or columns of a table.
-    draws: of the latents, for each example.
-    from_x: draw the latents from the posterior, which sees all of x, and not from the prior.
-    weigh: seen weighs what the prior draws by how well it explains what is seen.
-    candidates: how many draws are weighed for each example; ten times those that are kept, where none is given.
+    score: how many examples of the part are scored; 0 for none.
     code_prior: of a vector-quantised run, equally probable codes or the learned prior, which is taken where there is
         one.
-    head: the head that predicts; the one that reads the observation where none is named.
-    noise: leave the likelihood's own noise out of the spread.
-    pixels: show draws of the pixels too, where their expected values are shown otherwise.
-    examples: how many are shown.
-    show_draws: how many draws of each are shown.
-    score: how many examples of the part are scored; 0 for none.
     out: the PNG file; figures/completions.png in the run folder where none is given.
     npz: a file for the arrays; beside the PNG file where none is given.
     json: print one JSON document instead of the table.
     seed: of the masks and the draws.
-    device: cpu, cuda or mps; auto is cuda where there is one.
-    split: the part of the data; test unless none was cut, then validation.
-    data_dir: where the data lie now, in DIR/NAME.
 
     Example: polyvae complete runs/first --mask uniform --count 40 --draws 100
     """
-    if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"--out is a PNG file, such as completions.png; got {out}")
-    check_place(npz)
-    if from_x and weigh != "none":
-        raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
-    completer = Completer(draws, latents_of(from_x, weigh), candidates, head, noise)
-    found, place = opened(run, data_dir), usable(device)
-    check_place(found.folder / "figures" / "completions.png" if out is None else out)
+    check_place(writing.npz)
+    latents = latents_of(predicting.from_x, predicting.weigh)
+    completer = Completer(predicting.draws, latents, predicting.candidates, predicting.head, predicting.noise)
+    found, place = opened(reading.run, reading.data_dir), usable(reading.device)
+    png = found.folder / "figures" / "completions.png" if writing.out is None else writing.out
+    check_place(png)
     found = replace(found, run=chosen_prior(found.run, code_prior))
-    part, chosen = found.split(split)
-    masks = _masks(found, chosen, mask, count, counts, positions)
-    many = counts[0] if counts and count is None else count
-    first = sparse_pixels(found.data.spec, Mask(mask, many, positions=positions))
-    files = _draw(found, chosen, first, completer, (examples, show_draws, pixels), seed, place, out, npz)
-    scored = subset(chosen, score, seed)
-    scores = _scores(found, scored, masks, completer, seed, place) if score else []
+    part, chosen = found.split(reading.split)
+    several = _masks(found, chosen, masks)
+    first = masks.counts[0] if masks.counts and masks.count is None else masks.count
+    how: dict[str, Any] = {"seed": reading.seed, "device": place}
+    files = _draw(found.run, chosen, _observed(found, masks, first), completer, showing, how, (png, writing.npz))
+    scored = subset(chosen, score, reading.seed)
+    scores = _scores(found, scored, several, completer, how) if score else []
     of = "columns" if len(found.data.spec.x) == 1 else "points"
-    files += _draw_errors(scores, files[0], of) if scores and len(masks) > 1 else []
-    notes = [GREY] if noise and _grey(found, completer, chosen) else []
-    notes += [FEW.format(draws=draws)] if score and draws < RESOLVED else []
-    told = {"run": str(run), "split": part, "mask": mask, "draws": draws, "examples": len(scored), "notes": notes}
-    _say(told, scores, files, json)
+    files += _draw_errors(scores, png, of) if scores and len(several) > 1 else []
+    notes = [GREY] if predicting.noise and _grey(found, completer, chosen) else []
+    notes += [FEW.format(draws=predicting.draws)] if score and predicting.draws < RESOLVED else []
+    told = {"run": str(reading.run), "split": part, "mask": masks.mask, "draws": predicting.draws}
+    _say({**told, "examples": len(scored), "notes": notes}, scores, files, writing.json)
 
 
 def table(scores: Sequence[Score], title: str) -> Table:
@@ -185,26 +148,23 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
 
 
 def _draw(
-    found: Opened,
+    run: Run,
     split: Split,
-    masks: SparsePixels,
+    seen: SparsePixels,
     completer: Completer,
-    shown: tuple[int, int, bool],
-    seed: int,
-    device: str,
-    out: Path | None,
-    npz: Path | None,
+    showing: Showing,
+    how: Mapping[str, Any],
+    writing: tuple[Path, Path | None],
 ) -> list[Path]:
     """The pictures and their arrays."""
     from polyvae.figures import completions, draw, save_array
 
-    place = found.folder / "figures" / "completions.png" if out is None else out
-    with evaluating(found.run.model, device):
-        figure = completions(found.run, split, masks, completer, *shown, seed=seed)
-    seen = figure.mask[0].size and figure.mask.reshape(len(figure.mask), -1).sum(1).mean()
+    png, npz = writing
+    figure = completions(run, split, seen, completer, showing.examples, showing.show_draws, showing.pixels, **how)
+    points = figure.mask[0].size and figure.mask.reshape(len(figure.mask), -1).sum(1).mean()
     noun = "column" if figure.mask.ndim == 2 else "point"
-    first = draw(figure, place, f"Completed from {seen:g} {noun}{'' if seen == 1 else 's'}")
-    return [first, save_array(place.with_suffix(".npz") if npz is None else npz, figure)]
+    first = draw(figure, png, f"Completed from {points:g} {noun}{'' if points == 1 else 's'}")
+    return [first, save_array(png.with_suffix(".npz") if npz is None else npz, figure)]
 
 
 def _draw_errors(scores: Sequence[Score], beside: Path, of: str) -> list[Path]:
@@ -214,41 +174,39 @@ def _draw_errors(scores: Sequence[Score], beside: Path, of: str) -> list[Path]:
     return [draw(point_errors(scores, of), place, f"Errors against the number of {of} seen")]
 
 
-def _masks(
-    found: Opened,
-    split: Split,
-    mask: Where,
-    count: int | float | None,
-    counts: Numbers | None,
-    positions: Sequence[int] | None,
-) -> dict[int | float, SparsePixels]:
+def _masks(found: Opened, split: Split, masks: Masks) -> dict[int | float, SparsePixels]:
     """The masks that are scored, fewest pixels first, each by its count or, where none was asked for, its pixels."""
     one = split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]
-    numbers = [*([] if counts and count is None else [count]), *(counts or [])]
-    made = []
-    for many in dict.fromkeys(numbers):
-        try:
-            made.append((many, sparse_pixels(found.data.spec, Mask(mask, many, positions=positions))))
-        except ValueError as error:
-            raise (ValueError(f"counts: {error}") if many in (counts or []) else error) from None
+    several = masks.counts or []
     sized: list[tuple[int, int | float | None, SparsePixels]] = []
-    for many, masks in made:
-        seen = masks.mask(one)
+    for number in dict.fromkeys([*([] if several and masks.count is None else [masks.count]), *several]):
+        try:
+            made = _observed(found, masks, number)
+        except ValueError as error:
+            raise (ValueError(f"counts: {error}") if number in several else error) from None
+        seen = made.mask(one)
         if bool(seen.all()):
-            what = "positions" if positions is not None else "counts" if many in (counts or []) else "count"
+            what = "positions" if masks.positions is not None else "counts" if number in several else "count"
             raise ValueError(f"{what}: all {seen.numel()} places are seen, so that nothing is left to complete")
-        sized.append((int(seen.sum()), many, masks))
+        sized.append((int(seen.sum()), number, made))
     sized.sort(key=lambda each: each[0])
-    return {points if many is None else many: masks for points, many, masks in sized}
+    return {points if number is None else number: made for points, number, made in sized}
+
+
+def _observed(found: Opened, masks: Masks, count: int | float | None) -> SparsePixels:
+    return observed(found.data.spec, masks.mask, count, None, masks.positions)
 
 
 def _scores(
-    found: Opened, split: Split, masks: dict[int | float, SparsePixels], completer: Completer, seed: int, device: str
+    found: Opened,
+    split: Split,
+    masks: Mapping[int | float, SparsePixels],
+    completer: Completer,
+    how: Mapping[str, Any],
 ) -> list[Score]:
     data = found.data
     with counted("completing") as moved:
-        learned = Learned(data.train, data.validation)
-        return score_completions(found.run, split, masks, completer, learned, seed, device, moved)
+        return score_completions(found.run, split, masks, completer, data.train, data.validation, **how, progress=moved)
 
 
 def _grey(found: Opened, completer: Completer, split: Split) -> bool:

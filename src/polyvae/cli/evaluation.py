@@ -8,16 +8,17 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from math import log, prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.table import Table
 
-from polyvae.checks.ranges import Amount, Count, Seed
+from polyvae.checks.ranges import Amount, Count
+from polyvae.cli.arguments import CodePrior, Reading
 from polyvae.cli.options import UsageError
 from polyvae.cli.printing import console
 from polyvae.cli.runs import check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
-from polyvae.data import Data
+from polyvae.data import Data, Split
 from polyvae.data.cuts import subset
 from polyvae.data.files.writing import write_text
 from polyvae.evaluation import evaluate as report_on
@@ -32,41 +33,35 @@ _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
 
 
 def evaluate(
-    run: Path,
     samples: Count = 5000,
-    split: Literal["train", "validation", "test"] | None = None,
     baselines: bool = False,
     frechet: Amount = 0,
-    code_prior: Literal["uniform", "learned"] | None = None,
+    code_prior: CodePrior | None = None,
     json: bool = False,
     out: Path | None = None,
-    seed: Seed = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    data_dir: Path | None = None,
+    *,
+    reading: Reading,
 ) -> None:
     """Bounds in nats and bits, errors of the reconstruction and what the latents carry, whatever trained the model.
 
-    run: the folder of a run.
     samples: draws of the latents for each example, K of the importance-weighted bound.
-    split: the part of the data; test unless none was cut, then validation.
     baselines: PCA and probabilistic PCA with as many latents beside it, or the most that leave noise; a code is one.
     frechet: so many samples judged by a classifier that is trained first; 0 for none.
     code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
         where there is one and set beside the other.
     json: print one JSON document instead of the table.
     out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
-    seed: of the draws.
-    device: cpu, cuda or mps; auto is cuda where there is one.
-    data_dir: where the data lie now, in DIR/NAME.
 
     Example: polyvae evaluate runs/first --samples 500 --baselines
     """
-    found = opened(run, data_dir)
+    run = reading.run
+    found = opened(run, reading.data_dir)
     place = run / "evaluation.json" if out is None else out
     check_place(place)
     judged_run = chosen_prior(found.run, code_prior)
-    part, examples = found.split(split)
-    asked: dict[str, Any] = {"samples": samples, "seed": seed, "device": usable(device), "train": found.data.train}
+    part, examples = found.split(reading.split)
+    train, device = found.data.train, usable(reading.device)
+    asked: dict[str, Any] = {"samples": samples, "seed": reading.seed, "device": device, "train": train}
     judged = _frechet(found.data, frechet, run) if frechet else {}
     if samples >= _MANY:
         what = f"{len(examples):,} examples of the {part} part, {samples:,} draws of the latents each"
@@ -79,16 +74,7 @@ def evaluate(
     if judged_run is not found.run:
         report["priors"] = {"uniform": with_uniform_codes(found.run.model, report), "learned": _bound_of(report)}
     if baselines:
-        report["baselines"] = {}
-        for name, made in linear(found.data, report).items():
-            with counted(name) as shown:
-                report["baselines"][name] = report_on(made, examples, **asked, spec=found.data.spec, progress=shown)
-        if report["baselines"] and report["discrete"] is not False:
-            own = "probabilities" if report["discrete"] else "densities of real and positive columns and probabilities"
-            report["notes"].append(
-                f"the bound of ppca is on a density of all values, the run's on {own} of bits, counts, categories or "
-                "levels: they do not compare"
-            )
+        report["baselines"] = _baselines(found.data, examples, report, asked)
     write_text(place, json_module.dumps(report, indent=2) + "\n")
     if json:
         print(json_module.dumps(report))
@@ -100,6 +86,21 @@ def evaluate(
     if report.get("baselines"):
         shown.print(beside(report))
     shown.print(f"report: {place}", markup=False, soft_wrap=True)
+
+
+def _baselines(data: Data, examples: Split, report: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The reports on the linear baselines; a note in the run's own where their bounds are of something else."""
+    made = {}
+    for name, run in linear(data, report).items():
+        with counted(name) as shown:
+            made[name] = report_on(run, examples, **asked, spec=data.spec, progress=shown)
+    if made and report["discrete"] is not False:
+        own = "probabilities" if report["discrete"] else "densities of real and positive columns and probabilities"
+        report["notes"].append(
+            f"the bound of ppca is on a density of all values, the run's on {own} of bits, counts, categories or "
+            "levels: they do not compare"
+        )
+    return made
 
 
 def linear(data: Data, report: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import textwrap
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -159,20 +159,32 @@ def options_of(
     source: Callable[..., Any],
     choices: Mapping[str, Iterable[str]] | None = None,
 ) -> list[Option]:
-    """The options of a function or dataclass, but for what no text can stand for.
+    """The options of a function or dataclass, those of its dataclasses laid flat, but for what no text can stand for.
 
     `choices`: the texts that a parameter admits.
     """
     hints, ranges = typing.get_type_hints(source), ranges_of(source)
     helps = help_of(source)
-    found = []
+    found: list[Option] = []
     for name, parameter in inspect.signature(source).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        if is_dataclass(hints.get(name)):
+            found += [replace(each, help=helps.get(each.name, each.help)) for each in options_of(hints[name])]
             continue
         admitted = tuple((choices or {}).get(name, ()))
         if members := plain(hints.get(name)):
             option = _option(name, members, parameter.default, helps.get(name, ""), admitted)
             found.append(_ranged(option, ranges[name][0] if name in ranges else None))
+    return found
+
+
+def gathered(source: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function out of the values of its options, its dataclasses made of those that are theirs."""
+    hints, found = typing.get_type_hints(source), dict(given)
+    for name, kind in hints.items():
+        if isinstance(kind, type) and is_dataclass(kind):
+            found[name] = kind(**{each.name: found.pop(each.name) for each in fields(kind) if each.name in found})
     return found
 
 

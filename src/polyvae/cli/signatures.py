@@ -13,7 +13,14 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 # What is imported as it says, since it starts without torch; WITHIN is read here; else no text can stand for a type.
-LIGHT = ("collections.abc", "pathlib", "typing", "polyvae.checks.ranges", "polyvae.recipes.options")
+LIGHT = (
+    "collections.abc",
+    "pathlib",
+    "typing",
+    "polyvae.checks.ranges",
+    "polyvae.cli.arguments",
+    "polyvae.recipes.options",
+)
 WITHIN = "polyvae.recipes."
 
 

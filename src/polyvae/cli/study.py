@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from polyvae.checks.ranges import Amount, Count, Seed, Widths
+from polyvae.cli.arguments import Cells, Machines, Protocol
 from polyvae.cli.commands import STUDIES
 from polyvae.cli.options import UsageError, check_known, naming, options_of
 from polyvae.cli.printing import printable
@@ -19,24 +19,11 @@ from polyvae.cli.runs import device as checked_device
 
 def study(
     name: str,
+    *,
+    cells: Cells,
+    protocol: Protocol,
+    machines: Machines,
     out: Path | None = None,
-    data: str = "mnist",
-    family: str = "gaussian,vq",
-    config: Sequence[int] | None = None,
-    folds: str = "5",
-    only: str | None = None,
-    limit: Count | None = None,
-    epochs: Amount = 100,
-    batch_size: Count = 128,
-    seed: Seed = 0,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
-    widths: Widths | None = None,
-    decoder: Literal["flat", "multiscale"] = "flat",
-    workers: Count = 1,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    ray: str | None = None,
-    keep: Literal["all", "weights", "none"] = "weights",
-    data_dir: Path | None = None,
     report_only: bool = False,
     json: bool = False,
 ) -> None:
@@ -47,22 +34,6 @@ def study(
 
     name: multitask.
     out: the study's folder, by default results/NAME-DATA.
-    data: names of `polyvae datasets` or paths, with commas.
-    family: gaussian, vq or both with a comma.
-    config: configurations 1, 2 (both families) and 3 (vq), with commas; all where none are given.
-    folds: how many of the five folds, like 3, or which, like 0,1,2.
-    only: cells whose names match a shell pattern like *two-grid*, or a regular expression between slashes.
-    epochs, batch_size: passes over the training part, and examples a step, of every run.
-    seed: of the folds, the weights and the noise.
-    precision: fp32, bf16, or fp16 with loss scaling.
-    device: cpu, cuda or mps; auto is cuda where there is one.
-    limit: so many training images of each fold, the validation part in proportion.
-    widths: channels of the networks in the place of the configurations', for small studies.
-    workers: runs at once on this device, each in a process of its own.
-    decoder: of all methods: flat as published, or multiscale, which joins what convolutions of m see to z's maps.
-    ray: address of a Ray cluster to run on, auto, or local for one that is started here.
-    keep: of a run that is measured, all, its weights without the state to train on from, or none of either.
-    data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
     report_only: write the report of what the folder holds, and run nothing.
     json: print the result as one JSON document.
 
@@ -71,21 +42,18 @@ def study(
     polyvae study multitask --report-only --out results/multitask-mnist
     """
     check_known("study", name, STUDIES, f"there is {', '.join(STUDIES)}")
-    sources = _parts("--data", data)
+    sources = _parts("--data", cells.data)
     from polyvae.study.thesis.grid import dataset_name
 
     out = out or Path("results") / "-".join([name, *map(dataset_name, sources)])
+    failed = {}
     if not report_only:
-        training = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
-        others = {"limit": limit, "widths": None if widths is None else tuple(widths), "decoder": decoder}
-        chosen = {"families": _parts("--family", family), "configs": config, "folds": folds, "only": only}
-        plan = _plan(training, others, data=sources, data_dir=data_dir, **chosen)
+        plan = _plan(sources, cells, protocol)
         check_place(out, folder=True)
         # What devices a cluster has is seen there.
-        wanted = device if ray is not None and device == "auto" else checked_device(device)
-        failed = _run(plan, out, device=wanted, workers=workers, ray=ray, keep=keep)
-    else:
-        failed = {}
+        there = machines.ray is not None and machines.device == "auto"
+        device = machines.device if there else checked_device(machines.device)
+        failed = _run(plan, out, replace(machines, device=device))
     _report(out, failed, json)
 
 
@@ -96,25 +64,28 @@ def _parts(option: str, text: str) -> list[str]:
     return parts
 
 
-def _plan(training: dict[str, Any], others: dict[str, Any], **chosen: Any) -> Any:
-    from polyvae.study import Plan, Protocol
+def _plan(sources: list[str], cells: Cells, protocol: Protocol) -> Any:
+    from polyvae.study import Plan
+    from polyvae.study import Protocol as Shared
     from polyvae.training.settings import Settings
 
+    given: dict[str, Any] = asdict(protocol) | {"widths": None if protocol.widths is None else tuple(protocol.widths)}
     try:
         with naming(options_of(study)):
-            Settings(**training)
-            plan = Plan(**chosen, protocol=Protocol(**training, **others))
+            Settings(**{name: given[name] for name in ("epochs", "batch_size", "seed", "precision")})
+            families = _parts("--family", cells.family)
+            plan = Plan(sources, families, cells.config, cells.folds, cells.only, Shared(**given), cells.data_dir)
             plan.jobs(Path())  # every mistake of the command line has its chance here
     except ValueError as error:
         raise UsageError(str(error)) from error
     return plan
 
 
-def _run(plan: Any, out: Path, **how: Any) -> dict[Any, str]:
+def _run(plan: Any, out: Path, machines: Machines) -> dict[Any, str]:
     from polyvae.study import multitask
 
     try:
-        return multitask(plan, out, **how).failed
+        return multitask(plan, out, **asdict(machines)).failed
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; the same command goes on with {out}") from None
 
