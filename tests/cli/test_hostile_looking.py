@@ -59,6 +59,7 @@ OWN: Table = {
     "sample run --out nothing": (2, "--out", "PNG"),
     "sample run --out plain/a.png": (1, "plain"),
     "sample run --npz ''": (2, "--npz", "''"),
+    "sample run --npz x.png": (2, "--npz is a file of arrays", "x.png"),
     "sample run --npz nothing --out a.png": (1, "nothing"),
     "sample run --npz plain/a.npz --out a.png": (1, "plain"),
     "sample run --temperature 0.5": (2, "--temperature"),

@@ -77,7 +77,7 @@ def complete(
     part, chosen = found.split(reading.split)
     several = _masks(found, chosen, masks)
     first = masks.counts[0] if masks.counts and masks.count is None else masks.count
-    how: dict[str, Any] = {"seed": reading.seed, "device": place}
+    how = (reading.seed, place)
     files = _draw(found.run, chosen, _observed(found, masks, first), completer, showing, how, (png, writing.npz))
     scored = subset(chosen, score, reading.seed)
     scores = _scores(found, scored, several, completer, how) if score else []
@@ -153,14 +153,14 @@ def _draw(
     seen: SparsePixels,
     completer: Completer,
     showing: Showing,
-    how: Mapping[str, Any],
+    how: tuple[int, str],
     writing: tuple[Path, Path | None],
 ) -> list[Path]:
     """The pictures and their arrays."""
     from polyvae.figures import completions, draw, save_array
 
     png, npz = writing
-    figure = completions(run, split, seen, completer, showing.examples, showing.show_draws, showing.pixels, **how)
+    figure = completions(run, split, seen, completer, showing.examples, showing.show_draws, showing.pixels, *how)
     points = figure.mask[0].size and figure.mask.reshape(len(figure.mask), -1).sum(1).mean()
     noun = "column" if figure.mask.ndim == 2 else "point"
     first = draw(figure, png, f"Completed from {points:g} {noun}{'' if points == 1 else 's'}")
@@ -178,8 +178,9 @@ def _masks(found: Opened, split: Split, masks: Masks) -> dict[int | float, Spars
     """The masks that are scored, fewest pixels first, each by its count or, where none was asked for, its pixels."""
     one = split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]
     several = masks.counts or []
+    numbers: list[int | float | None] = [] if several and masks.count is None else [masks.count]
     sized: list[tuple[int, int | float | None, SparsePixels]] = []
-    for number in dict.fromkeys([*([] if several and masks.count is None else [masks.count]), *several]):
+    for number in dict.fromkeys([*numbers, *several]):
         try:
             made = _observed(found, masks, number)
         except ValueError as error:
@@ -202,11 +203,11 @@ def _scores(
     split: Split,
     masks: Mapping[int | float, SparsePixels],
     completer: Completer,
-    how: Mapping[str, Any],
+    how: tuple[int, str],
 ) -> list[Score]:
     data = found.data
     with counted("completing") as moved:
-        return score_completions(found.run, split, masks, completer, data.train, data.validation, **how, progress=moved)
+        return score_completions(found.run, split, masks, completer, data.train, data.validation, *how, moved)
 
 
 def _grey(found: Opened, completer: Completer, split: Split) -> bool:

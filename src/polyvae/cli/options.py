@@ -167,7 +167,7 @@ def options_of(
     helps = help_of(source)
     found: list[Option] = []
     for name, parameter in inspect.signature(source).parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD:
+        if parameter.kind is parameter.VAR_KEYWORD or name == "spec":  # what data are, which no line says
             continue
         if is_dataclass(hints.get(name)):
             found += [replace(each, help=helps.get(each.name, each.help)) for each in options_of(hints[name])]
