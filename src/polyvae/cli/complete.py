@@ -180,18 +180,18 @@ def _masks(found: Opened, split: Split, masks: Masks) -> dict[int | float, Spars
     several = masks.counts or []
     numbers: list[int | float | None] = [] if several and masks.count is None else [masks.count]
     sized: list[tuple[int, int | float | None, SparsePixels]] = []
-    for number in dict.fromkeys([*numbers, *several]):
+    for many in dict.fromkeys([*numbers, *several]):
         try:
-            made = _observed(found, masks, number)
+            made = _observed(found, masks, many)
         except ValueError as error:
-            raise (ValueError(f"counts: {error}") if number in several else error) from None
+            raise (ValueError(f"counts: {error}") if many in several else error) from None
         seen = made.mask(one)
         if bool(seen.all()):
-            what = "positions" if masks.positions is not None else "counts" if number in several else "count"
+            what = "positions" if masks.positions is not None else "counts" if many in several else "count"
             raise ValueError(f"{what}: all {seen.numel()} places are seen, so that nothing is left to complete")
-        sized.append((int(seen.sum()), number, made))
+        sized.append((int(seen.sum()), many, made))
     sized.sort(key=lambda each: each[0])
-    return {points if number is None else number: made for points, number, made in sized}
+    return {points if many is None else many: made for points, many, made in sized}
 
 
 def _observed(found: Opened, masks: Masks, count: int | float | None) -> SparsePixels:
