@@ -160,7 +160,8 @@ def _draw(
     from polyvae.figures import completions, draw, save_array
 
     png, npz = writing
-    figure = completions(run, split, seen, completer, showing.examples, showing.show_draws, showing.pixels, *how)
+    with evaluating(run.model, how[1]):
+        figure = completions(run, split, seen, completer, showing.examples, showing.show_draws, showing.pixels, how[0])
     points = figure.mask[0].size and figure.mask.reshape(len(figure.mask), -1).sum(1).mean()
     noun = "column" if figure.mask.ndim == 2 else "point"
     first = draw(figure, png, f"Completed from {points:g} {noun}{'' if points == 1 else 's'}")
@@ -207,7 +208,8 @@ def _scores(
 ) -> list[Score]:
     data = found.data
     with counted("completing") as moved:
-        return score_completions(found.run, split, masks, completer, data.train, data.validation, *how, moved)
+        learned = Learned(data.train, data.validation)
+        return score_completions(found.run, split, masks, completer, learned, *how, moved)
 
 
 def _grey(found: Opened, completer: Completer, split: Split) -> bool:
