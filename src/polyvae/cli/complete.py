@@ -29,7 +29,8 @@ from polyvae.evaluation.calibration import LEVELS
 from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
-from polyvae.recipes.decoders import observed
+from polyvae.recipes.decoders import sparse_pixels
+from polyvae.recipes.options import Mask
 from polyvae.training.progress import counted
 from polyvae.training.run import Run
 
@@ -196,7 +197,7 @@ def _masks(found: Opened, split: Split, masks: Masks) -> dict[int | float, Spars
 
 
 def _observed(found: Opened, masks: Masks, count: int | float | None) -> SparsePixels:
-    return observed(found.data.spec, masks.mask, count, None, masks.positions)
+    return sparse_pixels(found.data.spec, Mask(masks.mask, count, positions=masks.positions))
 
 
 def _scores(
