@@ -14,7 +14,7 @@ import polyvae as pv
 from polyvae.data.split import Split
 from polyvae.evaluation import both_bounds, describe_codes, reconstruction_errors, sampled_pictures
 from polyvae.evaluation.tables import table
-from polyvae.figures import completions
+from polyvae.figures import completions, reconstructions, samples, traversals
 from polyvae.model.vae import Draw, Latent, Observed
 from polyvae.observe.masks import SparsePixels
 
@@ -76,6 +76,9 @@ def test_what_needs_more_than_a_draw_is_refused_with_what_is_missing(split: Spli
         (lambda: describe_codes(Own(), split), "encode"),
         (lambda: reconstruction_errors(Own(), split), "reconstruct"),
         (lambda: sampled_pictures(Own(), split, 3), "generate"),
+        (lambda: reconstructions(Own(), split), "reconstruct"),
+        (lambda: samples(Own(), split), "generate"),
+        (lambda: traversals(Own(), split), "decode"),
         (lambda: completions(Own(), split, SparsePixels()), "sample_latents"),
         (lambda: pv.complete(Own(), split.tensors["x"]), "sample_latents"),
     ]:

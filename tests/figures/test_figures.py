@@ -16,7 +16,7 @@ from polyvae.data.cuts import subset
 from polyvae.data.loading import wrap
 from polyvae.data.split import Split
 from polyvae.evaluation import describe_codes
-from polyvae.figures.kinds import Bars, Curves, LatentMap, Reconstructions, Samples, Strips
+from polyvae.figures.kinds import Curves, KLBars, LatentMap, Reconstructions, Samples, Strips
 from polyvae.model.families.real import Point
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Column, Spec
@@ -284,7 +284,7 @@ def test_the_lower_of_two_latents_follows_the_one_that_moves():
     z2[:, int(top.rows[0][3])] = float(top.positions[0])
     values = {"z2": z2, "z1": made.model.prior["z1"]({"z2": z2}).mean}
     np.testing.assert_allclose(top.pictures[0, 0], made.model.decode(values)["x"].mean[0].detach().numpy(), atol=1e-5)
-    with pytest.raises(ValueError, match="latents are"):
+    with pytest.raises(ValueError, match="a latent of the model is one of"):
         figures.traversals(made, split(), "z")
 
 
@@ -391,7 +391,7 @@ def test_every_kind_of_figure_is_drawn_and_saved_as_arrays(tmp_path):
         "lines": Strips(rng.random((2, 3, 4)), ("a", "b"), np.arange(3.0)),
         "map": LatentMap(rng.random((50, 2)), np.arange(50) % 12, ("z[0]", "z[1]")),
         "unlabelled": LatentMap(rng.random((5, 2)), None, ("z[0]", "z[1]")),
-        "bars": Bars({"z2": rng.random(3), "z1": rng.random(60)}),
+        "bars": KLBars({"z2": rng.random(3), "z1": rng.random(60)}),
         "curves": Curves(np.arange(3.0), {"loss": {"train": rng.random(3), "validation": rng.random(3)}}),
     }
     for name, figure in kinds.items():

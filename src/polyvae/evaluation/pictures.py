@@ -113,8 +113,8 @@ def recorded_spec(source: Any) -> Spec | None:
     """The spec that a recipe was built for or a run trained on; None where none is recorded."""
     if isinstance(found := getattr(source, "spec", None), Spec):
         return found
-    call = getattr(getattr(source, "recipe", source), "call", None)
-    return None if call is None else Spec.from_dict(call["spec"])
+    record = (getattr(getattr(source, "recipe", source), "call", None) or {}).get("spec")
+    return None if record is None else Spec.from_dict(record)
 
 
 def first_head(model: VAE) -> str:

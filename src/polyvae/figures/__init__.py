@@ -1,16 +1,18 @@
 """Figures: functions that make arrays, and functions that draw them as PNG files."""
 
-from polyvae.figures.arrays import curves, interpolations, kl_bars, latent_map, reconstructions, samples, traversals
+from polyvae.figures.arrays import curves, reconstructions, samples
 from polyvae.figures.completions import completions, point_errors
 from polyvae.figures.grids import panels
-from polyvae.figures.kinds import Bars, Completions, Curves, LatentMap, PointErrors, Reconstructions, Samples, Strips
+from polyvae.figures.kinds import Completions, Curves, KLBars, LatentMap, PointErrors, Reconstructions, Samples, Strips
+from polyvae.figures.latents import kl_bars, latent_map
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
 from polyvae.figures.plots import draw, drawing, save_figures
+from polyvae.figures.walks import interpolations, traversals
 
 __all__ = [
-    "Bars",
     "Completions",
     "Curves",
+    "KLBars",
     "LatentMap",
     "PointErrors",
     "Reconstructions",

@@ -25,7 +25,7 @@ _BAR = 92  # pixels that a colour bar takes with its numbers
 
 
 @dataclass(frozen=True)
-class Bar:
+class ColourBar:
     """A colour map over [low, high] and what it is of; `below`, `above`: whether values beyond the ends are shown."""
 
     label: str
@@ -42,7 +42,7 @@ class Block:
 
     pictures: np.ndarray
     name: str = ""
-    bars: tuple[Bar, ...] = ()
+    bars: tuple[ColourBar, ...] = ()
 
 
 def blocks(pictures: np.ndarray, unit: bool, names: Sequence[str] = (), data: np.ndarray | None = None) -> list[Block]:
@@ -93,10 +93,10 @@ def panels(figure: Completions) -> tuple[list[Block], list[str]]:
 
 
 def _completed(
-    colours: np.ndarray, seen: np.ndarray, hidden: Sequence[float], spread: np.ndarray, bars: tuple[Bar, ...]
+    colours: np.ndarray, seen: np.ndarray, hidden: Sequence[float], spread: np.ndarray, bars: tuple[ColourBar, ...]
 ) -> Block:
     """Colours [N, columns without the spread, 3, H, W] and the spread [N, H, W] as one block."""
-    bar = Bar("spread, standard deviation", SPREAD, 0.0, float(spread.max()) or 1.0)
+    bar = ColourBar("spread, standard deviation", SPREAD, 0.0, float(spread.max()) or 1.0)
     points, seen = _enlarged(colours[:, 1], seen[:, 0], seen.shape[-1] // _POINTS)
     shown = np.where(seen, points, np.reshape(hidden, (3, 1, 1)))
     heat = _mapped(spread[:, None], bar)
@@ -120,14 +120,16 @@ def _enlarged(colours: np.ndarray, seen: np.ndarray, reach: int) -> tuple[np.nda
     return colours, seen
 
 
-def _bar(label: str, colours: str, shown: np.ndarray, data: np.ndarray) -> Bar:
+def _bar(label: str, colours: str, shown: np.ndarray, data: np.ndarray) -> ColourBar:
     low, high = float(np.nanmin(data)), float(np.nanmax(data))
     high = high if high > low else low + 1
     slack = 1e-6 * (high - low)
-    return Bar(label, colours, low, high, bool(np.nanmin(shown) < low - slack), bool(np.nanmax(shown) > high + slack))
+    return ColourBar(
+        label, colours, low, high, bool(np.nanmin(shown) < low - slack), bool(np.nanmax(shown) > high + slack)
+    )
 
 
-def _mapped(values: np.ndarray, bar: Bar) -> np.ndarray:
+def _mapped(values: np.ndarray, bar: ColourBar) -> np.ndarray:
     """[R, S, H, W] -> [R, S, 3, H, W] by the bar's colours; NaN is white."""
     with np.errstate(invalid="ignore"):
         shares = np.clip((values - bar.low) / (bar.high - bar.low), 0, 1)
@@ -169,7 +171,7 @@ def grid(made: Sequence[Block], title: str, rows: Sequence[str], columns: Sequen
     return drawn
 
 
-def _colour_bars(drawn: Figure, bars: Sequence[Bar], corner: tuple[int, int, int], size: tuple[int, int]) -> None:
+def _colour_bars(drawn: Figure, bars: Sequence[ColourBar], corner: tuple[int, int, int], size: tuple[int, int]) -> None:
     """Right of a block whose lower right corner and height are given, in pixels."""
     right, bottom, height = corner
     tall = min(height - 8, 400)

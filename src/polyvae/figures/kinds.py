@@ -71,7 +71,7 @@ class LatentMap:
 
 
 @dataclass(frozen=True)
-class Bars:
+class KLBars:
     """KL of every dimension of every latent by its name, nats [d]."""
 
     kl: dict[str, np.ndarray]

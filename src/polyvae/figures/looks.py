@@ -10,9 +10,7 @@ import torch
 from polyvae.completion.errors import CODED
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import source_of
-from polyvae.evaluation.pictures import first_head
-from polyvae.model.spec import Spec
+from polyvae.evaluation.pictures import recorded_spec
 
 _SCANNED = 200  # examples that tell whether values lie in [0, 1] where nothing is recorded
 
@@ -41,7 +39,7 @@ def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
     Where the kinds of numbers are not recorded, a seeded subset of the split shows whether they lie in [0, 1]; without
     a split, pictures do.
     """
-    spec = _spec(source)
+    spec = recorded_spec(source)
     labels = () if spec is None else spec.labels or ()
     columns = () if spec is None else spec.columns
     noun = "channel" if spec is not None and len(spec.x) > 1 else "column"
@@ -55,20 +53,6 @@ def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
         return Look(spec is None, names, labels)
     x = subset(split, _SCANNED, 0).tensors[value]
     return Look(x.dtype is torch.uint8 or bool(((x >= 0) & (x <= 1)).all()), names, labels)
-
-
-def is_table(source: Any, split: Split) -> bool:
-    """Whether what is shown has columns instead of pixels."""
-    model, _ = source_of(source)
-    return split.tensors[model.heads[first_head(model)].of].ndim == 2  # pyright: ignore[reportArgumentType]
-
-
-def _spec(source: Any) -> Spec | None:
-    found = getattr(source, "spec", None)
-    if isinstance(found, Spec):
-        return found
-    record = (getattr(getattr(source, "recipe", source), "call", None) or {}).get("spec")
-    return None if record is None else Spec.from_dict(record)
 
 
 def part(shown: int, total: int, what: str = "examples") -> str:

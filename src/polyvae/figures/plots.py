@@ -22,12 +22,12 @@ from polyvae.data.exchange.given import taken
 from polyvae.data.files.writing import replacing
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.figures import arrays, tables
+from polyvae.figures import arrays, latents, tables, walks
 from polyvae.figures.grids import DPI, blocks, grid, panels
-from polyvae.figures.kinds import Bars, Completions, Curves, LatentMap, PointErrors, Reconstructions, Samples, Strips
-from polyvae.figures.looks import is_table
+from polyvae.figures.kinds import Completions, Curves, KLBars, LatentMap, PointErrors, Reconstructions, Samples, Strips
 from polyvae.figures.pixels import save_array
 from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, charts, finish, legend, line
+from polyvae.figures.subject import is_table
 
 _WIDE = 1400  # pixels that a row of pictures fills at most
 _ROWS = 1000  # of a table: enough to compare shares
@@ -90,17 +90,17 @@ def save_figures(
         monitor = getattr(getattr(source, "recipe", source), "monitor", "bound")
         made["curves"] = arrays.curves(history, monitor), "Training"
     with suppress(ValueError):
-        made["kl"] = arrays.kl_bars(source, split, seed=seed), "KL of each dimension"
+        made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
     table = is_table(source, split)
     made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
     side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
     made["samples"] = arrays.samples(source, split, side, side, seed=seed), title
     for latent in source_of(source).model.prior:
         title = f"Traversals of {latent}, from example 0"
-        made[f"traversals-{latent}"] = arrays.traversals(source, split, latent, seed=seed), title
-        made[f"map-{latent}"] = arrays.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
+        made[f"traversals-{latent}"] = walks.traversals(source, split, latent, seed=seed), title
+        made[f"map-{latent}"] = latents.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
     if len(split) > 1:
-        made["interpolations"] = arrays.interpolations(source, split, seed=seed), "Interpolations"
+        made["interpolations"] = walks.interpolations(source, split, seed=seed), "Interpolations"
     return [draw(figure, folder / f"{name}.png", title, npz) for name, (figure, title) in made.items()]
 
 
@@ -183,7 +183,7 @@ def _(figure: LatentMap, title: str) -> Figure:
 
 
 @_draw.register
-def _(figure: Bars, title: str) -> Figure:
+def _(figure: KLBars, title: str) -> Figure:
     drawn = Figure(figsize=(9, 2.6 * len(figure.kl) + 0.6), layout="constrained")
     for axes, (name, kl) in zip(drawn.subplots(len(figure.kl), 1, squeeze=False)[:, 0], figure.kl.items(), strict=True):
         order = np.argsort(-kl)

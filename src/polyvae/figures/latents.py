@@ -1,0 +1,69 @@
+"""The arrays of figures of the latents themselves: where examples lie, and what each dimension carries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from polyvae.checks.names import find
+from polyvae.data.cuts import subset
+from polyvae.data.split import Split
+from polyvae.evaluation.blocks import source_of
+from polyvae.evaluation.codes import describe_codes
+from polyvae.figures.kinds import KLBars, LatentMap
+from polyvae.figures.looks import look_of, part
+from polyvae.model.vae import VAE
+
+_METHODS = dict.fromkeys(("active", "pca"))
+
+
+def latent_of(model: VAE, name: str | None) -> str:
+    """That latent, or the first. Raises ValueError for another name."""
+    names = {each: each for each in model.prior}
+    return next(iter(names)) if name is None else find(names, name, "a latent of the model")
+
+
+def latent_map(
+    source: Any,
+    split: Split,
+    latent: str | None = None,
+    method: str | None = None,
+    count: int = 5000,
+    seed: int = 0,
+) -> LatentMap:
+    """Posterior means of a seeded `count` of examples in two dimensions, with the names of their classes.
+
+    `method`: "active", the two dimensions of most KL (else most variance), or "pca", the means' two principal axes;
+    where none is given "active", and "pca" of a map of codes, whose single places are on a lattice. A latent of one
+    dimension is drawn against itself. ValueError for another method.
+    """
+    find(_METHODS, method or "active", "method")
+    name = latent_of(source_of(source, "prior", what="a map of latents").model, latent)
+    chosen = subset(split, count, seed)
+    shown = part(len(chosen), len(split))
+    code = describe_codes(source, chosen, seed)[name]
+    method = method or ("active" if code.words is None else "pca")
+    means = code.means.float()
+    y = chosen.tensors.get("y")
+    labels = None if y is None or y.ndim != 1 or y.is_floating_point() else y.cpu().numpy()
+    if labels is not None and (look := look_of(source, chosen)).labels:
+        labels = np.array([look.label(label) for label in labels])
+    if method == "active" or means.shape[1] < 3:
+        order = (code.activity if code.kl is None else code.kl).argsort(descending=True).tolist()
+        first, second = order[0], order[min(1, len(order) - 1)]
+        return LatentMap(means[:, [first, second]].numpy(), labels, (f"{name}[{first}]", f"{name}[{second}]"), shown)
+    centred = means - means.mean(0)
+    axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
+    return LatentMap((centred @ axes).numpy(), labels, (f"{name}, first axis", f"{name}, second axis"), shown)
+
+
+def kl_bars(source: Any, split: Split, count: int = 5000, seed: int = 0) -> KLBars:
+    """KL of every dimension of every latent over a seeded `count` of examples; ValueError where no latent has one."""
+    chosen = subset(split, count, seed)
+    found = describe_codes(source, chosen, seed)
+    bars = {name: code.kl.float().numpy() for name, code in found.items() if code.kl is not None}
+    if not bars:
+        raise ValueError("no latent of this model has a KL per dimension: its posteriors or priors have no marginals")
+    return KLBars(bars, part(len(chosen), len(split)))
