@@ -12,6 +12,7 @@ from polyvae.checks.ranges import LARGEST, Range
 from polyvae.cli.options import Option, Parser, advising, check_known, options_of
 from polyvae.cli.reading import read_path, within
 from polyvae.cli.signatures import functions, recipes
+from polyvae.data.options import Options
 from polyvae.recipes.flat import describe
 from polyvae.recipes.options import CHOICES
 from polyvae.training.settings import ELSEWHERE, Settings
@@ -82,7 +83,8 @@ def settings_options() -> list[Option]:
 @cache
 def data_options() -> list[Option]:
     """Those of `data.load`, its name as --data."""
-    found = options_of(functions("data/loading.py")["load"], {"binarise": ("threshold", "fixed", "dynamic")})
+    choices = {"binarise": ("threshold", "fixed", "dynamic")}
+    found = [*options_of(functions("data/loading.py")["load"]), *options_of(Options, choices)]
     # An empty --label says that there is none.
     found = [replace(each, read=str) if each.name == "label" else each for each in found]
     return [option.called(*_DATA[option.name]) if option.name in _DATA else option for option in found]

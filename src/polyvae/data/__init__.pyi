@@ -2,6 +2,7 @@ from .errors import DataError as DataError
 from .errors import DataNote as DataNote
 from .loading import load as load
 from .loading import wrap as wrap
+from .options import Options as Options
 from .sources.listing import Entry as Entry
 from .sources.listing import catalogue as catalogue
 from .sources.listing import fetch as fetch

@@ -106,11 +106,17 @@ def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
     return by_class[rank < places[inverse[by_class]]].sort().values
 
 
+def chosen(total: int, labels: Tensor | None, count: int, seed: int) -> Tensor:
+    """Sorted indices of `count` of `total` examples, seeded; `stratified` by their labels where there are any."""
+    if labels is not None:
+        return stratified(labels, count, seed)
+    return permutation(total, seed)[:count].sort().values
+
+
 def subset(split: Split, count: int, seed: int) -> Split:
     """At most `count` examples of a split, seeded; stratified where `y` holds integer labels."""
     if count >= len(split):
         return split
     y = split.tensors.get("y")
-    if y is not None and y.ndim == 1 and not y.is_floating_point():
-        return split.take(stratified(y, count, apart(seed)))
-    return split.take(shuffled(len(split), seed)[:count].sort().values)
+    labels = y if y is not None and y.ndim == 1 and not y.is_floating_point() else None
+    return split.take(chosen(len(split), labels, count, apart(seed)))

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from polyvae.data.cuts import cut, kfold, part_size, permutation, stratified, three_parts
+from polyvae.data.cuts import chosen, cut, kfold, part_size, three_parts
 from polyvae.data.errors import DataError
+from polyvae.data.options import Options
 from polyvae.data.series import block_fold, in_blocks
-from polyvae.data.whole import Cut, Whole
+from polyvae.data.whole import Cut, Whole, pooled
 
 
-def check_blocks(whole: Whole, validation: int | float | None) -> None:
+def cut_as(whole: Whole, asked: Options) -> tuple[Whole, dict[str, Cut], str]:
+    """The whole in the parts that are cut of it, the examples of every part, and how these were cut, in words.
+
+    The words are "" where all parts are official. Raises ValueError for blocks or a validation part that cannot be
+    had, DataError for too few examples.
+    """
+    if asked.blocks is not None:
+        whole = replace(whole, blocks=asked.blocks)
+    if asked.folds is not None or asked.validation is not None:
+        whole = pooled(whole)
+    if asked.blocks:
+        _check_blocks(whole, asked.validation)
+    if "validation" in whole.parts:
+        cuts: dict[str, Cut] = {part: (part, None) for part in ("train", "validation", "test")}
+        how = ""
+    else:
+        cuts, count = _cuts(whole, asked), whole.length(whole.origin)
+        blocks = f"cut in {min(whole.blocks, count)} blocks of consecutive examples"
+        how = ("" if whole.origin == "all" else "validation ") + (blocks if whole.blocks else "cut at random")
+    return whole, cuts if asked.limit is None else _limited(cuts, whole, asked.limit, asked.seed), how
+
+
+def _check_blocks(whole: Whole, validation: int | float | None) -> None:
     """Raises ValueError for blocks where nothing is cut, too few for the parts, or of less than two examples each."""
     if "validation" in whole.parts:
         parts = ", ".join(whole.parts)
@@ -28,78 +52,49 @@ def check_blocks(whole: Whole, validation: int | float | None) -> None:
         )
 
 
-def cuts_of(
-    whole: Whole, validation: int | float | None, fold: int | None, folds: int | None, seed: int
-) -> dict[str, Cut]:
+def _cuts(whole: Whole, asked: Options) -> dict[str, Cut]:
     """The examples of every part; `fold` of `folds` takes the place of the validation part. Raises DataError."""
-    if "validation" in whole.parts:
-        return {part: (part, None) for part in ("train", "validation", "test")}
-    origin = whole.origin
-    size = part_size(whole.length(origin), whole.share if validation is None else validation)
-    cut_test = [whole.test] if origin == "all" else []
-    series = whole.blocks and whole.length(origin) > 1
+    origin, count = whole.origin, whole.length(whole.origin)
+    held = part_size(count, whole.share if asked.validation is None else asked.validation)
+    test = whole.test if origin == "all" else 0
     try:
-        rest, held, *test = (_in_time if series else _at_random)(whole, origin, [*cut_test, size], fold, folds, seed)
+        found = (_in_time if whole.blocks and count > 1 else _at_random)(whole, count, (held, test), asked)
     except ValueError as error:
-        if folds is not None:  # kfold names what is out of range
+        if asked.folds is not None:  # kfold names what is out of range
             raise
-        if validation is not None:
-            raise ValueError(
-                f"validation leaves nothing to train on of {whole.length(origin)}; got {validation}"
-            ) from None
-        raise DataError(
-            whole.name,
-            "enough examples to cut",
-            f"{whole.length(origin)} ({error})",
-            "give more, or ask for smaller parts",
-        ) from error
-    return {
-        "train": (origin, rest),
-        "validation": (origin, held),
-        "test": (origin, test[0]) if test else ("test", None),
-    }
+        if asked.validation is not None:
+            wrong = f"validation leaves nothing to train on of {count}; got {asked.validation}"
+            raise ValueError(wrong) from None
+        advice = "give more, or ask for smaller parts"
+        raise DataError(whole.name, "enough examples to cut", f"{count} ({error})", advice) from error
+    cuts: dict[str, Cut] = {part: (origin, index) for part, index in zip(("train", "validation"), found, strict=False)}
+    return cuts | {"test": (origin, found[2]) if origin == "all" else ("test", None)}
 
 
-def _at_random(
-    whole: Whole, origin: str, parts: list[int | float], fold: int | None, folds: int | None, seed: int
-) -> list[Tensor]:
-    """Training, validation and, where one is cut, test examples; `parts` are the sizes of test and validation."""
-    count, seed = whole.length(origin), whole.seed(seed)
-    if fold is None or folds is None:
-        rest, held, test = three_parts(count, parts[-1], parts[0] if len(parts) > 1 else 0, seed)
-        return [rest, held, test] if len(parts) > 1 else [rest, held]
-    pool, *test = cut(count, parts[:-1], seed)
-    rest, held = kfold(len(pool), folds, fold, seed)
-    return [pool[rest], pool[held], *test]
+Three = tuple[Tensor, Tensor, Tensor]  # the examples to train on, of the validation and of the test part
 
 
-def _in_time(
-    whole: Whole, origin: str, parts: list[int | float], fold: int | None, folds: int | None, seed: int
-) -> list[Tensor]:
+def _at_random(whole: Whole, count: int, sizes: tuple[int | float, int | float], asked: Options) -> Three:
+    """The parts of so many examples, with the `sizes` of validation and test part."""
+    seed = whole.seed(asked.seed)
+    if asked.fold is None or asked.folds is None:
+        return three_parts(count, *sizes, seed)
+    pool, test = cut(count, sizes[1:], seed)
+    rest, held = kfold(len(pool), asked.folds, asked.fold, seed)
+    return pool[rest], pool[held], test
+
+
+def _in_time(whole: Whole, count: int, sizes: tuple[int | float, int | float], asked: Options) -> Three:
     """The same in blocks of consecutive examples."""
-    count = whole.length(origin)
     blocks = min(whole.blocks, count)
-    if fold is not None and folds is not None:
-        pool, *test = in_blocks(count, blocks, parts[:-1], seed)
-        return [*block_fold(pool, count, blocks, folds, fold), *test]
-    rest, *test, held = in_blocks(count, blocks, parts, seed)
-    return [rest, held, *test]
+    if asked.fold is not None and asked.folds is not None:
+        pool, test = in_blocks(count, blocks, sizes[1:], asked.seed)
+        return *block_fold(pool, count, blocks, asked.folds, asked.fold), test
+    rest, test, held = in_blocks(count, blocks, sizes[::-1], asked.seed)
+    return rest, held, test
 
 
-def manner(whole: Whole, cuts: Mapping[str, Cut]) -> str:
-    """How the parts were cut, in words; "" where all are official."""
-    origin, index = cuts["validation"]
-    if index is None:
-        return ""
-    how = (
-        f"cut in {min(whole.blocks, whole.length(origin))} blocks of consecutive examples"
-        if whole.blocks
-        else "cut at random"
-    )
-    return how if origin == "all" else f"validation {how}"
-
-
-def limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dict[str, Cut]:
+def _limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dict[str, Cut]:
     """At most `limit` training examples, and the other parts in proportion."""
     counts = {part: whole.length(origin) if index is None else len(index) for part, (origin, index) in cuts.items()}
     share = limit / counts["train"]
@@ -109,14 +104,11 @@ def limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dic
     for part, (origin, index) in cuts.items():
         index = torch.arange(counts[part]) if index is None else index
         wanted = limit if part == "train" else min(counts[part], max(1, round(share * counts[part])))
-        # An official test part is shortened in one way only, whatever the seed.
-        chosen_by = whole.seed(0 if origin == "test" else seed)
         y = whole.parts[origin].get("y")
-        if y is not None and y.ndim == 1 and len(index):
-            labels = y[index]
-            wanted = wanted if part == "train" else min(counts[part], max(wanted, len(labels.unique())))
-            chosen = stratified(labels, wanted, chosen_by)
-        else:
-            chosen = permutation(counts[part], chosen_by)[:wanted].sort().values
-        found[part] = (origin, index[chosen])
+        y = y[index] if y is not None and y.ndim == 1 and len(index) else None
+        if y is not None and part != "train":
+            wanted = min(counts[part], max(wanted, len(y.unique())))
+        # An official test part is shortened in one way only, whatever the seed.
+        picked = chosen(counts[part], y, wanted, whole.seed(0 if origin == "test" else seed))
+        found[part] = (origin, index[picked])
     return found

@@ -1,4 +1,4 @@
-"""A user's own data as a whole that can be cut: files, folders of pictures, fields, and tables given in Python."""
+"""A data set before it is cut: a user's files, folders of pictures, fields and tables as checked tensors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from polyvae.data.columns.table import Feature, Table, alike
 from polyvae.data.cuts import TEST, apart
 from polyvae.data.errors import DataError
 from polyvae.data.files.cache import cached
+from polyvae.data.options import Options
 from polyvae.data.preprocessing import resized
 from polyvae.data.readers.arrays import spec_of, tensors_of
 from polyvae.data.readers.fields import field_names, fields
 from polyvae.data.readers.paths import Draft, draft_of, place_of, tables_of
-from polyvae.data.sources import Options
 from polyvae.model.spec import Spec
 
 BLOCKS = 15  # of consecutive times in a user's fields, fewer where these would not be runs of two
@@ -62,23 +62,28 @@ class Whole:
 Cut = tuple[str, Tensor | None]
 
 
-def from_path(path: Path, options: Options, label: str | None, skip_bad: bool) -> Whole:
+def from_path(path: Path, options: Options) -> Whole:
     """The data at a path; with a limit, of a folder or an .npy the draft, which `read_draft` reads once it is cut.
 
-    `label` as in `table_of`, `skip_bad` as in `read_pictures`. Raises DataError.
+    Raises DataError.
     """
-    draft = draft_of(path, options.size, options.centre, skip_bad, label)
+    draft = draft_of(path, options)
     if path.suffix.lower() == ".npz" and (names := field_names(path)):
-        if label:
-            raise DataError(path, f"labels under the name {label!r}", f"fields {names}", "leave the label away")
+        if options.label:
+            raise DataError(path, f"labels under the name {options.label!r}", f"fields {names}", "leave the label away")
         return _from_fields(path, names, options)
-    if draft is not None and draft.count and options.count is not None:
+    if draft is not None and draft.count and options.limit is not None:
         rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
         return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft, own=True)
-    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, label, skip_bad)
+    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, options.label, options.skip_bad)
     options = replace(options, size=None) if draft is not None and draft.sized else options
     places = {part: place_of(path, part) for part in tables}
-    return from_tables({places[part]: found for part, found in tables.items()}, places, options, path.name, str(path))
+    named = {places[part]: found for part, found in tables.items()}
+    whole = from_tables(named, places, options, path.name, str(path))
+    # Without a test part, what there is to train on is cut in three.
+    return (
+        replace(whole, parts={"all": pooled(whole).parts["train"]}) if {*tables}.isdisjoint(("test", "all")) else whole
+    )
 
 
 def from_tables(
@@ -104,9 +109,7 @@ def from_tables(
     if labels := found[places[first]].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in found.values() for note in table.notes)
-    whole = Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes, own=True)
-    # Without a test part, what there is to train on is cut in three.
-    return whole if "test" in parts or "all" in parts else replace(whole, parts={"all": pooled(whole).parts["train"]})
+    return Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes, own=True)
 
 
 def _from_fields(path: Path, names: list[str], options: Options) -> Whole:

@@ -13,6 +13,7 @@ import numpy as np
 from polyvae.data.columns.table import Feature, Table, numbered
 from polyvae.data.errors import DataError
 from polyvae.data.files.cache import cached
+from polyvae.data.options import Options
 from polyvae.data.readers.arrays import table_of
 from polyvae.data.readers.csv_parquet import table
 from polyvae.data.readers.numpy_files import npy, npy_length, npz_parts
@@ -34,21 +35,21 @@ class Draft:
     sized: bool = False
 
 
-def draft_of(path: Path, size: int | None, centre: bool, skip_bad: bool, label: str | None) -> Draft | None:
+def draft_of(path: Path, options: Options) -> Draft | None:
     """The draft of a folder of pictures or an .npy; None for what must be read as a whole.
 
-    `skip_bad`: leave out files that are no picture. `label`: "" leaves the classes of a folder out. Raises DataError
-    for another label, and `skip_bad` without a folder or table.
+    The label "" leaves the classes of a folder out. Raises DataError for another label, and `skip_bad` without a folder
+    or table.
     """
-    if skip_bad and not path.is_dir() and path.suffix.lower() not in TABLES:
+    if options.skip_bad and not path.is_dir() and path.suffix.lower() not in TABLES:
         expected = "a folder of pictures or a table, of which some are skipped"
         raise DataError(path, expected, "another file", "leave skip_bad away")
     if not path.is_dir() and path.suffix.lower() != ".npy":
         return None
-    if label:
-        expected = f"labels under the name {label!r}"
+    if options.label:
+        expected = f"labels under the name {options.label!r}"
         raise DataError(path, expected, "no names", "write an .npz of arrays by name, or a table")
-    return _folder(path, size, centre, skip_bad, label) if path.is_dir() else _npy(path)
+    return _folder(path, options) if path.is_dir() else _npy(path)
 
 
 def _npy(path: Path) -> Draft:
@@ -59,23 +60,22 @@ def _npy(path: Path) -> Draft:
     return Draft(npy_length(path), None, read)
 
 
-def _folder(path: Path, size: int | None, centre: bool, skip_bad: bool, label: str | None) -> Draft:
+def _folder(path: Path, asked: Options) -> Draft:
     from polyvae.data.readers.pictures import listed, read_pictures  # Pillow, for those who have pictures
 
     files, names = listed(path)
-    y, labels = (None, None) if names is None or label == "" else numbered(names, path)
+    options = {"size": asked.size, "centre": asked.centre, "skip_bad": asked.skip_bad}
+    y, labels = (None, None) if names is None or asked.label == "" else numbered(names, path)
 
     def read(rows: np.ndarray | None) -> tuple[Table, np.ndarray]:
         chosen = np.arange(len(files)) if rows is None else rows
 
         def compute() -> dict[str, np.ndarray]:
-            x, places, note = read_pictures(path, [files[row] for row in chosen], size, centre, skip_bad)
+            x, places, note = read_pictures(path, [files[row] for row in chosen], **options)
             return {"x": x, "rows": chosen[places], "note": np.array([note or ""])}
 
-        options = {"size": size, "centre": centre, "skip_bad": skip_bad}
-        if rows is not None:
-            options |= {"rows": hashlib.sha256(rows.tobytes()).hexdigest()}
-        arrays = cached("folder", options, [path], compute)
+        known = {} if rows is None else {"rows": hashlib.sha256(rows.tobytes()).hexdigest()}
+        arrays = cached("folder", options | known, [path], compute)
         found = arrays["rows"]
         named = {"x": arrays["x"]} | ({} if y is None else {"y": y[found]})
         return Table(named, labels=labels, notes=tuple(note for note in arrays["note"].tolist() if note)), found

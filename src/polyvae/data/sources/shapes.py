@@ -78,7 +78,7 @@ def _triangle(u: np.ndarray, v: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
 
 def _shapes(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
-    x, y, factors = shapes(options.count or COUNT, options.size or SIZE, options.seed)
+    x, y, factors = shapes(options.limit or COUNT, options.size or SIZE, options.seed)
     return {"all.x": x, "all.y": y, "all.factors": factors}
 
 
@@ -92,5 +92,5 @@ SHAPES = Source(
     ),
     Spec((1, SIZE, SIZE), classes=len(KINDS)),
     _shapes,
-    options=("size", "count", "seed"),
+    options=("size", "limit", "seed"),
 )

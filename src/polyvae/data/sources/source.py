@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyvae.data.options import Options
 from polyvae.data.sources.fetch import FileInfo
 from polyvae.model.spec import Spec
 
@@ -29,17 +30,6 @@ class About:
     stand_in: str | None = None
     test: float = 0.1
     blocks: int | None = None
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a reader may depend on; a source names those that it does depend on."""
-
-    size: int | None = None
-    centre: bool = True
-    count: int | None = None
-    seed: int = 0
-    kind: str | None = None  # of the columns of a user's own data, as `load` has it
 
 
 # Paths as chosen, options -> arrays by "part.name": parts train, validation, test, or all where none are official;

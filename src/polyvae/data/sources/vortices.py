@@ -88,7 +88,7 @@ def _flow(middles: np.ndarray, circulations: np.ndarray, cores: np.ndarray, widt
 
 
 def _read(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
-    x, t, middles = vortices(options.count or COUNT, options.size or WIDTH, options.seed)
+    x, t, middles = vortices(options.limit or COUNT, options.size or WIDTH, options.seed)
     return {"all.x": x, "all.t": t, "all.middles": middles.reshape(len(x), -1)}
 
 
@@ -103,5 +103,5 @@ VORTICES = Source(
     ),
     Spec((3, WIDTH // 2, WIDTH), levels=None),
     _read,
-    options=("size", "count", "seed"),
+    options=("size", "limit", "seed"),
 )

@@ -1,0 +1,84 @@
+"""What `load` can be asked for: how a data set is read, cut and changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from polyvae.checks.names import near
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, check
+
+Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
+Folds = Annotated[int, Range(2, LARGEST, whole=True)]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a data set is read, cut and changed.
+
+    label: the column of labels in a table (default: label, class, y of classes), or the labels of an .npz; "" for none.
+    kind: of the numbers in columns or fields, in place of what their values tell: bits, category, counts, positive,
+        real or grey for all, or NAME=KIND,NAME=KIND by columns.
+    skip_bad: leave out the files of a folder that cannot be read as pictures, and the rows of a table or frame that
+        lack a value.
+    limit: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class at
+        least.
+    binarise: "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every
+        training batch). In validation and test part it is drawn once and for all, so that evaluation repeats itself.
+    dequantise: noise of one grey level, fresh for every training batch; drawn once likewise in the other parts.
+    size, centre: pictures resized to size x size, after cutting the square in their middle.
+    validation: a share or number to cut from what is trained on (default: the official part, else 10,000 of MNIST's
+        60,000, else a tenth).
+    folds, fold: training and validation part pooled and cut in so many folds instead.
+    blocks: of a series in time, so many runs of consecutive examples, held out whole and evenly spread (default: of a
+        series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
+    seed: of the cuts, and of what is generated.
+    download: whether files that are missing are fetched.
+    """
+
+    label: str | None = None
+    kind: str | Mapping[str, str] | None = None
+    skip_bad: bool = False
+    limit: Count | None = None
+    binarise: str | None = None
+    dequantise: bool = False
+    size: Side | None = None
+    centre: bool = True
+    validation: NumberOrShare | None = None
+    fold: Amount | None = None
+    folds: Folds | None = None
+    blocks: Amount | None = None
+    seed: Seed = 0
+    download: bool = True
+
+    def __post_init__(self) -> None:
+        check(type(self), vars(self))
+        if self.binarise not in (None, "threshold", "dynamic", "fixed"):
+            raise ValueError(f"binarise is None, 'threshold', 'dynamic' or 'fixed'; got {self.binarise!r}")
+        if self.binarise and self.dequantise:
+            raise ValueError("binarise and dequantise exclude each other: zeros and ones, or a density")
+        if self.blocks == 1:
+            raise ValueError("blocks counts runs of a series, at least 2, or is 0 to cut at random; got 1")
+        if self.fold is None or self.folds is None:
+            if self.fold is not self.folds:
+                given = "folds" if self.fold is None else "fold"
+                raise ValueError(f"fold and folds belong together, as in fold 0 of 5 folds; got {given} alone")
+        elif self.fold >= self.folds:
+            raise ValueError(f"fold lies in 0..{self.folds - 1}; got {self.fold}")
+        elif self.validation is not None:
+            raise ValueError("validation and folds exclude each other: a fold takes the place of the validation part")
+
+    def said(self) -> dict[str, Any]:
+        """What decides the data and is not left as it is, by name."""
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "download"}
+        return {name: value for name, value in values.items() if value != getattr(Options, name)}
+
+
+def chosen(given: Mapping[str, Any]) -> Options:
+    """Options of these names. Raises ValueError for a bad one, TypeError for an unknown one."""
+    names = [field.name for field in fields(Options)]
+    for name in given:
+        if name not in names:
+            raise TypeError(f"no option of data is named {name!r}{near(name, names)}; there are {', '.join(names)}")
+    return Options(**given)
