@@ -200,7 +200,7 @@ def test_a_command_line_not_understood_is_one_line_and_2(case: str, say: Said, r
 
 
 FAILURES = {
-    "another head": (["--head", "y"], "the model's heads are ['x']; got 'y'"),
+    "another head": (["--head", "y"], "a head of the model is one of x; got 'y'"),
 }
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 import polyvae as pv
+from polyvae.completion.baselines import baselines
+from polyvae.completion.gappy_pca import GappyPCA, best_rank
 from polyvae.completion.predictive import Completer, value_log_prob
 from polyvae.model.families.pixels import Bernoulli, DiscretisedLogistic
 from polyvae.model.families.real import PixelNormal
@@ -322,7 +324,7 @@ BAD = {
     "candidates for nothing": ({"candidates": 5}, "without weights there are none"),
     "another weighing": ({"weigh": "all"}, "weigh is one of none, seen; got 'all'"),
     "weights of a posterior": ({"weigh": "seen", "use_x": True}, "they come from the posterior"),
-    "another head": ({"head": "y"}, r"heads are \['x'\]; got 'y'"),
+    "another head": ({"head": "y"}, r"a head of the model is one of x; got 'y'"),
 }
 
 
@@ -345,3 +347,27 @@ def test_a_model_of_something_else_is_refused() -> None:
     model = VAE(encoder(), StandardNormal(2), {"y": Head(decoder("z"), of="y")})
     with pytest.raises(ValueError, match=r"no head of this model explains 'x'; its heads are \['y'\]"):
         Completer().head_of(model)
+
+
+def test_settings_are_named_and_unknown_ones_refused() -> None:
+    x, mask = data()
+    with pytest.raises(TypeError, match="no setting is named 'quantile'; did you mean quantiles"):
+        pv.complete(semi_conditional(), x, mask, quantile=0.5)
+    with pytest.raises(ValueError, match="keep is a whole number of at least 0; got -1"):
+        pv.complete(semi_conditional(), x, mask, keep=-1)
+
+
+def test_baselines_are_those_that_the_values_admit() -> None:
+    pictures, held = random(6, 1, 4, 4), random(9, 1, 4, 4, seed=1)
+    basis = GappyPCA(3).fit(random(20, 1, 4, 4, seed=2))
+    seen = torch.zeros(9, 1, 4, 4)
+    seen[:, :, ::2] = 1
+    found = {each.name: each for each in baselines(pictures, basis, {"x": held, "seen": seen})}
+    assert list(found) == ["nearest", "linear", "gappy PCA"]
+    assert [each.name for each in baselines(pictures)] == ["nearest", "linear"]
+    assert [each.name for each in baselines(pictures.flatten(1))] == []
+    best = best_rank(basis, held, seen)
+    assert found["gappy PCA"].rank == best.rank
+    torch.testing.assert_close(found["gappy PCA"].complete(pictures, seen[:6]), best.complete(pictures, seen[:6]))
+    nothing = torch.zeros(6, 1, 4, 4)
+    torch.testing.assert_close(found["linear"].complete(pictures, nothing)[0].double(), basis.mean.view(1, 4, 4))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polyvae.checks.names import gathered
+from polyvae.checks.names import find, gathered
 from polyvae.checks.ranges import Amount, Count, Seed
 from polyvae.completion.masked import check_totals, masked
 from polyvae.completion.predictive import Completer, Predictive
@@ -157,11 +157,10 @@ def complete(
 
 def latents_of(use_x: bool, weigh: str) -> str:
     """Where z comes from, as `Completer.latents` says it. Raises ValueError where the two do not fit."""
-    if weigh not in ("none", "seen"):
-        raise ValueError(f"weigh is one of none, seen; got {weigh!r}")
+    latents = find({"none": "prior", "seen": "weighed"}, weigh, "weigh")
     if use_x and weigh == "seen":
         raise ValueError("weigh='seen' weighs draws from the prior; with use_x they come from the posterior of all x")
-    return "posterior" if use_x else "weighed" if weigh == "seen" else "prior"
+    return "posterior" if use_x else latents
 
 
 def _checked(x: Any, mask: Any, use_x: bool) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.checks.names import find
+
 
 def interpolate(x: Tensor, mask: Tensor, method: str = "linear", empty: Tensor | float = 0.0) -> Tensor:
     """Pictures x [N, C, H, W] completed from the pixels that `mask` [N, 1, H, W] (or [1, 1, H, W]) says are seen.
@@ -19,8 +21,7 @@ def interpolate(x: Tensor, mask: Tensor, method: str = "linear", empty: Tensor |
 
     Raises ValueError for another method, for tables, and for a mask of another shape.
     """
-    if method not in METHODS:
-        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+    completed = find(METHODS, method, "method")
     if x.ndim != 4:
         raise ValueError(f"interpolation is between pixels: x is [N, C, H, W]; got {list(x.shape)}")
     if mask.shape not in ((len(x), 1, *x.shape[2:]), (1, 1, *x.shape[2:])):
@@ -37,9 +38,7 @@ def interpolate(x: Tensor, mask: Tensor, method: str = "linear", empty: Tensor |
             index = np.flatnonzero(group == number)
             where = flat.reshape(x.shape[2:])
             values = pictures[index][:, where]  # [n, points, C]
-            whole = METHODS[method](
-                np.argwhere(where), np.moveaxis(values, 1, 0).reshape(len(values[0]), -1), where.shape
-            )
+            whole = completed(np.argwhere(where), np.moveaxis(values, 1, 0).reshape(len(values[0]), -1), where.shape)
             made[index] = np.moveaxis(whole.reshape(*where.shape, len(index), -1), 2, 0)
     return torch.from_numpy(np.moveaxis(made, -1, 1).copy()).to(x)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
+from polyvae.checks.names import find
 from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.distributions.bernoulli import Bernoulli
 from polyvae.model.distributions.columns import Categories, Product, Standardised
@@ -18,7 +19,7 @@ from polyvae.model.distributions.normal import SharedNormal
 from polyvae.model.draw import repeat
 from polyvae.model.vae import VAE, Values
 
-LATENTS = ("prior", "weighed", "posterior")
+LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "posterior"))
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ class Completer:
         for name, count in (("draws", self.draws), ("candidates", self.candidates)):
             if count is not None and count < 1:
                 raise ValueError(f"{name} counts draws of the latents, at least 1; got {count}")
-        if self.latents not in LATENTS:
-            raise ValueError(f"latents come from one of {', '.join(LATENTS)}; got {self.latents!r}")
+        find(LATENTS, self.latents, "where latents come from")
         if self.candidates is not None and self.latents != "weighed":
             raise ValueError("candidates are what is weighed by what is seen; without weights there are none")
         if self.candidates is not None and self.candidates < self.draws:
@@ -80,8 +80,7 @@ class Completer:
     def head_of(self, model: VAE) -> str:
         """The head that predicts. Raises ValueError where there is none, or where it would not see anything."""
         if self.head is not None:
-            if self.head not in model.heads:
-                raise ValueError(f"the model's heads are {list(model.heads)}; got {self.head!r}")
+            find(dict(model.heads.items()), self.head, "a head of the model")
             return self.head
         heads = [name for name, head in model.heads.items() if head.of == self.of]
         if not heads:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.special import ndtr
 
+from polyvae.checks.names import find
 from polyvae.model.precision import wide
 
 LEVELS = (0.5, 0.9, 0.95)
@@ -146,8 +147,7 @@ def calibrate(
     Papadopoulos, Proedrou, Vovk, Gammerman: Inductive Confidence Machines for Regression, 2002; for the scale Gneiting,
     Raftery, Westveld, Goldman: Calibrated Probabilistic Forecasting Using ... Minimum CRPS Estimation, 2005.
     """
-    if over not in _GROUPS:
-        raise ValueError(f"over is one of {', '.join(_GROUPS)}; got {over!r}")
+    grouped = find(_GROUPS, over, "over")
     if wrong := [level for level in levels if not 0 < level < 1]:
         raise ValueError(f"a level is a share between 0 and 1; got {wrong}")
     error = (wide(x) - wide(mean)).abs()
@@ -162,13 +162,13 @@ def calibrate(
     def factors(group: Callable[[Tensor], Tensor], among: Tensor) -> list[Tensor]:
         return _factors(group(scores), group(stated), group(among), levels)
 
-    found = factors(_GROUPS[over], scored)
+    found = factors(grouped, scored)
     if over != "all":
         shared = scored & varying(x)
         whole = factors(_GROUPS["all"], shared if bool(shared.any()) else scored)
-        counts = _GROUPS[over](scored).sum(0)
+        counts = grouped(scored).sum(0)
         # A band that left out the value's own scores would lie inside the one of a lower level that has them.
-        largest = torch.where(_GROUPS[over](scored), _GROUPS[over](scores), 0.0).amax(0)
+        largest = torch.where(grouped(scored), grouped(scores), 0.0).amax(0)
         whole[1:] = [every.maximum(largest) for every in whole[1:]]
         needed = [fewest(level) for level in (max(levels, default=0.5), *levels)]
         found = [

@@ -16,7 +16,7 @@ from polyvae.figures.kinds import KLBars, LatentMap
 from polyvae.figures.looks import look_of, part
 from polyvae.model.vae import VAE
 
-_METHODS = dict.fromkeys(("active", "pca"))
+_METHODS: dict[str, None] = dict.fromkeys(("active", "pca"))
 
 
 def latent_of(model: VAE, name: str | None) -> str:
