@@ -21,10 +21,10 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Head
 from polyvae.objectives import balance
 from polyvae.objectives.objective import Weighted
-from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.masks import observation_shape
 from polyvae.recipes.decoders import decoders_of, finished, observed, of_random_size, trained_by
-from polyvae.recipes.latents import LatentPart, latent_part, vector_decoders
+from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
 from polyvae.recipes.options import Codes, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
 from polyvae.recipes.parts import Condition, encoder_family, encoder_net
 from polyvae.recipes.recording import Recipe, recipe
@@ -171,5 +171,4 @@ def _placed_by_m(
     given = {"x": ("x", "m", *y.shapes), "m": ("m", *y.shapes)}
     q = Conditional(prepared(q_net, spec, given["x"]), q_family, given["x"])
     p = Conditional(prepared(p_net, spec, given["m"]), p_family, given["m"])
-    terms = {"kl": Weighted(KL())}
-    return LatentPart(q, lambda: p, (latent.dimensions,), terms, vector_decoders(latent, spec))
+    return LatentPart(q, lambda: p, (latent.dimensions,), divergence(q), vector_decoders(latent, spec))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from polyvae.model.networks.prepared import prepared, prepared_observation
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
-from polyvae.objectives.terms import Term
+from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.latents import LatentPart, Reader
@@ -69,9 +69,17 @@ def trained_by(
     """The objective given, or one of these terms and those of z; ValueError for one that leaves a part untrained."""
     if objective is None:
         return Objective({**terms, **z.terms}, balance=balance)
-    if isinstance(objective, ImportanceWeighted) and "commitment" in z.terms:
-        raise ValueError("objective: no importance-weighted bound trains a codebook; take an Objective with Commitment")
-    if isinstance(objective, ImportanceWeighted) and len(terms) > 1:
+    if not isinstance(objective, (Objective, ImportanceWeighted)):
+        return objective
+    weighted = isinstance(objective, ImportanceWeighted)
+    held = {type(cast(Weighted, each).term) for each in ([] if weighted else objective.terms.values())}
+    if not z.terms and (weighted or KL in held):
+        raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
+    if missing := [name for name, each in z.terms.items() if type(each.term) not in {KL, *held}]:
+        raise ValueError(f"objective: codes are trained by {' and '.join(missing)}; take an Objective with these terms")
+    if held & {CodebookCost, Commitment} and "commitment" not in z.terms:
+        raise ValueError("objective: the terms of a codebook need codes; z is a vector")
+    if weighted and len(terms) > 1:
         raise ValueError("objective: an importance-weighted bound holds one decoder of x; take decoders = 1")
     return objective
 
@@ -82,8 +90,13 @@ def finished(
     observe: Callable[[Values], Values],
     start: Callable[[Values], None] | None = None,
 ) -> Recipe:
-    """The recipe of a model: its best weights are those of the best bound, which a point for a posterior has not."""
+    """The recipe of a model: its best weights are those of the best bound, which a point for a posterior has not.
+
+    ValueError where a prior has something to learn and a point for a posterior to learn it from.
+    """
     point = any(isinstance(getattr(q, "family", None), Point) for q in model.posterior.values())
+    if point and any(True for _ in model.prior.parameters()):
+        raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
     return Recipe(model, objective, observe, "reconstruction" if point else "bound", start=start)
 
 

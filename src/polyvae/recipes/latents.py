@@ -10,6 +10,7 @@ from math import prod
 from torch import nn
 
 from polyvae.checks.names import find
+from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape, mirrored
 from polyvae.model.networks.layers import Stacked, is_picture
 from polyvae.model.networks.prepared import prepared, prepared_shape
@@ -19,7 +20,7 @@ from polyvae.model.posteriors.codebook import Codebook
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.uniform import UniformPrior
 from polyvae.model.spec import Spec
-from polyvae.model.vae import Values
+from polyvae.model.vae import Conditional, Values
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment
 from polyvae.recipes.options import Codes, Gaussian
@@ -66,9 +67,14 @@ def _gaussian(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> Late
         q,
         lambda: named_prior(latent.prior, q, spec, latent.dimensions, latent.components),
         (latent.dimensions,),
-        {"kl": Weighted(KL())},
+        divergence(q),
         vector_decoders(latent, spec),
     )
+
+
+def divergence(q: Conditional) -> dict[str, Weighted]:
+    """The term "kl", which a point has not."""
+    return {} if isinstance(q.family, Point) else {"kl": Weighted(KL())}
 
 
 def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:

@@ -14,7 +14,7 @@ from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
 from polyvae.observe.transforms import chain
-from polyvae.recipes.decoders import decoder, finished
+from polyvae.recipes.decoders import decoder, finished, trained_by
 from polyvae.recipes.latents import latent_part
 from polyvae.recipes.library_size import library_of
 from polyvae.recipes.options import Gaussian, Library, Likelihood, Module, Network, Posterior, Prior
@@ -49,15 +49,19 @@ def vae(
     z = latent_part(latent, spec, y.shapes)
     p = size.shared(decoder(spec, likelihood, z.decoders["flat"], {"z": z.shape, **y.shapes}), spec.x[0])
     model = VAE({"z": z.posterior, **size.posterior}, {"z": z.prior(), **size.prior}, p)
-    return finished(model, objective or Objective(), chain(y.observe, size.observe), size.start)
+    loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
+    return finished(model, loss, chain(y.observe, size.observe), size.start)
 
 
 @recipe
 def ae(spec: Spec, posterior: Posterior = "point", **options: Any) -> Recipe:
     """The plain autoencoder: a point for a posterior and no divergence, so that no bound on log p(x) exists.
 
-    `posterior`: "point", or another whose divergence is left out.
+    `posterior`: "point", or another whose divergence is left out. `prior`: "standard", since no other would be trained.
     """
+    prior = options.get("prior", "standard")
+    if isinstance(prior, str) and prior != "standard":
+        raise ValueError(f"prior: nothing trains one where the divergence is left out; got {prior!r}")
     return vae(spec, posterior=posterior, objective=Objective({"reconstruction": Reconstruction()}), **options)
 
 
@@ -208,7 +212,7 @@ def two_level(
     below = Conditional(encoder_net("mlp", None, (z2.shape,), latent.dimensions, normal), normal, "z2")
     p = decoder(spec, likelihood, z1.decoders["flat"], {"z1": z1.shape, "z2": z2.shape, **y.shapes})
     model = VAE({"z2": z2.posterior, "z1": z1.posterior}, {"z2": z2.prior(), "z1": below}, p)
-    return finished(model, objective or Objective(), y.observe)
+    return finished(model, trained_by(objective, z1, {"reconstruction": Reconstruction()}), y.observe)
 
 
 @recipe

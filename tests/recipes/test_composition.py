@@ -1,0 +1,124 @@
+"""Every recipe with every choice along the axes: it trains, or is refused by the name of the option."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+import polyvae as pv
+from helpers.contract import PICTURES, examples
+from polyvae.objectives.terms import KL, CodebookCost, Commitment, Reconstruction
+from polyvae.recipes import RECIPES
+from polyvae.recipes.options import CHOICES
+
+COUNTS = [name for name in CHOICES["likelihood"] if "poisson" in name or "binomial" in name]
+OBJECTIVES = {
+    "bound": pv.Objective({"reconstruction": Reconstruction(), "kl": pv.Weighted(KL(), 2.0)}),
+    "weighted": pv.ImportanceWeighted(2),
+    "codes": pv.Objective({"r": Reconstruction(), "a": CodebookCost(), "b": Commitment()}),
+}
+VALUES: dict[str, dict[Any, Any]] = {
+    "condition": {True: True},
+    "prior": {name: name for name in CHOICES["prior"]},
+    "posterior": {name: name for name in CHOICES["posterior"]},
+    "likelihood": {name: name for name in CHOICES["likelihood"]},
+    "objective": OBJECTIVES,
+}
+VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
+OWN = ["ae", "beta_vae", "capacity_vae", "iwae", "mmd_vae"]  # whose objective is what they are
+CLOSED = ["pca", "ppca"]
+# What mathematics does not allow: by option, recipe -> the values that are refused.
+REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
+    "condition": [(["cvae", *CLOSED], [True])],
+    "prior": [
+        ([*VQ, *CLOSED, "pixel_cnn", "vamp_prior", "mixture_prior"], [*CHOICES["prior"]]),
+        (["ae", "arbitrary_conditioning"], ["mixture", "vamp", "conditional"]),
+    ],
+    "posterior": [
+        ([*VQ, *CLOSED, "pixel_cnn", "full_covariance"], [*CHOICES["posterior"]]),
+        (["beta_vae", "capacity_vae", "iwae", "mmd_vae"], ["point"]),
+        (["two_level", "arbitrary_conditioning", "vamp_prior", "mixture_prior"], ["point"]),
+    ],
+    "likelihood": [
+        ([*CLOSED, "pixel_cnn", "sigma_vae"], [*CHOICES["likelihood"]]),
+        (["count_vae"], [name for name in CHOICES["likelihood"] if name not in COUNTS]),
+    ],
+    "objective": [
+        ([*CLOSED, *OWN, "pixel_cnn"], [*OBJECTIVES]),
+        (VQ, ["bound", "weighted"]),
+        ([name for name in RECIPES if name not in VQ], ["codes"]),
+        (["multitask"], ["weighted"]),
+    ],
+}
+HELD = [(name, option) for option in VALUES for name in RECIPES]
+
+
+def made_with(name: str, **options: Any) -> pv.Recipe:
+    """A small recipe, whatever it takes of the sizes, with all of the options."""
+    taken = inspect.signature(RECIPES[name]).parameters
+    small = {"latent": 3, "network": "mlp", "widths": (6,), "components": 3, "channels": 4, "layers": 2, "codes": 5}
+    if "latent" in taken:
+        small.pop("codes")
+    given = {key: value for key, value in small.items() if key in taken}
+    if options.get("prior") == "conditional" and "condition" in taken:
+        given["condition"] = True
+    return RECIPES[name](PICTURES, seed=1, **given, **options)
+
+
+@pytest.mark.parametrize(("name", "option"), HELD)
+def test_every_choice_trains_or_is_refused_by_name(name: str, option: str) -> None:
+    refused = [value for names, values in REFUSED[option] if name in names for value in values]
+    for key, value in VALUES[option].items():
+        if key in refused:
+            with pytest.raises(ValueError, match=option):
+                made_with(name, **{option: value})
+            continue
+        made = made_with(name, **{option: value})
+        values = made.objective(made.model, made.observe(examples(PICTURES)))
+        assert values["loss"].isfinite(), key
+        values["loss"].backward()
+        untrained = [each for each, parameter in made.model.named_parameters() if parameter.grad is None]
+        assert not untrained, (key, untrained)
+
+
+def test_two_levels_read_the_condition_and_mix_pseudo_inputs_on_top() -> None:
+    made = made_with("two_level", condition=True, prior="vamp")
+    model = made.model
+    assert {name: q.given for name, q in model.posterior.items()} == {"z2": ("x", "y"), "z1": ("x", "z2", "y")}
+    assert model.heads["x"].likelihood.given == ("z1", "z2", "y")
+    assert model.prior["z2"].pseudo_inputs["x"].shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize("decoder", ["flat", "multiscale"])
+@pytest.mark.parametrize("name", ["semi_conditional", "multitask", "vq_multitask", "arbitrary_conditioning"])
+@pytest.mark.parametrize("spec", [PICTURES, pv.Spec((5,), y=2, levels=None)])
+def test_labels_are_read_beside_an_observation(name: str, decoder: str, spec: pv.Spec) -> None:
+    sizes = {"codes": 5, "dim": 3} if name.startswith("vq") else {"latent": 3}
+    made = RECIPES[name](spec, condition=True, decoder=decoder, widths=(4,), likelihood="normal", seed=1, **sizes)
+    values = made.objective(made.model, made.observe(examples(spec)))
+    values["loss"].backward()
+    assert not [each for each, parameter in made.model.named_parameters() if parameter.grad is None]
+    assert set(made.model.conditions) == {"m", "y"}
+    assert all("y" in head.likelihood.given for head in made.model.heads.values())
+
+
+def test_codes_of_a_conditioned_encoder_are_spread_over_its_labels() -> None:
+    made = RECIPES["vq_vae"](PICTURES, codes=5, dim=3, widths=(4, 6), condition=True, seed=1)
+    batch = made.observe(examples(PICTURES))
+    assert made.start is not None
+    made.start(batch)
+    other = {**batch, "y": batch["y"].roll(1, 0)}
+    model = made.model.eval()
+    assert not model.posterior["z"](batch).encoded.equal(model.posterior["z"](other).encoded)
+    z = {"z": model.encode(batch)["z"].codes}
+    one, two = (model.decode({**z, "y": given["y"]})["x"].mean for given in (batch, other))
+    assert not one.equal(two)
+
+
+def test_a_point_is_trained_without_a_divergence() -> None:
+    for name in ("vae", "semi_conditional", "multitask"):
+        made = made_with(name, posterior="point")
+        assert made.monitor == "reconstruction"
+        assert "kl" not in made.objective.terms
