@@ -7,7 +7,7 @@ from polyvae.evaluation.classifier import Classifier, accuracy, recognisable, tr
 from polyvae.evaluation.codes import Code, describe_codes, moments, mutual_information
 from polyvae.evaluation.frechet import frechet_distance, sampled_pictures
 from polyvae.evaluation.pictures import errors, reconstruction_errors
-from polyvae.evaluation.report import evaluate
+from polyvae.evaluation.report import EvaluationSettings, evaluate
 from polyvae.evaluation.tables import table
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Calibration",
     "Classifier",
     "Code",
+    "EvaluationSettings",
     "LogMeanExp",
     "accuracy",
     "both_bounds",
