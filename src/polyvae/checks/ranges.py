@@ -37,13 +37,13 @@ class Range:
         whole = isinstance(value, Integral)
         if isinstance(value, bool) or not isinstance(value, Real) or (self.odd and value % 2 == 0):
             return False
-        value = float(value)
+        value = int(value) if whole else float(value)  # a float has no 2^63 - 1
         if self.share and not whole:
             return 0 <= value < 1
         if self.whole and not whole:
             return False
         enough = value > self.least if self.open else value >= self.least
-        return enough and (value < self.most if self.below else value <= self.most) and math.isfinite(value)
+        return enough and (value < self.most if self.below else value <= self.most) and (whole or math.isfinite(value))
 
     def expected(self, value: float) -> str:
         """What the value should have been, as in "a whole number of at least 1"."""
@@ -55,6 +55,8 @@ class Range:
             return "a positive number" if self.open and self.least == 0 else f"{kind} {bound} {self.least:g}"
         if self.most in (math.inf, LARGEST):
             return f"{kind} of at most {self.most}" if self.whole else "a finite number"
+        if self.open and self.below:
+            return f"{kind} between {self.least:g} and {self.most:g}"
         last = "2^63 - 1" if self.most == 2**63 - 1 else f"{self.most:g}"
         return f"{kind} {'above' if self.open else 'from'} {self.least:g} {'to below' if self.below else 'to'} {last}"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from polyvae.checks.ranges import LARGEST, Range
 from polyvae.cli.options import Option, Parser, advising, check_known, options_of
-from polyvae.cli.reading import read_path, within
+from polyvae.cli.reading import KINDS, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
 from polyvae.recipes.flat import describe
@@ -75,7 +75,7 @@ def groups_of(recipe: str | None) -> dict[str, list[Option]]:
 def settings_options() -> list[Option]:
     """Those of `Settings`, of which a command takes one epoch at least: what nobody trained is of use in Python."""
     return [
-        replace(each, read=within(each.read, POSITIVE)) if each.read and each.name == "epochs" else each
+        replace(each, read=within(first_of([KINDS[int]]), POSITIVE)) if each.name == "epochs" else each
         for each in options_of(Settings)
     ]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from polyvae.checks.names import near
+from polyvae.checks.ranges import Amount, Count, Positive, Range, Seed, Weight, ranges_of
+
+Decay = Annotated[float, Range(0, 1, open=True, below=True)]
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 EPOCHS, STEPS = 10, 2000  # of a run that is not told how long to train: few examples are seen more often
@@ -45,30 +49,38 @@ class Settings:
     save_every: seconds between saved states within an epoch; one is saved after each epoch in any case.
     """
 
-    epochs: int | None = None
-    batch_size: int = 128
-    lr: float = 1e-3
-    weight_decay: float = 0.01
+    epochs: Amount | None = None
+    batch_size: Count = 128
+    lr: Positive = 1e-3
+    weight_decay: Weight = 0.01
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    warmup: int = 0
-    clip: float | None = None
-    average: float | None = None
-    patience: int | None = None
-    max_steps: int | None = None
-    seed: int = 0
+    warmup: Amount = 0
+    clip: Positive | None = None
+    average: Decay | None = None
+    patience: Count | None = None
+    max_steps: Count | None = None
+    seed: Seed = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = 1
+    devices: Count = 1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     compile: bool = False
     tensorboard: bool = False
-    save_every: float = 60.0
+    save_every: Weight = 60.0
 
     def __post_init__(self) -> None:
-        for name, (test, wanted) in RULES.items():
-            value = getattr(self, name)
-            optional = value is None and name in OPTIONAL
-            if not optional and not test(value):
-                raise ValueError(f"{name} is {wanted}{' or None' if name in OPTIONAL else ''}; got {value!r}")
+        ranges = ranges_of(Settings)
+        for name, hint in typing.get_type_hints(Settings).items():
+            value, choices = getattr(self, name), typing.get_args(hint)
+            optional = type(None) in choices
+            if name in ranges:
+                number, found = isinstance(value, (int, float)), ranges[name][0]
+                holds, wanted = number and found.holds(value), found.expected(value if number else found.least)
+            elif typing.get_origin(hint) is Literal:
+                holds, wanted = value in choices, f"one of {', '.join(choices)}"
+            else:
+                holds, wanted = isinstance(value, bool), "True or False"
+            if not holds and not (optional and value is None):
+                raise ValueError(f"{name} is {wanted}{' or None' if optional else ''}; got {value!r}")
 
     def resolved(self, examples: int) -> Settings:
         """The same with a number of epochs, for so many training examples."""
@@ -121,43 +133,8 @@ def checked(given: Mapping[str, Any]) -> Settings:
     return Settings(**given)
 
 
-def _whole(least: int, most: float = math.inf) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _number(holds: Callable[[float], bool]) -> Callable[[Any], bool]:
-    def test(value: Any) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and holds(value)
-
-    return test
-
-
-def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in names, f"one of {', '.join(names)}"
-
-
 SCHEDULES = {
     "constant": lambda left: 1.0,
     "cosine": lambda left: (1 - math.cos(math.pi * left)) / 2,
     "linear": lambda left: left,
-}
-OPTIONAL = ("epochs", "clip", "average", "patience", "max_steps")
-RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (_whole(0), "a whole number of at least 0"),
-    "batch_size": (_whole(1), "a whole number of at least 1"),
-    "lr": (_number(lambda value: value > 0), "a positive number"),
-    "weight_decay": (_number(lambda value: value >= 0), "a number of at least 0"),
-    "schedule": _one_of(*SCHEDULES),
-    "warmup": (_whole(0), "a whole number of steps, at least 0"),
-    "clip": (_number(lambda value: value > 0), "a positive number"),
-    "average": (_number(lambda value: 0 < value < 1), "a decay between 0 and 1, such as 0.999"),
-    "patience": (_whole(1), "a whole number of epochs, at least 1"),
-    "max_steps": (_whole(1), "a whole number of steps, at least 1"),
-    "seed": (_whole(0, 2**63 - 1), "a whole number from 0 to 2^63 - 1"),
-    "device": _one_of("auto", "cpu", "cuda", "mps"),
-    "devices": (_whole(1), "a whole number of at least 1"),
-    "precision": _one_of(*PRECISIONS),
-    "compile": (lambda value: isinstance(value, bool), "True or False"),
-    "tensorboard": (lambda value: isinstance(value, bool), "True or False"),
-    "save_every": (_number(lambda value: value >= 0), "a number of seconds, at least 0"),
 }
