@@ -1,8 +1,10 @@
 """Fetching against a local server that serves well, breaks off, lies, stalls or fails."""
 
 import hashlib
+import io
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 from helpers.archives import tar
 from helpers.http_server import serving
 from polyvae.data.errors import DataError
+from polyvae.data.sources import fetch
 from polyvae.data.sources.fetch import FileInfo, fetch_files, find, roots, target
 
 BODY = random.Random(0).randbytes(200_000)
@@ -233,3 +236,16 @@ def test_a_download_goes_to_the_first_folder_that_can_be_written(tmp_path, monke
     monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="a folder to write to"):
         target("set")
+
+
+def test_the_bar_of_a_download_stays_on_one_line_of_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setattr(shown, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    with fetch._bar(None) as report:
+        report("train-images-idx3-ubyte.gz", 123_456_789, 1_234_567_890)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.getvalue()).replace("\r", "\n").split("\n")
+    assert any("train-images" in line for line in lines)
+    assert all("train-images" in line for line in lines if line.strip())

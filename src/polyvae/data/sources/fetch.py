@@ -228,8 +228,10 @@ def _bar(progress: Progress | None) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
-    rate = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    lines = [Column(no_wrap=True) for _ in range(2)]  # else "1.2 GB" is broken in two where there is little room
+    rate = (DownloadColumn(table_column=lines[0]), TransferSpeedColumn(table_column=lines[1]), TimeRemainingColumn())
     with Bars(TextColumn("{task.description}"), BarColumn(), *rate, console=Console(stderr=True)) as bars:
         tasks: dict[str, int] = {}
 
