@@ -83,7 +83,7 @@ def test_what_a_conditional_table_is_given_is_what_examples_hold() -> None:
 def test_reconstructions_say_what_share_of_each_label_becomes_which() -> None:
     original = np.array([[1.0, 0, 0, 1], [2.0, 0, 1, 1], [3.0, 2, 2, 0], [4.0, 2, 3, 0]])
     guess = np.array([[1.0, 0, 0, 0.9], [2.0, 2, 1, 0.2], [3.0, 2, 2, 0.1], [4.0, 2, 3, 0.1]])
-    drawn = figures.drawing(Reconstructions(original, guess, False, NAMES, codes=CODES))
+    drawn = figures.drawing(Reconstructions(original, guess, unit=False, names=NAMES, codes=CODES))
     axes = panel(drawn, "colour")
     assert ticks(axes, "x") == ticks(axes, "y") == ["blue", "green", "red"]
     shares = axes.get_images()[0].get_array()

@@ -26,12 +26,12 @@ _BESIDE = 5000  # examples at most that a table's samples are shown beside
 def reconstructions(source: Any, split: Split, count: int = 32, seed: int = 0) -> Reconstructions:
     """A seeded `count` of examples and the mean of p(x | z) at their posterior means."""
     shown = subject_of(source, split, "reconstruct")
-    chosen, look = subset(split, count, seed), shown.look
+    chosen = subset(split, count, seed)
     with evaluating(shown.model) as device:
         batch = shown.batch(chosen, range(len(chosen)), device, seed)
         mean = shown.model.reconstruct(batch)[shown.head].mean
         arrays = shown.array(batch[shown.of]), shown.array(mean)
-    return Reconstructions(*arrays, look.unit, look.names, part(len(chosen), len(split)), look.codes)
+    return Reconstructions(*arrays, **shown.look.words(part(len(chosen), len(split))))
 
 
 def samples(
@@ -44,7 +44,7 @@ def samples(
     what they are given is what so many other examples hold. ValueError where the split is missing.
     """
     subject, asked = subject_of(source, split, "generate"), split
-    model, look = subject.model, subject.look
+    model = subject.model
     table = split is not None and is_table(source, split)
     if split is not None and table and model.conditions:
         asked = subset(split, rows * columns, seed)
@@ -55,7 +55,7 @@ def samples(
         made = model.generate(given, rows * (1 if names else count))[subject.head]
         pictures = made.sample() if draw or len(made.event_shape) == 1 else made.mean
     array = subject.array(pictures.unflatten(0, (rows, count)))
-    shown = Samples(array, names, look.unit, look.names, codes=look.codes)
+    shown = Samples(array, names, **subject.look.words())
     if split is None or not table:
         return shown
     beside = subset(split, _BESIDE, seed).tensors[subject.of].float().cpu().numpy()

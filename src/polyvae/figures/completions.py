@@ -55,10 +55,8 @@ def completions(
     arrays = {name: value.float().numpy() for name, value in found.items()}
     look = look_of(source, split, made.of)
     chances = {column: arrays.pop(f"codes {column}")[:, : len(words)] for column, words in look.codes.items()}
-    words = {"names": look.names, "part": part(len(chosen), len(split)), "codes": look.codes}
-    return Completions(
-        **{name: array for name, array in arrays.items() if " " not in name}, unit=look.unit, chances=chances, **words
-    )
+    values = {name: array for name, array in arrays.items() if " " not in name}
+    return Completions(**values, chances=chances, **look.words(part(len(chosen), len(split))))
 
 
 def point_errors(scores: Sequence[Score], of: str = "points") -> PointErrors:

@@ -1,10 +1,4 @@
-"""What each kind of figure shows, as arrays.
-
-`unit`: pictures whose values lie in [0, 1] and are shown as grey levels or colours; others are fields, of which each
-channel is shown by itself, by a colour map over its range. `names`: of the channels or columns, where they have some.
-`part`: what of the data is shown, in words, empty where it is all of them. `codes`: by the number of a table's
-column the labels that its codes 0, 1, ... stand for.
-"""
+"""What each kind of figure shows, as arrays."""
 
 from __future__ import annotations
 
@@ -15,12 +9,16 @@ import numpy as np
 Codes = dict[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Reconstructions:
-    """Examples and their reconstructions, [N, ...] each."""
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """How values are shown.
 
-    original: np.ndarray
-    reconstruction: np.ndarray
+    `unit`: pictures whose values lie in [0, 1] and are shown as grey levels or colours; others are fields, of which
+    each channel is shown by itself, by a colour map over its range. `names`: of the channels or columns, where they
+    have some. `part`: what of the data is shown, in words, empty where it is all of them. `codes`: by the number of a
+    table's column the labels that its codes 0, 1, ... stand for.
+    """
+
     unit: bool = True
     names: tuple[str, ...] = ()
     part: str = ""
@@ -28,7 +26,15 @@ class Reconstructions:
 
 
 @dataclass(frozen=True)
-class Samples:
+class Reconstructions(Shown):
+    """Examples and their reconstructions, [N, ...] each."""
+
+    original: np.ndarray
+    reconstruction: np.ndarray
+
+
+@dataclass(frozen=True)
+class Samples(Shown):
     """Samples in rows and columns, [R, S, ...]; `columns` names what each one is given, empty without a condition.
 
     `data` [N, d]: of a table, examples that the samples are shown beside, or None.
@@ -36,15 +42,11 @@ class Samples:
 
     pictures: np.ndarray
     columns: tuple[str, ...] = ()
-    unit: bool = True
-    names: tuple[str, ...] = ()
     data: np.ndarray | None = None
-    part: str = ""
-    codes: Codes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Strips:
+class Strips(Shown):
     """Walks through latent space, [R, S, ...]: one row a walk, named by `rows`, at the steps `positions` [S].
 
     `ends` [R, 2, ...]: the examples a walk goes between, or None.
@@ -54,10 +56,6 @@ class Strips:
     rows: tuple[str, ...]
     positions: np.ndarray
     ends: np.ndarray | None = None
-    unit: bool = True
-    names: tuple[str, ...] = ()
-    part: str = ""
-    codes: Codes = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Completions:
+class Completions(Shown):
     """Examples completed from what `mask` says is seen of them, each [N, ...], and what is drawn, [S, N, ...].
 
     `mask` [N, 1, H, W] or [N, d]; `low`, `high`: the 5 % and 95 % quantiles. `chances`: by the number of a table's
@@ -105,10 +103,6 @@ class Completions:
     low: np.ndarray
     high: np.ndarray
     samples: np.ndarray
-    unit: bool = True
-    names: tuple[str, ...] = ()
-    part: str = ""
-    codes: Codes = field(default_factory=dict)
     chances: dict[str, np.ndarray] = field(default_factory=dict)
 
 

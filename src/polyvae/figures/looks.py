@@ -32,6 +32,10 @@ class Look:
         """What a class is called."""
         return self.labels[int(number)] if 0 <= int(number) < len(self.labels) else str(number)
 
+    def words(self, part: str = "") -> dict[str, Any]:
+        """How a figure of these values shows them, and which part of the data it is."""
+        return {"unit": self.unit, "names": self.names, "codes": self.codes, "part": part}
+
 
 def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
     """What a run or its recipe records of the data.

@@ -40,7 +40,7 @@ def traversals(
     of codes is walked word by word, a place of the map a row.
     """
     shown = subject_of(source, split, "encode", "decode", "prior")
-    model, look = shown.model, shown.look
+    model = shown.model
     name = latent_of(model, latent)
     scanned = subset(split, _SCANNED, seed)
     code = describe_codes(source, scanned, seed)[name]
@@ -63,7 +63,7 @@ def traversals(
             labels = tuple(f"{name}[{j}]  {measure} {float(weight[j]):.2f}" for j in order)
             told = f"{len(order)} of {len(weight)} dimensions, {told}" if len(order) < len(weight) else told
         pictures = shown.decode(_followed(model, moved, name)).unflatten(0, (len(labels), len(positions)))
-    return Strips(shown.array(pictures), labels, positions, None, look.unit, look.names, told, look.codes)
+    return Strips(shown.array(pictures), labels, positions, **shown.look.words(told))
 
 
 def interpolations(
@@ -77,7 +77,7 @@ def interpolations(
     if len(split) < 2:
         raise ValueError("an interpolation needs two examples")
     shown = subject_of(source, split, "encode", "decode")
-    pairs, look = min(pairs, len(split) // 2), shown.look
+    pairs = min(pairs, len(split) // 2)
     index = shuffled(len(split), seed)[: 2 * pairs]
     with evaluating(shown.model) as device:
         batch = shown.batch(split, index, device, seed)
@@ -94,7 +94,7 @@ def interpolations(
         ends = torch.stack([x[:pairs], x[pairs:]], 1)
     rows, told = tuple(f"{row + 1}" for row in range(pairs)), part(2 * pairs, len(split))
     walked = shown.array(pictures), rows, fractions.cpu().numpy(), shown.array(ends)
-    return Strips(*walked, look.unit, look.names, told, look.codes)
+    return Strips(*walked, **shown.look.words(told))
 
 
 def _moved(values: Values, name: str, held: Tensor, places: Sequence[int], positions: Tensor) -> dict[str, Tensor]:
