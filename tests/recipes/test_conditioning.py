@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 import polyvae as pv
+from helpers.observing import NAMES, SHAPE, batch, made
 from helpers.runs import same, weights
-from helpers.seeing import NAMES, SHAPE, batch, made
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.networks.sparse import MultiscaleDecoder
 from polyvae.model.vae import VAE

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import polyvae as pv
+from helpers.observing import NAMES, batch, made
 from helpers.runs import pictures, same, small, timeless, weights
-from helpers.seeing import NAMES, batch, made
 from helpers.waiting import Watch
 from polyvae.cli.options import options_of
 from polyvae.model.families.real import PixelNormal

@@ -12,8 +12,8 @@ import pytest
 from torch import nn
 
 import polyvae as pv
+from helpers.observing import SHAPE
 from helpers.runs import pictures, same, weights
-from helpers.seeing import SHAPE
 from polyvae.recipes import RECIPES, Codes, Gaussian, Mask, SoftAdapt, Tasks, rebuild, recipe
 
 FOLDER = Path(__file__).parent / "recorded"  # written before options were dataclasses

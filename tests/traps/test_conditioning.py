@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import polyvae as pv
-from helpers.seeing import SHAPE, batch, made
+from helpers.observing import SHAPE, batch, made
 from polyvae.data import Split, wrap
 from polyvae.evaluation import both_bounds
 from polyvae.model.networks import NETWORKS

@@ -29,7 +29,7 @@ from polyvae.recipes.recording import Recipe
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
 
-def decoder(
+def decoder_of(
     spec: Spec, likelihood: str | Family | None, build: Reader, given: Mapping[str, Shape], own: bool = False
 ) -> Conditional:
     """p(x | given) with values of these shapes, z first; with a family of its `own` where it is one of several."""
@@ -56,7 +56,7 @@ def decoders_of(
     made = []
     for name in beside:
         given = {"z": z.shape, **y.shapes, **({name: m} if name else {})}
-        made.append(decoder(spec, likelihood, z.decoders[which if name else alone], given, own=len(beside) > 1))
+        made.append(decoder_of(spec, likelihood, z.decoders[which if name else alone], given, own=len(beside) > 1))
     return made
 
 

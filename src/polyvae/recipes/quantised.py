@@ -9,8 +9,7 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.terms import Reconstruction
 from polyvae.recipes.conditioning import multitask, semi_conditional
-from polyvae.recipes.decoders import decoder as decoder_of
-from polyvae.recipes.decoders import finished, trained_by
+from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import latent_part
 from polyvae.recipes.options import Codes, Likelihood, MapDecoder, Module
 from polyvae.recipes.parts import Condition

@@ -14,7 +14,7 @@ from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
 from polyvae.observe.transforms import chain
-from polyvae.recipes.decoders import decoder, finished, trained_by
+from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import latent_part
 from polyvae.recipes.library_size import library_of
 from polyvae.recipes.options import Gaussian, Library, Likelihood, Module, Network, Posterior, Prior
@@ -47,7 +47,7 @@ def vae(
     y = Condition(spec, condition)
     size = library_of(library, spec, shared_network(latent.network, latent.prior), latent.widths)
     z = latent_part(latent, spec, y.shapes)
-    p = size.shared(decoder(spec, likelihood, z.decoders["flat"], {"z": z.shape, **y.shapes}), spec.x[0])
+    p = size.shared(decoder_of(spec, likelihood, z.decoders["flat"], {"z": z.shape, **y.shapes}), spec.x[0])
     model = VAE({"z": z.posterior, **size.posterior}, {"z": z.prior(), **size.prior}, p)
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(model, loss, chain(y.observe, size.observe), size.start)
@@ -210,7 +210,7 @@ def two_level(
     z2 = latent_part(replace(latent, dimensions=top), spec, y.shapes)
     z1 = latent_part(latent, spec, {"z2": z2.shape, **y.shapes})
     below = Conditional(encoder_net("mlp", None, (z2.shape,), latent.dimensions, normal), normal, "z2")
-    p = decoder(spec, likelihood, z1.decoders["flat"], {"z1": z1.shape, "z2": z2.shape, **y.shapes})
+    p = decoder_of(spec, likelihood, z1.decoders["flat"], {"z1": z1.shape, "z2": z2.shape, **y.shapes})
     model = VAE({"z2": z2.posterior, "z1": z1.posterior}, {"z2": z2.prior(), "z1": below}, p)
     return finished(model, trained_by(objective, z1, {"reconstruction": Reconstruction()}), y.observe)
 

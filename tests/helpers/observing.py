@@ -1,4 +1,4 @@
-"""Small recipes that see an observation, and batches for them."""
+"""Small recipes that are given an observation, and batches for them."""
 
 from __future__ import annotations
 
