@@ -282,7 +282,7 @@ def test_the_bar_moves_with_what_runs_write(tmp_path: Path) -> None:
 
     jobs = [job(cell, tmp_path, epochs=10) for cell in cells(["digits"], ["vq"], [1])[:2]]
     with open(os.devnull, "w") as nowhere:
-        bar = Bar(jobs, 1, str, Console(file=nowhere))
+        bar = Bar(jobs, 1, Console(file=nowhere))
         jobs[0].folder.mkdir(parents=True)
         (jobs[0].folder / "metrics.csv").write_text("epoch,loss\n1,2\n2,2\n3,2\n")
         bar._look()

@@ -14,7 +14,7 @@ from polyvae.data.files.writing import held, replacing
 from polyvae.data.sources.listing import unknown
 from polyvae.study.job import title
 from polyvae.study.progress import shown
-from polyvae.study.records import Key, Row, StudyError, open_study, read_result
+from polyvae.study.records import Key, StudyError, open_study, read_result
 from polyvae.study.schedule import answers
 from polyvae.study.thesis.grid import Cell, cells, chosen_folds, dataset_name, select
 from polyvae.study.thesis.records import Records
@@ -106,7 +106,7 @@ def multitask(
         _record(out, records, job, result, keep)
     missing = [job for job in missing if job not in found]
     failed: dict[Key, str] = {}
-    display = shown(missing, len(jobs) - len(missing), _words, progress)
+    display = shown(missing, len(jobs) - len(missing), progress)
     try:
         for job, answer in answers(missing, runner, workers, ray):
             if "error" in answer:
@@ -115,7 +115,7 @@ def multitask(
                 failed[job.key] = answer["failed"]
             else:
                 _record(out, records, job, answer["result"], keep)
-            display.tell(job, answer)
+            display.tell(job, _said(job, answer))
     finally:
         display.close()
     for message in failed.values():
@@ -159,10 +159,14 @@ def picture(folder: Path, cell: str) -> Path:
     return folder / PICTURES / f"{cell}.png"
 
 
-def _words(row: Row) -> str:
-    """A run's result in a few words."""
+def _said(job: Job, answer: Mapping[str, Any]) -> str:
+    """A run's result, or what it failed with, in a line."""
+    if "failed" in answer:
+        return f"failed: {answer['failed']}"
+    row = answer["result"]["row"]
     unit = {"gaussian": "KL", "vq": "code loss"}.get(row["family"], "latent")
-    return f"mse {row['mse']:.5f}, {unit} {row['latent']:.4g}, {row['seconds']:.0f} s"
+    numbers = f"mse {row['mse']:.5f}, {unit} {row['latent']:.4g}"
+    return f"{job.cell.name} fold {job.fold}: {numbers}, {row['seconds']:.0f} s"
 
 
 def cells_of(rows: Iterable[Mapping[str, Any]]) -> list[Cell]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from polyvae.evaluation.numbers import NONE, number
 from polyvae.study.statistics import Interval, averaged, interval, paired
-from polyvae.study.thesis.grid import CONFIGURATIONS, Cell, Method, methods
+from polyvae.study.thesis.grid import CONFIGURATIONS, Method, methods
 from polyvae.study.thesis.precisions import UNKNOWN, Precisions, compared
 
 LATENT_NAMES = {"gaussian": "KL, nats", "vq": "code loss"}
@@ -79,11 +79,6 @@ class Table:
     def precision(self, group: Group, names: Iterable[str]) -> Precisions:
         """Of these methods beside the baseline."""
         return compared([self.precisions(group, names), self.precisions(group, ["baseline"])])
-
-
-def cell_of(group: Group, method: Method) -> Cell:
-    """The cell of a group's method."""
-    return Cell(group.dataset, group.family, group.config, method)
 
 
 def bounds(found: Interval) -> str:
