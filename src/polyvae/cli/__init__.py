@@ -12,8 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from polyvae.cli.options import UsageError
-from polyvae.cli.reading import named, near
+from polyvae.cli.reading import UsageError, named, near
 from polyvae.version import __version__
 
 # Name -> where it is, and what it does. Each is called with the arguments that follow its name.

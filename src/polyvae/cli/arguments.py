@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, Weight, Widths
-from polyvae.cli.options import UsageError
+from polyvae.cli.reading import UsageError
 from polyvae.recipes.options import Where
 
 Part = Literal["train", "validation", "test"]

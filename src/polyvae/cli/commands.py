@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from polyvae.cli.options import Option, Parser, UsageError, gathered, naming, options_of, without_options
-from polyvae.cli.reading import near, quoted
+from polyvae.cli.options import Option, Parser, gathered, naming, options_of, without_options
+from polyvae.cli.reading import UsageError, near, quoted
 from polyvae.cli.signatures import functions
 
 STUDIES = ("multitask",)

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from polyvae.checks.ranges import Amount, Count
 from polyvae.cli.arguments import CodePrior, Reading
-from polyvae.cli.options import UsageError
 from polyvae.cli.printing import console
+from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 from polyvae.data import Data, Split

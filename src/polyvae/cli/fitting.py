@@ -15,8 +15,9 @@ from typing import Any
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
-from polyvae.cli.options import Option, UsageError, naming
+from polyvae.cli.options import Option, naming
 from polyvae.cli.printing import printable
+from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import check_place, described, device, recorded_data
 from polyvae.data import Data
 from polyvae.data.columns.kinds import described as kinds

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from polyvae.cli.options import check_known
 from polyvae.cli.printing import console
+from polyvae.cli.reading import check_known
 
 
 def datasets(data_dir: Path | None = None, json: bool = False) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from polyvae.cli.options import UsageError
+from polyvae.cli.reading import UsageError
 
 FLAG = "--from"
 

@@ -15,17 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from polyvae.checks.ranges import Range, ranges_of
-from polyvae.cli.reading import KINDS, first_of, named, near, one_of, plain, quoted, within
-
-
-class UsageError(Exception):
-    """A command line that cannot be understood; the message says what was expected."""
-
-
-def check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
-    """UsageError for a name that is none of those known, with the nearest and `where` all are told."""
-    if name not in (names := list(known)):
-        raise UsageError(f"no {kind} is named {named(name)}{near(name, names)}; {where}")
+from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, within
+from polyvae.recipes.flat import LINE, explanations
 
 
 @dataclass(frozen=True)
@@ -189,21 +180,14 @@ def gathered(source: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, 
 
 
 def help_of(source: Callable[..., Any]) -> dict[str, str]:
-    """A docstring's sentence on each parameter: "`name`: text" anywhere, or "name, name: text" at a line's start."""
-    found: dict[str, str] = {}
-    for paragraph in inspect.cleandoc(source.__doc__ or "").split("\n\n"):
-        marks = list(_QUOTED.finditer(paragraph)) or list(_LINE.finditer(paragraph))
-        ends = [*(mark.start() for mark in marks[1:]), len(paragraph)]
-        for mark, end in zip(marks, ends, strict=bool(marks)):
-            first = _SENTENCE.split(" ".join(paragraph[mark.end() : end].replace("`", "").split()))[0]
-            for name in re.findall(r"\w+", mark[0]):
-                found.setdefault(name, first.rstrip(".;"))
-    return found
+    """The first sentence of what a docstring says of each parameter."""
+    said = explanations(source).items()
+    return {name: _SENTENCE.split(text.replace("`", ""))[0].rstrip(".;") for name, text in said}
 
 
 def without_options(text: str) -> str:
     """A docstring without the lines that explain parameters."""
-    return "\n\n".join(part for part in text.split("\n\n") if not _LINE.match(part))
+    return "\n\n".join(part for part in text.split("\n\n") if not LINE.match(part))
 
 
 def _option(name: str, members: Sequence[Any], default: Any, text: str, choices: tuple[str, ...]) -> Option:
@@ -247,6 +231,4 @@ _LED = re.compile(r"(\w+)(?:(?:, | and | or )\w+)*(?=[ :])")  # the names that a
 _QUOTES = "'\""
 # An argument with its value, or a name of several words that is no path or part of a longer one.
 _ARGUMENT = re.compile(r"""(?<![\w./'"-])(?:(\w+)=('[^']*'|"[^"]*"|\w+(?:\.\w+)*)|(\w+_\w+)(?![\w/'"=]|\.\w))""")
-_QUOTED = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
-_LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
 _SENTENCE = re.compile(r"\.\s+(?=[A-Z])")

@@ -11,7 +11,7 @@ from typing import Any
 
 from polyvae.checks.ranges import Amount, Count, Positive
 from polyvae.cli.arguments import Codes, Reading, Writing
-from polyvae.cli.options import UsageError
+from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 

@@ -6,13 +6,23 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polyvae.checks.names import LONGEST, near
 from polyvae.checks.ranges import Range
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood; the message says what was expected."""
+
+
+def check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
+    """UsageError for a name that is none of those known, with the nearest and `where` all are told."""
+    if name not in (names := list(known)):
+        raise UsageError(f"no {kind} is named {named(name)}{near(name, names)}; {where}")
 
 
 @dataclass(frozen=True)

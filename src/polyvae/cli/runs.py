@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from polyvae import data
-from polyvae.cli.options import UsageError
+from polyvae.cli.reading import UsageError
 from polyvae.data import Data, Split
 from polyvae.data.exchange.codes import retold
 from polyvae.data.files.writing import check_regular

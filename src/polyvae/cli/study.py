@@ -10,9 +10,9 @@ from typing import Any
 
 from polyvae.cli.arguments import Cells, Machines, Protocol
 from polyvae.cli.commands import STUDIES
-from polyvae.cli.options import UsageError, check_known, naming, options_of
+from polyvae.cli.options import naming, options_of
 from polyvae.cli.printing import printable
-from polyvae.cli.reading import quoted
+from polyvae.cli.reading import UsageError, check_known, quoted
 from polyvae.cli.runs import check_place
 from polyvae.cli.runs import device as checked_device
 

@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 from polyvae.checks.ranges import LARGEST, Range
-from polyvae.cli.options import Option, Parser, advising, check_known, options_of
-from polyvae.cli.reading import KINDS, first_of, read_path, within
+from polyvae.cli.options import Option, Parser, advising, options_of
+from polyvae.cli.reading import KINDS, check_known, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
 from polyvae.recipes.flat import describe

@@ -25,6 +25,7 @@ from polyvae.recipes.options import Flat
 
 Build = Callable[..., Any]
 _MARK = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
+LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ def describe(function: Any, build: Build) -> Any:
     ]
     function.__signature__ = inspect.Signature([parameters[0], *flat, *parameters[-1:] * others])
     function.__annotations__ = {name: each.hint for name, each in options.items()}
-    own = set(_explanations(build))
-    said = {name: _explanations(each.source).get(each.field) for name, each in options.items() if name not in own}
+    own = set(explanations(build))
+    said = {name: explanations(each.source).get(each.field) for name, each in options.items() if name not in own}
     more = textwrap.fill(" ".join(f"`{name}`: {text}" for name, text in said.items() if text), 120)
     *paragraphs, end = inspect.cleandoc(build.__doc__ or "").split("\n\n")
     ends = [end, more] if not paragraphs or end.startswith("`") else [more, end]  # a paper comes last
@@ -173,11 +174,11 @@ def passed_on(build: Build) -> Iterator[tuple[Build, set[str]]]:
             yield target, {each.arg for each in call.keywords if each.arg is not None} | set(by_place[1:])
 
 
-def _explanations(source: Build) -> dict[str, str]:
-    """What a docstring says of each parameter, "`name`: text"."""
+def explanations(source: Build) -> dict[str, str]:
+    """What a docstring says of each parameter: "`name`: text" anywhere, or "name, name: text" at a line's start."""
     found: dict[str, str] = {}
     for paragraph in inspect.cleandoc(source.__doc__ or "").split("\n\n"):
-        marks = list(_MARK.finditer(paragraph))
+        marks = list(_MARK.finditer(paragraph)) or list(LINE.finditer(paragraph))
         for mark, end in zip(marks, [*(each.start() for each in marks[1:]), len(paragraph)], strict=bool(marks)):
             said = " ".join(paragraph[mark.end() : end].split())
             found |= {name: said for name in re.findall(r"\w+", mark[0]) if name not in found}
