@@ -371,3 +371,10 @@ def test_baselines_are_those_that_the_values_admit() -> None:
     torch.testing.assert_close(found["gappy PCA"].complete(pictures, seen[:6]), best.complete(pictures, seen[:6]))
     nothing = torch.zeros(6, 1, 4, 4)
     torch.testing.assert_close(found["linear"].complete(pictures, nothing)[0].double(), basis.mean.view(1, 4, 4))
+
+
+def test_what_no_candidate_explains_is_refused_by_name() -> None:
+    narrow = VAE(encoder(), StandardNormal(2), decoder("z", family=PixelNormal(1e-20)))  # errors overflow their squares
+    x, mask = data()
+    with pytest.raises(ValueError, match="no finite likelihood at any of its candidates"):
+        pv.complete(narrow, 1e3 * x, mask, weigh="seen")

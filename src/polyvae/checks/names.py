@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
-
-from polyvae.checks.ranges import check
 
 T = TypeVar("T")
 
@@ -30,14 +28,15 @@ def find(known: Mapping[str, T], name: str, kind: str, more: str = "") -> T:
     return known[name]
 
 
-def gathered(kind: type[T], given: Mapping[str, Any]) -> T:
+def gathered(kind: type[T], given: Mapping[str, Any], hint: Callable[[str], str] = lambda name: "") -> T:
     """A dataclass of settings out of those that are named.
 
-    Raises TypeError for an unknown name, with the nearest, ValueError outside the range that an annotation says.
+    Raises TypeError for an unknown name, with the `hint` for it, or else with the nearest ones.
     """
     names = [each.name for each in fields(kind)]  # pyright: ignore[reportArgumentType]
     for name in given:
         if name not in names:
-            raise TypeError(f"no setting is named {name!r}{near(name, names)}; the settings are {', '.join(names)}")
-    check(kind, given)
+            told = hint(name) or near(name, names)
+            listed = f"{' The' if told else '; the'} settings are {', '.join(names)}"
+            raise TypeError(f"no setting is named {name!r}{told}{listed}")
     return kind(**given)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from polyvae.checks.names import find, gathered
-from polyvae.checks.ranges import Amount, Count, Seed
+from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.completion.masked import check_totals, masked
 from polyvae.completion.predictive import Completer, Predictive
 from polyvae.data.exchange.codes import check_values
@@ -83,6 +83,7 @@ class CompletionSettings:
     device: torch.device | str | None = None
 
     def __post_init__(self) -> None:
+        check(CompletionSettings, vars(self))
         if wrong := [level for level in self.quantiles if not 0 < level < 1]:
             raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
 

@@ -173,6 +173,11 @@ class Completer:
             score = torch.where(repeat(seen, count), value_log_prob(law, repeat(x, count)), 0.0)
             scores.append(score.flatten(1).sum(1).unflatten(0, (count, -1)))
         weights = torch.cat(scores).softmax(0)
+        if not bool(weights.isfinite().all()):  # a draw by such weights would end the process on a GPU
+            raise ValueError(
+                "what is seen of an example has no finite likelihood at any of its candidates, so that none can be "
+                "weighed: look at the scale of the likelihood and of the data, or leave weigh='seen' away"
+            )
         index = torch.multinomial(weights.T, self.draws, replacement=True).T
         drawn = {
             name: torch.take_along_dim(value, index.reshape(*index.shape, *[1] * (value.ndim - 2)), 0)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
 from polyvae.checks.names import gathered
-from polyvae.checks.ranges import Amount, Count, Seed
+from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.data.columns.kinds import some
 from polyvae.data.exchange.codes import retold
 from polyvae.data.exchange.given import taken
@@ -48,6 +48,9 @@ class EvaluationSettings:
     frechet: Amount = 0
     classifier: nn.Module | None = None
     train: Split | None = None
+
+    def __post_init__(self) -> None:
+        check(EvaluationSettings, vars(self))
 
 
 def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **settings: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
-from polyvae.checks.names import near
+from polyvae.checks.names import gathered
 from polyvae.checks.ranges import Amount, Count, Positive, Range, Seed, Weight, ranges_of
 
 Decay = Annotated[float, Range(0, 1, open=True, below=True)]
@@ -120,17 +120,16 @@ def chosen(settings: Settings | None, given: Mapping[str, Any]) -> tuple[Setting
 
 def checked(given: Mapping[str, Any]) -> Settings:
     """Settings of these names. Raises ValueError for a bad one, TypeError for an unknown one."""
-    names = [field.name for field in fields(Settings)]
-    for name in given:
-        if name not in names:
-            hint = f"; did you mean {ELSEWHERE[name]}?" if name in ELSEWHERE else near(name, names)
-            if name in OF_DATA:
-                hint = f"; it is said of the data, data = polyvae.data.load(..., {name}=...)."
-            elif name in OF_RECIPES:
-                hint = f"; it is the recipe's, polyvae.recipes.vae(data.spec, {name}=...)."
-            listed = f"{' The' if hint else '; the'} settings are {', '.join(names)}"
-            raise TypeError(f"no setting is named {name!r}{hint}{listed}")
-    return Settings(**given)
+    return gathered(Settings, given, _elsewhere)
+
+
+def _elsewhere(name: str) -> str:
+    """Where else, or by what other name, something is said."""
+    if name in OF_DATA:
+        return f"; it is said of the data, data = polyvae.data.load(..., {name}=...)."
+    if name in OF_RECIPES:
+        return f"; it is the recipe's, polyvae.recipes.vae(data.spec, {name}=...)."
+    return f"; did you mean {ELSEWHERE[name]}?" if name in ELSEWHERE else ""
 
 
 SCHEDULES = {
