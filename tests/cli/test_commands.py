@@ -333,7 +333,7 @@ def test_without_a_test_part_the_validation_part_is_taken_and_said(
 PICTURES = {
     "sample": (["--number", "6", "--pixels"], "samples", {"pictures": (2, 3, 1, 8, 8)}),
     "reconstruct": (["--number", "5"], "reconstructions", {"original": (5, 1, 8, 8), "reconstruction": (5, 1, 8, 8)}),
-    "traverse": (["--number", "2", "--columns", "3", "--at-prior"], "traversals", {"pictures": (2, 3, 1, 8, 8)}),
+    "traverse": (["--number", "2", "--columns", "3", "--at-prior"], "traversals-z", {"pictures": (2, 3, 1, 8, 8)}),
     "interpolate": (["--number", "2", "--columns", "4"], "interpolations", {"pictures": (2, 4, 1, 8, 8)}),
 }
 

@@ -68,7 +68,7 @@ def test_what_such_a_module_has_not_is_left_out_by_name(split: Split) -> None:
     report = pv.evaluate(Own(), split, samples=2, frechet=4)
     assert report["latents"] == {}
     assert (report["mse"], report["psnr"], report["ssim"]) == (None, None, None)
-    assert "no codes and no reconstruction: Own has no encode and no reconstruct" in report["notes"]
+    assert "no codes, no reconstruction, no Fréchet distance: Own has no encode and no reconstruct" in report["notes"]
 
 
 def test_what_needs_more_than_a_draw_is_refused_with_what_is_missing(split: Split) -> None:

@@ -87,12 +87,13 @@ def traverse(
     columns: pictures in a row.
     example: the number of the example that the others are held at.
     at_prior: hold them at the prior's mean instead.
-    out: the PNG file; figures/traversals.png in the run folder where none is given.
+    out: the PNG file; figures/traversals-LATENT.png in the run folder where none is given.
     seed: of what is drawn to rank the dimensions.
 
     Example: polyvae traverse runs/first --number 5 --reach 2
     """
     from polyvae.figures import traversals
+    from polyvae.figures.latents import latent_of
 
     found = _opened(reading, writing)
     examples = found.split(reading.split)[1]
@@ -101,7 +102,7 @@ def traverse(
     held = None if at_prior else example
     figure = traversals(found.run, examples, latent_name, held, columns, reach, number, reading.seed)
     title = f"Traversals from {'the mean of the prior' if at_prior else f'example {example}'}"
-    _save(figure, title, "traversals", reading, writing)
+    _save(figure, title, f"traversals-{latent_of(found.run.model, latent_name)}", reading, writing)
 
 
 def interpolate(

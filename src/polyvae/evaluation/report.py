@@ -87,7 +87,8 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     found = both_bounds(source, split, asked.samples, asked.seed, asked.device, progress)
     report = {**_bounds(source, split, asked, found, notes), "latents": {}, "mse": None, "psnr": None, "ssim": None}
     if missing := [name for name in ("encode", "reconstruct") if not hasattr(model, name)]:
-        notes.append(f"no codes and no reconstruction: {type(model).__name__} has no {' and no '.join(missing)}")
+        what = "no codes, no reconstruction" + ", no Fréchet distance" * bool(asked.frechet)
+        notes.append(f"{what}: {type(model).__name__} has no {' and no '.join(missing)}")
     else:
         described = describe_codes(source, split, asked.seed, asked.device)
         report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
