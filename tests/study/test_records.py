@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.study_runs import FAKE, ROOT, fake_result
 from polyvae.study import Plan, Protocol, Records, cells, multitask
+from polyvae.study.records import read_rows, write_rows
 from polyvae.study.thesis import records as recording
+from polyvae.study.thesis.records import CURVE, MASK, ROW
 
 TABLES = ("curves.csv", "masks.csv", "runs.csv")  # in the order in which a run is added to them
 GRID = cells(["digits"], ["vq"], [1])
@@ -132,3 +136,27 @@ def test_the_picture_of_a_cell_is_that_of_its_first_fold(tmp_path: Path) -> None
     shutil.rmtree(tmp_path / "pictures")
     assert recorded(_settled(tmp_path), 0) == first
     assert recorded(Records(), 2) == first
+
+
+VALUES = {
+    str: st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1),
+    int: st.none() | st.integers(-(2**60), 2**60),
+    float: st.none() | st.floats(allow_nan=False),
+}
+
+
+@given(
+    st.sampled_from([ROW, CURVE, MASK]).flatmap(lambda c: st.fixed_dictionaries({n: VALUES[k] for n, k in c.items()}))
+)
+def test_rows_come_back_from_csv_as_they_were(tmp_path_factory: pytest.TempPathFactory, row: dict[str, Any]) -> None:
+    columns = next(each for each in (ROW, CURVE, MASK) if set(each) == set(row))
+    path = tmp_path_factory.mktemp("csv") / "rows.csv"
+    write_rows(path, columns, [row, row])
+    assert read_rows(path, columns) == [row, row]
+
+
+def test_rows_of_an_earlier_version_are_read_with_empty_columns(tmp_path: Path) -> None:
+    (tmp_path / "masks.csv").write_text("cell,fold,count,mse\nx,0,10,0.5\n")
+    assert read_rows(tmp_path / "masks.csv", MASK) == [
+        {"cell": "x", "fold": 0, "count": 10, "mse": 0.5, "without": None}
+    ]

@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from helpers.study_runs import FAKE, ROOT, fake_result, job
 from polyvae.study import Cell, Method, Outcome, Plan, Protocol, Records, StudyError, cells, multitask
 from polyvae.study.progress import Bar
-from polyvae.study.records import read_rows, write_rows
-from polyvae.study.thesis.records import CURVE, MASK, ROW
 from polyvae.study.thesis.run import held
 from polyvae.training.progress import duration
 
@@ -244,30 +240,6 @@ def test_a_plan_without_sense_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers counts runs at once"):
         studied(tmp_path, workers=0)
     assert not list(tmp_path.iterdir())
-
-
-VALUES = {
-    str: st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1),
-    int: st.none() | st.integers(-(2**60), 2**60),
-    float: st.none() | st.floats(allow_nan=False),
-}
-
-
-@given(
-    st.sampled_from([ROW, CURVE, MASK]).flatmap(lambda c: st.fixed_dictionaries({n: VALUES[k] for n, k in c.items()}))
-)
-def test_rows_come_back_from_csv_as_they_were(tmp_path_factory: pytest.TempPathFactory, row: dict[str, Any]) -> None:
-    columns = next(each for each in (ROW, CURVE, MASK) if set(each) == set(row))
-    path = tmp_path_factory.mktemp("csv") / "rows.csv"
-    write_rows(path, columns, [row, row])
-    assert read_rows(path, columns) == [row, row]
-
-
-def test_rows_of_an_earlier_version_are_read_with_empty_columns(tmp_path: Path) -> None:
-    (tmp_path / "masks.csv").write_text("cell,fold,count,mse\nx,0,10,0.5\n")
-    assert read_rows(tmp_path / "masks.csv", MASK) == [
-        {"cell": "x", "fold": 0, "count": 10, "mse": 0.5, "without": None}
-    ]
 
 
 def test_a_terminal_shows_a_bar_over_all_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
