@@ -62,3 +62,16 @@ def test_the_site_has_the_order_of_the_rooms() -> None:
     assert shown == [room for room in rooms if room in shown]
     assert {"model", "objectives", "observe", "recipes", "data", "evaluation", "training"} <= set(shown)
     assert {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(rooms)
+
+
+def test_the_home_shows_six_things_each_with_a_picture_its_making_and_three_lines() -> None:
+    home = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", home, flags=re.MULTILINE)[1:-1]
+    assert len(sections) == 6
+    for section in sections:
+        (picture,) = re.findall(r"!\[[^\]]{20,}\]\((images/home/\w+\.png)\)", section)
+        assert (ROOT / "docs" / picture).stat().st_size < 200_000
+        (caption,) = re.findall(r"^\*[^*]+\*$", section, re.MULTILINE)
+        assert re.search(r"\d+\s+epochs,\s+seed\s+0", caption)
+        (code,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+        assert len([line for line in code.splitlines() if line and not line.startswith("from ")]) == 3
