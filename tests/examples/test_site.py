@@ -75,3 +75,23 @@ def test_the_home_shows_six_things_each_with_a_picture_its_making_and_three_line
         assert re.search(r"\d+\s+epochs,\s+seed\s+0", caption)
         (code,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
         assert len([line for line in code.splitlines() if line and not line.startswith("from ")]) == 3
+
+
+ANSWERS = re.findall(r"`([\w/]+\.py)`(?: · `([\w.]+)`)?", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("file", "name"), [answer for answer in ANSWERS if (SOURCE / answer[0].split("/")[0]).is_dir()])
+def test_what_a_newcomer_asks_is_answered_by_files_that_are_there(file: str, name: str) -> None:
+    module = importlib.import_module("polyvae." + file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    assert Path(str(module.__file__)) == SOURCE / file
+    if name:
+        reduce(getattr, name.split("."), module)
+
+
+def test_the_newcomers_questions_are_answered_and_files_of_the_repository_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("## Where is what") : text.index("## House rules")]
+    for asked in ("importance-weighted bound", "add a mask", "run resumed", "CSV read", "may a prior return"):
+        assert asked in table
+    for path in re.findall(r"`((?:src|tests|docs|examples)/[\w/.]+)`", text):
+        assert (ROOT / path).exists(), path

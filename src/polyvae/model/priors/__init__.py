@@ -1,4 +1,10 @@
-"""Priors: modules that map values to the distribution of a latent."""
+"""Priors: modules that map values to the distribution of a latent.
+
+A prior is any module that is called with the values, the batch and the latents drawn above, and returns a
+`torch.distributions.Distribution` whose event is one z. Its batch shape is [] where it is one law for all, [B] where it
+reads the batch, [K B] where it reads a latent; `given` names what it reads. It is asked for `log_prob` and, to
+generate, for `sample`; where torch knows the KL to the posterior in closed form, that is taken.
+"""
 
 from polyvae.model.priors.mixture import Mixture, VampPrior, mixture
 from polyvae.model.priors.normal import StandardNormal
