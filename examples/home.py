@@ -47,7 +47,8 @@ def compress() -> None:
 
 def complete() -> None:
     """Digits from 40 of their pixels."""
-    run, data = trained("arbitrary_conditioning", 12, exponent=10, latent=32, network="mlp", likelihood="bernoulli")
+    options = {"network": "mlp", "widths": (256,), "decoder": "flat", "likelihood": "bernoulli"}
+    run, data = trained("arbitrary_conditioning", 12, exponent=10, **options)
     made = pv.figures.completions(run, data.test, observation("uniform", 40), count=4)
     pv.figures.draw(made, OUT / "complete.png", "From 40 of 784 pixels")
 

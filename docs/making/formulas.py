@@ -10,6 +10,7 @@ from mkdocs.exceptions import PluginError
 
 _FOUND = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 _FUNCTION = re.compile(r"(<mi>(?:log|exp|max|min)</mi>)(?!<mo stretchy=)")
+_BEFORE = re.compile(r"(</mi>|</mn>|</msub>|</msup>)(?=<mi>(?:log|exp|max|min)</mi>)")
 _THIN = '<mspace width="0.167em" />'
 
 
@@ -18,7 +19,9 @@ def mathml(latex: str, block: bool = False) -> str:
     made = convert(unescape(latex).strip(), display="block" if block else "inline")
     if "\\" in made or "&#x0005C;" in made:
         raise PluginError(f"no command of this formula may be unknown: {latex}")
-    return _FUNCTION.sub(rf"\1{_THIN}", made)  # "log p", which would stand as "logp"
+    for place in (_FUNCTION, _BEFORE):
+        made = place.sub(rf"\1{_THIN}", made)  # "K log p", which would stand as "Klogp"
+    return made
 
 
 def on_page_content(html: str, **_: object) -> str:

@@ -77,10 +77,12 @@ def test_the_home_shows_six_things_each_with_a_picture_its_making_and_three_line
         assert len([line for line in code.splitlines() if line and not line.startswith("from ")]) == 3
 
 
-ANSWERS = re.findall(r"`([\w/]+\.py)`(?: · `([\w.]+)`)?", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ANSWERS = re.findall(r"`(\w+/[\w/]+\.py)`(?: · `([\w.]+)`)?", GUIDE[GUIDE.index("## Where is what") :])
+INSIDE = [(file, name) for file, name in ANSWERS if (SOURCE / file.split("/")[0]).is_dir()]
 
 
-@pytest.mark.parametrize(("file", "name"), [answer for answer in ANSWERS if (SOURCE / answer[0].split("/")[0]).is_dir()])
+@pytest.mark.parametrize(("file", "name"), INSIDE)
 def test_what_a_newcomer_asks_is_answered_by_files_that_are_there(file: str, name: str) -> None:
     module = importlib.import_module("polyvae." + file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
     assert Path(str(module.__file__)) == SOURCE / file
@@ -89,9 +91,8 @@ def test_what_a_newcomer_asks_is_answered_by_files_that_are_there(file: str, nam
 
 
 def test_the_newcomers_questions_are_answered_and_files_of_the_repository_exist() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    table = text[text.index("## Where is what") : text.index("## House rules")]
+    table = GUIDE[GUIDE.index("## Where is what") : GUIDE.index("## House rules")]
     for asked in ("importance-weighted bound", "add a mask", "run resumed", "CSV read", "may a prior return"):
         assert asked in table
-    for path in re.findall(r"`((?:src|tests|docs|examples)/[\w/.]+)`", text):
+    for path in re.findall(r"`((?:src|tests|docs|examples)/[\w/.]+)`", GUIDE):
         assert (ROOT / path).exists(), path
