@@ -44,26 +44,6 @@ class LogMeanExp:
         return self.total - log(self.count)
 
 
-class Mean:
-    """1/K sum_k a_k by name, over values that come in chunks [k, B]."""
-
-    def __init__(self) -> None:
-        self.totals: dict[str, Tensor] = {}
-        self.count = 0
-
-    def add(self, chunks: dict[str, Tensor], count: int) -> None:
-        """Takes in `count` samples; every chunk is [k, B]."""
-        for name, chunk in chunks.items():
-            part = wide(chunk).sum(0)
-            self.totals[name] = self.totals[name] + part if name in self.totals else part
-        self.count += count
-
-    @property
-    def values(self) -> dict[str, Tensor]:
-        """Each [B]."""
-        return {name: total / self.count for name, total in self.totals.items()}
-
-
 @dataclass(frozen=True)
 class Bounds:
     """Per-example values in nats, float64 [N], over `samples` draws of the latents for each example.
@@ -102,15 +82,18 @@ def both_bounds(
     counted: dict[str, None] = {}  # the heads that enter the bounds
 
     def measure(model: Any, batch: Values) -> dict[str, Tensor]:
-        mean, weights = Mean(), LogMeanExp()
+        totals: dict[str, Tensor] = {}
+        weights = LogMeanExp()
         draw: Any = None
         for draw in _draws(model, batch, samples):
             analytic.update({name: latent.analytic for name, latent in draw.latents.items()})
             counted.update(dict.fromkeys(first_heads(draw.heads)))
-            mean.add(_pieces(draw), draw.samples)
+            for name, piece in _pieces(draw).items():
+                totals[name] = totals.get(name, 0.0) + wide(piece).sum(0)
             # Of a map of codes log q = 0, and its KL is -log p: a learned prior need not be asked twice.
             weights.add(draw.log_px - draw.kl if certain(model) else draw.log_weight)
-        found = {**mean.values, "importance": weights.value}
+        found = {name: total / weights.count for name, total in totals.items()}
+        found["importance"] = weights.value
         # Outside a support the density is 0, also where a network that reads the value makes NaN of it.
         for name, holds in supported(model, batch, draw).items():
             for part in (f"head {name}", *(["importance"] if name in counted else [])):
