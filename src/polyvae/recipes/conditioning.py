@@ -13,12 +13,12 @@ from torch import nn
 
 from polyvae.checks.names import find
 from polyvae.model.families.real import DiagonalNormal
-from polyvae.model.networks import Shape
+from polyvae.model.networks import Shape, mlp
 from polyvae.model.networks.layers import Stacked, is_picture
 from polyvae.model.networks.prepared import prepared, prepared_observation, prepared_shape
 from polyvae.model.networks.sparse import Filled
 from polyvae.model.spec import Spec
-from polyvae.model.vae import VAE, Conditional, Family, Head
+from polyvae.model.vae import VAE, Conditional, Head
 from polyvae.objectives import balance
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
@@ -26,7 +26,7 @@ from polyvae.observe.masks import observation_shape
 from polyvae.recipes.decoders import decoders_of, finished, observed, of_random_size, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
 from polyvae.recipes.options import Codes, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
-from polyvae.recipes.parts import Condition, encoder_family, encoder_net
+from polyvae.recipes.parts import Condition, encoder_family, network_of
 from polyvae.recipes.recording import Recipe, recipe
 
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
@@ -110,17 +110,17 @@ def _balance(tasks: Tasks, objective: Module | None) -> balance.SoftAdapt | None
         raise ValueError(f"softadapt_{error}") from error
 
 
-def _like_the_encoder(latent: Gaussian, inputs: Sequence[Shape], family: Family) -> nn.Module:
+def _like_the_encoder(latent: Gaussian, inputs: Sequence[Shape], output: Shape) -> nn.Module:
     m, *others = inputs
     if not is_picture(m):
-        return encoder_net(latent.network, latent.widths, inputs, latent.dimensions, family)
-    both = (2 * m[0] - 1, *m[1:])
-    return Filled(encoder_net(latent.network, latent.widths, (both, *others), latent.dimensions, family))
+        return network_of(latent)(inputs, output)
+    return Filled(network_of(latent)(((2 * m[0] - 1, *m[1:]), *others), output))
 
 
-PRIOR_NETWORKS: dict[str, Callable[[Gaussian, Sequence[Shape], Family], nn.Module]] = {
+PriorNet = Callable[[Gaussian, Sequence[Shape], Shape], nn.Module]
+PRIOR_NETWORKS: dict[str, PriorNet] = {
     "encoder": _like_the_encoder,
-    "perceptron": lambda latent, inputs, family: encoder_net("mlp", None, inputs, latent.dimensions, family),
+    "perceptron": lambda latent, inputs, output: mlp(inputs, output),
 }
 
 
@@ -159,16 +159,14 @@ def arbitrary_conditioning(
     return finished(VAE(z.posterior, z.prior(), p), loss, observed(spec, mask, y))
 
 
-def _placed_by_m(
-    latent: Gaussian, spec: Spec, y: Condition, network: Callable[[Gaussian, Sequence[Shape], Family], nn.Module]
-) -> LatentPart:
+def _placed_by_m(latent: Gaussian, spec: Spec, y: Condition, network: PriorNet) -> LatentPart:
     """z with a posterior that reads x and m as one picture or table, and a prior that reads m."""
     q_family, p_family = encoder_family(latent.posterior), DiagonalNormal()
     m, others = prepared_observation(spec, observation_shape(spec.x)), list(y.shapes.values())
     both = (prepared_shape(spec)[0] + m[0], *m[1:])
-    q_net = Stacked(encoder_net(latent.network, latent.widths, (both, *others), latent.dimensions, q_family), 2)
-    p_net = network(latent, (m, *others), p_family)
-    given = {"x": ("x", "m", *y.shapes), "m": ("m", *y.shapes)}
-    q = Conditional(prepared(q_net, spec, given["x"]), q_family, given["x"])
-    p = Conditional(prepared(p_net, spec, given["m"]), p_family, given["m"])
+    q_net = Stacked(network_of(latent)((both, *others), (q_family.size(latent.dimensions),)), 2)
+    p_net = network(latent, (m, *others), (p_family.size(latent.dimensions),))
+    given = ("m", *y.shapes)
+    q = Conditional(prepared(q_net, spec, ("x", *given)), q_family, ("x", *given))
+    p = Conditional(prepared(p_net, spec, given), p_family, given)
     return LatentPart(q, lambda: p, (latent.dimensions,), divergence(q), vector_decoders(latent, spec))

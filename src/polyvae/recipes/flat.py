@@ -187,13 +187,8 @@ def explanations(source: Build) -> dict[str, str]:
 
 def _declared(source: Build, held: Any = None) -> Iterator[Option | Group]:
     """The parameters of a function after its first, or the fields of a dataclass with the values of `held`."""
-    hints = typing.get_type_hints(source, include_extras=True)
-    parameters = list(inspect.signature(source).parameters.values())
-    for each in parameters if isinstance(source, type) else parameters[1:]:
-        if each.kind is each.VAR_KEYWORD:
-            continue
+    for each, hint in _parameters(source):
         default = getattr(held, each.name) if held is not None else each.default
-        hint = hints.get(each.name, Any)
         kinds = [kind for kind in _members(hint) if isinstance(kind, type) and is_dataclass(kind)]
         if not kinds:
             name = next((mark.name for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Flat)), each.name)
@@ -202,6 +197,14 @@ def _declared(source: Build, held: Any = None) -> Iterator[Option | Group]:
         switch = Option(each.name, bool, default is not None, source, each.name)
         kinds.sort(key=lambda kind: not isinstance(default, kind))
         yield Group(each.name, tuple(kinds), default, switch if type(None) in _members(hint) else None)
+
+
+@functools.cache
+def _parameters(source: Build) -> list[tuple[inspect.Parameter, Any]]:
+    """Those of `_declared`, and what they admit."""
+    hints = typing.get_type_hints(source, include_extras=True)
+    found = list(inspect.signature(source).parameters.values())[0 if isinstance(source, type) else 1 :]
+    return [(each, hints.get(each.name, Any)) for each in found if each.kind is not each.VAR_KEYWORD]
 
 
 def _members(hint: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial, singledispatch
 from math import prod
 
@@ -24,7 +24,7 @@ from polyvae.model.vae import Conditional, Values
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment
 from polyvae.recipes.options import Codes, Gaussian
-from polyvae.recipes.parts import built_by, encoder_family, named_prior, reader_of_x, shared_network
+from polyvae.recipes.parts import encoder_family, network_of, prior_of
 
 Reader = Callable[[Sequence[Shape], Shape], nn.Module]
 CODEBOOKS = {"gradient": False, "ema": True}  # whether the words are moving averages
@@ -60,16 +60,11 @@ def latent_part(latent: object, spec: Spec, beside: Mapping[str, Shape]) -> Late
 
 @latent_part.register
 def _gaussian(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart:
-    network = shared_network(latent.network, latent.prior)
-    latent = replace(latent, network=network)
-    q = reader_of_x(spec, network, latent.widths, beside, latent.dimensions, encoder_family(latent.posterior))
-    return LatentPart(
-        q,
-        lambda: named_prior(latent.prior, q, spec, latent.dimensions, latent.components),
-        (latent.dimensions,),
-        divergence(q),
-        vector_decoders(latent, spec),
-    )
+    family, given = encoder_family(latent.posterior), ("x", *beside)
+    net = network_of(latent)((prepared_shape(spec), *beside.values()), (family.size(latent.dimensions),))
+    q = Conditional(prepared(net, spec, given), family, given)
+    decoders = vector_decoders(latent, spec)
+    return LatentPart(q, lambda: prior_of(latent, q, spec), (latent.dimensions,), divergence(q), decoders)
 
 
 def divergence(q: Conditional) -> dict[str, Weighted]:
@@ -79,13 +74,12 @@ def divergence(q: Conditional) -> dict[str, Weighted]:
 
 def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
     """The networks that read a vector z: the encoder's mirrored, and of pictures one that meets m at every scale."""
-    network, widths = latent.network, latent.widths
 
     def own(inputs: Sequence[Shape], output: Shape) -> nn.Module:
-        return mirrored(built_by(network, widths))(inputs, output)
+        return mirrored(network_of(latent))(inputs, output)
 
     def scales(inputs: Sequence[Shape], output: Shape) -> nn.Module:
-        build = multiscale if widths is None else partial(multiscale, channels=widths)
+        build = multiscale if latent.widths is None else partial(multiscale, channels=latent.widths)
         return _meeting(inputs, lambda z, m: build((z, m), output))
 
     return {"flat": own, "map": own, "multiscale": scales if is_picture(spec.x) else own}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -10,14 +10,14 @@ from torch import nn
 from polyvae.checks.names import find
 from polyvae.model.families.counts import COUNTS, Link
 from polyvae.model.families.real import DiagonalNormal
-from polyvae.model.networks import Builder
 from polyvae.model.networks.library import LogNormalSize, LogTotal, Shares, SizeEncoder
 from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Values
 from polyvae.observe.transforms import Chain, Total
-from polyvae.recipes.parts import encoder_net
+from polyvae.recipes.options import Gaussian
+from polyvae.recipes.parts import network_of
 from polyvae.recipes.recording import UNCHANGED
 
 
@@ -50,13 +50,13 @@ class Library:
         return Conditional(net, decoder.family, (*decoder.given, *self.names))
 
 
-def _observed(spec: Spec, network: str | Builder, widths: Sequence[int] | None) -> Library:
+def _observed(spec: Spec, latent: Gaussian) -> Library:
     return Library(("library",), LogTotal(), Chain((Total(),)))
 
 
-def _latent(spec: Spec, network: str | Builder, widths: Sequence[int] | None) -> Library:
+def _latent(spec: Spec, latent: Gaussian) -> Library:
     size, family = LogNormalSize(), DiagonalNormal()
-    net = encoder_net(network, widths, (prepared_shape(spec), (1,)), 1, family)
+    net = network_of(latent)((prepared_shape(spec), (1,)), (family.size(1),))
     return Library(
         ("l",),
         size,
@@ -66,13 +66,13 @@ def _latent(spec: Spec, network: str | Builder, widths: Sequence[int] | None) ->
     )
 
 
-LIBRARIES: Mapping[str, Callable[[Spec, str | Builder, Sequence[int] | None], Library]] = {
-    "none": lambda spec, network, widths: Library(),
+LIBRARIES: Mapping[str, Callable[[Spec, Gaussian], Library]] = {
+    "none": lambda spec, latent: Library(),
     "observed": _observed,
     "latent": _latent,
 }
 
 
-def library_of(name: str, spec: Spec, network: str | Builder, widths: Sequence[int] | None) -> Library:
+def library_of(name: str, spec: Spec, latent: Gaussian) -> Library:
     """The library size of that name in `LIBRARIES`; ValueError with the known names if there is none."""
-    return find(LIBRARIES, name, "library")(spec, network, widths)
+    return find(LIBRARIES, name, "library")(spec, latent)

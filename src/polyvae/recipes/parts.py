@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from polyvae.checks.names import find
 from polyvae.model import families
 from polyvae.model.families import columns as column_families
 from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.networks import Builder, Shape, conv, mlp, network, residual
-from polyvae.model.networks.prepared import Prepared, prepared, prepared_shape
+from polyvae.model.networks.prepared import Prepared, prepared_shape
 from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Family
 from polyvae.observe.transforms import Chain, OneHot, chain
+from polyvae.recipes.options import Gaussian
 
 
 class Condition:
@@ -40,33 +42,14 @@ def _to_be_labels(spec: Spec) -> str:
     return f": load them with {' or '.join(names[:3])}" if names else ""
 
 
-def built_by(which: str | Builder, widths: Sequence[int] | None) -> Builder:
-    """A network's builder, by name or as it is, with these widths or channels."""
-    build: Callable[..., Any] = network(which)
-    if widths is None:
+def network_of(latent: Gaussian) -> Builder:
+    """The builder of a vector's networks, without statistics of a batch where the prior reads the encoder too."""
+    build: Callable[..., Any] = network(latent.network)
+    if isinstance(latent.network, str) and latent.prior in SHARING:
+        build = WITHOUT_STATISTICS.get(latent.network, build)
+    if latent.widths is None:
         return build
-    return partial(build, **{"hidden" if build is mlp else "channels": tuple(widths)})
-
-
-def encoder_net(
-    which: str | Builder, widths: Sequence[int] | None, inputs: Sequence[Shape], latent: int, family: Family
-) -> nn.Module:
-    """The network from `inputs` to the numbers that `family` needs for `latent` dimensions."""
-    return built_by(which, widths)(inputs, (family.size(latent),))
-
-
-def reader_of_x(
-    spec: Spec,
-    which: str | Builder,
-    widths: Sequence[int] | None,
-    beside: Mapping[str, Shape],
-    latent: int,
-    family: Family,
-) -> Conditional:
-    """A posterior of `latent` dimensions given x, in the user's units, and the values of these shapes `beside` it."""
-    names = ("x", *beside)
-    net = encoder_net(which, widths, (prepared_shape(spec), *beside.values()), latent, family)
-    return Conditional(prepared(net, spec, names), family, names)
+    return partial(build, **{"hidden" if build is mlp else "channels": tuple(latent.widths)})
 
 
 def encoder_family(which: str | Family) -> Family:
@@ -87,45 +70,41 @@ def decoder_family(which: str | Family | None, spec: Spec) -> Family:
     return families.likelihood(which or default, spec.levels)
 
 
-def shared_network(which: str | Builder, prior: str | nn.Module) -> str | Builder:
-    """The encoder's network as it is, or by its name without statistics of a batch where the prior reads it too."""
-    if isinstance(which, str) and isinstance(prior, str) and prior in SHARING:
-        return WITHOUT_STATISTICS.get(which, which)
-    return which
+def prior_of(latent: Gaussian, posterior: Conditional, spec: Spec) -> nn.Module:
+    """A vector's prior, by name or as it is."""
+    if not isinstance(latent.prior, str):
+        return latent.prior
+    return find(PRIORS, latent.prior, "prior", ", or a module")(latent, posterior, spec)
 
 
-def named_prior(which: str | nn.Module, posterior: Conditional, spec: Spec, latent: int, components: int) -> nn.Module:
-    """A prior by name, or as it is."""
-    if not isinstance(which, str):
-        return which
-    if which not in PRIORS:
-        raise ValueError(f"prior is one of {', '.join(PRIORS)}, or a module; got {which!r}")
-    return PRIORS[which](posterior, spec, latent, components)
-
-
-def _vamp(posterior: Conditional, spec: Spec, latent: int, components: int) -> VampPrior:
+def _vamp(latent: Gaussian, posterior: Conditional, spec: Spec) -> VampPrior:
     # Started as faint noise, inside the range of pictures; a condition starts between the classes. What stands before
     # the network is left out: pseudo-inputs are learned in the units that it reads.
-    start = {"x": torch.rand(components, *prepared_shape(spec)) * 0.1}
+    start = {"x": torch.rand(latent.components, *prepared_shape(spec)) * 0.1}
     if "y" in posterior.given and spec.condition is not None:
-        start["y"] = torch.rand(components, spec.condition).softmax(1)
+        start["y"] = torch.rand(latent.components, spec.condition).softmax(1)
     if isinstance(posterior.net, Prepared):
         posterior = Conditional(posterior.net.net, posterior.family, posterior.given)
     return VampPrior(posterior, start)
 
 
-def _conditional(posterior: Conditional, spec: Spec, latent: int, components: int) -> Conditional:
+def _conditional(latent: Gaussian, posterior: Conditional, spec: Spec) -> Conditional:
     if spec.condition is None:
         raise ValueError(
             f"prior: a conditional one needs labels or vectors y; these data have none{_to_be_labels(spec)}"
         )
+    return normal_given("y", (spec.condition,), latent.dimensions)
+
+
+def normal_given(name: str, shape: Shape, dimensions: int) -> Conditional:
+    """p(z | value) = N(mu, diag s^2) of so many dimensions, by a perceptron that reads a value of this shape."""
     family = DiagonalNormal()
-    return Conditional(encoder_net("mlp", None, ((spec.condition,),), latent, family), family, "y")
+    return Conditional(mlp((shape,), (family.size(dimensions),)), family, name)
 
 
-PRIORS: dict[str, Callable[[Conditional, Spec, int, int], nn.Module]] = {
-    "standard": lambda posterior, spec, latent, components: StandardNormal(latent),
-    "mixture": lambda posterior, spec, latent, components: Mixture(latent, components),
+PRIORS: dict[str, Callable[[Gaussian, Conditional, Spec], nn.Module]] = {
+    "standard": lambda latent, posterior, spec: StandardNormal(latent.dimensions),
+    "mixture": lambda latent, posterior, spec: Mixture(latent.dimensions, latent.components),
     "vamp": _vamp,
     "conditional": _conditional,
 }

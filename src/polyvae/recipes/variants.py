@@ -7,9 +7,9 @@ from typing import Any
 
 from polyvae.checks.ranges import Amount, Count, Positive, Weight
 from polyvae.model.families.columns import check, standardised
-from polyvae.model.families.real import DiagonalNormal, PixelNormal
+from polyvae.model.families.real import PixelNormal
 from polyvae.model.spec import Column, Spec
-from polyvae.model.vae import VAE, Conditional
+from polyvae.model.vae import VAE
 from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
@@ -18,7 +18,7 @@ from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import latent_part
 from polyvae.recipes.library_size import library_of
 from polyvae.recipes.options import Gaussian, Library, Likelihood, Module, Network, Posterior, Prior
-from polyvae.recipes.parts import Condition, encoder_net, shared_network
+from polyvae.recipes.parts import Condition, normal_given
 from polyvae.recipes.recording import Recipe, recipe
 
 
@@ -45,7 +45,7 @@ def vae(
     2014.
     """
     y = Condition(spec, condition)
-    size = library_of(library, spec, shared_network(latent.network, latent.prior), latent.widths)
+    size = library_of(library, spec, latent)
     z = latent_part(latent, spec, y.shapes)
     p = size.shared(decoder_of(spec, likelihood, z.decoders["flat"], {"z": z.shape, **y.shapes}), spec.x[0])
     model = VAE({"z": z.posterior, **size.posterior}, {"z": z.prior(), **size.prior}, p)
@@ -206,10 +206,10 @@ def two_level(
 
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """
-    y, normal = Condition(spec, condition), DiagonalNormal()
+    y = Condition(spec, condition)
     z2 = latent_part(replace(latent, dimensions=top), spec, y.shapes)
     z1 = latent_part(latent, spec, {"z2": z2.shape, **y.shapes})
-    below = Conditional(encoder_net("mlp", None, (z2.shape,), latent.dimensions, normal), normal, "z2")
+    below = normal_given("z2", z2.shape, latent.dimensions)
     p = decoder_of(spec, likelihood, z1.decoders["flat"], {"z1": z1.shape, "z2": z2.shape, **y.shapes})
     model = VAE({"z2": z2.posterior, "z1": z1.posterior}, {"z2": z2.prior(), "z1": below}, p)
     return finished(model, trained_by(objective, z1, {"reconstruction": Reconstruction()}), y.observe)
