@@ -153,6 +153,21 @@ def test_a_study_of_two_decoders_alone_has_no_panel_of_one(study: Records) -> No
     assert [axes.get_title() for axes in figure.axes] == ["two decoders"]
 
 
+def test_plots_of_few_exponents_name_those_alone(study: Records) -> None:
+    """Of one decoder the curves draw the exponent 40 and the mask sizes 20, 40 and 60, if there are runs of them."""
+
+    def drawn(*exponents: int) -> dict[str, str]:
+        rows = [row for row in study.rows.values() if row["family"] == "vq" and row["exponent"] in exponents]
+        return {name: words for name, (_, words) in figures(Table(rows), study).items()}
+
+    assert set(drawn(30)) == {"exponents-mnist-vq-1"}
+    found = drawn(20, 30)
+    assert set(found) == {"exponents-mnist-vq-1", "masks-mnist-vq-1"}
+    assert found["masks-mnist-vq-1"].endswith("one decoder: exponents 20 of 20, 30.")
+    assert drawn(40, 60)["masks-mnist-vq-1"].endswith("one decoder: exponents 40, 60.")
+    assert "of one decoder the exponent 40" in drawn(40)["curves-mnist-vq-1"]
+
+
 def test_legends_name_the_precision_where_it_differs(joined: Path) -> None:
     records = Records.read(joined)
     made = figures(Table(records.rows.values()), records)

@@ -26,7 +26,6 @@ LOOKS: dict[str, tuple[str, str, str]] = {
 }
 EXPONENT_DASHES = {20: ":", 40: "-", 60: "--"}  # of one decoder the line styles tell the exponents
 SHOWN = tuple(EXPONENT_DASHES)
-PART = f"exponents {', '.join(map(str, SHOWN))} of {', '.join(map(str, EXPONENTS))}"
 
 
 def look(method: str) -> dict[str, Any]:
@@ -47,19 +46,21 @@ def figures(table: Table, records: Records) -> dict[str, tuple[Figure, str]]:
     for group in table.groups:
         latent = LATENT_NAMES[group.family]
         lines = _by_method(table, group, records.curves)
-        if lines:
+        if curved := [name for name in CURVED if name in lines]:
             words = f"{group.title}: {latent} and squared error without m on the validation fold after each epoch"
-            stars = "a star at the median best epoch; of one decoder the exponent 40"
+            stars = "a star at the median best epoch"
+            stars += "; of one decoder the exponent 40" * any(name.startswith("one") for name in curved)
             made[f"curves-{group.name}"] = _curves(table, group, lines), f"{words}, means over folds; {stars}."
         if any(table.runs(group, f"one-{sampling}-{a}") for sampling in ("gaussian", "uniform") for a in EXPONENTS):
             words = f"{group.title}: one decoder by the exponent of its counts, means over folds and deviations"
             made[f"exponents-{group.name}"] = _exponents(table, group), f"{words}; dotted, the baseline."
         sizes = _by_method(table, group, records.masks)
-        if sizes:
+        if sizes := {name: sizes[name] for name in sizes if not name[-2:].isdigit() or int(name[-2:]) in SHOWN}:
             words = f"{group.title}: squared error with m against the number of pixels seen, drawn uniformly"
+            part = f"; one decoder: {drawn}" if (drawn := _part(table, group)) else ""
             made[f"masks-{group.name}"] = (
                 _masks(table, group, sizes),
-                f"{words}, means over folds; thin lines, the decoder without m of the same runs; one decoder: {PART}.",
+                f"{words}, means over folds; thin lines, the decoder without m of the same runs{part}.",
             )
     return made
 
@@ -121,12 +122,11 @@ def _exponents(table: Table, group: Group) -> Figure:
 
 
 def _masks(table: Table, group: Group, sizes: Mapping[str, list[Sequence[Row]]]) -> Figure:
-    shown = [name for name in sizes if not name[-2:].isdigit() or int(name[-2:]) in SHOWN]
-    kinds = {"two": "two decoders", "one": f"one decoder, {PART}"}
-    held = {kind: title for kind, title in kinds.items() if any(name.startswith(kind) for name in shown)}
+    kinds = {"two": "two decoders", "one": f"one decoder, {_part(table, group)}"}
+    held = {kind: title for kind, title in kinds.items() if any(name.startswith(kind) for name in sizes)}
     figure, panels = charts(len(held), 2, 4.8, 3.8)
     for axes, (kind, title) in zip(panels, held.items(), strict=True):
-        for name in (name for name in shown if name.startswith(kind)):
+        for name in (name for name in sizes if name.startswith(kind)):
             folds = sizes[name]
             across = [row["count"] for row in folds[0]]
             values = np.array([[row["mse"] for row in fold] for fold in folds]).mean(0)
@@ -136,7 +136,7 @@ def _masks(table: Table, group: Group, sizes: Mapping[str, list[Sequence[Row]]])
                 how = {"color": look(name)["color"], "linestyle": look(name)["linestyle"]}
                 axes.axhline(without, linewidth=0.7, alpha=0.8, **how)
         axes.set_xscale("symlog", linthresh=1)
-        most = max(row["count"] for name in shown for row in sizes[name][0])
+        most = max(row["count"] for folds in sizes.values() for row in folds[0])
         ticks = [at for at in (0, 1, 10, 100, 1000) if at <= most]
         axes.set_xticks(ticks, [str(at) for at in ticks])
         axes.set_xlim(-0.15, 1.3 * most)
@@ -144,6 +144,14 @@ def _masks(table: Table, group: Group, sizes: Mapping[str, list[Sequence[Row]]])
         finish(axes, title, "pixels seen", "squared error per value")
     legend(figure)
     return figure
+
+
+def _part(table: Table, group: Group) -> str:
+    """Which exponents of one decoder are drawn, of those that there are; empty where there are none."""
+    held = sorted({method.exponent for method in table.methods(group) if method.exponent is not None})
+    drawn = [exponent for exponent in held if exponent in SHOWN]
+    of = f" of {', '.join(map(str, held))}" if drawn != held else ""
+    return f"exponents {', '.join(map(str, drawn))}{of}" if drawn else ""
 
 
 def _label(table: Table, group: Group, name: str) -> str:
