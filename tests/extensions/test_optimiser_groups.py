@@ -22,9 +22,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import polyvae as pv
 from helpers.runs import pictures, same, small, timeless, weights
+from helpers.training import half_precision
 from polyvae.model import Group
 from polyvae.objectives.terms import KL, Reconstruction
 from polyvae.training.groups import groups_of
+from polyvae.training.loop import Loop
+from polyvae.training.settings import Settings
 from polyvae.training.step import Step
 from polyvae.training.store import DESCRIPTION, STATE, read_tensors
 
@@ -275,3 +278,13 @@ def test_the_innermost_group_counts_and_a_shared_parameter_has_one() -> None:
 def test_a_bad_group_is_refused(said: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"{message} of an optimiser group"):
         Group(**said)
+
+
+def test_in_half_precision_a_groups_true_gradient_is_clipped() -> None:
+    settings = Settings(precision="fp16", batch_size=8, device="cpu")
+    loop = Loop(half_precision(2.0**10), factor_vae(), DATA, settings, None)
+    with before_each_update(lambda optimizer: (norms(optimizer), optimizer.defaults["fused"])) as seen:
+        for _ in range(3):
+            loop._step(torch.arange(8))
+    assert [critic for (_, critic), _ in seen] == pytest.approx([1e-3] * 3, rel=1e-2)
+    assert not any(fused for _, fused in seen)  # a fused update would unscale after the clipping

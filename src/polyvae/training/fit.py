@@ -34,7 +34,7 @@ from polyvae.training.processes import in_processes, on_signals
 from polyvae.training.progress import reporter
 from polyvae.training.resume import restore_state
 from polyvae.training.run import Run
-from polyvae.training.run_folder import Begin, trained_in
+from polyvae.training.run_folder import trained_in
 from polyvae.training.settings import Settings, chosen
 from polyvae.training.step import Step
 from polyvae.training.store import (
@@ -120,16 +120,22 @@ def fit(
     if recipe.solve is None:
         description["optimizer"] = recorded(hooks.optimizer, Step(recipe), settings)
     job = Job(recipe, data, folder, settings, progress, hooks)
-    begin = Begin(settings, resume, recipe.solve is not None)
-    with nullcontext(description) if folder is None else trained_in(folder, description, begin) as description:
-        if recipe.solve is not None:
-            history = _solve(job)
-        elif settings.devices > 1:
-            history = _train_many(fabric, job)
-        else:
-            with forked(fabric.device):
-                history = _train(fabric, job)
+    opened = nullcontext(description)
+    if folder is not None:
+        opened = trained_in(folder, description, settings, resume, recipe.solve is not None)
+    with opened as description:
+        history = _trained(fabric, job)
     return Run(recipe, folder, history, description)
+
+
+def _trained(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
+    """The rows of metrics of a training, whichever way it goes; the best weights are then in the model."""
+    if job.recipe.solve is not None:
+        return _solve(job)
+    if job.settings.devices > 1:
+        return _train_many(fabric, job)
+    with forked(fabric.device):
+        return _train(fabric, job)
 
 
 def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:

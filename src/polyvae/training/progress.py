@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
@@ -17,18 +16,8 @@ SHORT, LONG = 3.0, 30.0  # seconds between two lines at least: of ends of epochs
 MOST = 100  # lines of either sort, however long a run takes
 
 
-class Reporter(Protocol):
-    """Told of each step; asks for values only when it is about to show them."""
-
-    def due(self) -> bool: ...
-
-    def show(self, epoch: int, step: int, values: dict[str, float], rate: float) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Silent:
-    """Shows nothing."""
+    """Shows nothing. Like all of them it is told of each step, and asked whether it is due to show values."""
 
     def due(self) -> bool:
         return False
@@ -109,6 +98,9 @@ class Lines:
         _print(f"epoch {epoch}/{self.epochs}{share}  {_written(values)}  {rate:,.0f}/s{self.pace.left(step)}")
 
     def close(self) -> None: ...
+
+
+Reporter = Silent | EpochBar | Lines
 
 
 class Pace:

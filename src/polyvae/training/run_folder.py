@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +26,13 @@ from polyvae.training.store import (
 LOCK, FAILURE = ".lock", ".failure.json"
 
 
-@dataclass(frozen=True)
-class Begin:
-    """How a folder is to be trained in: gone on with or begun, with what settings, in steps or in a closed form."""
-
-    settings: Settings
-    resume: bool = False
-    closed: bool = False
-
-
 @contextmanager
-def trained_in(folder: Path, description: dict[str, Any], begin: Begin) -> Iterator[dict[str, Any]]:
+def trained_in(
+    folder: Path, description: dict[str, Any], settings: Settings, resume: bool, closed: bool
+) -> Iterator[dict[str, Any]]:
     """Holds the folder for this process alone and yields the description of the run in it, a new one or the recorded.
+
+    `resume`: go on with the run there. `closed`: it is fitted in a closed form, so that no state is asked for.
 
     A start that fails before its first step leaves nothing behind, so that the corrected one may take the folder.
     Raises RunError for a folder that is being trained in, holds something else or cannot be written.
@@ -50,7 +44,7 @@ def trained_in(folder: Path, description: dict[str, Any], begin: Begin) -> Itera
         with ExitStack() as until:
             _hold(folder, until)
             try:
-                yield _opened(folder, description, begin)
+                yield _opened(folder, description, settings, resume, closed)
             except NonFiniteError:  # there the state shows what came before
                 raise
             except Exception:
@@ -81,18 +75,20 @@ def _check_free(folder: Path) -> None:
         raise RunError(f"{folder} holds other files; choose an empty or a new folder for the run")
 
 
-def _opened(folder: Path, description: dict[str, Any], begin: Begin) -> dict[str, Any]:
+def _opened(
+    folder: Path, description: dict[str, Any], settings: Settings, resume: bool, closed: bool
+) -> dict[str, Any]:
     """Starts a run folder, or checks that it holds the same run."""
     if not (folder / DESCRIPTION).exists():
         _check_free(folder)
         write_description(folder, description)
         return description
-    if not begin.resume:
+    if not resume:
         raise RunError(f"{folder} already holds a run; resume it, or choose another folder")
-    if (folder / WEIGHTS).exists() and not (folder / STATE).exists() and not begin.closed:
+    if (folder / WEIGHTS).exists() and not (folder / STATE).exists() and not closed:
         raise RunError(f"{folder} was saved without the state to resume from; train again in another folder")
     recorded = read_description(folder)
-    _check_same(folder, recorded, description, begin.settings)
+    _check_same(folder, recorded, description, settings)
     _clear(folder, [])
     if recorded["settings"] != description["settings"]:
         recorded["settings"] = description["settings"]
