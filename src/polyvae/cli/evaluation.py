@@ -72,7 +72,8 @@ def evaluate(
     description = found.run.description
     report = {"run": str(run), "recipe": description["recipe"], "data": description["data"], "split": part, **report}
     if judged_run is not found.run:
-        report["priors"] = {"uniform": with_uniform_codes(found.run.model, report), "learned": _bound_of(report)}
+        learned = {name: report[name] for name in ("kl", "bound", "bound_bits")}
+        report["priors"] = {"uniform": with_uniform_codes(found.run.model, report), "learned": learned}
     if baselines:
         report["baselines"] = _baselines(found.data, examples, report, asked)
     write_text(place, json_module.dumps(report, indent=2) + "\n")
@@ -163,10 +164,6 @@ def with_uniform_codes(model: VAE, report: Mapping[str, Any]) -> dict[str, Any]:
     bits = report["bound_bits"]
     more = (report["kl"] - kl) / (report["dimensions"] * log(2))
     return {"kl": kl, "bound": report["bound"] + report["kl"] - kl, "bound_bits": None if bits is None else bits - more}
-
-
-def _bound_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: report[name] for name in ("kl", "bound", "bound_bits")}
 
 
 def priors(report: Mapping[str, Any]) -> Table:

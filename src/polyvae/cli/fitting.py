@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ def _begun(name: str, given: Given, groups: Groups) -> Run:
     """A new run in the folder asked for, or in the next free one."""
     settings = settings_of({}, given["settings"], groups["settings"])
     where = given["data"]["name"]
-    if where not in data.names() and not _exists(Path(where).expanduser()):
+    if where not in data.names() and not os.path.exists(os.path.expanduser(where)):
         raise UsageError(str(unknown(where)))
     folder = given["run"].get("run")
     if folder is not None and (folder / DESCRIPTION).exists():
@@ -168,13 +169,6 @@ def _could_be_labels(loaded: Data) -> list[str]:
         return []
     texts = [column for column in loaded.spec.columns if column.labels and not all(map(is_number, column.labels))]
     return [str(column.name) for column in texts if 2 <= len(column.labels or ()) <= FEW]
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that no file system takes
-        return False
 
 
 def _next_folder(stem: str) -> Path:

@@ -6,6 +6,7 @@ import inspect
 import json as json_module
 from pathlib import Path
 
+from rich.filesize import decimal
 from rich.table import Table
 
 from polyvae.cli.printing import console
@@ -56,7 +57,15 @@ def datasets(data_dir: Path | None = None, json: bool = False) -> None:
         counts = ", ".join(f"{part} {count:,}" for part, count in entry.counts.items())
         state = "-" if entry.source.generated else entry.state
         shape = "x".join(map(str, entry.shape))
-        table.add_row(entry.name, here, state, _bytes(entry.size), shape, counts, entry.licence)
+        table.add_row(
+            entry.name,
+            here,
+            state,
+            decimal(entry.size, precision=0) if entry.size else "-",
+            shape,
+            counts,
+            entry.licence,
+        )
     shown = console()
     shown.print(table)
     for entry in entries:
@@ -104,10 +113,3 @@ def _sentence_and_paper(text: str) -> tuple[str, str]:
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
     paper = len(paragraphs) > 1 and not paragraphs[-1].startswith("`")  # else it explains the options
     return paragraphs[0], paragraphs[-1] if paper else ""
-
-
-def _bytes(count: int) -> str:
-    size, units = float(count), ["B", "kB", "MB", "GB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.0f} {units[0]}" if count else "-"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from polyvae.checks.ranges import Range, ranges_of
+from polyvae.checks.ranges import ranges_of
 from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, within
 from polyvae.recipes.flat import LINE, explanations
 
@@ -166,7 +166,9 @@ def options_of(
         admitted = tuple((choices or {}).get(name, ()))
         if members := plain(hints.get(name)):
             option = _option(name, members, parameter.default, helps.get(name, ""), admitted)
-            found.append(_ranged(option, ranges[name][0] if name in ranges else None))
+            if option.read is not None and name in ranges:
+                option = replace(option, read=within(option.read, ranges[name][0]))
+            found.append(option)
     return found
 
 
@@ -207,10 +209,6 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
     if default is inspect.Parameter.empty:
         return Option(name, None, read, name.upper(), text, default, listed)
     return Option(name, f"--{dashed}", read, metavar, text, default, listed)
-
-
-def _ranged(option: Option, range: Range | None) -> Option:
-    return option if option.read is None else replace(option, read=within(option.read, range))
 
 
 def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -105,10 +105,8 @@ def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-def within(read: Callable[[str], Any], range: Range | None) -> Callable[[str], Any]:
+def within(read: Callable[[str], Any], range: Range) -> Callable[[str], Any]:
     """The reader, which refuses numbers outside the range, alone or in a list."""
-    if range is None:
-        return read
 
     def checked(text: str) -> Any:
         value = read(text)
