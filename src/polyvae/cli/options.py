@@ -147,14 +147,13 @@ def _naming(flags: Mapping[str, str]) -> Iterator[None]:
 
 
 def options_of(
-    source: Callable[..., Any],
-    choices: Mapping[str, Iterable[str]] | None = None,
+    source: Callable[..., Any], choices: Mapping[str, Iterable[str]] | None = None, ranged: bool = True
 ) -> list[Option]:
     """The options of a function or dataclass, those of its dataclasses laid flat, but for what no text can stand for.
 
-    `choices`: the texts that a parameter admits.
+    `choices`: the texts that a parameter admits. `ranged`: whether numbers outside their ranges are refused here.
     """
-    hints, ranges = typing.get_type_hints(source), ranges_of(source)
+    hints, ranges = typing.get_type_hints(source), ranges_of(source) if ranged else {}
     helps = help_of(source)
     found: list[Option] = []
     for name, parameter in inspect.signature(source).parameters.items():

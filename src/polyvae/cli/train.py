@@ -76,7 +76,7 @@ def settings_options() -> list[Option]:
     """Those of `Settings`, of which a command takes one epoch at least: what nobody trained is of use in Python."""
     return [
         replace(each, read=within(first_of([KINDS[int]]), POSITIVE)) if each.name == "epochs" else each
-        for each in options_of(Settings)
+        for each in options_of(Settings, ranged=False)  # it refuses what is out of range itself
     ]
 
 
