@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import inf, log
 from typing import Any
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from polyvae.model.laws import INDEPENDENT
+
 Values = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Latent:
-    """A latent variable in one pass: posterior q, prior p and the draws z [K, B, ...].
+    """A latent variable in one pass: posterior q, prior p and the values z [K, B, ...].
 
-    `drawn` are the draws in the shape in which q made them. `separate` is False when p was given something drawn with
-    or after z; then only the sampled KL is unbiased. `name` is what errors call it.
+    `drawn` are the draws in the shape in which q made them, `drawn_log_q` their log q where q told it with them.
+    `separate` is False when p was given something drawn with or after z; then only the sampled KL is unbiased. `name`
+    is what errors call it. `given` is True where z was given to the pass, in all rows or in those of [B]: there it is
+    observed, q is not asked and KL is -log p(z). `summed` counts the values over which z runs, each once in every draw, and `chosen`
+    [K, B] says which of them are a row's own, all of them where it is not given.
     """
 
     q: Distribution
@@ -29,21 +34,50 @@ class Latent:
     drawn: Tensor
     separate: bool = True
     name: str = "z"
+    drawn_log_q: Tensor | None = None
+    given: Tensor | bool = False
+    summed: int | None = None
+    chosen: Tensor | None = None
 
     @cached_property
     def log_q(self) -> Tensor:
-        """log q(z | ...) at the draws, [K, B] nats."""
-        return self._per_draw(self.q.log_prob(self.drawn), "log q")
+        """log q(z | ...) at the draws, [K, B] nats; 0 where z was given."""
+        if self.given is True:
+            return torch.zeros_like(self.log_p)
+        found = self.q.log_prob(self.drawn) if self.drawn_log_q is None else self.drawn_log_q
+        found = self._per_draw(found, "log q")
+        return found if self.given is False else torch.where(self.given, 0.0, found)
 
     @cached_property
     def log_p(self) -> Tensor:
-        """log p(z | ...) at the draws, [K, B] nats."""
+        """log p(z | ...) at z, [K, B] nats."""
         return self._per_draw(_score(self.p, self.z), "log p")
+
+    @cached_property
+    def log_proposal(self) -> Tensor:
+        """The log-density with which z [K, B] was proposed: log q of a draw, 0 of what was given, -log C of C values
+        that are summed over, infinite of those that are not a row's own."""
+        if self.summed is None:
+            return self.log_q
+        even = torch.full_like(self.log_q, -log(self.summed))
+        return even if self.chosen is None else torch.where(self.chosen, even, inf)
+
+    @cached_property
+    def log_share(self) -> Tensor | None:
+        """log of what each value counts in an expectation over z, [K, B], or None for draws, which count alike."""
+        if self.summed is None:
+            return None
+        if self.chosen is None:
+            return self.log_q
+        mine = torch.where(self.chosen, 0.0, -inf)
+        # Where a given value is none of those summed over, this is NaN, which is told: a share of 0 would not be.
+        single = mine - (mine.logsumexp(0) - log(len(mine) / self.summed))
+        return torch.where(self.given, single, self.log_q)
 
     @cached_property
     def analytic_kl(self) -> Tensor | None:
         """KL(q || p) in closed form, [K, B] nats, or None where none is known."""
-        if not self.separate:
+        if not self.separate or self.summed is not None or self.given is True:
             return None
         try:
             divergence = kl_divergence(self.q, self.p)
@@ -58,20 +92,30 @@ class Latent:
 
     @cached_property
     def kl(self) -> Tensor:
-        """KL(q || p), [K, B] nats: in closed form where one is known, else log q(z) - log p(z) at the draws."""
-        return self.log_q - self.log_p if self.analytic_kl is None else self.analytic_kl
+        """KL(q || p), [K, B] nats: in closed form where one is known, else log q(z) - log p(z); -log p(z) where z was
+        given."""
+        if self.analytic_kl is None:
+            return self.log_q - self.log_p
+        return self.analytic_kl if self.given is False else torch.where(self.given, -self.log_p, self.analytic_kl)
 
     def _per_draw(self, value: Tensor, what: str) -> Tensor:
-        """[], [B], [K * B] or [K, B] -> [K, B]; a value of any other shape would be broadcast into another number."""
+        """[], [B], [K' * B] or [K', B] -> [K, B]; a value of any other shape would be broadcast into another number.
+
+        K' is K, or what K was before a later latent was summed over.
+        """
         shape = self.z.shape[:2]
         if value.shape == (shape.numel(),):
             return value.view(shape)
-        if value.shape not in (shape, shape[1:], Size()):
+        if value.shape in (shape, shape[1:], Size()):
+            return value.expand(shape)
+        samples, rows = shape
+        count = value.shape.numel() // max(1, rows)
+        if value.shape not in ((count * rows,), (count, rows)) or count == 0 or samples % count:
             raise ValueError(
                 f"{what} of the latent {self.name!r} has shape {list(value.shape)}, one number a draw would be "
                 f"{list(shape)}; {INDEPENDENT}"
             )
-        return value.expand(shape)
+        return value.reshape(count, rows).repeat(samples // count, 1)
 
 
 @dataclass(frozen=True)
@@ -92,13 +136,17 @@ class Observed:
 class Draw:
     """What one pass of a VAE leaves behind, for K samples of B examples.
 
-    `values` holds the batch and every latent drawn, latents folded to [K * B, ...].
+    `values` holds the batch, every latent, folded to [K * B, ...], and every feature that was computed at them. Where a
+    latent is summed over, K counts each draw once for every value. `decode` and `encode` are the model's, for terms
+    that look at other latents than these, such as draws of the prior.
     """
 
     samples: int
     values: Values
     latents: Mapping[str, Latent]
     heads: Mapping[str, Observed]
+    decode: Callable[[Values], dict[str, Distribution]] | None = None
+    encode: Callable[[Values], dict[str, Distribution]] | None = None
 
     @cached_property
     def log_px(self) -> Tensor:
@@ -115,8 +163,30 @@ class Draw:
 
     @cached_property
     def log_weight(self) -> Tensor:
-        """log p(x, z) - log q(z | x), [K, B] nats."""
-        return self.log_px + _total(latent.log_p - latent.log_q for latent in self.latents.values())
+        """log p(x, z) - log q(z | x), [K, B] nats, whose mean over K in the exponent is p(x) in expectation.
+
+        What was given or is summed over has in the place of q that with which it was proposed.
+        """
+        return self.log_px + _total(latent.log_p - latent.log_proposal for latent in self.latents.values())
+
+    @cached_property
+    def log_share(self) -> Tensor | None:
+        """log of K times what each sample counts in an expectation, [K, B], or None where all count alike."""
+        parts = [(latent.log_share, latent.summed) for latent in self.latents.values()]
+        shares = [share + log(count) for share, count in parts if share is not None and count is not None]
+        return _total(shares) if shares else None
+
+    def weighed(self, value: Tensor) -> Tensor:
+        """[K, B, ...] times what each sample counts, so that its mean over K is its expectation; a scalar as it is."""
+        if self.log_share is None or value.ndim < 2:
+            return value
+        share = self.log_share.view(*self.log_share.shape, *[1] * (value.ndim - 2))
+        # A value that does not count may be infinite.
+        return share.exp() * torch.where(share > -inf, value, torch.zeros_like(value))
+
+    def expect(self, value: Tensor) -> Tensor:
+        """The expectation over the latents of a value [K, B, ...], [B, ...]."""
+        return self.weighed(value).mean(0)
 
     @property
     def elbo(self) -> Tensor:
@@ -124,7 +194,7 @@ class Draw:
 
         Kingma, Welling: Auto-Encoding Variational Bayes, 2014.
         """
-        return (self.log_px - self.kl).mean(0)
+        return self.expect(self.log_px - self.kl)
 
     @property
     def importance_bound(self) -> Tensor:
@@ -143,46 +213,14 @@ def first_heads(heads: Any) -> list[str]:
     return list(names.values())
 
 
-INDEPENDENT = "torch.distributions.Independent(law, n) makes the law's last n batch dimensions part of its event"
-
-
-def repeat(value: Tensor, samples: int) -> Tensor:
-    """[B, ...] -> [K * B, ...], all rows for the first sample, then for the second."""
-    return value if samples == 1 else value.expand(samples, *value.shape).flatten(0, 1)
-
-
 def _score(p: Distribution, z: Tensor) -> Tensor:
-    """log p(z) for z [K, B, ...] under p with batch shape [], [B] or [K * B]."""
+    """log p(z) for z [K, B, ...] under p with batch shape [], [B] or [K' * B], K' at most K: see `Latent._per_draw`."""
     samples, rows = z.shape[:2]
     if p.batch_shape == (samples * rows,):
         return p.log_prob(z.flatten(0, 1)).view(samples, rows)
+    if len(p.batch_shape) == 1 and p.batch_shape != (rows,):
+        return p.log_prob(z[: p.batch_shape[0] // rows].flatten(0, 1))
     return p.log_prob(z)
-
-
-def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | None = None) -> Tensor:
-    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; zero where `scored` [B] is False."""
-    if scored is not None:
-        among = getattr(p, "among", None)  # the laws that fit themselves to what they score
-        p = p if among is None else among(scored)
-        # What is not scored may be NaN, whose gradient a mask on the score alone would let through. One is a value of
-        # every law, where zero is none of a positive one.
-        known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.ones_like(x))
-        return torch.where(scored, log_likelihood(p, known, samples), 0.0)
-    unfold = getattr(p, "unfold", None)  # the laws that can read x in place, without K copies of it
-    if unfold is not None:
-        return unfold(samples).log_prob(x)
-    return p.log_prob(repeat(x, samples)).view(samples, len(x))
-
-
-def check_law(law: Distribution, what: str, batches: Collection[Sequence[int]], event: Sequence[int]) -> None:
-    """ValueError unless a law has one of the batch shapes and the event shape that the model needs."""
-    if law.event_shape != event or law.batch_shape not in batches:
-        expected = " or ".join(sorted({str(list(batch)) for batch in batches}))
-        raise ValueError(
-            f"{what} ({type(law).__name__}) has batch shape {list(law.batch_shape)} and event shape "
-            f"{list(law.event_shape)}; the model needs batch shape {expected} and event shape {list(event)}"
-            + (f"; {INDEPENDENT}" if len(law.batch_shape) > 1 or len(law.event_shape) < len(event) else "")
-        )
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:

@@ -1,0 +1,133 @@
+"""What the model asks of any distribution: its shape, a draw with its score, a centre, a copy without gradients.
+
+A law may offer more than `torch.distributions` asks for; `polyvae.model.protocol` lists what is then used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from copy import copy
+from numbers import Number
+from typing import Any
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution, Transform
+from torch.distributions.constraints import Constraint
+
+INDEPENDENT = "torch.distributions.Independent(law, n) makes the law's last n batch dimensions part of its event"
+CENTRED = 256  # draws whose mean is the centre of a law that knows neither mean nor mode
+
+
+def drawn(law: Distribution, shape: Sequence[int] = (), what: str = "this law") -> tuple[Tensor, Tensor | None]:
+    """z [*shape, *batch, *event], and log q(z) where the law gives both at once, by `rsample_and_log_prob`.
+
+    Scored apart, a flow that draws in one pass would be inverted one dimension after the other. ValueError for a law
+    that has no gradient through its draws, while gradients are taken: what it is made of would not be trained.
+    """
+    both = getattr(law, "rsample_and_log_prob", None)
+    if both is not None:
+        return both(Size(shape))
+    if law.has_rsample:
+        return law.rsample(Size(shape)), None
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in _tensors(law)):
+        raise ValueError(
+            f"{what} ({type(law).__name__}) has no gradient through its draws, so that the reconstruction would not "
+            "train it; sum over its values (VAE(..., summed=...)), give them (fixed=...), or take a relaxed or "
+            "straight-through law"
+        )
+    return law.sample(Size(shape)), None
+
+
+def centre(law: Distribution) -> Tensor:
+    """The one value that stands for a law, [*batch, *event]: its mean, else its mode, else the mean of 256 draws.
+
+    Flows have neither mean nor mode, laws over integers no mean. The draws are the same at every call.
+    """
+    for name in ("mean", "mode"):
+        try:
+            value = getattr(law, name)
+        except (AttributeError, NotImplementedError):
+            continue
+        if not bool(value.isnan().any()):  # torch's word for a mean that does not exist
+            return value
+    device = next((tensor.device for tensor in _tensors(law)), torch.device("cpu"))
+    forked = {"devices": [] if device.type == "cpu" else [device.index or 0], "device_type": device.type}
+    with torch.no_grad(), torch.random.fork_rng(**forked if device.type != "cpu" else {"devices": []}):
+        torch.manual_seed(0)
+        return law.sample(Size((CENTRED,))).mean(0)
+
+
+def detached(law: Distribution) -> Any:
+    """The same law whose parameters take no gradient: log q(z) then depends on the encoder through z alone.
+
+    A law with a method `detached` answers itself; of others the tensors are detached, also those of base laws and
+    transforms. ValueError for a law that keeps a network to itself, out of whose reach no tensor is.
+    """
+    own = getattr(law, "detached", None)
+    return own() if own is not None else _detached(law, type(law).__name__)
+
+
+def _detached(value: Any, whose: str) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, (list, tuple)) and not isinstance(value, Size):
+        return type(value)(_detached(each, whose) for each in value)
+    if isinstance(value, (Distribution, Transform)):
+        new = copy(value)
+        # What a transform remembers of its last value would lead around the detached tensors.
+        held = {name: each for name, each in vars(value).items() if name not in ("_inv", "_cached_x_y")}
+        for name, each in held.items():
+            object.__setattr__(new, name, _detached(each, whose))
+        if isinstance(value, Transform):
+            new._inv, new._cached_x_y = None, (None, None)
+        return new
+    if value is None or isinstance(value, (Number, str, Size, Constraint, torch.dtype, torch.device)):
+        return value
+    raise ValueError(
+        f"{whose} holds a {type(value).__name__}, whose parameters cannot be detached from outside; give the law a "
+        "method `detached` that returns it without gradients"
+    )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors that a law, its base laws and its transforms hold."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (Distribution, Transform)):
+        for each in vars(value).values():
+            yield from _tensors(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _tensors(each)
+
+
+def check_law(law: Distribution, what: str, batches: Collection[Sequence[int]], event: Sequence[int]) -> None:
+    """ValueError unless a law has one of the batch shapes and the event shape that the model needs."""
+    if law.event_shape != event or law.batch_shape not in batches:
+        expected = " or ".join(sorted({str(list(batch)) for batch in batches}))
+        raise ValueError(
+            f"{what} ({type(law).__name__}) has batch shape {list(law.batch_shape)} and event shape "
+            f"{list(law.event_shape)}; the model needs batch shape {expected} and event shape {list(event)}"
+            + (f"; {INDEPENDENT}" if len(law.batch_shape) > 1 or len(law.event_shape) < len(event) else "")
+        )
+
+
+def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | None = None) -> Tensor:
+    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; zero where `scored` [B] is False."""
+    if scored is not None:
+        among = getattr(p, "among", None)
+        p = p if among is None else among(scored)
+        # What is not scored may be NaN, whose gradient a mask on the score alone would let through. One is a value of
+        # every law, where zero is none of a positive one.
+        known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.ones_like(x))
+        return torch.where(scored, log_likelihood(p, known, samples), 0.0)
+    unfold = getattr(p, "unfold", None)
+    if unfold is not None:
+        return unfold(samples).log_prob(x)
+    return p.log_prob(repeat(x, samples)).view(samples, len(x))
+
+
+def repeat(value: Tensor, samples: int) -> Tensor:
+    """[B, ...] -> [K * B, ...], all rows for the first sample, then for the second."""
+    return value if samples == 1 else value.expand(samples, *value.shape).flatten(0, 1)

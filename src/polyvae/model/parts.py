@@ -1,0 +1,119 @@
+"""The parts of a model: families, conditional distributions, deterministic features, heads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from polyvae.model.draw import Values
+from polyvae.model.precision import full
+
+
+class Family(nn.Module, ABC):
+    """Turns an unconstrained tensor into a distribution over one event per row."""
+
+    @abstractmethod
+    def size(self, features: int) -> int:
+        """How many numbers along dimension 1 the network must produce for `features` features."""
+
+    @abstractmethod
+    def forward(self, raw: Tensor) -> Distribution:
+        """[B, size(F), *rest] -> a distribution with batch shape [B] and event shape [F, *rest]."""
+
+
+class Feature(nn.Module):
+    """h = net(given): a deterministic value that several parts read and that is computed once.
+
+    `net` is any module called with one tensor per name in `given`, in that order, that returns [B, ...].
+    """
+
+    def __init__(self, net: nn.Module, given: str | Sequence[str]) -> None:
+        super().__init__()
+        self.net = net
+        self.given = names(given)
+
+    def forward(self, values: Values) -> Tensor:
+        return self.net(*[values[name] for name in self.given])
+
+    def extra_repr(self) -> str:
+        return f"given={self.given}"
+
+
+class Conditional(nn.Module):
+    """p(. | given): a network reads named values, a family reads the network.
+
+    `net` is any module called with one tensor per name in `given`, in that order.
+    """
+
+    def __init__(self, net: nn.Module, family: Family, given: str | Sequence[str]) -> None:
+        super().__init__()
+        self.net = net
+        self.family = family
+        self.given = names(given)
+
+    def forward(self, values: Values) -> Distribution:
+        raw = self.net(*[values[name] for name in self.given])
+        # Under mixed precision the network ends in half precision; densities sum over many values and need float32.
+        return self.family(full(raw))
+
+    def extra_repr(self) -> str:
+        return f"given={self.given}"
+
+
+class Head(nn.Module):
+    """One observed variable: its likelihood, what it explains, how it counts.
+
+    `of` names the value it explains. `weight` multiplies its log-likelihood in training, never in a reported bound.
+    `where` names a boolean [B] value; rows that are False are not scored.
+    """
+
+    def __init__(self, likelihood: nn.Module, of: str = "x", weight: float = 1.0, where: str | None = None) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+        self.of = of
+        self.weight = weight
+        self.where = where
+
+    def forward(self, values: Values) -> Distribution:
+        return self.likelihood(values)
+
+    def extra_repr(self) -> str:
+        return f"of={self.of!r}, weight={self.weight}, where={self.where!r}"
+
+
+def names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several as a tuple."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def given(part: nn.Module) -> tuple[str, ...]:
+    """What a part says that it reads; a part that does not say reads nothing."""
+    return names(getattr(part, "given", ()))
+
+
+def shapes(part: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The latents that one law is of, each with the shape of an example's, or none where a part is of the one it names.
+
+    Their values stand in the law's vector one after the other.
+    """
+    return dict(getattr(part, "shapes", {}))
+
+
+def apart(part: nn.Module, name: str, value: Tensor) -> dict[str, Tensor]:
+    """A value [N, ...] of a part's law by the names of the latents that it is of."""
+    of = shapes(part)
+    if not of:
+        return {name: value}
+    pieces = value.split([prod(shape) for shape in of.values()], 1)
+    return {latent: each.reshape(-1, *shape) for (latent, shape), each in zip(of.items(), pieces, strict=True)}
+
+
+def by_name(part: nn.Module | Mapping[str, nn.Module], name: str) -> dict[str, nn.Module]:
+    """Parts by name; a bare one has the name that is usual."""
+    if isinstance(part, nn.ModuleDict):
+        return dict(part.items())
+    return dict(part) if isinstance(part, Mapping) else {name: part}

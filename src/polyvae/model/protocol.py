@@ -1,0 +1,117 @@
+"""What a part or a law may offer beside its call: the whole contract of parts of your own, checked where it is used.
+
+A part is a module that maps values to a distribution (a posterior, a prior, a likelihood), to a tensor (a feature), or
+a draw to a cost (a term). Nothing else is asked of it; each of these, where it is there, is used as it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Size, Tensor, nn
+from torch.distributions import Distribution
+
+from polyvae.model.draw import Values
+from polyvae.model.parts import names
+
+
+class Reads(Protocol):
+    """A part that reads values by name. Without `given` it reads nothing and stands for every row alike."""
+
+    given: str | Sequence[str]
+
+
+class Joint(Protocol):
+    """A posterior or prior whose law, of a vector, is of several latents at once, their values one after the other."""
+
+    shapes: Mapping[str, Sequence[int]]
+
+
+class Certain(Protocol):
+    """A posterior whose draws are all one, such as a map of codes: a bound needs one of them."""
+
+    certain: bool
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """A part that data set before the first step of a run, such as a codebook.
+
+    `VAE.start` calls it once, in evaluation mode and without gradients, with up to 4,096 observed examples and the
+    centres of the latents drawn before it.
+    """
+
+    def start(self, values: Values) -> None: ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A posterior over code words: integers in the place of its latent are embedded by it before they are decoded."""
+
+    codebook: Any
+
+    def embed(self, codes: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class TellsEpoch(Protocol):
+    """A part, term or balance with numbers of its own for each row of metrics; telling them starts the next epoch's."""
+
+    def epoch_values(self) -> dict[str, float]: ...
+
+
+class Counted(Protocol):
+    """A part that sums over processes. `counted` is set before each step: for how many examples this process stands."""
+
+    counted: int
+
+
+@runtime_checkable
+class DrawsAndScores(Protocol):
+    """A law that knows log q(z) of its draws as it makes them: z [*shape, *batch, *event] and log q [*shape, *batch]."""
+
+    def rsample_and_log_prob(self, shape: Size) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class Detaches(Protocol):
+    """A law that returns itself with parameters that take no gradient, where its networks are out of reach."""
+
+    def detached(self) -> Distribution: ...
+
+
+@runtime_checkable
+class Unfolds(Protocol):
+    """A law of batch shape [K * B] as a view of batch shape [K, B], so that x [B, ...] need not be copied K times."""
+
+    def unfold(self, samples: int) -> Distribution: ...
+
+
+@runtime_checkable
+class FitsAmong(Protocol):
+    """A law that fits itself to what it scores: the same, fitted to the rows [B] that are True alone."""
+
+    def among(self, rows: Tensor) -> Distribution: ...
+
+
+@runtime_checkable
+class ScoresValues(Protocol):
+    """A law of independent values that scores each on its own: log p in the shape of x, for weights by what is seen."""
+
+    def value_log_prob(self, x: Tensor) -> Tensor: ...
+
+
+def check_part(what: str, part: Any) -> None:
+    """TypeError or ValueError, by name, where a part offers something that could not be used as the contract says."""
+    if not isinstance(part, nn.Module):
+        raise TypeError(f"{what} is a torch.nn.Module that is called with values; got {type(part).__name__}")
+    read = names(getattr(part, "given", ()))
+    if wrong := [name for name in read if not isinstance(name, str)]:
+        raise TypeError(f"{what}: given holds the names of values; got {wrong[0]!r}")
+    if wrong := [name for name in ("start", "embed", "epoch_values") if not callable(getattr(part, name, print))]:
+        raise TypeError(f"{what}: {wrong[0]} is a method by the contract of parts; got {getattr(part, wrong[0])!r}")
+    if not isinstance(getattr(part, "certain", False), bool):
+        raise TypeError(f"{what}: certain is True or False; got {part.certain!r}")
+    if not isinstance(getattr(part, "shapes", {}), Mapping):
+        raise TypeError(f"{what}: shapes maps the latents of one law to their shapes; got {part.shapes!r}")

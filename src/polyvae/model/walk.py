@@ -1,0 +1,125 @@
+"""One pass through a model: what is known of its values so far, at the rows of the batch and at those of the draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Size, Tensor, nn
+from torch.distributions import Distribution
+
+from polyvae.model.distributions.joint import SideBySide
+from polyvae.model.draw import Latent, Values
+from polyvae.model.laws import check_law, drawn, repeat
+from polyvae.model.parts import apart, given
+from polyvae.model.plan import Node, Unit
+from polyvae.model.precision import full_precision
+
+Fixed = Mapping[str, Tensor | tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """What a posterior made: its law, its draws as it drew them, log q where it told it, how many values it runs over."""
+
+    law: Distribution
+    draws: Tensor
+    log_q: Tensor | None = None
+    summed: int | None = None
+
+
+class Walk:
+    """Values by name at the B rows of a batch (`rows`) and at the K * B rows of the draws (`folded`).
+
+    K is `samples`; a latent that is summed over multiplies it by the number of its values. `fixed` are latents that are
+    given: a value [B, ...], or a pair of it and of the rows, boolean [B], in which it is given.
+    """
+
+    def __init__(self, batch: Values, samples: int, of: str, fixed: Fixed) -> None:
+        self.rows, self.folded = dict(batch), dict[str, Tensor]()
+        self.samples, self.count, self.device = samples, len(batch[of]), batch[of].device
+        self.fixed = {name: value if isinstance(value, tuple) else (value, None) for name, value in fixed.items()}
+        self.proposed: dict[str, Proposed] = {}
+        self.priors: dict[str, Distribution] = {}
+
+    def values(self, names: tuple[str, ...], folds: bool) -> Values:
+        """The values of these names, and maybe others, at the rows of the draws or of the batch."""
+        if not folds:
+            return self.rows
+        for name in names:
+            if name not in self.folded:
+                self.folded[name] = repeat(self.rows[name], self.samples)
+        return self.folded
+
+    def feature(self, node: Node, part: nn.Module) -> None:
+        """Computes a feature."""
+        (self.folded if node.folds else self.rows)[node.name] = part(self.values(given(part), node.folds))
+
+    def posterior(self, node: Node, part: nn.Module, summed: bool) -> None:
+        """Draws a latent, takes it as it is given, or runs through its values."""
+        q, name = part(self.values(given(part), node.folds)), node.name
+        rows = self.samples * self.count if node.folds else self.count
+        check_law(q, f"the posterior of {name!r}", [(rows,)], q.event_shape)
+        with full_precision(self.device):
+            if name in self.fixed and self.fixed[name][1] is None:
+                z = repeat(self.fixed[name][0], self.samples)
+                made = Proposed(q, z)
+            elif summed:
+                made, z = self._enumerated(q, node)
+            else:
+                draws, log_q = drawn(q, () if node.folds else (self.samples,), f"the posterior of {name!r}")
+                made, z = Proposed(q, draws, log_q), draws if node.folds else draws.flatten(0, 1)
+                if name in self.fixed:
+                    value, known = (repeat(each, self.samples) for each in self.fixed[name])
+                    z = torch.where(known.view(-1, *[1] * (z.ndim - 1)), value, z)
+        self.proposed[name] = made
+        self.folded.update(apart(part, name, z))
+
+    def prior(self, node: Node, part: nn.Module, unit: Unit) -> None:
+        """Reads a prior."""
+        p, name = part(self.values(given(part), node.folds)), node.name
+        event = self._law([self.proposed[key].law for key in unit.posteriors]).event_shape
+        event = event if len(unit.priors) == 1 else self.folded[name].shape[1:]
+        check_law(p, f"the prior of {name!r}", [(), (self.count,), (self.samples * self.count,)], event)
+        self.priors[name] = p
+
+    def latent(self, unit: Unit) -> Latent:
+        """A latent as the bound scores it."""
+        made = [self.proposed[key] for key in unit.posteriors]
+        q, p = self._law([each.law for each in made]), self._law([self.priors[key] for key in unit.priors])
+        shape = Size((self.samples, self.count))
+        if len(made) == len(unit.priors) == 1:
+            draws, log_q, z = made[0].draws, made[0].log_q, self.folded[unit.posteriors[0]].unflatten(0, shape)
+        else:
+            pieces = [each.draws.flatten(each.draws.ndim - len(each.law.event_shape)) for each in made]
+            draws, log_q = torch.cat(pieces, -1), made[0].log_q if len(made) == 1 else None
+            z = draws.reshape(-1, self.count, draws.shape[-1]).repeat(
+                self.samples * self.count * draws.shape[-1] // draws.numel(), 1, 1
+            )
+        latent = Latent(q, p, z, draws, unit.separate, unit.name, log_q, summed=made[0].summed)
+        return self._given(latent) if unit.name in self.fixed else latent
+
+    def _given(self, latent: Latent) -> Latent:
+        value, known = self.fixed[latent.name]
+        if known is None:
+            return replace(latent, given=True)
+        chosen = None if latent.summed is None else (latent.z == value).flatten(2).all(-1) | ~known
+        return replace(latent, given=known, chosen=chosen)
+
+    def _enumerated(self, q: Distribution, node: Node) -> tuple[Proposed, Tensor]:
+        """Runs through the values of a law, each once for every draw before it: the first of them for all draws first."""
+        if not q.has_enumerate_support:
+            raise ValueError(f"{node.name!r} is to be summed over, but {type(q).__name__} cannot list its values")
+        support = q.enumerate_support()
+        log_q, values = q.log_prob(support), len(support)
+        if not node.folds:  # one law for all draws before
+            support = support.unsqueeze(1).expand(-1, self.samples, *support.shape[1:]).flatten(1, 2)
+            log_q = log_q.unsqueeze(1).expand(-1, self.samples, -1)
+        self.folded = {name: repeat(value, values) for name, value in self.folded.items()}
+        self.samples *= values
+        return Proposed(q, support, log_q.reshape(self.samples, self.count), values), support.flatten(0, 1)
+
+    @staticmethod
+    def _law(laws: list[Distribution]) -> Distribution:
+        return laws[0] if len(laws) == 1 else SideBySide(laws)
