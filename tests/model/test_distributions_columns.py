@@ -243,7 +243,7 @@ def test_codes_have_no_closed_divergence_and_say_so() -> None:
 
 
 def test_rows_that_are_not_scored_leave_every_gradient_finite() -> None:
-    from polyvae.model.draw import log_likelihood
+    from polyvae.model.laws import log_likelihood
 
     kinds = (Column("positive", centre=0.0, scale=1.0), Column("category", labels=("a",)), Column("counts"))
     family = by_kind(Spec((3,), levels=None, columns=kinds))
@@ -257,7 +257,7 @@ def test_rows_that_are_not_scored_leave_every_gradient_finite() -> None:
 
 
 def test_an_optimal_scale_of_standardised_columns_is_fitted_to_scored_rows_alone() -> None:
-    from polyvae.model.draw import log_likelihood
+    from polyvae.model.laws import log_likelihood
 
     columns = (Column("real", centre=5.0, scale=2.0),)
     family = named("normal-optimal", Spec((1,), levels=None, columns=columns)).train()

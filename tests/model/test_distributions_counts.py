@@ -15,7 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
-from polyvae.model.draw import log_likelihood
+from polyvae.model.laws import log_likelihood
 
 LAWS = {
     "poisson": lambda mean, theta, gate: Poisson(mean.log()),

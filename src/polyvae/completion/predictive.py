@@ -16,7 +16,7 @@ from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.distributions.bernoulli import Bernoulli
 from polyvae.model.distributions.columns import Categories, Product, Standardised
 from polyvae.model.distributions.normal import SharedNormal
-from polyvae.model.draw import repeat
+from polyvae.model.laws import repeat
 from polyvae.model.vae import VAE, Values
 
 LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "posterior"))

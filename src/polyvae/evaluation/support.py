@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from polyvae.data.split import Data, Split
-from polyvae.model.draw import repeat
+from polyvae.model.laws import repeat
 from polyvae.model.vae import VAE, Draw, Values
 from polyvae.recipes import Recipe
 

@@ -24,8 +24,8 @@ class Latent:
     `drawn` are the draws in the shape in which q made them, `drawn_log_q` their log q where q told it with them.
     `separate` is False when p was given something drawn with or after z; then only the sampled KL is unbiased. `name`
     is what errors call it. `given` is True where z was given to the pass, in all rows or in those of [B]: there it is
-    observed, q is not asked and KL is -log p(z). `summed` counts the values over which z runs, each once in every draw, and `chosen`
-    [K, B] says which of them are a row's own, all of them where it is not given.
+    observed, q is not asked and KL is -log p(z). `summed` counts the values over which z runs, each once in
+    every draw, and `chosen` [K, B] says which of them are a row's own, all of them where it is not given.
     """
 
     q: Distribution
@@ -46,7 +46,7 @@ class Latent:
             return torch.zeros_like(self.log_p)
         found = self.q.log_prob(self.drawn) if self.drawn_log_q is None else self.drawn_log_q
         found = self._per_draw(found, "log q")
-        return found if self.given is False else torch.where(self.given, 0.0, found)
+        return torch.where(self.given, 0.0, found) if isinstance(self.given, Tensor) else found
 
     @cached_property
     def log_p(self) -> Tensor:
@@ -67,7 +67,7 @@ class Latent:
         """log of what each value counts in an expectation over z, [K, B], or None for draws, which count alike."""
         if self.summed is None:
             return None
-        if self.chosen is None:
+        if self.chosen is None or not isinstance(self.given, Tensor):
             return self.log_q
         mine = torch.where(self.chosen, 0.0, -inf)
         # Where a given value is none of those summed over, this is NaN, which is told: a share of 0 would not be.
@@ -96,7 +96,9 @@ class Latent:
         given."""
         if self.analytic_kl is None:
             return self.log_q - self.log_p
-        return self.analytic_kl if self.given is False else torch.where(self.given, -self.log_p, self.analytic_kl)
+        if not isinstance(self.given, Tensor):
+            return self.analytic_kl
+        return torch.where(self.given, -self.log_p, self.analytic_kl)
 
     def _per_draw(self, value: Tensor, what: str) -> Tensor:
         """[], [B], [K' * B] or [K', B] -> [K, B]; a value of any other shape would be broadcast into another number.

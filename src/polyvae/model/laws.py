@@ -14,6 +14,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, Transform
 from torch.distributions.constraints import Constraint
+from torch.distributions.transforms import _InverseTransform
 
 INDEPENDENT = "torch.distributions.Independent(law, n) makes the law's last n batch dimensions part of its event"
 CENTRED = 256  # draws whose mean is the centre of a law that knows neither mean nor mode
@@ -52,8 +53,8 @@ def centre(law: Distribution) -> Tensor:
         if not bool(value.isnan().any()):  # torch's word for a mean that does not exist
             return value
     device = next((tensor.device for tensor in _tensors(law)), torch.device("cpu"))
-    forked = {"devices": [] if device.type == "cpu" else [device.index or 0], "device_type": device.type}
-    with torch.no_grad(), torch.random.fork_rng(**forked if device.type != "cpu" else {"devices": []}):
+    devices, kind = ([], "cuda") if device.type == "cpu" else ([device.index or 0], device.type)
+    with torch.no_grad(), torch.random.fork_rng(devices, device_type=kind):
         torch.manual_seed(0)
         return law.sample(Size((CENTRED,))).mean(0)
 
@@ -74,13 +75,10 @@ def _detached(value: Any, whose: str) -> Any:
     if isinstance(value, (list, tuple)) and not isinstance(value, Size):
         return type(value)(_detached(each, whose) for each in value)
     if isinstance(value, (Distribution, Transform)):
+        if isinstance(value, _InverseTransform):
+            return _detached(value.inv, whose).inv
         new = copy(value)
-        # What a transform remembers of its last value would lead around the detached tensors.
-        held = {name: each for name, each in vars(value).items() if name not in ("_inv", "_cached_x_y")}
-        for name, each in held.items():
-            object.__setattr__(new, name, _detached(each, whose))
-        if isinstance(value, Transform):
-            new._inv, new._cached_x_y = None, (None, None)
+        vars(new).update({name: _detached(each, whose) for name, each in _held(value).items()})
         return new
     if value is None or isinstance(value, (Number, str, Size, Constraint, torch.dtype, torch.device)):
         return value
@@ -90,12 +88,20 @@ def _detached(value: Any, whose: str) -> Any:
     )
 
 
+def _held(value: Distribution | Transform) -> dict[str, Any]:
+    """What a law or a transform is made of, without what a transform remembers of its last value."""
+    memory = {"_inv": None, "_cached_x_y": (None, None)} if isinstance(value, Transform) else {}
+    return {**vars(value), **memory}
+
+
 def _tensors(value: Any) -> Iterator[Tensor]:
     """All tensors that a law, its base laws and its transforms hold."""
     if isinstance(value, Tensor):
         yield value
+    elif isinstance(value, _InverseTransform):
+        yield from _tensors(value.inv)
     elif isinstance(value, (Distribution, Transform)):
-        for each in vars(value).values():
+        for each in _held(value).values():
             yield from _tensors(each)
     elif isinstance(value, (list, tuple)):
         for each in value:

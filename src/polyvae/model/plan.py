@@ -10,7 +10,7 @@ from torch import nn
 from polyvae.model.parts import given, shapes
 
 FEATURE, POSTERIOR, PRIOR = "feature", "posterior", "prior"
-Parts = Mapping[str, nn.Module]
+Parts = Mapping[str, nn.Module] | nn.ModuleDict
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Plan:
 
     def __init__(self, posteriors: Parts, priors: Parts, features: Parts, heads: Iterable[str]) -> None:
         self.features = features
+        self.parts = {FEATURE: features, POSTERIOR: posteriors, PRIOR: priors}
         sides = _members(posteriors), _members(priors)
         if set(sides[0]) != set(sides[1]):
             raise ValueError(f"posteriors {list(posteriors)} and priors {list(priors)} must name the same latents")
@@ -59,7 +60,7 @@ class Plan:
         read = set(self.read_by_heads).union(*(self.reads(part) for part in (*posteriors.values(), *priors.values())))
         if idle := [name for name in features if name not in read]:
             raise ValueError(f"no part reads the features {idle}; leave them away")
-        self.nodes = tuple(self._walk(posteriors, priors))
+        self.nodes = tuple(self._walk())
 
     def reads(self, part: nn.Module) -> set[str]:
         """Every name that a part depends on: those it reads, features among them, and those that features read."""
@@ -107,35 +108,35 @@ class Plan:
             drawn.update(mine)
         return units
 
-    def _walk(self, posteriors: Parts, priors: Parts) -> Iterator[Node]:
-        """Of what could be computed next, features come first, then priors, then the next posterior in its order."""
-        latents, inner = set(self.latents), set(self.latents) | set(self.features)
-        of_q, q_of = {key: unit for unit in self.units.values() for key in unit.posteriors}, _members(posteriors)
-        nodes = [Node(FEATURE, name, bool(self.reads(part) & latents)) for name, part in self.features.items()]
-        for name, part in priors.items():
-            nodes.append(Node(PRIOR, name, self.unit_of_prior[name].below or bool(self.reads(part) & latents)))
-        nodes += [Node(POSTERIOR, name, of_q[name].below) for name in posteriors]
-        parts = {FEATURE: self.features, PRIOR: priors, POSTERIOR: posteriors}
+    def _walk(self) -> Iterator[Node]:
+        """Of what can be computed next, features come first, then priors, then the next posterior in its order."""
+        latents, below = (
+            set(self.latents),
+            {key: u.below for u in self.units.values() for key in u.posteriors + u.priors},
+        )
+        left = [
+            Node(kind, name, below.get(name, False) or (kind != POSTERIOR and bool(self.reads(part) & latents)))
+            for kind in (FEATURE, PRIOR, POSTERIOR)
+            for name, part in self.parts[kind].items()
+        ]
         known: set[str] = set()
-        while nodes:
-            waiting = {(node.kind, node.name) for node in nodes}
-
-            def ready(node: Node, waiting: set[tuple[str, str]] = waiting) -> bool:
-                before: list[tuple[str, str]] = []
-                if node.kind == POSTERIOR:
-                    before = [(POSTERIOR, name) for name in list(posteriors)[: list(posteriors).index(node.name)]]
-                elif node.kind == PRIOR:
-                    before = [(POSTERIOR, name) for name in self.unit_of_prior[node.name].posteriors]
-                reads = set(given(parts[node.kind][node.name])) & inner
-                return not waiting & set(before) and reads <= known
-
-            node = next(filter(ready, nodes), None)
+        while left:
+            undrawn = [node.name for node in left if node.kind == POSTERIOR]
+            node = next((node for node in left if self._ready(node, known, undrawn)), None)
             if node is None:
-                raise ValueError(f"{[f'{n.kind} of {n.name!r}' for n in nodes]} wait for each other")
-            nodes.remove(node)
-            known |= {node.name} if node.kind == FEATURE else set()
-            known |= {latent for latent, key in q_of.items() if node == Node(POSTERIOR, key, node.folds)}
+                raise ValueError(f"{', '.join(f'{node.kind} {node.name!r}' for node in left)}: each waits for another")
+            left.remove(node)
+            if node.kind != PRIOR:
+                known.update(shapes(self.parts[node.kind][node.name]) or (node.name,))
             yield node
+
+    def _ready(self, node: Node, known: set[str], undrawn: list[str]) -> bool:
+        if node.kind == POSTERIOR and node.name != undrawn[0]:
+            return False
+        if node.kind == PRIOR and set(self.unit_of_prior[node.name].posteriors) & set(undrawn):
+            return False
+        inner = {*self.latents, *self.features}
+        return set(given(self.parts[node.kind][node.name])) & inner <= known
 
 
 def _members(parts: Parts) -> dict[str, str]:

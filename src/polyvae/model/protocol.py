@@ -49,9 +49,13 @@ class Starts(Protocol):
 class Embeds(Protocol):
     """A posterior over code words: integers in the place of its latent are embedded by it before they are decoded."""
 
-    codebook: Any
-
     def embed(self, codes: Tensor) -> Tensor: ...
+
+
+class HasCodebook(Protocol):
+    """A posterior over code words, whose use evaluation counts; see `distributions.codes.Words`."""
+
+    codebook: Any
 
 
 @runtime_checkable
@@ -69,7 +73,7 @@ class Counted(Protocol):
 
 @runtime_checkable
 class DrawsAndScores(Protocol):
-    """A law that knows log q(z) of its draws as it makes them: z [*shape, *batch, *event] and log q [*shape, *batch]."""
+    """A law that scores its draws as it makes them: z [*shape, *batch, *event] and log q(z) [*shape, *batch]."""
 
     def rsample_and_log_prob(self, shape: Size) -> tuple[Tensor, Tensor]: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from polyvae.model.walk import Fixed, Walk
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Feature", "Head", "Latent", "Observed", "Values"]
 
 Part = nn.Module | Mapping[str, nn.Module]
-NOTHING: Mapping[str, nn.Module] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class VAE(nn.Module):
@@ -34,8 +35,8 @@ class VAE(nn.Module):
     head of "x". Of several heads of one value the first is the model's in every bound; the others are scored beside it.
 
     A part with an attribute `shapes`, latents by name, is one law of all of them in a row, where the other side has a
-    law of each. `features` map values to a tensor that other parts read by its name; each is computed once, as soon as what it reads is known.
-    Latents in `summed` are discrete: they are not drawn, expectations run over all their values.
+    law of each. `features` map values to a tensor that other parts read by its name; each is computed once, as soon as
+    what it reads is known. Latents in `summed` are discrete: they are not drawn, expectations run over their values.
 
     `inputs` are the names a batch must hold, `conditions` those that `generate` needs. `polyvae.model.protocol` has all
     that parts may offer.
@@ -46,7 +47,7 @@ class VAE(nn.Module):
         posterior: Part,
         prior: Part,
         likelihood: Part,
-        features: Mapping[str, nn.Module] = NOTHING,
+        features: Mapping[str, nn.Module] | None = None,
         summed: Iterable[str] = (),
     ) -> None:
         super().__init__()
@@ -54,12 +55,12 @@ class VAE(nn.Module):
         self.prior = nn.ModuleDict(by_name(prior, "z"))
         heads = by_name(likelihood, "x")
         self.heads = nn.ModuleDict({n: h if isinstance(h, Head) else Head(h, of=n) for n, h in heads.items()})
-        self.features = nn.ModuleDict(dict(features))
-        parts = {"posterior": self.posterior, "prior": self.prior, "head": heads, "feature": features}
+        self.features = nn.ModuleDict(features or {})
+        parts = {"posterior": self.posterior, "prior": self.prior, "head": heads, "feature": self.features}
         for kind, named in parts.items():
             for name, part in named.items():
                 check_part(f"the {kind} of {name!r}", part)
-        self.plan = Plan(self.posterior, self.prior, features, self._given_heads)
+        self.plan = Plan(self.posterior, self.prior, self.features, self._given_heads)
         scored = {n for _, h in self._heads() for n in (h.of, h.where) if n is not None}
         if clash := set(self.plan.latents) & (scored | set(self.heads)):
             raise ValueError(f"{sorted(clash)} name both a latent and an observed value; rename one of them")

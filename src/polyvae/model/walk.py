@@ -21,7 +21,7 @@ Fixed = Mapping[str, Tensor | tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Proposed:
-    """What a posterior made: its law, its draws as it drew them, log q where it told it, how many values it runs over."""
+    """What a posterior made: law, draws as it drew them, log q where it told it, and over how many values it runs."""
 
     law: Distribution
     draws: Tensor
@@ -71,7 +71,7 @@ class Walk:
                 draws, log_q = drawn(q, () if node.folds else (self.samples,), f"the posterior of {name!r}")
                 made, z = Proposed(q, draws, log_q), draws if node.folds else draws.flatten(0, 1)
                 if name in self.fixed:
-                    value, known = (repeat(each, self.samples) for each in self.fixed[name])
+                    value, known = (repeat(each, self.samples) for each in self.fixed[name] if each is not None)
                     z = torch.where(known.view(-1, *[1] * (z.ndim - 1)), value, z)
         self.proposed[name] = made
         self.folded.update(apart(part, name, z))
@@ -108,7 +108,7 @@ class Walk:
         return replace(latent, given=known, chosen=chosen)
 
     def _enumerated(self, q: Distribution, node: Node) -> tuple[Proposed, Tensor]:
-        """Runs through the values of a law, each once for every draw before it: the first of them for all draws first."""
+        """Runs through the values of a law, each once for every draw before it: the first for all, then the second."""
         if not q.has_enumerate_support:
             raise ValueError(f"{node.name!r} is to be summed over, but {type(q).__name__} cannot list its values")
         support = q.enumerate_support()

@@ -98,30 +98,23 @@ class CholeskyNormal(MultivariateNormal):
 
     log q(z) = sum_i log N(eps_i; 0, 1) - log L_ii, the log-density of eps less that of the Jacobian
 
-    At the tensor that its own last `rsample` returned (which must not be changed in place) eps is known and no
-    triangular system is solved; at any other value, and in a copy with other parameters, one is: where these are
-    detached, log q(z) still depends on mu and L through z.
+    Drawn and scored together, eps is known and no triangular system is solved.
     """
 
-    _last: tuple[Tensor, ...] = ()  # eps, z and what they were drawn with
-
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        shape = self._extended_shape(Size(sample_shape))
-        eps = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        return self._made(self._noise(sample_shape))
+
+    def rsample_and_log_prob(self, shape: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        eps = self._noise(shape)
+        density = -0.5 * eps.square().sum(-1) - self.event_shape[0] * HALF_LOG_TWO_PI
+        return self._made(eps), density - _log_diagonal(self.scale_tril).sum(-1)
+
+    def _noise(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(self._extended_shape(Size(shape)), dtype=self.loc.dtype, device=self.loc.device)
+
+    def _made(self, eps: Tensor) -> Tensor:
         with torch.autocast(eps.device.type, enabled=False):  # else this product is in half precision
-            z = self.loc + torch.matmul(self.scale_tril, eps.unsqueeze(-1)).squeeze(-1)
-        self._last = eps, z, *self._parameters()
-        return z
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        ours = value, *self._parameters()
-        if not self._last or any(one is not other for one, other in zip(ours, self._last[1:], strict=True)):
-            return super().log_prob(value)
-        eps, size = self._last[0], self.event_shape[0]
-        return -0.5 * eps.square().sum(-1) - _log_diagonal(self.scale_tril).sum(-1) - size * HALF_LOG_TWO_PI
-
-    def _parameters(self) -> tuple[Tensor, ...]:
-        return self.loc, self.scale_tril, self._unbroadcasted_scale_tril
+            return self.loc + torch.matmul(self.scale_tril, eps.unsqueeze(-1)).squeeze(-1)
 
 
 @register_kl(MultivariateNormal, Independent)

@@ -1,0 +1,193 @@
+"""Laws beyond torch's: drawn and scored together, a centre without a mean, copies whose parameters take no gradient."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch import distributions as td
+from torch.distributions import Distribution
+
+import polyvae as pv
+from polyvae.model.distributions.normal import CholeskyNormal
+from polyvae.model.families.flow import InverseAutoregressive
+from polyvae.model.laws import centre, detached, drawn
+from polyvae.model.networks import mlp
+from polyvae.model.priors.normal import StandardNormal
+
+
+def flow_model(width: int = 6, latent: int = 3) -> pv.VAE:
+    pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    family = InverseAutoregressive(latent, context=8, widths=(16,))
+    q = pv.Conditional(mlp([(width,)], (family.size(latent),), (16,)), family, "x")
+    normal = pv.families.DiagonalNormal()
+    p = pv.Conditional(mlp([(latent,)], (normal.size(width),), (16,)), normal, "z")
+    return pv.VAE(q, StandardNormal(latent), p)
+
+
+def test_a_law_that_draws_and_scores_at_once_is_used_so_and_never_inverted() -> None:
+    model = flow_model()
+    seen: list[str] = []
+    flow = type(model.posterior["z"]({"x": torch.zeros(2, 6)}))
+    plain = flow.log_prob
+    flow.log_prob = lambda law, z: seen.append("inverted") or plain(law, z)
+    try:
+        draw = model({"x": torch.randn(5, 6)}, 4)
+        together = draw.latents["z"].log_q
+        assert seen == []
+        apart = plain(draw.latents["z"].q, draw.latents["z"].drawn)
+    finally:
+        flow.log_prob = plain
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-4)
+    assert not draw.latents["z"].analytic
+
+
+def test_a_flow_trains_encodes_reconstructs_and_is_evaluated() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(300, 2) @ torch.randn(2, 6) + 0.1 * torch.randn(300, 6)
+    model = flow_model()
+    run = pv.fit(model, x, epochs=15, batch_size=32, device="cpu", progress=False, lr=5e-3)
+    first, last = run.history[0]["validation_bound"], run.history[-1]["validation_bound"]
+    assert last > first + 1
+    z = run.encode(x[:7])
+    assert z.shape == (7, 3)
+    assert torch.equal(z, run.encode(x[:7]))  # the mean of the same draws at every call
+    assert run.reconstruct(x[:7]).shape == (7, 6)
+    report = pv.evaluate(run, samples=20)
+    assert report["importance_bound"]["mean"] >= report["bound"]["mean"] - 0.5
+
+
+def test_zuko_leaves_torch_as_it_was() -> None:
+    code = (
+        "import torch; from polyvae.model.families.flow import InverseAutoregressive;"
+        "InverseAutoregressive(2); assert torch.distributions.Distribution._validate_args"
+    )
+    pytest.importorskip("zuko")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        (td.Normal(torch.tensor([1.0, 2.0]), torch.ones(2)), [1.0, 2.0]),
+        (td.Categorical(probs=torch.tensor([[0.1, 0.7, 0.2]])), [1]),  # torch's mean of it is NaN
+        (td.Cauchy(torch.tensor([3.0]), torch.ones(1)), [3.0]),
+        (td.OneHotCategorical(probs=torch.tensor([0.25, 0.75])), [0.25, 0.75]),
+    ],
+)
+def test_the_centre_is_the_mean_else_the_mode(law: Distribution, expected: list[float]) -> None:
+    assert centre(law).tolist() == expected
+
+
+def test_the_centre_of_a_law_without_mean_and_mode_is_the_mean_of_the_same_draws() -> None:
+    law = td.TransformedDistribution(td.Normal(torch.zeros(50), torch.ones(50)), [td.transforms.TanhTransform()])
+    state = torch.get_rng_state()
+    first = centre(law)
+    assert torch.equal(first, centre(law))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.abs().max() < 0.3  # the mean is 0, 256 draws have a deviation of 0.04
+
+
+def test_a_law_without_a_gradient_through_its_draws_is_refused_where_it_would_not_be_trained() -> None:
+    logits = torch.zeros(4, 3, requires_grad=True)
+    with pytest.raises(ValueError, match=r"the posterior of 'y' \(OneHotCategorical\) has no gradient .* summed"):
+        drawn(td.OneHotCategorical(logits=logits), (), "the posterior of 'y'")
+    with torch.no_grad():
+        assert drawn(td.OneHotCategorical(logits=logits), (2,))[0].shape == (2, 4, 3)
+
+
+LAWS = {
+    "normal": lambda a: td.Independent(td.Normal(a, a.exp()), 1),
+    "full": lambda a: CholeskyNormal(a, scale_tril=a.exp().diag_embed(), validate_args=False),
+    "mixture": lambda a: td.MixtureSameFamily(td.Categorical(logits=a), td.Normal(a, a.exp())),
+    "transformed": lambda a: td.TransformedDistribution(td.Normal(a, 1.0), [td.AffineTransform(a, a.exp())]),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_a_detached_law_is_the_same_law_without_gradients(name: str) -> None:
+    a = torch.randn(3, 4, requires_grad=True)
+    law = LAWS[name](a)
+    value = law.sample()
+    law.log_prob(value)  # what is remembered of it is no way around
+    other = detached(law)
+    score = other.log_prob(value)
+    assert not score.requires_grad
+    torch.testing.assert_close(score, law.log_prob(value).detach())
+    assert law.log_prob(value).requires_grad
+    moved = value.clone().requires_grad_()
+    assert detached(law).log_prob(moved).requires_grad  # the path through the value stays
+
+
+def test_a_law_that_hides_its_networks_says_so_or_answers_itself() -> None:
+    class Hidden(td.Normal):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__(torch.zeros(2), torch.ones(2))
+            self.net = net
+
+    with pytest.raises(ValueError, match="Hidden holds a Linear, whose parameters cannot be detached"):
+        detached(Hidden(nn.Linear(2, 2)))
+
+    class Answers(Hidden):
+        def detached(self) -> Distribution:
+            return td.Normal(self.loc.detach(), self.scale.detach())
+
+    assert isinstance(detached(Answers(nn.Linear(2, 2))), td.Normal)
+
+
+class DReG(nn.Module):
+    """The doubly reparameterised gradient of the importance-weighted bound.
+
+    sum_k w_k^2 log p(x, z_k) / q(z_k | x) for the encoder, w_k for the decoder, w the normalised weights, detached
+
+    Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, 2019.
+    """
+
+    def __init__(self, samples: int) -> None:
+        super().__init__()
+        self.samples = samples
+
+    def forward(self, model: pv.VAE, batch: dict[str, Tensor], step: int = 0) -> dict[str, Tensor]:
+        draw = model(batch, self.samples)
+        latent = draw.latents["z"]
+        log_w = draw.log_px + latent.log_p - detached(latent.q).log_prob(latent.drawn)
+        w = log_w.detach().softmax(0)
+        if latent.drawn.requires_grad:
+            latent.drawn.register_hook(lambda gradient: w.unsqueeze(-1) * gradient)
+        return pv.objectives.objective.report(-(w * log_w).sum(0).mean(), {}, draw)
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full"])
+def test_dreg_has_the_gradient_of_the_importance_weighted_bound_and_less_spread(posterior: str) -> None:
+    torch.manual_seed(0)
+    recipe = pv.recipes.vae((3,), latent=2, network="mlp", widths=[4], posterior=posterior, likelihood="normal", seed=0)
+    model, x = recipe.model.double(), torch.randn(1, 3).double()
+    encoder = [p for p in model.posterior.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(encoder, 0.05)
+    for _ in range(150):  # near the posterior, where what DReG leaves out is most of the spread
+        optimizer.zero_grad()
+        recipe.objective(model, {"x": x}, 0)["loss"].backward()
+        optimizer.step()
+
+    def gradients(objective: nn.Module, repeats: int = 400) -> Tensor:
+        torch.manual_seed(7)
+        rows = []
+        for _ in range(repeats):
+            loss = objective(model, {"x": x}, 0)["loss"]
+            rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, encoder)]))
+        return torch.stack(rows)
+
+    ours, known = gradients(DReG(8)), gradients(pv.ImportanceWeighted(8))
+    error = (ours.var(0) / len(ours) + known.var(0) / len(known)).sqrt()
+    assert ((ours.mean(0) - known.mean(0)).abs() <= 5 * error + 1e-9).all()
+    assert ours.std(0).mean() < 0.5 * known.std(0).mean()
+
+
+def test_a_law_in_a_copied_model_is_detached_too() -> None:
+    model = copy.deepcopy(pv.recipes.vae((3,), latent=2, network="mlp", widths=[4]).model)
+    assert not detached(model.encode({"x": torch.zeros(2, 3)})["z"]).mean.requires_grad
