@@ -51,14 +51,15 @@ def test_a_flow_trains_encodes_reconstructs_and_is_evaluated() -> None:
     torch.manual_seed(1)
     x = torch.randn(300, 2) @ torch.randn(2, 6) + 0.1 * torch.randn(300, 6)
     model = flow_model()
-    run = pv.fit(model, x, epochs=15, batch_size=32, device="cpu", progress=False, lr=5e-3)
+    data = pv.data.wrap(x)
+    run = pv.fit(model, data, epochs=15, batch_size=32, device="cpu", progress=False, lr=5e-3)
     first, last = run.history[0]["validation_bound"], run.history[-1]["validation_bound"]
     assert last > first + 1
     z = run.encode(x[:7])
     assert z.shape == (7, 3)
     assert torch.equal(z, run.encode(x[:7]))  # the mean of the same draws at every call
     assert run.reconstruct(x[:7]).shape == (7, 6)
-    report = pv.evaluate(run, samples=20)
+    report = pv.evaluate(run, data.test, samples=20)
     assert report["importance_bound"]["mean"] >= report["bound"]["mean"] - 0.5
 
 

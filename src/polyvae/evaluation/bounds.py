@@ -128,8 +128,8 @@ def importance_bound(
 
 
 def _pieces(draw: Draw) -> dict[str, Tensor]:
-    heads = {f"head {name}": head.log_p for name, head in draw.heads.items()}
-    return {**heads, **{f"kl {name}": latent.kl for name, latent in draw.latents.items()}}
+    heads = {f"head {name}": draw.weighed(head.log_p) for name, head in draw.heads.items()}
+    return {**heads, **{f"kl {name}": draw.weighed(latent.kl) for name, latent in draw.latents.items()}}
 
 
 def _draws(model: Any, batch: Values, samples: int) -> Iterator[Draw]:
@@ -145,15 +145,16 @@ def _draws(model: Any, batch: Values, samples: int) -> Iterator[Draw]:
     chunk = max(1, chunk_values(next(iter(batch.values())).device) // values)
     done = 0
     while done < samples:
-        draw = model(batch, min(chunk, samples - done))
+        count = min(chunk, samples - done)
+        draw = model(batch, count)
         if not isinstance(draw, Draw):
             raise TypeError(
                 f"a model called with a batch and a number of samples returns a Draw; {type(model).__name__} returned "
                 f"{type(draw).__name__}"
             )
         yield draw
-        done += draw.samples
-        if done == draw.samples and bool((draw.kl == inf).all()):
+        done += count  # which draw.samples is not, where a latent is summed over
+        if done == count and bool((draw.kl == inf).all()):
             return
 
 

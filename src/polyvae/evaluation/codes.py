@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from typing import Any
 
 import torch
@@ -16,8 +16,9 @@ from polyvae.evaluation.blocks import each_block, source_of
 from polyvae.evaluation.bounds import certain
 from polyvae.model.distributions.codes import CodePrior, Quantised
 from polyvae.model.distributions.point import Point
+from polyvae.model.laws import centre
 from polyvae.model.posteriors.codebook import usage
-from polyvae.model.vae import VAE, Latent, Values
+from polyvae.model.vae import VAE, Draw, Latent, Values
 from polyvae.objectives.terms import marginals
 
 ACTIVE = 0.01  # variance of the posterior mean above which a unit counts as active
@@ -88,9 +89,15 @@ def describe_codes(
     keep = len(split) <= aggregate
 
     def measure(model: VAE, batch: Values) -> dict[str, _Part]:
-        means = {name: q.mean for name, q in model.encode(batch).items()}
+        found = [(q, centre(q).flatten(1)) for q in model.encode(batch).values()]
+        means = {name: mean for name, (_, mean) in zip(model.posterior, found, strict=True)}
         draw = model(batch, 1 if certain(model) else _DRAWS)
-        return {name: _part(draw.latents[name], means[name], keep) for name in model.prior}
+        # In the order of generation; a latent of several is one row of their values.
+        names = [model.plan.unit_of_prior[name] for name in model.prior]
+        return {
+            unit.name: _part(draw, unit.name, torch.cat([means[name] for name in unit.posteriors], 1), keep)
+            for unit in dict.fromkeys(names)
+        }
 
     def again(model: VAE, batch: Values) -> dict[str, _Kept | None]:
         return {name: _kept(latent) for name, latent in model(batch).latents.items()}
@@ -103,14 +110,20 @@ def describe_codes(
     return {name: _collect([p[name] for p in found], [k[name] for k in some]) for name in found[0]}
 
 
+@torch.no_grad()  # a flow's law holds its networks
 def mutual_information(posteriors: list[Distribution], z: Tensor) -> float:
     """I(x; z) = E log q(z | x) - E log 1/M sum_m q(z | x_m) in nats, M examples, at one draw z [M, d] of each.
 
     `posteriors` hold the M rows in order, each with batch shape [rows]. It is the information between z and the M
-    examples themselves, hence at most log M, and biased low where log M is not far above it.
+    examples themselves, hence at most log M, and biased low where log M is not far above it. Exact for a law that lists
+    its values.
 
     Hoffman, Johnson: ELBO Surgery: Yet Another Way to Carve up the Variational Evidence Lower Bound, 2016.
     """
+    if posteriors[0].has_enumerate_support:
+        logs = torch.cat([q.log_prob(q.enumerate_support()) for q in posteriors], 1).cpu().double()  # [C, M]
+        aggregate = logs.logsumexp(1, keepdim=True) - log(logs.shape[1])
+        return float(torch.where(logs > -inf, logs.exp() * (logs - aggregate), 0.0).sum(0).mean())
     own, rows = [], 0
     for q in posteriors:
         own.append(q.log_prob(z[rows : rows + q.batch_shape[0]]))
@@ -151,20 +164,25 @@ class _Part:
     coded: tuple[Tensor, int] | None = None
 
 
-def _part(latent: Latent, means: Tensor, keep: bool) -> _Part:
-    kl, analytic = _per_dimension(latent)
+def _part(draw: Draw, name: str, means: Tensor, keep: bool) -> _Part:
+    latent = draw.latents[name]
+    kl, analytic = _per_dimension(latent, draw)
     if isinstance(latent.q, Quantised):
         codes = latent.q.codes.flatten(1).cpu()
         size = latent.p.codebook.size if isinstance(latent.p, CodePrior) else int(codes.max()) + 1
         return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, None, (codes, size))
     kept = _kept(latent) if keep else None
-    return _Part(means.flatten(1).cpu().double(), kl, analytic, moments(latent.q), moments(latent.p), kept)
+    # Below a latent that is summed over, the rows of a law do not count alike.
+    known = moments(latent.q) if draw.log_share is None or latent.q.batch_shape == latent.z.shape[1:2] else None
+    return _Part(means.flatten(1).cpu().double(), kl, analytic, known, moments(latent.p), kept)
 
 
 def _kept(latent: Latent) -> _Kept | None:
     """None where a posterior reads another latent's draw, which has no finite aggregate, or has no density."""
     alone = latent.q.batch_shape == latent.z.shape[1:2] and not isinstance(latent.q, Quantised)
-    return (latent.q, latent.z[0]) if alone and bool(latent.log_q.isfinite().all()) else None
+    if not alone or not bool(latent.log_q.isfinite().all()):
+        return None
+    return latent.q, latent.z[0] if latent.summed is None else latent.q.sample()
 
 
 def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
@@ -210,7 +228,7 @@ def _entropy(counts: Tensor) -> float:
     return float(-torch.xlogy(share, share).sum())
 
 
-def _per_dimension(latent: Latent) -> tuple[Tensor | None, bool]:
+def _per_dimension(latent: Latent, draw: Draw) -> tuple[Tensor | None, bool]:
     """KL of every dimension, averaged over draws and examples, float64 [d] on the CPU, and whether in closed form."""
     q, p = marginals(latent.q), marginals(latent.p)
     if q is None or p is None:
@@ -220,10 +238,12 @@ def _per_dimension(latent: Latent) -> tuple[Tensor | None, bool]:
     except NotImplementedError:
         closed = None
     if closed is not None:
-        shape = torch.broadcast_shapes(closed.shape, q.batch_shape)
-        return closed.expand(shape).flatten(1).cpu().double().mean(0), True
+        closed = closed.expand(torch.broadcast_shapes(closed.shape, q.batch_shape)).flatten(1)
+        if len(closed) != latent.z.shape[1]:
+            closed = draw.expect(closed.unflatten(0, latent.z.shape[:2]))
+        return closed.cpu().double().mean(0), True
     ratio = _at_draws(q, latent.z) - _at_draws(p, latent.z)
-    return ratio.flatten(2).cpu().double().mean((0, 1)), False
+    return draw.weighed(ratio).flatten(2).cpu().double().mean((0, 1)), False
 
 
 def _at_draws(law: Distribution, z: Tensor) -> Tensor:

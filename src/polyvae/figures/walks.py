@@ -17,6 +17,7 @@ from polyvae.figures.kinds import Strips
 from polyvae.figures.latents import latent_of
 from polyvae.figures.looks import part
 from polyvae.figures.subject import subject_of
+from polyvae.model.laws import centre
 from polyvae.model.vae import VAE, Values
 
 _SCANNED = 500  # examples that rank the dimensions of a latent
@@ -54,8 +55,8 @@ def traversals(
         if words is not None:
             moved, labels, positions = _words(model, values, name, words, rows, steps)
         else:
-            centre = model.encode(values) if example is not None else _prior_means(model, values, {})
-            held = {key: law if isinstance(law, Tensor) else law.mean for key, law in centre.items()}
+            laws = model.encode(values) if example is not None else _prior_means(model, values, {})
+            held = {key: law if isinstance(law, Tensor) else centre(law) for key, law in laws.items()}
             weight = code.activity if code.kl is None else code.kl
             order = weight.argsort(descending=True)[:rows].tolist()
             positions = np.linspace(-limit, limit, steps).astype(np.float32)
@@ -81,7 +82,7 @@ def interpolations(
     index = shuffled(len(split), seed)[: 2 * pairs]
     with evaluating(shown.model) as device:
         batch = shown.batch(split, index, device, seed)
-        means = {key: law.mean for key, law in shown.model.encode(batch).items()}
+        means = {key: centre(law) for key, law in shown.model.encode(batch).items()}
         walk = _between_spherical if spherical else _between
         fractions = torch.linspace(0, 1, steps, device=device)
         values = {}
@@ -122,7 +123,7 @@ def _words(
     entropy = -torch.xlogy(share, share).sum(1)
     places = entropy.argsort(descending=True, stable=True)[:rows].tolist()
     used = words.counts[places].sum(0).argsort(descending=True, stable=True)[:steps]
-    held = {**values, **{key: law.mean for key, law in laws.items()}}
+    held = {**values, **{key: centre(law) for key, law in laws.items()}}
     moved = _moved(held, name, codes, places, used)
     moved[name] = model.posterior[name].embed(moved[name])  # pyright: ignore[reportCallIssue]
     index = [", ".join(str(int(each)) for each in np.unravel_index(place, codes.shape[1:])) for place in places]

@@ -45,13 +45,13 @@ class Latent:
         if self.given is True:
             return torch.zeros_like(self.log_p)
         found = self.q.log_prob(self.drawn) if self.drawn_log_q is None else self.drawn_log_q
-        found = self._per_draw(found, "log q")
+        found = self.per_draw(found, "log q")
         return torch.where(self.given, 0.0, found) if isinstance(self.given, Tensor) else found
 
     @cached_property
     def log_p(self) -> Tensor:
         """log p(z | ...) at z, [K, B] nats."""
-        return self._per_draw(_score(self.p, self.z), "log p")
+        return self.per_draw(_score(self.p, self.z), "log p")
 
     @cached_property
     def log_proposal(self) -> Tensor:
@@ -83,7 +83,7 @@ class Latent:
             divergence = kl_divergence(self.q, self.p)
         except NotImplementedError:
             return None
-        return self._per_draw(divergence, "KL(q || p)")
+        return self.per_draw(divergence, "KL(q || p)")
 
     @property
     def analytic(self) -> bool:
@@ -100,7 +100,7 @@ class Latent:
             return self.analytic_kl
         return torch.where(self.given, -self.log_p, self.analytic_kl)
 
-    def _per_draw(self, value: Tensor, what: str) -> Tensor:
+    def per_draw(self, value: Tensor, what: str) -> Tensor:
         """[], [B], [K' * B] or [K', B] -> [K, B]; a value of any other shape would be broadcast into another number.
 
         K' is K, or what K was before a later latent was summed over.
@@ -216,7 +216,7 @@ def first_heads(heads: Any) -> list[str]:
 
 
 def _score(p: Distribution, z: Tensor) -> Tensor:
-    """log p(z) for z [K, B, ...] under p with batch shape [], [B] or [K' * B], K' at most K: see `Latent._per_draw`."""
+    """log p(z) for z [K, B, ...] under p with batch shape [], [B] or [K' * B], K' at most K: see `Latent.per_draw`."""
     samples, rows = z.shape[:2]
     if p.batch_shape == (samples * rows,):
         return p.log_prob(z.flatten(0, 1)).view(samples, rows)

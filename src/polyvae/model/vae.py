@@ -51,15 +51,13 @@ class VAE(nn.Module):
         summed: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.posterior = nn.ModuleDict(by_name(posterior, "z"))
-        self.prior = nn.ModuleDict(by_name(prior, "z"))
-        heads = by_name(likelihood, "x")
-        self.heads = nn.ModuleDict({n: h if isinstance(h, Head) else Head(h, of=n) for n, h in heads.items()})
-        self.features = nn.ModuleDict(features or {})
-        parts = {"posterior": self.posterior, "prior": self.prior, "head": heads, "feature": self.features}
-        for kind, named in parts.items():
+        q, p, heads = by_name(posterior, "z"), by_name(prior, "z"), by_name(likelihood, "x")
+        for kind, named in {"posterior": q, "prior": p, "head": heads, "feature": features or {}}.items():
             for name, part in named.items():
                 check_part(f"the {kind} of {name!r}", part)
+        self.posterior, self.prior = nn.ModuleDict(q), nn.ModuleDict(p)
+        self.heads = nn.ModuleDict({n: h if isinstance(h, Head) else Head(h, of=n) for n, h in heads.items()})
+        self.features = nn.ModuleDict(features or {})
         self.plan = Plan(self.posterior, self.prior, self.features, self._given_heads)
         scored = {n for _, h in self._heads() for n in (h.of, h.where) if n is not None}
         if clash := set(self.plan.latents) & (scored | set(self.heads)):

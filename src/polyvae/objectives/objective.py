@@ -79,7 +79,7 @@ class Objective(nn.Module):
         terms, costs = {}, {}
         for name, weighted in self.terms.items():
             assert isinstance(weighted, Weighted)
-            value = weighted.term(draw)
+            value = draw.weighed(weighted.term(draw))
             terms[name] = value.mean()
             costs[name] = terms[name] if weighted.plain else weighted(value, step)
         if self.balance is not None:
@@ -105,7 +105,7 @@ class ImportanceWeighted(nn.Module):
     def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
         draw = model(batch, self.samples)
         _check_bounded(draw)
-        terms = {"reconstruction": -draw.log_px.mean(), "kl": draw.kl.mean()}
+        terms = {"reconstruction": -draw.weighed(draw.log_px).mean(), "kl": draw.weighed(draw.kl).mean()}
         return report(-draw.importance_bound.mean(), terms, draw)
 
     def extra_repr(self) -> str:

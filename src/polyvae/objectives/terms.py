@@ -55,9 +55,16 @@ class KL(nn.Module):
         chosen = [draw.latents[name] for name in self.latents or draw.latents]
         if self.free_bits == 0:
             return torch.stack([latent.kl for latent in chosen]).sum(0)
-        per_dimension = [factorised_kl(latent) for latent in chosen]
-        floored = [kl.mean(0).clamp(min=self.free_bits).sum() for kl in per_dimension]
+        floored = [_averaged(draw, latent).clamp(min=self.free_bits).sum() for latent in chosen]
         return torch.stack(floored).sum()
+
+
+def _averaged(draw: Draw, latent: Latent) -> Tensor:
+    """KL of every latent dimension, averaged over draws and batch, [d]."""
+    kl = factorised_kl(latent)
+    if draw.log_share is not None and len(kl) != latent.z.shape[1]:
+        kl = draw.expect(kl.unflatten(0, (-1, latent.z.shape[1])))
+    return kl.mean(0)
 
 
 class CodebookCost(nn.Module):
@@ -76,12 +83,15 @@ class Commitment(nn.Module):
 
 def _gaps(draw: Draw, sides: Callable[[Quantised], tuple[Tensor, Tensor]]) -> Tensor:
     """Squared distances between the two sides, summed over every quantised latent."""
-    laws = [latent.q for latent in draw.latents.values() if isinstance(latent.q, Quantised)]
-    if not laws:
+    chosen = [latent for latent in draw.latents.values() if isinstance(latent.q, Quantised)]
+    if not chosen:
         raise ValueError("the terms of a codebook need a quantised latent; the model has none")
-    costs = [functional.mse_loss(*sides(q), reduction="none").flatten(1).sum(1) for q in laws]
-    # A quantised posterior has one value, the same for each of K draws.
-    return torch.stack([cost.expand(draw.samples, -1) for cost in costs]).sum(0)
+    costs = []
+    for latent in chosen:
+        assert isinstance(latent.q, Quantised)
+        cost = functional.mse_loss(*sides(latent.q), reduction="none").flatten(1).sum(1)
+        costs.append(latent.per_draw(cost, "the cost"))  # one value for each of K draws, or one for each draw above
+    return torch.stack(costs).sum(0)
 
 
 class MMD(nn.Module):
@@ -108,6 +118,8 @@ class MMD(nn.Module):
         self.scale = scale
 
     def forward(self, draw: Draw) -> Tensor:
+        if draw.log_share is not None:
+            raise ValueError("the MMD compares draws, and a latent that is summed over has none")
         parts = [self._discrepancy(latent) for latent in draw.latents.values()]
         return torch.stack(parts).sum()
 
@@ -178,4 +190,6 @@ def factorised_kl(latent: Latent) -> Tensor:
         )
     if not latent.separate:
         raise ValueError("free bits need a prior that is drawn before its posterior")
+    if latent.given is not False:
+        raise ValueError(f"free bits press no latent that is given, as {latent.name!r} is here")
     return kl_divergence(q.base_dist, p.base_dist)

@@ -21,6 +21,7 @@ from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.model.distributions.codes import Quantised
 from polyvae.model.draw import first_heads
+from polyvae.model.laws import centre
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.recipes import Recipe
@@ -57,7 +58,7 @@ class Trained:
         """The posterior means of x, [N, d]; integer codes of a quantised latent; of several latents a dict by name."""
 
         def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-            return {name: q.codes if isinstance(q, Quantised) else q.mean for name, q in model.encode(batch).items()}
+            return {name: q.codes if isinstance(q, Quantised) else centre(q) for name, q in model.encode(batch).items()}
 
         split = self._inside(x, y, given)
         found = joined(each_block(self, split, measure))

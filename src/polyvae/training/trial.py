@@ -229,7 +229,9 @@ class _Trial:
             if not alone:  # asked by another part, as a VampPrior asks the posterior
                 return
             wanted = {(self.rows,), (self.rows * self.samples,), unbatched}
-            if tuple(law.batch_shape) not in wanted:
+            # Below a latent that is summed over there are its values times as many rows.
+            several = bool(self.model.summed) and law.batch_shape.numel() % (self.rows * self.samples) == 0
+            if tuple(law.batch_shape) not in wanted and not (several and len(law.batch_shape) == 1):
                 raise _Told(
                     f"{part} is a law with batch shape [{self.rows * self.samples}], one for each example; got "
                     f"{list(law.batch_shape)} and event shape {list(law.event_shape)}. Independent(law, n) makes the "

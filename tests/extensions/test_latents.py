@@ -1,0 +1,359 @@
+"""Latents that are given, row by row; discrete latents summed over exactly; one law of several latents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch import distributions as td
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+import polyvae as pv
+from polyvae.model.networks import mlp
+from polyvae.model.priors.normal import StandardNormal
+
+
+class OneHot(pv.Family):
+    """One of `classes`, as a one-hot vector; the raw output its logits."""
+
+    def size(self, features: int) -> int:
+        return features
+
+    def forward(self, raw: Tensor) -> Distribution:
+        return td.OneHotCategorical(logits=raw, validate_args=False)
+
+
+class Fixed(nn.Module):
+    """p(y), the same for all."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, values: pv.Values) -> Distribution:
+        return td.OneHotCategorical(logits=self.logits, validate_args=False)
+
+
+class Component(nn.Module):
+    """p(x | y) = N(mu_y, 1)."""
+
+    given = ("y",)
+
+    def __init__(self, means: Tensor) -> None:
+        super().__init__()
+        self.means = nn.Parameter(means)
+
+    def forward(self, values: pv.Values) -> Distribution:
+        return td.Independent(td.Normal(values["y"] @ self.means, 1.0), 1)
+
+
+class ExactPosterior(nn.Module):
+    """p(y | x) of the mixture itself."""
+
+    given = ("x",)
+
+    def __init__(self, prior: Fixed, likelihood: Component) -> None:
+        super().__init__()
+        self.p, self.likelihood = prior, likelihood
+
+    def forward(self, values: pv.Values) -> Distribution:
+        score = -0.5 * (values["x"].unsqueeze(1) - self.likelihood.means).square().sum(-1)
+        return td.OneHotCategorical(logits=self.p.logits.log_softmax(-1) + score, validate_args=False)
+
+
+def mixture(classes: int = 2, width: int = 3, exact: bool = True) -> tuple[pv.VAE, Tensor]:
+    torch.manual_seed(0)
+    prior, likelihood = Fixed(torch.randn(classes)), Component(torch.randn(classes, width))
+    q = ExactPosterior(prior, likelihood) if exact else pv.Conditional(mlp([(width,)], (classes,), (5,)), OneHot(), "x")
+    x = torch.randn(7, width)
+    return pv.VAE({"y": q}, {"y": prior}, {"x": likelihood}, summed="y").double(), x.double()
+
+
+def evidence(model: pv.VAE, x: Tensor) -> Tensor:
+    means, logits = model.heads["x"].likelihood.means, model.prior["y"].logits
+    score = td.Independent(td.Normal(means, 1.0), 1).log_prob(x.unsqueeze(1))
+    return (logits.log_softmax(-1) + score).logsumexp(-1)
+
+
+@settings(max_examples=10, deadline=None)
+@given(classes=st.integers(2, 5), samples=st.integers(1, 4))
+def test_the_bound_at_the_exact_posterior_of_a_mixture_is_the_evidence(classes: int, samples: int) -> None:
+    model, x = mixture(classes)
+    draw = model({"x": x}, samples)
+    assert draw.samples == samples * classes
+    torch.testing.assert_close(draw.elbo, evidence(model, x), atol=1e-8, rtol=0)
+    torch.testing.assert_close(draw.importance_bound, evidence(model, x), atol=1e-8, rtol=0)
+
+
+def test_the_importance_bound_is_the_evidence_whatever_the_posterior_and_the_plain_one_lies_below_by_its_kl() -> None:
+    model, x = mixture(3, exact=False)
+    draw = model({"x": x})
+    torch.testing.assert_close(draw.importance_bound, evidence(model, x), atol=1e-8, rtol=0)
+    exact = ExactPosterior(model.prior["y"], model.heads["x"].likelihood)({"x": x})
+    gap = td.kl_divergence(model.posterior["y"]({"x": x}), exact)
+    torch.testing.assert_close(draw.elbo, evidence(model, x) - gap, atol=1e-8, rtol=0)
+
+
+def test_objective_and_evaluation_of_a_summed_latent_are_those_bounds() -> None:
+    model, x = mixture(3, exact=False)
+    values = pv.Objective(samples=2)(model, {"x": x})
+    torch.testing.assert_close(-values["loss"], values["bound"], atol=1e-8, rtol=0)
+    torch.testing.assert_close(values["bound"], model({"x": x}).elbo.mean(), atol=1e-8, rtol=0)
+    weighed = pv.ImportanceWeighted(2)(model, {"x": x})
+    torch.testing.assert_close(-weighed["loss"], evidence(model, x).mean(), atol=1e-8, rtol=0)
+    data = pv.data.wrap(x.float())
+    bounds = pv.evaluation.both_bounds(model.float(), data.train, samples=3)
+    expected = evidence(model, data.train.tensors["x"]).double()
+    torch.testing.assert_close(bounds.importance, expected, atol=1e-4, rtol=0)
+    code = pv.evaluation.describe_codes(model, data.train)["y"]
+    probs = model.posterior["y"]({"x": data.train.tensors["x"]}).probs.double()
+    exact = (probs * (probs / probs.mean(0)).log()).sum(-1).mean()
+    assert code.information == pytest.approx(exact.item(), abs=1e-6)
+
+
+def m2(classes: int = 3, width: int = 4, latent: int = 2) -> pv.VAE:
+    """Semi-supervised M2: q(y | x) q(z | x, y) p(y) p(z) p(x | y, z).
+
+    Kingma, Rezende, Mohamed, Welling: Semi-supervised Learning with Deep Generative Models, 2014.
+    """
+    torch.manual_seed(1)
+    normal = pv.families.DiagonalNormal()
+    q_y = pv.Conditional(mlp([(width,)], (classes,), (6,)), OneHot(), "x")
+    q_z = pv.Conditional(mlp([(width,), (classes,)], (normal.size(latent),), (6,)), normal, ("x", "y"))
+    p_x = pv.Conditional(mlp([(latent,), (classes,)], (normal.size(width),), (6,)), normal, ("z", "y"))
+    prior = {"y": Fixed(torch.zeros(classes)), "z": StandardNormal(latent)}
+    return pv.VAE({"y": q_y, "z": q_z}, prior, p_x, summed=["y"]).double()
+
+
+def by_class(model: pv.VAE, x: Tensor, classes: int, seed: int) -> list[pv.Draw]:
+    """One pass for each class, the class given."""
+    made = []
+    for each in range(classes):
+        torch.manual_seed(seed)
+        y = F.one_hot(torch.full((len(x),), each), classes).double()
+        made.append(model({"x": x}, 4, fixed={"y": y}))
+    return made
+
+
+def test_a_given_latent_is_scored_and_not_drawn() -> None:
+    model, x = m2(), torch.randn(5, 4).double()
+    y = F.one_hot(torch.tensor([0, 1, 2, 1, 0]), 3).double()
+    draw = model({"x": x}, 2, fixed={"y": y})
+    assert torch.equal(draw.latents["y"].z, y.expand(2, 5, 3))
+    assert draw.latents["y"].log_q.abs().max() == 0
+    torch.testing.assert_close(draw.kl, draw.latents["z"].kl + math.log(3))
+    torch.testing.assert_close(
+        draw.log_weight, draw.log_px - math.log(3) + draw.latents["z"].log_p - draw.latents["z"].log_q
+    )
+
+
+def test_labelled_rows_have_the_bound_at_their_label_and_unlabelled_ones_the_sum_over_all() -> None:
+    model, x = m2(), torch.randn(5, 4).double()
+    y, known = F.one_hot(torch.tensor([0, 1, 2, 1, 0]), 3).double(), torch.tensor([True, False, True, False, False])
+    torch.manual_seed(3)
+    draw = model({"x": x}, 4, fixed={"y": (torch.where(known[:, None], y, math.nan), known)})
+    log_q = model.posterior["y"]({"x": x}).logits.log_softmax(-1)
+    torch.testing.assert_close(draw.log_share.logsumexp(0), torch.full((5,), math.log(12.0)).double())
+    # The same noise for every class and draw, by hand from the draws that were made.
+    inner = draw.log_px - draw.latents["z"].kl - math.log(3)
+    each = inner.view(3, 4, 5).mean(1)
+    entropy = -(log_q.exp() * log_q).sum(-1)
+    expected = torch.where(known, (y.T * each).sum(0), (log_q.exp().T * each).sum(0) + entropy)
+    torch.testing.assert_close(draw.elbo, expected)
+    importance = (draw.log_px - math.log(3) + draw.latents["z"].log_p - draw.latents["z"].log_q).view(3, 4, 5)
+    importance = importance.logsumexp(1) - math.log(4)
+    expected = torch.where(known, (y.T * importance).sum(0), importance.logsumexp(0))
+    torch.testing.assert_close(draw.importance_bound, expected)
+
+
+def test_rows_of_a_drawn_latent_are_given_too() -> None:
+    model, x = m2(), torch.randn(4, 4).double()
+    z, known = torch.randn(4, 2).double(), torch.tensor([True, True, False, False])
+    draw = model({"x": x}, 3, fixed={"z": (z, known)})
+    latent = draw.latents["z"]
+    assert torch.equal(latent.z[:, :2], z[:2].expand(9, 2, 2))
+    assert latent.log_q[:, :2].abs().max() == 0
+    torch.testing.assert_close(latent.kl[:, :2], -latent.log_p[:, :2])
+    assert (latent.kl[:, 2:] == latent.analytic_kl[:, 2:]).all()
+    draw.elbo.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_label_that_is_none_of_the_values_is_not_silently_left_out() -> None:
+    model, x = m2(), torch.randn(2, 4).double()
+    y, known = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]).double(), torch.tensor([True, True])
+    assert model({"x": x}, fixed={"y": (y, known)}).elbo.isnan().tolist() == [True, False]
+
+
+def test_generation_takes_given_latents() -> None:
+    model = m2()
+    y = F.one_hot(torch.tensor([0, 2]), 3).double()
+    values = model.sample_latents(count=5, fixed={"y": y})
+    assert torch.equal(values["y"], y.repeat(5, 1))
+    assert values["z"].shape == (10, 2)
+    known = torch.tensor([True, False])
+    assert torch.equal(model.sample_latents(count=3, fixed={"y": (y, known)})["y"][::2], y[:1].repeat(3, 1))
+    assert model.generate(count=5, fixed={"y": y})["x"].batch_shape == (10,)
+
+
+class SemiSupervised(nn.Module):
+    """The bound, at their labels where there are any, and log q(y | x) of these."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.bound, self.weight = pv.Objective(), weight
+
+    def forward(self, model: pv.VAE, batch: pv.Values, step: Any = 0) -> dict[str, Tensor]:
+        def labelled(values: pv.Values, samples: int) -> pv.Draw:
+            return model(values, samples, fixed={"y": (values["label"], values["known"])})
+
+        found = self.bound(labelled, batch, step)
+        logits = model.posterior["y"](batch).logits.log_softmax(-1)
+        cost = -(torch.where(batch["known"][:, None], batch["label"], 0.0) * logits).sum(-1).mean()
+        return {**found, "loss": found["loss"] + self.weight * cost, "label_cost": cost.detach()}
+
+
+def test_m2_learns_two_groups_from_four_labels() -> None:
+    torch.manual_seed(0)
+    label = torch.arange(400) % 2
+    x = torch.randn(400, 2) * 0.4 + torch.tensor([[-2.0, 0.0], [2.0, 0.0]])[label]
+    known = torch.arange(400) < 4
+    values = {"x": x, "label": F.one_hot(label, 2).float(), "known": known}
+    split = pv.data.Split(values)
+    data = pv.data.Data("groups", split, split, split, pv.Spec((2,), levels=None))
+    normal = pv.families.DiagonalNormal()
+    q_y = pv.Conditional(mlp([(2,)], (2,), (8,)), OneHot(), "x")
+    q_z = pv.Conditional(mlp([(2,), (2,)], (2,), (8,)), normal, ("x", "y"))
+    p_x = pv.Conditional(mlp([(1,), (2,)], (4,), (8,)), normal, ("z", "y"))
+    model = pv.VAE({"y": q_y, "z": q_z}, {"y": Fixed(torch.zeros(2)), "z": StandardNormal(1)}, p_x, summed="y")
+    recipe = pv.Recipe(model, SemiSupervised(50.0))
+    run = pv.fit(recipe, data, epochs=20, batch_size=50, lr=1e-2, device="cpu", progress=False)
+    found = run.model.posterior["y"]({"x": x}).logits.argmax(-1)
+    assert (found == label).float().mean() > 0.95
+
+
+def test_discrete_latents_encode_and_reconstruct() -> None:
+    model, x = mixture(3, exact=False)
+    assert model.reconstruct({"x": x})["x"].mean.shape == x.shape
+    torch.testing.assert_close(model.encode({"x": x})["y"].mean.sum(-1), torch.ones(7).double())
+
+
+def test_two_discrete_latents_are_summed_over_together() -> None:
+    class Both(Component):
+        given = ("y", "w")
+
+        def forward(self, values: pv.Values) -> Distribution:
+            return td.Independent(td.Normal(values["y"] @ self.means + values["w"] @ self.means[:2] ** 2, 1.0), 1)
+
+    torch.manual_seed(0)
+    q_y = pv.Conditional(mlp([(3,)], (3,), (5,)), OneHot(), "x")
+    q_w = pv.Conditional(mlp([(3,), (3,)], (2,), (5,)), OneHot(), ("x", "y"))
+    priors = {"y": Fixed(torch.randn(3)), "w": Fixed(torch.randn(2))}
+    model = pv.VAE({"y": q_y, "w": q_w}, priors, Both(torch.randn(3, 3)), summed=("y", "w")).double()
+    x = torch.randn(4, 3).double()
+    draw = model({"x": x})
+    means = model.heads["x"].likelihood.means
+    table = means[:, None] + means[None, :2] ** 2  # [y, w, x]
+    joint = td.Independent(td.Normal(table, 1.0), 1).log_prob(x[:, None, None])
+    joint = joint + priors["y"].logits.log_softmax(-1)[:, None] + priors["w"].logits.log_softmax(-1)
+    torch.testing.assert_close(draw.importance_bound, joint.flatten(1).logsumexp(-1), atol=1e-8, rtol=0)
+    share_y = q_y({"x": x}).probs
+    q_both = torch.stack([q_w({"x": x, "y": F.one_hot(torch.full((4,), c), 3).double()}).probs for c in range(3)], 1)
+    q_both = share_y[:, :, None] * q_both
+    expected = (q_both * (joint - q_both.log())).flatten(1).sum(-1)
+    torch.testing.assert_close(draw.elbo, expected, atol=1e-8, rtol=0)
+
+
+def test_a_discrete_latent_below_a_drawn_one_is_summed_for_each_draw() -> None:
+    """VaDE's order: z is drawn, y summed given z, and z's prior reads y.
+
+    Jiang, Zheng, Tan, Tang, Zhou: Variational Deep Embedding, 2017.
+    """
+    torch.manual_seed(0)
+    normal = pv.families.DiagonalNormal()
+    q_z = pv.Conditional(mlp([(3,)], (4,), (5,)), normal, "x")
+    q_y = pv.Conditional(mlp([(2,)], (3,), (5,)), OneHot(), "z")
+    p_z = pv.Conditional(mlp([(3,)], (4,), (5,)), normal, "y")
+    p_x = pv.Conditional(mlp([(2,)], (6,), (5,)), normal, "z")
+    prior = {"y": Fixed(torch.randn(3)), "z": p_z}
+    model = pv.VAE({"z": q_z, "y": q_y}, prior, p_x, summed="y").double()
+    x = torch.randn(5, 3).double()
+    torch.manual_seed(4)
+    draw = model({"x": x}, 6)
+    z = draw.values["z"].view(3, 6, 5, 2)
+    assert torch.equal(z[0], z[1])
+    z = z[0]
+    log_q = q_y({"z": z.flatten(0, 1)}).logits.log_softmax(-1).view(6, 5, 3)
+    eye = torch.eye(3).double()
+    log_z = torch.stack([p_z({"y": eye[None, c]}).log_prob(z) for c in range(3)], -1)
+    inner = (log_q.exp() * (log_z + prior["y"].logits.log_softmax(-1) - log_q)).sum(-1)
+    expected = p_x({"z": z.flatten(0, 1)}).log_prob(x.repeat(6, 1)).view(6, 5) + inner - q_z({"x": x}).log_prob(z)
+    torch.testing.assert_close(draw.elbo, expected.mean(0))
+    draw.elbo.sum().backward()
+
+
+class Together(nn.Module):
+    """One normal law of a and b at once, with a full covariance."""
+
+    def __init__(self, given: tuple[str, ...] = (), size: int = 5) -> None:
+        super().__init__()
+        self.given, self.shapes = given, {"a": (2,), "b": (3,)}
+        self.loc, self.tril = (
+            nn.Parameter(torch.randn(size)),
+            nn.Parameter(torch.eye(size) + 0.3 * torch.randn(size, size).tril(-1)),
+        )
+
+    def forward(self, values: pv.Values) -> Distribution:
+        loc = self.loc + values["x"].sum(1, keepdim=True) if self.given else self.loc
+        return td.MultivariateNormal(loc, scale_tril=self.tril.tril(), validate_args=False)
+
+
+def pair(of: str) -> pv.VAE:
+    torch.manual_seed(0)
+    normal = pv.families.DiagonalNormal()
+
+    def separate(given: str) -> dict[str, nn.Module]:
+        return {n: pv.Conditional(mlp([(4,)], (2 * d,), (5,)), normal, given) for n, d in (("a", 2), ("b", 3))}
+
+    p_x = pv.Conditional(mlp([(2,), (3,)], (8,), (5,)), normal, ("a", "b"))
+    if of == "prior":
+        return pv.VAE(separate("x"), {"both": Together()}, p_x).double()
+    return pv.VAE({"both": Together(("x",))}, {"a": StandardNormal(2), "b": StandardNormal(3)}, p_x).double()
+
+
+@pytest.mark.parametrize("of", ["prior", "posterior"])
+def test_one_law_of_several_latents_is_scored_as_one(of: str) -> None:
+    model, x = pair(of), torch.randn(4, 4).double()
+    draw = model({"x": x}, 3)
+    assert list(draw.latents) == ["both"]
+    a, b = (draw.values[name].view(3, 4, -1) for name in ("a", "b"))
+    if of == "prior":
+        log_q = sum(model.posterior[n]({"x": x}).log_prob(z) for n, z in (("a", a), ("b", b)))
+        log_p = model.prior["both"]({}).log_prob(torch.cat([a, b], -1))
+    else:
+        log_q = model.posterior["both"]({"x": x}).log_prob(torch.cat([a, b], -1))
+        log_p = sum(model.prior[n]({}).log_prob(z) for n, z in (("a", a), ("b", b)))
+    torch.testing.assert_close(draw.kl, log_q - log_p)
+    torch.testing.assert_close(draw.log_weight, draw.log_px + log_p - log_q)
+    assert model.reconstruct({"x": x})["x"].batch_shape == (4,)
+    assert model.generate(count=6)["x"].batch_shape == (6,)
+
+
+def test_parts_that_do_not_fit_are_named() -> None:
+    normal = StandardNormal(2)
+    part = pv.Conditional(mlp([(4,)], (4,), (5,)), pv.families.DiagonalNormal(), "x")
+    head = pv.Conditional(mlp([(2,)], (8,), (5,)), pv.families.DiagonalNormal(), "z")
+    with pytest.raises(ValueError, match=r"summed holds \['y'\]; it may hold latents with a law of their own, \['z'\]"):
+        pv.VAE(part, normal, head, summed="y")
+    with pytest.raises(ValueError, match="'z' is to be summed over, but Independent cannot list its values"):
+        pv.VAE(part, normal, head, summed="z")({"x": torch.zeros(2, 4)})
+    with pytest.raises(ValueError, match=r"fixed holds \['w'\]"):
+        pv.VAE(part, normal, head)({"x": torch.zeros(2, 4)}, fixed={"w": torch.zeros(2, 2)})
+    with pytest.raises(ValueError, match=r"fixed holds \['a'\]"):
+        pair("prior").double()({"x": torch.zeros(2, 4).double()}, fixed={"a": torch.zeros(2, 2)})
