@@ -16,7 +16,7 @@ REST = Group()
 
 @dataclass(frozen=True, eq=False)
 class Declared:
-    """A group by the name of the module that declares it, and its parameters; the rest have no name."""
+    """A group by the name of the module that declares it, its parameters and theirs; the rest have no name."""
 
     name: str
     group: Group
@@ -30,23 +30,25 @@ def groups_of(module: nn.Module) -> list[Declared]:
     A parameter belongs to the innermost module around it that has an `optimizer`. Raises TypeError where that is no
     `Group`, ValueError for a parameter that two of them share.
     """
-    owners = {name: part for name, part in module.named_modules(remove_duplicate=False) if _declares(name, part)}
-    found: dict[int, Declared] = {id(None): Declared("", REST, [], [])}
-    held: dict[nn.Parameter, int] = {}
+    rest = Declared("", REST, [], [])
+    made: dict[nn.Module, Declared] = {}
+    owners: dict[str, Declared] = {}
+    for name, part in module.named_modules(remove_duplicate=False):
+        if said := _said(name, part):
+            owners[name] = made.setdefault(part, Declared(name, said, [], []))
+    held: dict[nn.Parameter, Declared] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if not parameter.requires_grad:
             continue
-        place = next((place for place in _around(name) if place in owners), "")
-        owner = owners.get(place)
+        owner = next((owners[place] for place in _around(name) if place in owners), rest)
         if parameter not in held:
-            group = found.setdefault(id(owner), Declared(place, owner.optimizer if owner else REST, [], []))  # pyright: ignore
-            group.parameters.append(parameter)
-            group.names.append(name)
-        elif held[parameter] != id(owner):
-            others = " and ".join(each or "the rest" for each in (found[held[parameter]].name, place))
+            held[parameter] = owner
+            owner.parameters.append(parameter)
+            owner.names.append(name)
+        elif held[parameter] is not owner:
+            others = " and ".join(each.name or "the rest" for each in (held[parameter], owner))
             raise ValueError(f"the parameter {name} is shared by the optimiser groups of {others}; declare one of them")
-        held.setdefault(parameter, id(owner))
-    return [each for each in found.values() if each.parameters]
+    return [each for each in (rest, *made.values()) if each.parameters]
 
 
 def clips(groups: Sequence[Declared], clip: float | None) -> list[tuple[list[nn.Parameter], float]]:
@@ -61,13 +63,13 @@ def described(groups: Sequence[Declared]) -> dict[str, Any]:
     return json.loads(json.dumps({each.name: asdict(each.group) for each in groups if each.name}))
 
 
-def _declares(name: str, part: nn.Module) -> bool:
+def _said(name: str, part: nn.Module) -> Group | None:
     said = getattr(part, "optimizer", None)
     if said is None or isinstance(said, nn.Module):  # a part or a term may be named so
-        return False
+        return None
     if not isinstance(said, Group):
         raise TypeError(f"the `optimizer` of {name} is a polyvae.model.Group; got a {type(said).__name__}")
-    return True
+    return said
 
 
 def _around(name: str) -> Iterator[str]:
