@@ -16,7 +16,7 @@ REST = Group()
 
 @dataclass(frozen=True, eq=False)
 class Declared:
-    """A group by the name of the module that declares it, its parameters and theirs; the rest have no name."""
+    """A group by the name of the module that declares it, its parameters and their names; the rest have no name."""
 
     name: str
     group: Group
