@@ -74,10 +74,10 @@ def score_completions(
     """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
 
     Methods: "model"; where z comes from the posterior also "without m", the head that reads no observation, or the same
-    head when nothing is seen; the `baselines`, of what is `learned`. With a validation part there
-    the model's spread is also calibrated there, each value by a factor of its own at each count, of positive columns
-    that of the draws' logarithms. Of large parts a seeded subset serves for that. ValueError below two draws, and for a
-    model that reads a total of what is not seen.
+    head when nothing is seen; the `baselines`, of what is `learned`. With a validation part the model's spread is also
+    calibrated there, each value by a factor of its own at each count, of positive columns that of the draws'
+    logarithms. Of large parts a seeded subset serves for that. ValueError below two draws, and for a model that reads a
+    total of what is not seen.
 
     Where the kinds of the columns are recorded, numbers are scored in the standard deviations of their columns over the
     split, and labels and bits by their chances alone, see `Errors`; beside these stand the "training shares" of every
