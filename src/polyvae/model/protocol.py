@@ -13,6 +13,7 @@ from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
 from polyvae.model.draw import Values
+from polyvae.model.groups import Group
 from polyvae.model.parts import names
 
 
@@ -69,6 +70,12 @@ class Counted(Protocol):
     """A part that sums over processes. `counted` is set before each step: for how many examples this process stands."""
 
     counted: int
+
+
+class TrainsApart(Protocol):
+    """A module whose own parameters are a group of the optimiser, with a rate, betas or a clip of their own."""
+
+    optimizer: Group
 
 
 @runtime_checkable

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
+from polyvae.model.protocol import TellsEpoch
 
 
 def check_validation(values: Mapping[str, float], monitor: str) -> None:
@@ -28,9 +29,8 @@ def epoch_values(module: nn.Module) -> dict[str, float]:
     """What parts of the model or objective tell of the epoch; their `epoch_values` also starts their next one."""
     found: dict[str, float] = {}
     for part in module.modules():
-        tell: Callable[[], dict[str, float]] | None = getattr(part, "epoch_values", None)
-        if tell is not None:
-            found |= tell()
+        if isinstance(part, TellsEpoch):
+            found |= part.epoch_values()
     return found
 
 
