@@ -151,7 +151,7 @@ FAILURES = {
         "polyvae datasets fetch svhn",
     ),
     "not a folder to write": (["sample", "run", "--out", "run/run.json/a.png"], None, "run/run.json"),
-    "no such latent": (["traverse", "run", "--latent-name", "y"], None, "latents are ['z']"),
+    "no such latent": (["traverse", "run", "--latent-name", "y"], None, "a latent of the model is one of z; got 'y'"),
 }
 
 
