@@ -86,6 +86,14 @@ def test_the_names_with_vq_are_others_with_codes(name: str) -> None:
     assert other.call == {**one.call, "name": f"vq_{name}"}
 
 
+def test_options_may_stand_by_place() -> None:
+    one, other = pv.recipes.multitask(SHAPE, Codes(8), seed=1), pv.recipes.multitask(SHAPE, codes=8, seed=1)
+    assert one.call == other.call
+    assert same(weights(one), weights(other))
+    with pytest.raises(TypeError):
+        pv.recipes.ppca(SHAPE, 3, 4)
+
+
 def test_a_field_left_at_its_default_is_the_recipes() -> None:
     made = pv.recipes.count_vae((6,), latent=Gaussian(3))
     layers = [module for module in made.model.posterior["z"].modules() if isinstance(module, nn.Linear)]
