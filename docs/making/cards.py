@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import re
 import textwrap
 import tomllib
 from collections.abc import Callable
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 HERE = "<!-- cards -->"  # where a page wants them
 PICTURES = "images/cards"
 MEASURED = ROOT / "results" / "cards.csv"
+_OPTION = re.compile(r" (?=`\w+`(?:, `\w+`)*: )")  # before the names that a docstring explains
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def markdown(card: Card, build: Callable[..., Any], row: dict[str, str] | None) 
     """A card as a section of a page."""
     _, *paragraphs = (inspect.getdoc(build) or "").split("\n\n")
     paper = paragraphs.pop() if paragraphs and not paragraphs[-1].startswith("`") else ""
-    options = [each for each in paragraphs if each.startswith("`")]
+    explained = " ".join(" ".join(each for each in paragraphs if each.startswith("`")).split())
     picture = f"{PICTURES}/{card.name}.png"
     drawn = f"\n![Samples of {card.name}]({picture}){{.card}}\n" if (ROOT / "docs" / picture).exists() else ""
     return f"""
@@ -94,7 +96,7 @@ $$
 {signature(card.name, build)}
 ```
 
-{(chr(10) * 2).join(options)}
+{_OPTION.sub(chr(10) + "- ", " " + explained).strip()}
 </details>
 
 {f"*{paper}*" if paper else ""}

@@ -47,6 +47,7 @@ def test_a_card_shows_what_the_catalogue_knows(card: Card) -> None:
     shown = markdown(card, RECIPES[card.name], row)
     assert shown.count(f"{card.name}(data") == 2  # the call and the signature
     assert card.sentence in shown
+    assert "\n- `" in shown  # an option, explained
     assert "nats" in shown or "no bound" in shown
     assert (f"{PICTURES}/{card.name}.png" in shown) == (row["data"] == "digits")
     assert f"epochs={card.epochs}" in shown or not card.epochs

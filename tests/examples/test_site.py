@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import tomllib
 from functools import reduce
 from pathlib import Path
@@ -14,6 +15,10 @@ import torch
 import polyvae as pv
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs" / "making"))
+
+from docstrings import in_code  # noqa: E402
+
 SOURCE = ROOT / "src" / "polyvae"
 WALK = (ROOT / "docs" / "walk.md").read_text(encoding="utf-8")
 DRAWING = (ROOT / "docs" / "images" / "walk.svg").read_text(encoding="utf-8")
@@ -96,3 +101,25 @@ def test_the_newcomers_questions_are_answered_and_files_of_the_repository_exist(
         assert asked in table
     for path in re.findall(r"`((?:src|tests|docs|examples)/[\w/.]+)`", GUIDE):
         assert (ROOT / path).exists(), path
+
+
+def test_the_reference_has_a_page_for_each_room() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for room in (path.parent for path in SOURCE.glob("*/__init__.py")):
+        assert f"- {room.name}: reference/{room.name}.md" in menu
+        page = (ROOT / "docs" / "reference" / f"{room.name}.md").read_text(encoding="utf-8")
+        assert page == f"# {room.name}\n\n::: polyvae.{room.name}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("The bound log p(x) of x.", "The bound log p(x) of x."),
+        ("p(z) = N(0, I) in d dimensions.", "<code>p(z) = N(0, I)</code> in d dimensions."),
+        ("E_q[log p(x | z)], in nats.", "<code>E_q[log p(x | z)]</code>, in nats."),
+        ("what follows from x = (a", "what follows from x = (a"),
+        ("one (see there) or many", "one (see there) or many"),
+    ],
+)
+def test_formulas_of_docstrings_are_shown_as_code(text: str, shown: str) -> None:
+    assert in_code(text) == shown
