@@ -61,11 +61,12 @@ def _beside(jobs: Sequence[Job], runner: str, workers: int) -> Answers:
     def listen(number: int) -> None:
         pipe = processes[number].stdout
         assert pipe is not None
-        try:
-            while True:
-                done.put((number, pickle.load(pipe)))
-        except (EOFError, pickle.UnpicklingError):  # it has ended, perhaps within an answer
-            done.put((number, None))
+        with pipe:  # nobody else closes it, which an answer being read would not bear
+            try:
+                while True:
+                    done.put((number, pickle.load(pipe)))
+            except (EOFError, pickle.UnpicklingError):  # it has ended, perhaps within an answer
+                done.put((number, None))
 
     def give(number: int) -> None:
         pipe = processes[number].stdin
@@ -104,6 +105,5 @@ def _end(processes: Sequence[subprocess.Popen[bytes]], patience: float = 60.0) -
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        if process.stdin is not None:
+            process.stdin.close()
