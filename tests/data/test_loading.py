@@ -255,6 +255,6 @@ def test_every_name_of_the_catalogue_can_be_asked_for():
 
 
 def test_an_option_that_is_not_known_is_named_with_the_nearest():
-    with pytest.raises(TypeError, match="no option of data is named 'binarize'; did you mean binarise"):
+    with pytest.raises(TypeError, match="no setting is named 'binarize'; did you mean binarise"):
         data.load("digits", binarize="threshold")
     assert data.load("digits", limit=20, validation=0).call == {"name": "digits", "limit": 20, "validation": 0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -19,6 +19,11 @@ def near(text: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
     found = difflib.get_close_matches(text.lower()[:LONGEST], list(by_lower), n=3, cutoff=0.55)
     return f"; did you mean {' or '.join(by_lower[name] for name in found)}?" if found else ""
+
+
+def shortened(words: Sequence[str], most: int, more: str = " and {:,} more") -> str:
+    """The first of many words, with commas, and how many `more` there are."""
+    return ", ".join(words[:most]) + (more.format(len(words) - most) if len(words) > most else "")
 
 
 def find(known: Mapping[str, T], name: str, kind: str, more: str = "") -> T:

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.checks.names import gathered
 from polyvae.data.columns.kinds import with_columns
 from polyvae.data.cuts import TEST, part_size, three_parts
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.files.cache import cached
-from polyvae.data.options import Options, chosen
+from polyvae.data.options import Options
 from polyvae.data.parts import cut_as
 from polyvae.data.preprocessing import binarised, dequantised, resized
 from polyvae.data.readers.arrays import table_of, tables_apart
@@ -40,7 +41,7 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
     parts are kept; where none is official, a tenth is cut for testing by seed. `options`: those of `Options`, by name.
     Raises DataError for files, ValueError for a bad option, TypeError for an unknown one.
     """
-    asked = chosen(options)
+    asked = gathered(Options, options)
     whole = _whole(name, data_dir, asked)
     whole, cuts, cut = cut_as(whole, asked)
     if whole.draft is not None:

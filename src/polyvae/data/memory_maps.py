@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -21,6 +21,8 @@ PIECE = 16 * 2**20  # bytes looked at at a time
 _AROUND = 512 * 2**10  # bytes that a system may map around one that is read
 _maps: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()  # by the address where the array begins
 _held: dict[int, int] = {}
+
+Array = TypeVar("Array", np.ndarray, "Tensor")
 
 
 def is_large(size: int) -> bool:
@@ -37,20 +39,12 @@ def opened(path: Path) -> np.ndarray:
     return array
 
 
-def pieces(array: np.ndarray, size: int = PIECE) -> Iterator[np.ndarray]:
-    """Consecutive rows of about `size` bytes together; of a mapped array each is let go before the next is read."""
+def pieces(array: Array, size: int = PIECE) -> Iterator[Array]:
+    """Consecutive rows of about `size` bytes together; of a mapped array or tensor each is let go before the next."""
     rows = max(1, size // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
-        let_go(array.ctypes.data)
-
-
-def tensor_pieces(tensor: Tensor, size: int = PIECE) -> Iterator[Tensor]:
-    """The same of a tensor."""
-    rows = max(1, size // max(1, tensor[:1].nbytes))
-    for start in range(0, len(tensor), rows):
-        yield tensor[start : start + rows]
-        let_go(tensor.untyped_storage().data_ptr())
+        let_go(array.ctypes.data if isinstance(array, np.ndarray) else array.untyped_storage().data_ptr())
 
 
 def float32(array: np.ndarray) -> np.ndarray:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from polyvae.checks.names import near
-from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, check
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
 
 Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
 Folds = Annotated[int, Range(2, LARGEST, whole=True)]
@@ -53,7 +52,6 @@ class Options:
     download: bool = True
 
     def __post_init__(self) -> None:
-        check(type(self), vars(self))
         if self.binarise not in (None, "threshold", "dynamic", "fixed"):
             raise ValueError(f"binarise is None, 'threshold', 'dynamic' or 'fixed'; got {self.binarise!r}")
         if self.binarise and self.dequantise:
@@ -73,12 +71,3 @@ class Options:
         """What decides the data and is not left as it is, by name."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "download"}
         return {name: value for name, value in values.items() if value != getattr(Options, name)}
-
-
-def chosen(given: Mapping[str, Any]) -> Options:
-    """Options of these names. Raises ValueError for a bad one, TypeError for an unknown one."""
-    names = [field.name for field in fields(Options)]
-    for name in given:
-        if name not in names:
-            raise TypeError(f"no option of data is named {name!r}{near(name, names)}; there are {', '.join(names)}")
-    return Options(**given)

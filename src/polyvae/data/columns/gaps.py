@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from polyvae.checks.names import shortened
 from polyvae.data.errors import DataError
 
+MORE = " and in {} more columns"
 _PATTERNS = 200  # of missing cells, the smallest, from which sets of columns to drop are taken
 
 
@@ -26,7 +28,7 @@ def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool)
         words = [
             f"{'all ' if n == len(keep) else ''}{n:,} missing in column {name!r}" for name, n in counts.items() if n
         ]
-        found = f"no row is complete: {_listed(words)}"
+        found = f"no row is complete: {shortened(words, 20, MORE)}"
         advice = "drop what is empty" if len(keep) in counts.values() else "drop columns"
         raise DataError(where, "a value in every cell", found, f"{advice}: {_to_drop(gaps)}")
     return keep, f"{where}: {int((~keep).sum()):,} of {len(keep):,} rows lack a value, and are left out"
@@ -41,7 +43,7 @@ def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
             "gaps: load the data without these rows (skip_bad=True), and a run of arbitrary_conditioning on the others "
             "then says what the gaps may hold: run.complete(frame)"
         )
-        raise DataError(where, "a value in every cell", _listed(found), advice)
+        raise DataError(where, "a value in every cell", shortened(found, 20, MORE), advice)
 
 
 def spread(cells: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -64,9 +66,5 @@ def _to_drop(gaps: Mapping[str, np.ndarray]) -> str:
             names = [repr(name) for name, gap in zip(gaps, pattern, strict=True) if gap]
             most = rows
             columns, verb = "columns" if len(names) > 1 else "column", "rows are" if rows > 1 else "row is"
-            words.append(f"without {columns} {_listed(names)} {rows:,} {verb} complete")
+            words.append(f"without {columns} {shortened(names, 20, MORE)} {rows:,} {verb} complete")
     return "; ".join(words)
-
-
-def _listed(words: list[str]) -> str:
-    return ", ".join(words[:20]) + (f" and in {len(words) - 20} more columns" if len(words) > 20 else "")

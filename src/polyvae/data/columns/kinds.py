@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polyvae.checks.names import near
+from polyvae.checks.names import near, shortened
 from polyvae.data.columns.table import Feature
 from polyvae.data.errors import DataError
 from polyvae.data.memory_maps import selected
@@ -222,7 +222,8 @@ _EXPECTED = {
 
 
 def some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    """The first names of many."""
+    return shortened(names, 8, ", ...")
 
 
 def described(columns: Sequence[Column]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from polyvae.checks.names import shortened
 from polyvae.data.memory_maps import PIECE, is_large, let_go, pieces
 
 LOST = 0.01  # of a column's standard deviation, from which on a note names the column
@@ -54,9 +55,9 @@ def note(found: Mapping[str, tuple[float, float]], where: str | Path) -> tuple[s
     if not found:
         return ()
     words = [f"{name!r} (steps of {step:.3g}, standard deviation {own:.3g})" for name, (step, own) in found.items()]
-    more = f" and {len(words) - 8} more columns" if len(words) > 8 else ""
     return (
-        f"{where}: numbers are held in single precision, which is too coarse for {', '.join(words[:8])}{more}; "
+        f"{where}: numbers are held in single precision, which is too coarse for "
+        f"{shortened(words, 8, ' and {} more columns')}; "
         "subtract a constant from such a column, such as its smallest value",
     )
 

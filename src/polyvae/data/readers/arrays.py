@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from polyvae.data.columns.table import Table, assembled, numbered, numbered_features
 from polyvae.data.errors import DataError
-from polyvae.data.memory_maps import float32, is_large, pieces, tensor_pieces
+from polyvae.data.memory_maps import float32, is_large, pieces
 from polyvae.data.readers.frames import (
     annotated_table,
     dense,
@@ -153,7 +153,7 @@ def _levels(x: Tensor) -> int | None:
 
 def _all(x: Tensor, condition: Any) -> bool:
     """Whether a condition holds everywhere, asked of some examples at a time: most data answer at once."""
-    return all(bool(condition(part).all()) for part in tensor_pieces(x))
+    return all(bool(condition(part).all()) for part in pieces(x))
 
 
 def by_name(anything: Any, where: str) -> dict[str, Any]:

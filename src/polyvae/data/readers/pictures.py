@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from polyvae.checks.names import shortened
 from polyvae.data.errors import DataError, reading
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -87,7 +88,7 @@ def _unlike(root: Path, files: Sequence[Path], heads: Sequence[Any], good: Seque
     ((most, _),) = Counter(sizes.values()).most_common(1) or [("", 0)]  # the first of those that are as common
     whose = "the first's" if most == next(iter(sizes.values()), "") else "the most common"
     others = [f"{file.relative_to(root)} ({size})" for file, size in sizes.items() if size != most]
-    return f"{len(others):,} of another size than {most}, {whose}: {_named(others)}" if others else ""
+    return f"{len(others):,} of another size than {most}, {whose}: {shortened(others, NAMED)}" if others else ""
 
 
 def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError], unlike: str = "") -> DataError:
@@ -106,12 +107,8 @@ def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError],
 
 
 def _counted(root: Path, files: Sequence[Path], bad: Mapping[int, DataError]) -> str:
-    names = _named([str(files[place].relative_to(root)) for place in sorted(bad)])
+    names = shortened([str(files[place].relative_to(root)) for place in sorted(bad)], NAMED)
     return f"{len(bad):,} of {len(files):,} files cannot be read as pictures: {names}"
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def centre_box(width: int, height: int, side: int) -> _Box:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyvae.checks.names import near
 from polyvae.data.errors import DataError
 from polyvae.data.files.hashes import known_hash
 from polyvae.data.sources import CATALOGUE, Source
@@ -121,8 +121,7 @@ def _state(source: Source, folder: Path) -> str:
 
 def unknown(name: str | Path) -> DataError:
     """The error for a name that is neither a path nor in the catalogue; it suggests the nearest."""
-    near = difflib.get_close_matches(str(name), CATALOGUE, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else "a path must lead to a file or folder"
+    advice = near(str(name), map(repr, CATALOGUE)).removeprefix("; ") or "a path must lead to a file or folder"
     return DataError(name, f"a path, or one of {', '.join(CATALOGUE)}", "neither", advice)
 
 
