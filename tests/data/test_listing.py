@@ -15,7 +15,7 @@ from helpers import format_files
 from helpers.http_server import serving
 from polyvae import data
 from polyvae.data import DataError
-from polyvae.data.sources import CATALOGUE, listing
+from polyvae.data.sources import CATALOGUE
 from polyvae.data.sources.fetch import FileInfo
 
 
@@ -151,6 +151,6 @@ def test_importing_the_package_imports_no_heavy_library():
 
 
 def test_how_names_the_folder_for_what_is_put_there_by_hand():
-    assert listing.how(CATALOGUE["frey_faces"]).endswith("put what you get into DIR/frey_faces")
+    assert CATALOGUE["frey_faces"].how.endswith("put what you get into DIR/frey_faces")
     assert isinstance(entry_of("mnist").source.files[0], FileInfo)
     assert Path(CATALOGUE["cifar10"].files[0].name).parent == Path("cifar-10-batches-bin")

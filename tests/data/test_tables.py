@@ -252,3 +252,12 @@ def test_text_that_python_alone_reads_as_numbers_stays_text(names, gap, tmp_path
     found = table(path, skip_bad=gap)
     assert found.features[0].labels == tuple(sorted(names))
     assert len(found.arrays["x"]) == 60
+
+
+def test_a_name_of_a_column_may_hold_a_line_break(tmp_path):
+    (tmp_path / "a.csv").write_text('"height\n(cm)",b\n1.5,2\n2.5,3\n')
+    found = table(tmp_path / "a.csv")
+    assert [feature.name for feature in found.features] == ["height (cm)", "b"]
+    np.testing.assert_array_equal(found.arrays["x"], np.array([[1.5, 2], [2.5, 3]], np.float32))
+    (tmp_path / "b.csv").write_text('"c\nd",e\n1,x\n2,y\n')
+    assert [feature.name for feature in table(tmp_path / "b.csv").features] == ["c d", "e"]

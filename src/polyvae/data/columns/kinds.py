@@ -200,17 +200,22 @@ def parsed(kind: Mapping[str, str] | str | None) -> Mapping[str, str] | str | No
 def _check(kind: str, place: int, name: str, seen: Seen, where: str) -> None:
     """DataError where the values are not of the kind."""
     low, high, whole = float(seen.low[place]), float(seen.high[place]), bool(seen.whole[place])
-    holds = {
-        "bits": whole and low >= 0 and high <= 1,
-        "category": True,
-        "counts": whole and low >= 0,
-        "positive": low > 0,
-        "real": True,
-        "grey": low >= 0 and high <= 1,
-    }[kind]
-    if not holds:
+    within = kind == "category" or bool(holds(torch.tensor([low, high]), kind).all())
+    if not within or not (whole or kind not in ("bits", "counts")):
         found = f"values in [{low:g}, {high:g}]" + ("" if whole else ", not all whole")
         raise DataError(f"{where}, column {name!r}", _EXPECTED[kind], found, "ask for another kind")
+
+
+def holds(x: Tensor, kind: str, count: int = 0) -> Tensor:
+    """Whether values are of a kind; `count`: of the labels of a category."""
+    whole, natural = x == x.round(), x >= 0
+    return {
+        "bits": (x == 0) | (x == 1),
+        "category": whole & natural & (x < count),
+        "counts": whole & natural,
+        "positive": x > 0,
+        "grey": natural & (x <= 1),
+    }.get(kind, torch.ones_like(natural))
 
 
 _EXPECTED = {

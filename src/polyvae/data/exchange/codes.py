@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from polyvae.data.columns.gaps import check_missing
+from polyvae.data.columns.kinds import holds
 from polyvae.data.columns.roles import is_index
 from polyvae.data.columns.table import is_number, label_of
 from polyvae.data.readers.frames import annotated_table, is_annotated, is_frame, known_cells, series_of
@@ -80,7 +81,7 @@ def check_values(x: Tensor, columns: Sequence[Column]) -> None:
         groups.setdefault((column.kind, len(column.labels or ())), []).append(place)
     for (kind, count), places in groups.items():
         values = x[:, places]
-        bad = ~(_holds(values, kind, count) | values.isnan())
+        bad = ~(holds(values, kind, count) | values.isnan())
         if bool(bad.any()):
             row, at, *rest = bad.nonzero()[0].tolist()
             column, place = columns[places[at]], places[at]
@@ -97,18 +98,6 @@ _WORDS = {
     "positive": "positive numbers",
     "grey": "values in [0, 1]",
 }
-
-
-def _holds(x: Tensor, kind: str, count: int) -> Tensor:
-    """Whether values are of a kind; `count`: of the labels of a category."""
-    whole, natural = x == x.round(), x >= 0
-    return {
-        "bits": (x == 0) | (x == 1),
-        "category": whole & natural & (x < count),
-        "counts": whole & natural,
-        "positive": x > 0,
-        "grey": natural & (x <= 1),
-    }.get(kind, torch.ones_like(natural))
 
 
 def coded(x: np.ndarray, columns: Sequence[Column], seen: np.ndarray | None = None) -> np.ndarray:

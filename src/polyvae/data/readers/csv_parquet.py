@@ -6,7 +6,7 @@ import csv
 import math
 import warnings
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,10 @@ def _csv(path: Path) -> Columns:
         with open(path, encoding="utf-8-sig", newline="") as lines:
             first = lines.readline()
             delimiter = max(",;\t", key=first.count)
-            rows = [row for row in islice(csv.reader(lines, delimiter=delimiter), SAMPLE) if row]
-        names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+            reader = csv.reader(chain([first], lines), delimiter=delimiter)
+            names = [" ".join(name.split()) if "\n" in name else name.strip() for name in next(reader, [])]
+            above = reader.line_num  # of the header, whose names may have line breaks
+            rows = [row for row in islice(reader, SAMPLE) if row]
         if not rows:
             raise DataError(path, "a header and at least one row", "an empty table", "give a table that is not empty")
         if not _is_header(names):
@@ -58,7 +60,7 @@ def _csv(path: Path) -> Columns:
         columns: dict[int, np.ndarray] = {}
         if numbers and all(len(sample[place]) == len(rows) for place in numbers):
             with suppress(ValueError):  # a cell is missing, or a text comes later
-                columns = _numbers(path, delimiter, numbers)
+                columns = _numbers(path, delimiter, numbers, above)
         for asked in (set(numbers), set()):  # in the end numbers among which a text comes late are text
             missed = [place for place in range(len(names)) if place not in columns]
             columns |= _cells(path, delimiter, names, missed, asked) if missed else {}
@@ -74,7 +76,7 @@ def _csv(path: Path) -> Columns:
                     cells = spread(known.astype(np.int64), ~gap)
                 else:  # double precision does not tell them apart
                     with suppress(ValueError, OverflowError):
-                        cells = _numbers(path, delimiter, [place], np.int64)[place]
+                        cells = _numbers(path, delimiter, [place], above, np.int64)[place]
         else:
             missing = set() if is_index(place, name) else {cell for cell in set(cells.tolist()) if _is_missing(cell)}
             gap = np.fromiter((cell in missing for cell in cells), bool, len(cells))
@@ -106,12 +108,14 @@ def _check_even(path: Path, names: list[str], rows: list[list[str]], before: int
             raise DataError(path, f"{len(names)} cells in every row", found, _EVEN)
 
 
-def _numbers(path: Path, delimiter: str, columns: list[int], dtype: Any = np.float64) -> dict[int, np.ndarray]:
-    """Columns of nothing but numbers, by far the fastest way. Raises ValueError for any other cell."""
+def _numbers(
+    path: Path, delimiter: str, columns: list[int], above: int, dtype: Any = np.float64
+) -> dict[int, np.ndarray]:
+    """Columns of nothing but numbers, by far the fastest way, below the header's lines. Raises ValueError otherwise."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns of blank lines
         values = np.loadtxt(
-            path, dtype, delimiter=delimiter, skiprows=1, usecols=columns, ndmin=2, comments=None, quotechar='"',
+            path, dtype, delimiter=delimiter, skiprows=above, usecols=columns, ndmin=2, comments=None, quotechar='"',
             encoding="utf-8",
         )  # fmt: skip
     return {place: values[:, order] for order, place in enumerate(columns)}
@@ -128,8 +132,8 @@ def _cells(
     texts: dict[int, dict[str, str]] = {place: {} for place in columns}
     count = 0
     with open(path, encoding="utf-8-sig", newline="") as lines:
-        lines.readline()
         reader = csv.reader(lines, delimiter=delimiter)
+        next(reader)
         while rows := list(islice(reader, SAMPLE)):
             rows = [row for row in rows if row]
             _check_even(path, names, rows, count)

@@ -85,7 +85,7 @@ def series_values(series: Any, where: str) -> np.ndarray:
     """One column of a data frame, alone, in the same way."""
     if missing := int(_empty(series).sum()):
         raise DataError(where, "a value in every cell", f"{missing:,} missing", "drop these rows, or fill them")
-    return _values(series, where)
+    return plain(np.asarray(series.to_numpy()), where)
 
 
 def known_cells(series: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +112,8 @@ def annotated_table(matrix: Any, label: str | None, where: str) -> Table:
         raise DataError(where, "a name of its own for every variable", "names given twice", "make the names unique")
     if matrix.X is None:
         raise DataError(where, "values in X", "none", "put the layer to be modelled into X")
-    whole = dense(matrix.X, where) if is_sparse(matrix.X) else _matrix(np.asarray(matrix.X))
+    x = matrix.X
+    whole = dense(x, where) if is_sparse(x) else Table({"x": np.asarray(x)}, numbered_features(np.asarray(x), x.dtype))
     features = (replace(each, name=name) for each, name in zip(whole.features, names, strict=True))
     whole = replace(whole, features=tuple(features))
     known = [str(name) for name in matrix.obs.columns]
@@ -134,18 +135,9 @@ def dense(matrix: Any, where: str) -> Table:
     return Table({"x": x}, numbered_features(x, matrix.dtype), notes=(note,) if size > NOTED else ())
 
 
-def _matrix(x: np.ndarray) -> Table:
-    return Table({"x": x}, numbered_features(x, x.dtype))
-
-
 def _empty(series: Any) -> np.ndarray:
     """Which cells have no value, [N]."""
     return np.asarray(series.isna() if hasattr(series, "isna") else series.is_null())
-
-
-def _values(series: Any, where: str) -> np.ndarray:
-    """One column as NumPy knows it; nullable numbers and categories of text in their plain types."""
-    return plain(np.asarray(series.to_numpy()), where)
 
 
 def plain(values: np.ndarray, where: str) -> np.ndarray:

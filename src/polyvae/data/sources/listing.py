@@ -61,17 +61,7 @@ class Entry:
     @property
     def how(self) -> str:
         """How to get it, in a sentence."""
-        return how(self.source)
-
-
-def how(source: Source) -> str:
-    """How to get a data set, in a sentence."""
-    by_hand = f"; {source.about.how}" if source.about.how else ""
-    if source.fetchable:
-        return f"run `polyvae datasets fetch {source.name}`{by_hand}"
-    if source.generated:
-        return source.about.how
-    return f"{source.about.how}, and put what you get into DIR/{source.name}"
+        return self.source.how
 
 
 def names() -> list[str]:
@@ -141,7 +131,7 @@ def fetch(
     if folder := find(name, source.needs, data_dir):
         return folder
     if not source.fetchable:
-        raise DataError(name, "a data set that can be downloaded", "one that cannot", how(source))
+        raise DataError(name, "a data set that can be downloaded", "one that cannot", source.how)
     folder = target(name, data_dir)
     fetch_files(source.files, folder, timeout, progress)
     return folder
@@ -156,5 +146,5 @@ def locate(source: Source, data_dir: str | Path | None, download: bool) -> list[
         folder = fetch(source.name, data_dir)
     if folder is None:
         searched = ", ".join(str(root / source.name) for root in roots(data_dir))
-        raise DataError(source.name, f"its files in {searched}", "none", how(source))
+        raise DataError(source.name, f"its files in {searched}", "none", source.how)
     return source.needs(folder)

@@ -65,6 +65,13 @@ class Source:
         """Whether every official file can be downloaded and checked."""
         return bool(self.files) and all(file.fetchable for file in self.files)
 
+    @property
+    def how(self) -> str:
+        """How to get it, in a sentence."""
+        if self.fetchable:
+            return f"run `polyvae datasets fetch {self.name}`" + (f"; {self.about.how}" if self.about.how else "")
+        return self.about.how if self.generated else f"{self.about.how}, and put what you get into DIR/{self.name}"
+
     def needs(self, folder: Path) -> list[Path]:
         """The paths that are read from `folder`, empty where no choice is there in full."""
         for choice in self.choices or (tuple(file.name for file in self.files),):
