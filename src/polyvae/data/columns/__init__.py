@@ -1,1 +1,1 @@
-"""What the columns of a table hold: kinds, categories, labels, gaps."""
+"""What the columns of a table hold: their `roles`, `kinds`, `categories`, `gaps` and what `rounding` loses of them."""

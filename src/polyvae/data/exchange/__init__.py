@@ -1,1 +1,1 @@
-"""Values that come after training, in the order and the codes of the data a run was trained on, and back."""
+"""What a user gives a trained run, in the order and the `codes` of its data (`given`), and gets back (`returned`)."""

@@ -1,1 +1,1 @@
-"""Files that a kill leaves whole: written beside and renamed, with a digest, kept by what they were made of."""
+"""Files that a kill leaves whole: `writing` beside and renaming, `sealed` by a digest, in the `cache`; `hashes`."""

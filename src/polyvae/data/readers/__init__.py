@@ -1,1 +1,1 @@
-"""Readers: files, folders, frames and arrays become arrays by name."""
+"""Readers of what a user has: arrays by name come out, of files by `paths`, of values in Python by `arrays`."""

@@ -1,4 +1,4 @@
-"""The catalogue: every data set that is known by name."""
+"""Every data set that is known by name, a file each: `CATALOGUE`; where files are listed, fetched and unpacked."""
 
 from polyvae.data.sources.binarized_mnist import BINARIZED_MNIST
 from polyvae.data.sources.celeba import CELEBA
