@@ -60,7 +60,7 @@ def test_a_flow_trains_encodes_reconstructs_and_is_evaluated() -> None:
     assert torch.equal(z, run.encode(x[:7]))  # the mean of the same draws at every call
     assert run.reconstruct(x[:7]).shape == (7, 6)
     report = pv.evaluate(run, data.test, samples=20)
-    assert report["importance_bound"]["mean"] >= report["bound"]["mean"] - 0.5
+    assert report["importance_bound"] >= report["bound"] - 0.5
 
 
 def test_zuko_leaves_torch_as_it_was() -> None:
