@@ -10,9 +10,10 @@ from torch.distributions import Independent, Normal
 import polyvae as pv
 from polyvae.completion.baselines import baselines
 from polyvae.completion.gappy_pca import GappyPCA, best_rank
-from polyvae.completion.predictive import Completer, value_log_prob
+from polyvae.completion.predictive import Completer
 from polyvae.model.families.pixels import Bernoulli, DiscretisedLogistic
 from polyvae.model.families.real import PixelNormal
+from polyvae.model.laws import value_log_prob
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.vae import VAE, Conditional, Family, Head
 from polyvae.observe.masks import SparsePixels, sparse

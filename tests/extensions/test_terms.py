@@ -11,10 +11,7 @@ from polyvae.objectives.terms import KL, Reconstruction
 
 
 class Cycle(nn.Module):
-    """|e(d(z)) - z|^2 / 2 of samples z of the prior, d the decoder's mean and e the encoder's, [1, B].
-
-    Zhang, Tseng, Sun, Zhang, Saenko: Cycle consistency of the latent code, as a term of one's own would have it.
-    """
+    """|e(d(z)) - z|^2 / 2 of samples z of the prior, d the decoder's mean and e the encoder's, [1, B]."""
 
     def forward(self, draw: pv.Draw) -> Tensor:
         latent = draw.latents["z"]

@@ -15,9 +15,9 @@ from torch import Tensor
 
 import polyvae as pv
 from helpers.runs import pictures, same, small, weights
-from polyvae.completion.predictive import value_log_prob
 from polyvae.data import Data, Split, wrap
 from polyvae.evaluation.bounds import both_bounds
+from polyvae.model.laws import value_log_prob
 
 
 def fitted(data: Data, name: str = "vae", **options: Any) -> pv.Run:

@@ -8,15 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
-from torch.nn import functional as F
+from torch.distributions import Distribution
 
 from polyvae.checks.names import find
 from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.distributions.bernoulli import Bernoulli
-from polyvae.model.distributions.columns import Categories, Product, Standardised
-from polyvae.model.distributions.normal import SharedNormal
-from polyvae.model.laws import repeat
+from polyvae.model.distributions.columns import Categories, Product
+from polyvae.model.laws import repeat, value_log_prob
 from polyvae.model.vae import VAE, Values
 
 LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "posterior"))
@@ -225,30 +223,6 @@ def reads(part: Any) -> tuple[str, ...]:
 def sees(part: Any, name: str) -> bool:
     """Whether a part of a model reads the value of that name."""
     return name in reads(part)
-
-
-def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
-    """log p of every value of x on its own, in the shape of x. Raises ValueError for a law that does not factorise."""
-    if isinstance(law, Independent) and not law.base_dist.event_shape:
-        return law.base_dist.log_prob(x)
-    if isinstance(law, Bernoulli):
-        return -F.binary_cross_entropy_with_logits(law.logits, x, reduction="none")
-    if isinstance(law, SharedNormal):
-        return Normal(law.loc, law.scale, validate_args=False).log_prob(x)
-    if isinstance(law, Standardised):
-        plain = x.log() if law.log else x
-        own = value_log_prob(law.base, (plain - law.centre) / law.scale) - law.scale.log()
-        return own - plain if law.log else own
-    if isinstance(law, Categories):
-        logits = law.logits.expand(*x.shape, -1)
-        codes = x.long().clamp(0, logits.shape[-1] - 1)  # of what is not seen anything may stand
-        return logits.gather(-1, codes[..., None]).squeeze(-1)
-    if isinstance(law, Product):
-        dim = -len(law.event_shape)
-        pairs = zip(law.parts, law.places, strict=True)
-        found = [value_log_prob(part, x.index_select(dim, place)) for part, place in pairs]
-        return torch.cat(found, dim).index_select(dim, law.order)
-    raise ValueError(f"weights need a likelihood of independent values; got {law}")
 
 
 def _coded(law: Distribution) -> list[tuple[Tensor, Categories | Bernoulli]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, Transform
+from torch.distributions import Distribution, Independent, Transform
 from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import _InverseTransform
 
@@ -132,6 +132,19 @@ def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | No
     if unfold is not None:
         return unfold(samples).log_prob(x)
     return p.log_prob(repeat(x, samples)).view(samples, len(x))
+
+
+def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
+    """log p of every value of x on its own, in the shape of x, by the law's method of that name or as `Independent`.
+
+    Raises ValueError for a law that does not factorise.
+    """
+    own = getattr(law, "value_log_prob", None)
+    if own is not None:
+        return own(x)
+    if isinstance(law, Independent) and not law.base_dist.event_shape:
+        return law.base_dist.log_prob(x)
+    raise ValueError(f"weights need a likelihood of independent values; got {law}")
 
 
 def repeat(value: Tensor, samples: int) -> Tensor:

@@ -56,3 +56,6 @@ class Bernoulli(Event):
         whole = torch.broadcast_shapes(value.shape, self.logits.shape) == self.logits.shape
         trained = torch.is_grad_enabled() and self.logits.requires_grad and whole
         return by_slabs(cross_entropy if trained else score, value, self.logits)
+
+    def value_log_prob(self, x: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(self.logits, x, reduction="none")

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from polyvae.model.distributions.law import Law
+from polyvae.model.laws import value_log_prob
 
 
 class Standardised(Law):
@@ -57,6 +58,11 @@ class Standardised(Law):
         if self.log:
             stretched = stretched + plain.flatten(-len(self.event_shape)).sum(-1)
         return self.base.log_prob((plain - self.centre) / self.scale) - stretched
+
+    def value_log_prob(self, x: Tensor) -> Tensor:
+        plain = x.log() if self.log else x
+        own = value_log_prob(self.base, (plain - self.centre) / self.scale) - self.scale.log()
+        return own - plain if self.log else own
 
     @property
     def among(self) -> Callable[[Tensor], Standardised] | None:
@@ -121,10 +127,13 @@ class Categories(Law):
             return law.sample(Size(sample_shape)).to(self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        shape = torch.broadcast_shapes(value.shape, self.logits.shape[:-1])
+        return self.value_log_prob(value).sum(-1)
+
+    def value_log_prob(self, x: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(x.shape, self.logits.shape[:-1])
         logits = self.logits.expand(*shape, -1)
-        codes = value.expand(shape).long().clamp(0, logits.shape[-1] - 1)  # of what is not scored anything may stand
-        return logits.gather(-1, codes[..., None]).squeeze(-1).sum(-1)
+        codes = x.expand(shape).long().clamp(0, logits.shape[-1] - 1)  # of what is not scored anything may stand
+        return logits.gather(-1, codes[..., None]).squeeze(-1)
 
 
 class Product(Law):
@@ -163,6 +172,12 @@ class Product(Law):
         dim = -len(self.event_shape)
         pairs = zip(self.parts, self.places, strict=True)
         return [part.log_prob(value.index_select(dim, place)) for part, place in pairs]
+
+    def value_log_prob(self, x: Tensor) -> Tensor:
+        dim = -len(self.event_shape)
+        pairs = zip(self.parts, self.places, strict=True)
+        found = [value_log_prob(part, x.index_select(dim, place)) for part, place in pairs]
+        return torch.cat(found, dim).index_select(dim, self.order)
 
     def _joined(self, made: Callable[[Distribution], Tensor]) -> Tensor:
         dim = -len(self.event_shape)

@@ -40,6 +40,9 @@ class SharedNormal(Event):
     def log_prob(self, value: Tensor) -> Tensor:
         return self._density(self._squares(value), self.scale.square())
 
+    def value_log_prob(self, x: Tensor) -> Tensor:
+        return Normal(self.loc, self.scale, validate_args=False).log_prob(x)
+
     def _squares(self, value: Tensor) -> Tensor:
         def score(x: Tensor, loc: Tensor) -> Tensor:
             return F.mse_loss(*torch.broadcast_tensors(x, loc), reduction="none").sum(self._dims)
