@@ -17,7 +17,7 @@ class GatedLayer(nn.Module):
     V reaches `kernel` // 2 rows up and as far to both sides, H as far to the left. In the `first` layer (type A) they
     end above the own row and before the own position, and nothing is carried past them; in the others (type B) they
     include both, which by then hold what is above and left. v, h [B, before, H, W] -> [B, channels, H, W]; a condition
-    [B, condition] is added to all four of a, b, c, d.
+    [B, H or 1, W or 1, condition] is added to all four of a, b, c, d.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class GatedLayer(nn.Module):
         beside = self.horizontal(F.pad(h, (self.reach, end))) + self.link(above)
         if self.condition is not None:
             assert y is not None
-            of_above, of_beside = self.condition(y)[:, :, None, None].chunk(2, 1)
+            of_above, of_beside = self.condition(y).movedim(-1, 1).chunk(2, 1)
             above, beside = above + of_above, beside + of_beside
         step = self.out(self.dropout(gate(beside)))
         return gate(above), step if self.first else h + step
@@ -52,9 +52,10 @@ class GatedPixelCNN(nn.Module):
 
     `shape` is (height, width), `codes` their number, `kernels` the width of each layer's kernel (odd), the first of
     them that of the layer of type A. Codes are embedded. A `condition` is the length of a vector y that is added within
-    every gate; for a one-hot y that is an embedding of its label. `dropout` acts on the gates of the horizontal stack.
-    A learned row and a learned column tell a position where it is, and which channel where channels are interleaved.
-    Integer maps [B, H, W] -> logits [B, H, W, codes]. ValueError for sizes that make no such network.
+    every gate; for a one-hot y that is an embedding of its label. y may be a map [B, condition, h, w] instead, of sides
+    that divide the map's: each of its vectors goes to the positions that it covers. `dropout` acts on the gates of the
+    horizontal stack. A learned row and a learned column tell a position where it is, and which channel where channels
+    are interleaved. Integer maps [B, H, W] -> logits [B, H, W, codes]. ValueError for sizes that make no such network.
 
     van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu: Conditional Image Generation with PixelCNN
     Decoders, 2016.
@@ -96,7 +97,7 @@ class GatedPixelCNN(nn.Module):
 
     def logits(self, embedded: Tensor, y: Tensor | None = None) -> Tensor:
         """The logits [B, H, W, codes] of maps of embedded codes [B, H, W, E]."""
-        self.check_condition(y)
+        y = self.spread(y)
         v = embedded.movedim(-1, 1)  # channels last in memory, which costs nothing here
         h = v = v.contiguous() if v.device.type == "mps" else v
         for layer in self.layers:
@@ -106,11 +107,21 @@ class GatedPixelCNN(nn.Module):
                 v, h = v + position, h + position
         return self.head(h).movedim(1, -1)
 
-    def check_condition(self, y: Tensor | None) -> None:
-        """ValueError unless y is [B, condition], or None where the network has none."""
-        given = None if y is None else y.shape[-1]
+    def spread(self, y: Tensor | None) -> Tensor | None:
+        """A condition as the layers read it, [B, 1, 1, condition] or [B, H, W, condition].
+
+        ValueError unless y is [B, condition], a map of such vectors, or None where the network has none.
+        """
+        given = None if y is None else y.shape[1]
         if given != self.condition:
             raise ValueError(f"the network's condition is a vector of {self.condition} numbers; got {given}")
+        if y is None or y.ndim == 2:
+            return None if y is None else y[:, None, None]
+        height, width = self.shape
+        if y.ndim != 4 or height % y.shape[2] or width % y.shape[3]:
+            raise ValueError(f"a condition of {list(y.shape[1:])} does not cover a map of {height} x {width} evenly")
+        y = y.repeat_interleave(height // y.shape[2], 2).repeat_interleave(width // y.shape[3], 3)
+        return y.movedim(1, -1)
 
     def extra_repr(self) -> str:
         return f"shape={self.shape}, codes={self.codes}, condition={self.condition}"

@@ -22,7 +22,7 @@ Choose = Callable[[Tensor, int, int], Tensor]  # logits [B, codes] at a row and 
 def draw(
     net: GatedPixelCNN, count: int, y: Tensor | None = None, temperature: float = 1.0, top_k: int | None = None
 ) -> Tensor:
-    """`count` maps drawn from p(c | y), int64 [count, H, W]; y [count, condition] or None.
+    """`count` maps drawn from p(c | y), int64 [count, H, W]; y [count, condition], a map of such vectors, or None.
 
     `temperature` T: each code is drawn from p^(1/T), rescaled; 0 takes the likeliest. `top_k`: among so many likeliest
     codes only. Noise comes from torch's generator of the device, and nothing waits for the device. ValueError for a
@@ -60,7 +60,7 @@ def walk(net: GatedPixelCNN, count: int, choose: Choose, y: Tensor | None = None
 
     The logits are those of the whole network at maps that hold these codes, in evaluation mode.
     """
-    net.check_condition(y)
+    y = net.spread(y)
     height, width = net.shape
     with torch.no_grad(), torch.autocast(net.rows.device.type, enabled=False):
         stacks = Stacks(net, count, y)
@@ -94,7 +94,7 @@ class Stacks:
         self.shifts = self.position[row]
         v = None
         for layer in self.layers:
-            v = layer.enter(v)
+            v = layer.enter(v, row)
             if layer.first:
                 v = v + self.shifts
 
@@ -133,13 +133,13 @@ class Layer:
         self.above_bias, self.beside_bias = layer.vertical.bias, layer.horizontal.bias
         self.condition = (None, None)
         if layer.condition is not None and y is not None:
-            self.condition = tuple(layer.condition(y)[:, None].chunk(2, 2))
+            self.condition = tuple(layer.condition(y).chunk(2, 3))  # [count, H or 1, W or 1, 2 * channels] each
         space = self.vertical.new_zeros
         self.above = space(count, width, self.depth * self.kernel * self.before)
         self.beside = space(count, (self.reach + width) * self.before)
         self.linked = space(count, width, 2 * self.channels)
 
-    def enter(self, v: Tensor | None) -> Tensor:
+    def enter(self, v: Tensor | None, row: int) -> Tensor:
         """The vertical stack's next row [count, W, channels] from this one of the layer below; None in the first."""
         if v is not None:
             self._push(v)
@@ -147,7 +147,8 @@ class Layer:
         self.linked = _affine(self.beside_bias, above, self.link)
         of_above, of_beside = self.condition
         if of_above is not None and of_beside is not None:
-            above, self.linked = above + of_above, self.linked + of_beside
+            row = min(row, of_above.shape[1] - 1)
+            above, self.linked = above + of_above[:, row], self.linked + of_beside[:, row]
         return _gate(above)
 
     def step(self, column: int, h: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from polyvae.model.vae import Values
 class PixelCodes(CodePrior):
     """p(k | y) = prod_i p(k_i | k_1 ... k_(i-1), y) by a gated PixelCNN over maps of codes at `positions`.
 
-    y [B, condition] makes a law for each of B conditions. `temperature` and `top_k` sharpen what is drawn (see
-    `pixelcnn_sampling.draw`) and never what is scored: probabilities are those of the network.
+    y [B, condition], or a map of such vectors, makes a law for each of B conditions. `temperature` and `top_k` sharpen
+    what is drawn (see `pixelcnn_sampling.draw`) and never what is scored: probabilities are those of the network.
     """
 
     def __init__(
@@ -41,23 +41,27 @@ class PixelCodes(CodePrior):
     def log_prob_codes(self, codes: Tensor) -> Tensor:
         lead = codes.shape[: codes.ndim - len(self.positions)]
         maps = as_maps(codes.reshape(-1, *self.positions))
-        y = None if self.y is None else self.y.expand(*lead, -1).reshape(len(maps), -1)
+        y = self._conditions(Size(lead))
         logits = full(self.score(maps, y))
         cost = F.cross_entropy(logits.flatten(0, 2), maps.flatten(), reduction="none")
         return -cost.view(len(maps), -1).sum(1).view(lead)
 
     def sample_codes(self, sample_shape: Sequence[int] = ()) -> Tensor:
         lead = Size((*sample_shape, *self.batch_shape))
-        y = None if self.y is None else self.y.expand(*lead, -1).reshape(lead.numel(), -1)
+        y = self._conditions(lead)
         maps = draw(self.net, lead.numel(), y, self.temperature, self.top_k)
         return from_maps(maps, self.positions).reshape(*lead, *self.positions)
+
+    def _conditions(self, lead: Size) -> Tensor | None:
+        """y once for every map of `lead`."""
+        return None if self.y is None else self.y.expand(*lead, *self.y.shape[1:]).flatten(0, len(lead) - 1)
 
 
 class PixelCNNPrior(nn.Module):
     """p(z), or p(z | y) with `given` = ("y",): the words of a codebook at maps of codes from a gated PixelCNN.
 
-    y holds integer labels, or vectors as long as the network's condition. ValueError where the network's maps or codes
-    are not those of the codebook at these `positions`.
+    y holds integer labels, vectors as long as the network's condition, or maps of such vectors. ValueError where the
+    network's maps or codes are not those of the codebook at these `positions`.
     """
 
     def __init__(
