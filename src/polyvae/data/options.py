@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, check
 
 Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
 Folds = Annotated[int, Range(2, LARGEST, whole=True)]
@@ -52,6 +52,7 @@ class Options:
     download: bool = True
 
     def __post_init__(self) -> None:
+        check(type(self), vars(self))
         if self.binarise not in (None, "threshold", "dynamic", "fixed"):
             raise ValueError(f"binarise is None, 'threshold', 'dynamic' or 'fixed'; got {self.binarise!r}")
         if self.binarise and self.dequantise:
