@@ -196,5 +196,5 @@ def test_trap56_scores_that_overflow_are_none_and_a_note_says_so() -> None:
     assert found.unseen.crps is not None
     shown = table([found], "")
     assert "A dash is an error that is no finite number." in str(shown.caption)
-    assert list(shown.columns[2].cells) == ["-"]
+    assert list(shown.columns[2].cells) == ["–"]
     json.dumps(asdict(found), allow_nan=False)

@@ -8,6 +8,7 @@ from .draw import Latent as Latent
 from .draw import Observed as Observed
 from .draw import Values as Values
 from .groups import Group as Group
+from .parts import Feature as Feature
 from .spec import Column as Column
 from .spec import Spec as Spec
 from .vae import VAE as VAE
