@@ -66,6 +66,14 @@ def test_codebooks_start_one_latent_after_the_other() -> None:
     assert torch.cdist(words, encoded).min(1).values.max() < 0.5 * encoded.std(0).norm()
 
 
+def test_a_bare_model_starts_its_codebooks_too() -> None:
+    data = pv.data.wrap(torch.rand(60, 1, 8, 8))
+    before = two_maps().posterior["bottom"].codebook.weight.clone()
+    run = pv.fit(two_maps(), data, epochs=1, max_steps=1, lr=1e-9, device="cpu", progress=False)
+    moved = torch.cdist(run.model.posterior["bottom"].codebook.weight, before).min(1).values
+    assert moved.max() > 0.1
+
+
 @pytest.mark.parametrize("samples", [1, 2])
 def test_terms_of_a_codebook_cost_the_same_for_any_number_of_samples(samples: int) -> None:
     made, x = recipe(samples), torch.rand(6, 1, 8, 8)

@@ -158,9 +158,9 @@ class VAE(nn.Module):
     @torch.no_grad()
     def start(self, batch: Values) -> None:
         """Lets every part that data set beforehand look at some examples, in the order in which latents are drawn."""
-        training = self.training
+        training, home = self.training, next(iter((*self.parameters(), *self.buffers())))
         self.eval()
-        self._encode(dict(batch), starting=True)
+        self._encode({name: value.to(home.device) for name, value in batch.items()}, starting=True)
         self.train(training)
 
     @property

@@ -17,6 +17,7 @@ from polyvae.checks.finite import NonFiniteError
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data
 from polyvae.evaluation.blocks import evaluation_mode
+from polyvae.model.protocol import Starts
 from polyvae.model.vae import VAE, Conditional, Draw, Values
 from polyvae.objectives.objective import Objective
 from polyvae.recipes import Recipe
@@ -33,7 +34,8 @@ def as_recipe(anything: Any, build: Any) -> Recipe:
     if isinstance(anything, str):
         return build(anything)
     if isinstance(anything, VAE):
-        return Recipe(anything, Objective())
+        starts = any(isinstance(part, Starts) for part in anything.posterior.values())
+        return Recipe(anything, Objective(), start=anything.start if starts else None)
     if not isinstance(anything, Recipe):
         kind = type(anything).__name__
         how = "VAE(posterior, prior, likelihood) makes a model of modules" if isinstance(anything, nn.Module) else ""
