@@ -128,6 +128,31 @@ def test_a_ladder_trains_is_saved_and_resumed(tmp_path) -> None:
     assert first.history[-1]["validation_bound"] > -1e4
 
 
+def test_a_completion_computes_the_features_that_its_decoder_reads() -> None:
+    torch.manual_seed(0)
+    x, net = torch.rand(8, 1, 4, 4), mlp([(2, 4, 4)], (3,), (5,))
+    q = pv.Conditional(mlp([(1, 4, 4)], (4,), (5,)), NORMAL, "x")
+    p = pv.Conditional(mlp([(2,), (3,)], (1, 4, 4), (5,)), pv.families.PixelNormal(0.5), ("z", "h"))
+    recipe = pv.Recipe(
+        pv.VAE(q, StandardNormal(2), p, features={"h": Feature(net, "m")}),
+        pv.Objective(),
+        pv.masks.observation("uniform", 3),
+    )
+
+    class Whole(nn.Module):
+        given = ("z", "m")
+
+        def forward(self, values: pv.Values) -> torch.distributions.Distribution:
+            return p({**values, "h": net(values["m"])})
+
+    plain = pv.Recipe(pv.VAE(q, StandardNormal(2), Whole()), pv.Objective(), recipe.observe)
+    mask = torch.zeros(8, 1, 4, 4)
+    mask[..., 1:3] = 1
+    found, known = (pv.complete(each, x, mask, draws=20) for each in (recipe, plain))
+    torch.testing.assert_close(found.mean, known.mean)
+    torch.testing.assert_close(found.std, known.std)
+
+
 def test_features_that_wait_for_each_other_or_for_nobody_are_named() -> None:
     net = nn.Linear(2, 2)
     q = pv.Conditional(mlp([(2,)], (4,), (5,)), NORMAL, "h")

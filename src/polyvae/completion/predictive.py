@@ -77,6 +77,8 @@ class Completer:
 
     def head_of(self, model: VAE) -> str:
         """The head that predicts. Raises ValueError where there is none, or where it would not see anything."""
+        if self.latents == "posterior" and model.summed:
+            raise ValueError(f"{sorted(model.summed)} are summed over, not drawn: complete with latents from the prior")
         if self.head is not None:
             find(dict(model.heads.items()), self.head, "a head of the model")
             return self.head
@@ -84,10 +86,10 @@ class Completer:
         if not heads:
             raise ValueError(f"no head of this model explains {self.of!r}; its heads are {list(model.heads)}")
         for name in heads:
-            if sees(model.heads[name], self.name):
+            if sees(model, model.heads[name], self.name):
                 return name
         parts = model.posterior if self.latents == "posterior" else model.prior
-        if self.latents != "weighed" and not any(sees(part, self.name) for part in parts.values()):
+        if self.latents != "weighed" and not any(sees(model, part, self.name) for part in parts.values()):
             raise ValueError(self._blind(heads[0]))
         return heads[0]
 
@@ -158,8 +160,8 @@ class Completer:
         for count in self._counts(batch, total):
             # Without conditions the prior has one row, which stands for all of the batch.
             values = model.sample_latents(given, count if given else count * rows)
-            chunks.append({name: values[name].unflatten(0, (count, rows)) for name in model.prior})
-        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in model.prior}
+            chunks.append({name: values[name].unflatten(0, (count, rows)) for name in model.plan.latents})
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in model.plan.latents}
 
     def _resampled(self, model: VAE, head: str, batch: Values) -> tuple[dict[str, Tensor], Tensor]:
         """Latents drawn from candidates by the likelihood of what is seen, and their effective number [n]."""
@@ -188,11 +190,11 @@ class Completer:
     ) -> Iterator[tuple[Distribution, int]]:
         """The head's law of the latents, a chunk of k draws at a time, batch shape [k n], and k."""
         start, total = 0, len(next(iter(latents.values())))
-        given = [name for name in reads(model.heads[head]) if name not in latents]
+        given = model.plan.known(reads(model.heads[head]))
         for count in self._counts(batch, total):
             values = {name: repeat(batch[name], count) for name in given}
             values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
-            yield model.heads[head](values), count
+            yield model.heads[head](model.featured(values, reads(model.heads[head]))), count
             start += count
 
     def _counts(self, batch: Values, total: int) -> Iterator[int]:
@@ -220,9 +222,9 @@ def reads(part: Any) -> tuple[str, ...]:
     return tuple(getattr(getattr(part, "likelihood", part), "given", ()))
 
 
-def sees(part: Any, name: str) -> bool:
-    """Whether a part of a model reads the value of that name."""
-    return name in reads(part)
+def sees(model: VAE, part: Any, name: str) -> bool:
+    """Whether a part of a model reads the value of that name, or a feature that does."""
+    return name in model.plan.behind(reads(part))
 
 
 def _coded(law: Distribution) -> list[tuple[Tensor, Categories | Bernoulli]]:

@@ -196,7 +196,9 @@ def _known(made: Masked, batch: Values, units: Numbers) -> dict[str, Tensor]:
 
 def _blind_head(model: VAE, completer: Completer) -> str:
     heads = [name for name, head in model.heads.items() if head.of == completer.of]
-    return next((name for name in heads if not sees(model.heads[name], completer.name)), completer.head_of(model))
+    return next(
+        (name for name in heads if not sees(model, model.heads[name], completer.name)), completer.head_of(model)
+    )
 
 
 def _errors(

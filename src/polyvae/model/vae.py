@@ -181,8 +181,13 @@ class VAE(nn.Module):
             values.update(apart(posterior, name, centre(posteriors[name])))
         return posteriors
 
+    def featured(self, values: Values, names: Iterable[str]) -> dict[str, Tensor]:
+        """The values, and the features among these names and those behind them, where they are not among the values."""
+        known = dict(values)
+        self._compute(known, names)
+        return known
+
     def _compute(self, values: dict[str, Tensor], names: Iterable[str]) -> None:
-        """Adds the features among these names, and those behind them, to the values."""
         for name in names:
             if name in self.plan.features and name not in values:
                 part = self.features[name]

@@ -22,6 +22,7 @@ from polyvae.evaluation.bounds import both_bounds
 from polyvae.model.distributions.codes import Quantised
 from polyvae.model.draw import first_heads
 from polyvae.model.laws import centre
+from polyvae.model.parts import given, shapes
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.recipes import Recipe
@@ -200,8 +201,12 @@ class Trained:
         with evaluating(self.model) as device:
             values = present(self.recipe.observe)(split.to(device).take([0]).tensors)
             self._need(set(self.model.conditions) - set(values))
+            wants: dict[str, Any] = {}
             for name, prior in self.model.prior.items():
-                z, wanted = values[name], prior(values).event_shape
+                event = () if shapes(prior) else prior(self.model.featured(values, given(prior))).event_shape
+                wants |= shapes(prior) or {name: event}
+            for name, wanted in wants.items():
+                z = values[name]
                 if z.is_floating_point() and z.shape[1:] != wanted:
                     found = list(split.tensors[name].shape)
                     raise ValueError(f"{name} is [N, {', '.join(map(str, wanted))}]; got {found}")
