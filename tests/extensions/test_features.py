@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -126,6 +127,36 @@ def test_a_ladder_trains_is_saved_and_resumed(tmp_path) -> None:
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name])
     assert first.history[-1]["validation_bound"] > -1e4
+
+
+def test_features_are_computed_anew_for_other_values() -> None:
+    model, _, _ = ladder(groups=3)
+    x, other = torch.randn(4, 6), torch.randn(4, 6)
+    draw = model({"x": x})
+    again = draw.encode({**draw.values, "x": other})["z1"].mean
+    torch.testing.assert_close(again, model.encode({"x": other})["z1"].mean)
+    z = model.sample_latents(count=2)
+    moved = {**z, "z1": z["z1"] + 1}
+    plain = {name: moved[name] for name in ("z1", "z2", "z3")}
+    torch.testing.assert_close(model.decode(moved)["x"].mean, model.decode(plain)["x"].mean)
+
+
+def test_a_traversal_moves_what_is_below_through_a_feature() -> None:
+    torch.manual_seed(0)
+    model, _, _ = ladder(groups=2)
+    split = pv.data.wrap(torch.randn(60, 6)).train
+    for example in (None, 1):
+        strips = pv.figures.traversals(model, split, "z1", steps=3, example=example)
+        assert np.ptp(np.asarray(strips.pictures), 1).max() > 0
+
+
+def test_a_start_leaves_frozen_parts_in_evaluation_mode() -> None:
+    model, _, _ = ladder(groups=2)
+    model.train()
+    model.prior.eval()
+    model.start({"x": torch.randn(4, 6)})
+    assert model.training
+    assert not model.prior.training
 
 
 def test_a_completion_computes_the_features_that_its_decoder_reads() -> None:

@@ -15,8 +15,10 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 import polyvae as pv
+from polyvae.completion.predictive import Completer
 from polyvae.model.networks import mlp
 from polyvae.model.priors.normal import StandardNormal
+from polyvae.objectives.terms import KL
 
 
 class OneHot(pv.Family):
@@ -105,8 +107,8 @@ def test_objective_and_evaluation_of_a_summed_latent_are_those_bounds() -> None:
     values = pv.Objective(samples=2)(model, {"x": x})
     torch.testing.assert_close(-values["loss"], values["bound"], atol=1e-8, rtol=0)
     torch.testing.assert_close(values["bound"], model({"x": x}).elbo.mean(), atol=1e-8, rtol=0)
-    weighed = pv.ImportanceWeighted(2)(model, {"x": x})
-    torch.testing.assert_close(-weighed["loss"], evidence(model, x).mean(), atol=1e-8, rtol=0)
+    with pytest.raises(ValueError, match="sums over 'y' whatever its posterior says"):
+        pv.ImportanceWeighted(2)(model, {"x": x})
     data = pv.data.wrap(x.float())
     bounds = pv.evaluation.both_bounds(model.float(), data.train, samples=3)
     expected = evidence(model, data.train.tensors["x"]).double()
@@ -357,3 +359,121 @@ def test_parts_that_do_not_fit_are_named() -> None:
         pv.VAE(part, normal, head)({"x": torch.zeros(2, 4)}, fixed={"w": torch.zeros(2, 2)})
     with pytest.raises(ValueError, match=r"fixed holds \['a'\]"):
         pair("prior").double()({"x": torch.zeros(2, 4).double()}, fixed={"a": torch.zeros(2, 2)})
+
+
+def test_one_law_of_several_latents_is_read_in_its_own_order() -> None:
+    model, x = pair("prior"), torch.randn(4, 4).double()
+    other = pair("prior")
+    turned = Together().double()
+    turned.shapes = {"b": (3,), "a": (2,)}
+    law = model.prior["both"]
+    order = [2, 3, 4, 0, 1]  # b first
+    covariance = (law.tril.tril() @ law.tril.tril().T)[order][:, order]
+    turned.loc.data, turned.tril.data = law.loc.detach()[order], torch.linalg.cholesky(covariance.detach())
+    other = pv.VAE(dict(model.posterior.items()), {"both": turned}, model.heads["x"].likelihood).double()
+    bounds = []
+    for each in (model, other):
+        torch.manual_seed(0)
+        bounds.append(each({"x": x}, 3).elbo)
+    torch.testing.assert_close(*bounds)
+    torch.manual_seed(0)
+    assert other.sample_latents(count=2)["b"].shape == (2, 3)
+
+
+@pytest.mark.parametrize("of", ["prior", "posterior"])
+def test_a_model_with_one_law_of_several_latents_is_trained_asked_and_evaluated(of: str) -> None:
+    torch.manual_seed(0)
+    data = pv.data.wrap(torch.randn(120, 4))
+    run = pv.fit(pair(of).float(), data, epochs=1, batch_size=20, device="cpu", progress=False)
+    report = pv.evaluate(run, data.test, samples=20)
+    assert math.isfinite(report["bound"])
+    assert run.decode({"a": torch.randn(3, 2), "b": torch.randn(3, 3)}).shape == (3, 4)
+    assert run.sample(5).shape == (5, 4)
+
+
+def test_a_summed_latent_is_trained_by_the_plain_objective_and_evaluated() -> None:
+    torch.manual_seed(0)
+    data = pv.data.wrap(torch.randn(120, 4))
+    run = pv.fit(m2().float(), data, epochs=1, batch_size=20, device="cpu", progress=False)
+    report = pv.evaluate(run, data.test, samples=20)
+    assert report["importance_bound"] > report["bound"] - 0.5
+    with pytest.raises(ValueError, match=r"\['y'\] are summed over, not drawn"):
+        list(
+            Completer(5, latents="posterior", head="x").predict(
+                run.model, {"x": torch.randn(2, 4), "m": torch.zeros(2, 8)}
+            )
+        )
+
+
+def test_the_aggregate_prior_below_a_summed_latent_is_not_that_of_equal_classes() -> None:
+    model, x = m2().float(), torch.randn(50, 4)
+    code = pv.evaluation.describe_codes(model, pv.data.wrap(x).train)
+    assert code["z"].prior_moments is not None  # N(0, I), which reads nothing
+    normal = pv.families.DiagonalNormal()
+    p_z = pv.Conditional(mlp([(3,)], (4,), (5,)), normal, "y")
+    given_y = pv.VAE(
+        dict(model.posterior.items()), {"y": model.prior["y"], "z": p_z}, model.heads["x"].likelihood, summed="y"
+    )
+    assert pv.evaluation.describe_codes(given_y, pv.data.wrap(x).train)["z"].prior_moments is None
+
+
+def test_free_bits_and_codes_of_latents_drawn_before_a_sum() -> None:
+    torch.manual_seed(0)
+    normal = pv.families.DiagonalNormal()
+
+    def part(shapes: list[tuple[int, ...]], given: Any) -> pv.Conditional:
+        return pv.Conditional(mlp(shapes, (4,), (5,)), normal, given)
+
+    q_y = pv.Conditional(mlp([(2,)], (3,), (5,)), OneHot(), "z2")
+    q = {"z1": part([(4,)], "x"), "z2": part([(4,), (2,)], ("x", "z1")), "y": q_y}
+    p = {"z1": StandardNormal(2), "z2": part([(2,)], "z1"), "y": Fixed(torch.zeros(3))}
+    head = pv.Conditional(mlp([(2,), (3,)], (8,), (5,)), normal, ("z2", "y"))
+    model, x = pv.VAE(q, p, head, summed="y"), torch.randn(30, 4)
+    draw = model({"x": x}, 4)
+    free = KL(free_bits=1e-9, latents=("z1", "z2"))(draw)
+    plain = KL(latents=("z1", "z2"))(draw)
+    torch.testing.assert_close(free, draw.expect(plain).mean())
+    code = pv.evaluation.describe_codes(model, pv.data.wrap(x).train)
+    assert code["z2"].kl is not None
+    assert code["z2"].information is None
+
+
+class Index(nn.Module):
+    """A categorical law over integers, an event of no dimensions."""
+
+    def __init__(self, logits: Tensor, given: tuple[str, ...]) -> None:
+        super().__init__()
+        self.logits, self.given = nn.Parameter(logits), given
+
+    def forward(self, values: pv.Values) -> Distribution:
+        logits = self.logits.expand(len(values["x"]), -1) if self.given else self.logits
+        return td.Categorical(logits=logits, validate_args=False)
+
+
+def test_a_latent_of_integers_is_given_by_rows_and_described() -> None:
+    class Likelihood(Component):
+        def forward(self, values: pv.Values) -> Distribution:
+            return td.Independent(td.Normal(self.means[values["y"]], 1.0), 1)
+
+    torch.manual_seed(0)
+    prior, head = Index(torch.randn(3), ()), Likelihood(torch.randn(3, 4))
+    model, x = pv.VAE({"y": Index(torch.randn(3), ("x",))}, {"y": prior}, {"x": head}, summed="y"), torch.randn(40, 4)
+    y, known = torch.randint(3, (40,)), torch.arange(40) < 20
+    bound = model({"x": x}, 2, fixed={"y": (y, known)}).importance_bound
+    log_p = td.Independent(td.Normal(head.means, 1.0), 1).log_prob(x.unsqueeze(1)) + prior.logits.log_softmax(-1)
+    expected = torch.where(known, log_p.gather(1, y[:, None]).squeeze(1), log_p.logsumexp(-1))
+    torch.testing.assert_close(bound, expected)
+    assert pv.evaluation.describe_codes(model, pv.data.wrap(x).train)["y"].information == pytest.approx(0, abs=1e-6)
+
+
+def test_given_values_of_another_shape_are_refused() -> None:
+    model, x = m2(), torch.randn(4, 4).double()
+    for value, known, told in (
+        (torch.zeros(4, 1), torch.ones(4).bool(), r"values of shape \[1\]; it has \[2\]"),
+        (torch.zeros(1, 2), torch.ones(4).bool(), "a value for each of 4 examples; got 1 values"),
+        (torch.zeros(4, 2), torch.ones(3).bool(), r"rows \[3\]"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            model({"x": x}, fixed={"z": (value.double(), known)})
+    with pytest.raises(TypeError, match=r"True or False; got torch\.float32"):
+        model({"x": x}, fixed={"z": (torch.zeros(4, 2).double(), torch.ones(4))})

@@ -143,7 +143,8 @@ def _draws(model: Any, batch: Values, samples: int) -> Iterator[Draw]:
     scored = [head.of for head in model.heads.values()] if isinstance(model, VAE) else list(batch)
     values = sum(batch[name].numel() for name in scored)  # pyright: ignore[reportArgumentType]
     chunk = max(1, chunk_values(next(iter(batch.values())).device) // values)
-    done = 0
+    done, most = 0, chunk
+    chunk = 1 if getattr(model, "summed", ()) else chunk  # until it is known over how many values each draw runs
     while done < samples:
         count = min(chunk, samples - done)
         draw = model(batch, count)
@@ -153,6 +154,7 @@ def _draws(model: Any, batch: Values, samples: int) -> Iterator[Draw]:
                 f"{type(draw).__name__}"
             )
         yield draw
+        chunk = max(1, most * count // draw.samples)
         done += count  # which draw.samples is not, where a latent is summed over
         if done == count and bool((draw.kl == inf).all()):
             return

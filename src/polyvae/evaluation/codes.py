@@ -89,7 +89,7 @@ def describe_codes(
     keep = len(split) <= aggregate
 
     def measure(model: VAE, batch: Values) -> dict[str, _Part]:
-        found = [(q, centre(q).flatten(1)) for q in model.encode(batch).values()]
+        found = [(q, centre(q).reshape(len(next(iter(batch.values()))), -1)) for q in model.encode(batch).values()]
         means = {name: mean for name, (_, mean) in zip(model.posterior, found, strict=True)}
         draw = model(batch, 1 if certain(model) else _DRAWS)
         # In the order of generation; a latent of several is one row of their values.
@@ -100,7 +100,8 @@ def describe_codes(
         }
 
     def again(model: VAE, batch: Values) -> dict[str, _Kept | None]:
-        return {name: _kept(latent) for name, latent in model(batch).latents.items()}
+        units = model.plan.units
+        return {name: None if units[name].below else _kept(latent) for name, latent in model(batch).latents.items()}
 
     found = each_block(source, split, measure, seed, device)
     some: list[dict[str, _Kept | None]] = []
@@ -173,14 +174,15 @@ def _part(draw: Draw, name: str, means: Tensor, keep: bool) -> _Part:
         return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, None, (codes, size))
     kept = _kept(latent) if keep else None
     # Below a latent that is summed over, the rows of a law do not count alike.
-    known = moments(latent.q) if draw.log_share is None or latent.q.batch_shape == latent.z.shape[1:2] else None
-    return _Part(means.flatten(1).cpu().double(), kl, analytic, known, moments(latent.p), kept)
+    alike = draw.log_share is None, (torch.Size(), latent.z.shape[1:2])
+    known, prior = (moments(law) if alike[0] or law.batch_shape in alike[1] else None for law in (latent.q, latent.p))
+    return _Part(means.flatten(1).cpu().double(), kl, analytic, known, prior, kept)
 
 
 def _kept(latent: Latent) -> _Kept | None:
     """None where a posterior reads another latent's draw, which has no finite aggregate, or has no density."""
     alone = latent.q.batch_shape == latent.z.shape[1:2] and not isinstance(latent.q, Quantised)
-    if not alone or not bool(latent.log_q.isfinite().all()):
+    if not alone or (latent.summed is None and not bool(latent.log_q.isfinite().all())):
         return None
     return latent.q, latent.z[0] if latent.summed is None else latent.q.sample()
 
@@ -240,7 +242,7 @@ def _per_dimension(latent: Latent, draw: Draw) -> tuple[Tensor | None, bool]:
     if closed is not None:
         closed = closed.expand(torch.broadcast_shapes(closed.shape, q.batch_shape)).flatten(1)
         if len(closed) != latent.z.shape[1]:
-            closed = draw.expect(closed.unflatten(0, latent.z.shape[:2]))
+            closed = draw.expect(draw.spread(closed))
         return closed.cpu().double().mean(0), True
     ratio = _at_draws(q, latent.z) - _at_draws(p, latent.z)
     return draw.weighed(ratio).flatten(2).cpu().double().mean((0, 1)), False
@@ -249,8 +251,10 @@ def _per_dimension(latent: Latent, draw: Draw) -> tuple[Tensor | None, bool]:
 def _at_draws(law: Distribution, z: Tensor) -> Tensor:
     """log p(z_j) of every coordinate of z [K, B, ...] under marginals with batch [...], [B, ...] or [K * B, ...]."""
     samples, rows = z.shape[:2]
-    if len(law.batch_shape) == z.ndim - 1 and law.batch_shape[0] == samples * rows:
-        return law.log_prob(z.flatten(0, 1)).unflatten(0, (samples, rows))
+    if len(law.batch_shape) == z.ndim - 1 and law.batch_shape[0] != rows:
+        count = law.batch_shape[0] // rows  # what the samples were before a later latent was summed over
+        found = law.log_prob(z[:count].flatten(0, 1)).unflatten(0, (count, rows))
+        return found.repeat(samples // count, *[1] * (found.ndim - 1))
     return law.log_prob(z)
 
 

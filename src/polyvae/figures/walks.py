@@ -18,6 +18,7 @@ from polyvae.figures.latents import latent_of
 from polyvae.figures.looks import part
 from polyvae.figures.subject import subject_of
 from polyvae.model.laws import centre
+from polyvae.model.parts import given
 from polyvae.model.vae import VAE, Values
 
 _SCANNED = 500  # examples that rank the dimensions of a latent
@@ -136,12 +137,13 @@ def _prior_means(model: VAE, values: Values, fixed: Mapping[str, Tensor]) -> dic
     known = dict(values)
     rows = len(next(iter(known.values())))
     for name, prior in model.prior.items():
-        known[name] = fixed[name] if name in fixed else _mean_rows(prior(known), rows)
+        law = None if name in fixed else prior(model.featured(known, given(prior)))
+        known[name] = fixed[name] if law is None else _mean_rows(law, rows)
     return {name: known[name] for name in model.prior}
 
 
 def _mean_rows(law: Any, rows: int) -> Tensor:
-    mean = law.mean
+    mean = centre(law)
     return mean if law.batch_shape else mean.expand(rows, *mean.shape)
 
 
@@ -149,7 +151,7 @@ def _followed(model: VAE, values: Mapping[str, Tensor], moved: str) -> dict[str,
     """The values with every latent below `moved` at its prior's mean."""
     below = {moved}
     for name, prior in model.prior.items():
-        if below & set(getattr(prior, "given", ())):
+        if below & model.plan.reads(prior):
             below.add(name)
     held = {name: value for name, value in values.items() if name not in below or name == moved}
     return {**held, **_prior_means(model, held, {n: held[n] for n in model.prior if n in held})}

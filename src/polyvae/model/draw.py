@@ -87,8 +87,8 @@ class Latent:
 
     @property
     def analytic(self) -> bool:
-        """Whether `kl` is the closed form rather than the estimate at the draws."""
-        return self.analytic_kl is not None
+        """Whether the mean of `kl` is exact, by a closed form or a sum, rather than the estimate at the draws."""
+        return self.summed is not None or self.analytic_kl is not None
 
     @cached_property
     def kl(self) -> Tensor:
@@ -138,7 +138,7 @@ class Observed:
 class Draw:
     """What one pass of a VAE leaves behind, for K samples of B examples.
 
-    `values` holds the batch, every latent, folded to [K * B, ...], and every feature that was computed at them. Where a
+    `values` holds the batch and every latent, folded to [K * B, ...]. Where a
     latent is summed over, K counts each draw once for every value. `decode` and `encode` are the model's, for terms
     that look at other latents than these, such as draws of the prior.
     """
@@ -185,6 +185,12 @@ class Draw:
         share = self.log_share.view(*self.log_share.shape, *[1] * (value.ndim - 2))
         # A value that does not count may be infinite.
         return share.exp() * torch.where(share > -inf, value, torch.zeros_like(value))
+
+    def spread(self, value: Tensor) -> Tensor:
+        """[B, ...] or [K' * B, ...] -> [K, B, ...], K' being what K was before a later latent was summed over."""
+        samples, rows = self.log_px.shape
+        value = value.unflatten(0, (-1, rows))
+        return value.repeat(samples // len(value), *[1] * (value.ndim - 1))
 
     def expect(self, value: Tensor) -> Tensor:
         """The expectation over the latents of a value [K, B, ...], [B, ...]."""

@@ -6,17 +6,30 @@ A law may offer more than `torch.distributions` asks for; `polyvae.model.protoco
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
 from numbers import Number
 from typing import Any
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, Independent, Transform
+from torch.distributions import (
+    Categorical,
+    Cauchy,
+    Distribution,
+    FisherSnedecor,
+    HalfCauchy,
+    Independent,
+    InverseGamma,
+    Pareto,
+    StudentT,
+    Transform,
+)
 from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import _InverseTransform
 
 INDEPENDENT = "torch.distributions.Independent(law, n) makes the law's last n batch dimensions part of its event"
+MEANLESS = (Categorical, Cauchy, FisherSnedecor, HalfCauchy, InverseGamma, Pareto, StudentT)  # for some parameters
 CENTRED = 256  # draws whose mean is the centre of a law that knows neither mean nor mode
 
 
@@ -43,20 +56,28 @@ def drawn(law: Distribution, shape: Sequence[int] = (), what: str = "this law") 
 def centre(law: Distribution) -> Tensor:
     """The one value that stands for a law, [*batch, *event]: its mean, else its mode, else the mean of 256 draws.
 
-    Flows have neither mean nor mode, laws over integers no mean. The draws are the same at every call.
+    Flows have neither mean nor mode, laws over integers no mean. The draws are the same at every call of as many rows.
     """
     for name in ("mean", "mode"):
         try:
             value = getattr(law, name)
         except (AttributeError, NotImplementedError):
             continue
-        if not bool(value.isnan().any()):  # torch's word for a mean that does not exist
+        if not isinstance(_base(law), MEANLESS):
             return value
+        if (exists := value.isfinite()).all():  # infinite or NaN is torch's word for a mean that does not exist
+            return value
+        with suppress(NotImplementedError):
+            return torch.where(exists, value, law.mode)
     device = next((tensor.device for tensor in _tensors(law)), torch.device("cpu"))
     devices, kind = ([], "cuda") if device.type == "cpu" else ([device.index or 0], device.type)
     with torch.no_grad(), torch.random.fork_rng(devices, device_type=kind):
         torch.manual_seed(0)
         return law.sample(Size((CENTRED,))).mean(0)
+
+
+def _base(law: Distribution) -> Distribution:
+    return _base(law.base_dist) if isinstance(law, Independent) else law
 
 
 def detached(law: Distribution) -> Any:

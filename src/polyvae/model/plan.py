@@ -97,6 +97,10 @@ class Plan:
             name = latent if mine == [latent] else next(k for k in (q_of[latent], p_of[latent]) if k != latent)
             if name in units:
                 continue
+            if mine != list(self.latents[self.latents.index(mine[0]) :][: len(mine)]):
+                raise ValueError(f"{mine} have one law together, but other latents stand between them; reorder them")
+            joint = shapes(posteriors[name] if name in posteriors else priors[name])
+            mine = [each for each in joint if each in mine] if len(mine) > 1 else mine  # as they stand in its vector
             qs, ps = (tuple(dict.fromkeys(side[each] for each in mine)) for side in (q_of, p_of))
             of_q = set().union(*(self.reads(posteriors[key]) for key in qs))
             of_p = set().union(*(self.reads(priors[key]) for key in ps)) & set(self.latents)

@@ -103,15 +103,15 @@ class VAE(nn.Module):
                 heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight, head.of)
         kept = {name: walk.folded[name] for name in self.plan.latents}
         decode, encode = as_here(self.decode, device), as_here(self.encode, device)
-        return Draw(samples, {**walk.rows, **kept}, latents, heads, decode, encode)
+        return Draw(samples, {**batch, **kept}, latents, heads, decode, encode)
 
     def encode(self, batch: Values) -> dict[str, Distribution]:
         """Every posterior, lower ones given the centres of those above. Deterministic."""
-        return self._encode(dict(batch))
+        return self._encode(self._bare(batch))
 
     def decode(self, values: Values) -> dict[str, Distribution]:
         """Every head's distribution, given the latents and whatever else it reads; integer codes are embedded first."""
-        known = {name: self._embedded(name, value) for name, value in values.items()}
+        known = {name: self._embedded(name, value) for name, value in self._bare(values).items()}
         self._compute(known, self._given_heads)
         self._require(known, self._given_heads)
         return {name: head(known) for name, head in self.heads.items()}
@@ -119,7 +119,7 @@ class VAE(nn.Module):
     def reconstruct(self, batch: Values) -> dict[str, Distribution]:
         """Every head's distribution at the posteriors' centres: their means, or where they have none, their modes.
         Deterministic."""
-        values = dict(batch)
+        values = self._bare(batch)
         self._encode(values)
         return self.decode(values)
 
@@ -142,7 +142,7 @@ class VAE(nn.Module):
         self._check_single("fixed", fixed)
         known = {name: value if isinstance(value, tuple) else (value, None) for name, value in fixed.items()}
         rows = next((len(value) for value in (*given.values(), *(value for value, _ in known.values()))), 1)
-        values = {name: repeat(value, count) for name, value in given.items()}
+        values = {name: repeat(value, count) for name, value in self._bare(given).items()}
         for name, prior in self.prior.items():
             self._compute(values, _given(prior))
             p = prior(values)
@@ -153,15 +153,17 @@ class VAE(nn.Module):
                 rows_of = (-1, *[1] * (z.ndim - 1))
                 z = held if where is None else torch.where(repeat(where, count).view(rows_of), held, z)
             values.update(apart(prior, name, z))
-        return values
+        return self._bare(values)
 
     @torch.no_grad()
     def start(self, batch: Values) -> None:
         """Lets every part that data set beforehand look at some examples, in the order in which latents are drawn."""
-        training, home = self.training, next(iter((*self.parameters(), *self.buffers())))
+        modes = [(module, module.training) for module in self.modules()]
+        home = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.eval()
-        self._encode({name: value.to(home.device) for name, value in batch.items()}, starting=True)
-        self.train(training)
+        self._encode({name: value.to(home) for name, value in self._bare(batch).items()}, starting=True)
+        for module, training in modes:
+            module.training = training
 
     @property
     def bounded_given(self) -> tuple[str, ...]:
@@ -182,10 +184,14 @@ class VAE(nn.Module):
         return posteriors
 
     def featured(self, values: Values, names: Iterable[str]) -> dict[str, Tensor]:
-        """The values, and the features among these names and those behind them, where they are not among the values."""
-        known = dict(values)
+        """The values, and the features among these names and those behind them, computed anew."""
+        known = self._bare(values)
         self._compute(known, names)
         return known
+
+    def _bare(self, values: Values) -> dict[str, Tensor]:
+        """The values without features, which are those of other values as soon as one of them changes."""
+        return {name: value for name, value in values.items() if name not in self.plan.features}
 
     def _compute(self, values: dict[str, Tensor], names: Iterable[str]) -> None:
         for name in names:

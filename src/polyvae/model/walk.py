@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from polyvae.model.distributions.joint import SideBySide
 from polyvae.model.draw import Latent, Values
 from polyvae.model.laws import check_law, drawn, repeat
-from polyvae.model.parts import apart, given
+from polyvae.model.parts import apart, given, shapes
 from polyvae.model.plan import Node, Unit
 from polyvae.model.precision import full_precision
 
@@ -40,6 +40,12 @@ class Walk:
         self.rows, self.folded = dict(batch), dict[str, Tensor]()
         self.samples, self.count, self.device = samples, len(batch[of]), batch[of].device
         self.fixed = {name: value if isinstance(value, tuple) else (value, None) for name, value in fixed.items()}
+        for name, (value, known) in self.fixed.items():
+            if len(value) != self.count or (known is not None and known.shape != (self.count,)):
+                rows = f"{len(value)} values" + ("" if known is None else f" and rows {list(known.shape)}")
+                raise ValueError(f"fixed gives {name!r} a value for each of {self.count} examples; got {rows}")
+            if known is not None and known.dtype != torch.bool:
+                raise TypeError(f"fixed says of each row whether {name!r} is given, True or False; got {known.dtype}")
         self.proposed: dict[str, Proposed] = {}
         self.priors: dict[str, Distribution] = {}
 
@@ -61,6 +67,9 @@ class Walk:
         q, name = part(self.values(given(part), node.folds)), node.name
         rows = self.samples * self.count if node.folds else self.count
         check_law(q, f"the posterior of {name!r}", [(rows,)], q.event_shape)
+        if name in self.fixed and self.fixed[name][0].shape[1:] != q.event_shape:
+            found = list(self.fixed[name][0].shape[1:])
+            raise ValueError(f"fixed gives {name!r} values of shape {found}; it has {list(q.event_shape)}")
         with full_precision(self.device):
             if name in self.fixed and self.fixed[name][1] is None:
                 z = repeat(self.fixed[name][0], self.samples)
@@ -82,6 +91,10 @@ class Walk:
         event = self._law([self.proposed[key].law for key in unit.posteriors]).event_shape
         event = event if len(unit.priors) == 1 else self.folded[name].shape[1:]
         check_law(p, f"the prior of {name!r}", [(), (self.count,), (self.samples * self.count,)], event)
+        for latent, shape in shapes(part).items():
+            if self.folded[latent].shape[1:] != Size(shape):
+                found = list(self.folded[latent].shape[1:])
+                raise ValueError(f"the prior {name!r} has {latent!r} of shape {list(shape)}, its posterior {found}")
         self.priors[name] = p
 
     def latent(self, unit: Unit) -> Latent:
@@ -102,9 +115,10 @@ class Walk:
 
     def _given(self, latent: Latent) -> Latent:
         value, known = self.fixed[latent.name]
+        shape = self.samples, self.count
         if known is None:
             return replace(latent, given=True)
-        chosen = None if latent.summed is None else (latent.z == value).flatten(2).all(-1) | ~known
+        chosen = None if latent.summed is None else (latent.z == value).reshape(*shape, -1).all(-1) | ~known
         return replace(latent, given=known, chosen=chosen)
 
     def _enumerated(self, q: Distribution, node: Node) -> tuple[Proposed, Tensor]:

@@ -63,7 +63,7 @@ def _averaged(draw: Draw, latent: Latent) -> Tensor:
     """KL of every latent dimension, averaged over draws and batch, [d]."""
     kl = factorised_kl(latent)
     if draw.log_share is not None and len(kl) != latent.z.shape[1]:
-        kl = draw.expect(kl.unflatten(0, (-1, latent.z.shape[1])))
+        kl = draw.expect(draw.spread(kl))
     return kl.mean(0)
 
 

@@ -156,7 +156,10 @@ def _codes(run: Run, name: str, split: Split, levels: Levels, shape: tuple[int, 
 
 def _replaced(run: Run, name: str, prior: PixelCNNPrior) -> Run:
     """The run with that prior, its other parts and their modes as they are."""
-    model = VAE(run.model.posterior, {**run.model.prior, name: prior}, run.model.heads).train(run.model.training)
+    old = run.model
+    model = VAE(old.posterior, {**old.prior, name: prior}, old.heads, dict(old.features.items()), old.summed).train(
+        old.training
+    )
     return replace(run, recipe=replace(run.recipe, model=model))
 
 

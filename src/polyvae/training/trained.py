@@ -67,9 +67,10 @@ class Trained:
 
     def decode(self, z: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
         """The expected x at latents z [N, d], [N, ...]; codes are integers, several latents a dict by name."""
-        latents = dict(z) if isinstance(z, Mapping) else {next(iter(self.model.prior)): z}
-        if set(latents) != set(self.model.prior):
-            raise ValueError(f"the model's latents are {list(self.model.prior)}; got {list(latents)}")
+        names = self.model.plan.latents
+        latents = dict(z) if isinstance(z, Mapping) else {names[0]: z}
+        if set(latents) != set(names):
+            raise ValueError(f"the model's latents are {list(names)}; got {list(latents)}")
         others = self._conditions(y, given)
         values = {name: tensor(value) for name, value in latents.items()}
         if len({len(value) for value in (*values.values(), *others.values())}) > 1:

@@ -135,7 +135,7 @@ class _Trial:
                 self.at_work.append((part, []))
                 value = weighted.term(draw)  # pyright: ignore[reportCallIssue]
                 self.at_work.pop()
-                self._check_term(part, value)
+                self._check_term(part, value, draw.samples)
         self.at_work.append((OBJECTIVE, []))
         values = self.objective(self.model, self.batch, 0)
         self.at_work.pop()
@@ -148,8 +148,8 @@ class _Trial:
                 raise _Told(f"the objective's {name!r} is a scalar tensor; got {_kind(value)}")
         return draw
 
-    def _check_term(self, part: str, value: Any) -> None:
-        wanted = [(), (self.rows,), (self.samples, self.rows)]
+    def _check_term(self, part: str, value: Any, samples: int) -> None:
+        wanted = [(), (self.rows,), (samples, self.rows)]
         if not isinstance(value, Tensor) or tuple(value.shape) not in wanted:
             raise _Told(
                 f"{part} returns a tensor, a cost for each draw of each example [K, B] = {list(wanted[-1])} or a "
@@ -193,6 +193,8 @@ class _Trial:
 
     def _prior_features(self, name: str) -> int | None:
         """How many features the latent has by its prior, where this reads nothing."""
+        if name not in self.model.prior:  # one law of several latents stands on one of the sides
+            return None
         prior = self.model.prior[name]
         if getattr(prior, "given", ()):
             return None
