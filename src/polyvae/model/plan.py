@@ -56,8 +56,7 @@ class Plan:
         self._check_order(priors, sides[1], PRIOR)
         self.units = self._units(posteriors, priors, *sides)
         self.unit_of_prior = {key: unit for unit in self.units.values() for key in unit.priors}
-        self.read_by_heads = frozenset(self.behind(heads))
-        read = set(self.read_by_heads).union(*(self.reads(part) for part in (*posteriors.values(), *priors.values())))
+        read = self.behind(heads).union(*(self.reads(part) for part in (*posteriors.values(), *priors.values())))
         if idle := [name for name in features if name not in read]:
             raise ValueError(f"no part reads the features {idle}; leave them away")
         self.nodes = tuple(self._walk())
@@ -114,10 +113,8 @@ class Plan:
 
     def _walk(self) -> Iterator[Node]:
         """Of what can be computed next, features come first, then priors, then the next posterior in its order."""
-        latents, below = (
-            set(self.latents),
-            {key: u.below for u in self.units.values() for key in u.posteriors + u.priors},
-        )
+        latents = set(self.latents)
+        below = {key: unit.below for unit in self.units.values() for key in unit.posteriors + unit.priors}
         left = [
             Node(kind, name, below.get(name, False) or (kind != POSTERIOR and bool(self.reads(part) & latents)))
             for kind in (FEATURE, PRIOR, POSTERIOR)

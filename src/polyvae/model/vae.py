@@ -14,11 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat
 from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given
-from polyvae.model.parts import given as _given
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
 from polyvae.model.protocol import Embeds, Starts, check_part
-from polyvae.model.walk import Fixed, Walk
+from polyvae.model.walk import Fixed, Walk, given_or, in_rows
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Feature", "Head", "Latent", "Observed", "Values"]
 
@@ -140,19 +139,14 @@ class VAE(nn.Module):
         _check_count("count", count)
         self._require(given, self.conditions)
         self._check_single("fixed", fixed)
-        known = {name: value if isinstance(value, tuple) else (value, None) for name, value in fixed.items()}
+        known = in_rows(fixed)
         rows = next((len(value) for value in (*given.values(), *(value for value, _ in known.values()))), 1)
         values = {name: repeat(value, count) for name, value in self._bare(given).items()}
         for name, prior in self.prior.items():
-            self._compute(values, _given(prior))
+            self._compute(values, self.plan.reads(prior))
             p = prior(values)
             z = p.sample() if p.batch_shape else p.sample((count * rows,))
-            if name in known:
-                value, where = known[name]
-                held = repeat(value, count)
-                rows_of = (-1, *[1] * (z.ndim - 1))
-                z = held if where is None else torch.where(repeat(where, count).view(rows_of), held, z)
-            values.update(apart(prior, name, z))
+            values.update(apart(prior, name, given_or(z, known.get(name), count)))
         return self._bare(values)
 
     @torch.no_grad()

@@ -39,7 +39,7 @@ class Walk:
     def __init__(self, batch: Values, samples: int, of: str, fixed: Fixed) -> None:
         self.rows, self.folded = dict(batch), dict[str, Tensor]()
         self.samples, self.count, self.device = samples, len(batch[of]), batch[of].device
-        self.fixed = {name: value if isinstance(value, tuple) else (value, None) for name, value in fixed.items()}
+        self.fixed = in_rows(fixed)
         for name, (value, known) in self.fixed.items():
             if len(value) != self.count or (known is not None and known.shape != (self.count,)):
                 rows = f"{len(value)} values" + ("" if known is None else f" and rows {list(known.shape)}")
@@ -72,16 +72,13 @@ class Walk:
             raise ValueError(f"fixed gives {name!r} values of shape {found}; it has {list(q.event_shape)}")
         with full_precision(self.device):
             if name in self.fixed and self.fixed[name][1] is None:
-                z = repeat(self.fixed[name][0], self.samples)
-                made = Proposed(q, z)
+                made = Proposed(q, z := repeat(self.fixed[name][0], self.samples))
             elif summed:
                 made, z = self._enumerated(q, node)
             else:
                 draws, log_q = drawn(q, () if node.folds else (self.samples,), f"the posterior of {name!r}")
                 made, z = Proposed(q, draws, log_q), draws if node.folds else draws.flatten(0, 1)
-                if name in self.fixed:
-                    value, known = (repeat(each, self.samples) for each in self.fixed[name] if each is not None)
-                    z = torch.where(known.view(-1, *[1] * (z.ndim - 1)), value, z)
+                z = given_or(z, self.fixed.get(name), self.samples)
         self.proposed[name] = made
         self.folded.update(apart(part, name, z))
 
@@ -103,13 +100,12 @@ class Walk:
         q, p = self._law([each.law for each in made]), self._law([self.priors[key] for key in unit.priors])
         shape = Size((self.samples, self.count))
         if len(made) == len(unit.priors) == 1:
-            draws, log_q, z = made[0].draws, made[0].log_q, self.folded[unit.posteriors[0]].unflatten(0, shape)
+            draws, log_q, z = made[0].draws, made[0].log_q, self.folded[unit.name].unflatten(0, shape)
         else:
             pieces = [each.draws.flatten(each.draws.ndim - len(each.law.event_shape)) for each in made]
             draws, log_q = torch.cat(pieces, -1), made[0].log_q if len(made) == 1 else None
-            z = draws.reshape(-1, self.count, draws.shape[-1]).repeat(
-                self.samples * self.count * draws.shape[-1] // draws.numel(), 1, 1
-            )
+            members = max(unit.posteriors, unit.priors, key=len)
+            z = torch.cat([self.folded[name].reshape(*shape, -1) for name in members], -1)
         latent = Latent(q, p, z, draws, unit.separate, unit.name, log_q, summed=made[0].summed)
         return self._given(latent) if unit.name in self.fixed else latent
 
@@ -137,3 +133,17 @@ class Walk:
     @staticmethod
     def _law(laws: list[Distribution]) -> Distribution:
         return laws[0] if len(laws) == 1 else SideBySide(laws)
+
+
+def in_rows(fixed: Fixed) -> dict[str, tuple[Tensor, Tensor | None]]:
+    """Latents that are given, each with the rows in which it is, None for all of them."""
+    return {name: value if isinstance(value, tuple) else (value, None) for name, value in fixed.items()}
+
+
+def given_or(z: Tensor, held: tuple[Tensor, Tensor | None] | None, samples: int) -> Tensor:
+    """z [K * B, ...], in the rows in which it is given the value that is given [B, ...]."""
+    if held is None:
+        return z
+    value, known = held
+    value = repeat(value, samples)
+    return value if known is None else torch.where(repeat(known, samples).view(-1, *[1] * (z.ndim - 1)), value, z)
