@@ -1,4 +1,4 @@
-"""python -m benchmarks [--rounds 7] [--only training nll start masks pixelcnn counts] [--out docs/benchmarks.md]"""
+"""python -m benchmarks [--rounds 7] [--only training step nll ...] [--out docs/benchmarks.md]"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.interleave import Result
 
-PARTS = ("start", "training", "nll", "masks", "pixelcnn")
+PARTS = ("start", "training", "step", "nll", "masks", "pixelcnn")
 SCORES = ("counts",)  # what is compared by its results, not by its speed, and on a page of its own
 HEADER = ["what", "beside", "unit", "polyvae", "other", "ratio (median)", "over rounds", "bar", "held"]
 
@@ -42,8 +42,15 @@ def main() -> None:
     for result in _results(arguments.only, device, arguments.rounds):
         results.append(result)
         print(" | ".join(result.row()), flush=True)
-    if arguments.out and results:
-        arguments.out.write_text(_page(results, device, arguments.rounds), encoding="utf-8")
+    pieces = []
+    if "step" in arguments.only:
+        from benchmarks.step import HEADER as PIECES
+        from benchmarks.step import step
+
+        pieces = [PIECES, *step(device, arguments.rounds)]
+        print("\n".join(" | ".join(row) for row in pieces), flush=True)
+    if arguments.out and results and pieces:
+        arguments.out.write_text(_page(results, pieces, device, arguments.rounds), encoding="utf-8")
 
 
 def _results(chosen: list[str], device: torch.device, rounds: int) -> Iterator[Result]:
@@ -69,11 +76,10 @@ def _results(chosen: list[str], device: torch.device, rounds: int) -> Iterator[R
         yield from pixelcnn(device, rounds)
 
 
-def _page(results: list[Result], device: torch.device, rounds: int) -> str:
+def _page(results: list[Result], pieces: list[list[str]], device: torch.device, rounds: int) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     changed = subprocess.run(["git", "status", "--porcelain", "src"], capture_output=True, text=True).stdout.strip()
-    table = [HEADER, ["---"] * len(HEADER), *(result.row() for result in results)]
-    lines = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    lines = _table([HEADER, *(result.row() for result in results)])
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning-fabric", "pythae", "numpy"))
     return f"""# Benchmarks
 
@@ -93,7 +99,19 @@ its own trainer's epochs, without its evaluation and saving, once around the sam
 once around our modules. Masks are drawn by two threads where there is no accelerator; "masks asked for" is the bar
 itself, a fixed number. PixelCNN samples are drawn with the recipe's default network; of the 784 passes that a binary
 picture would need were its whole map computed for each position, 49 are timed.
+
+## A step by its pieces
+
+What a step of the perceptron does beyond the bare loop, in microseconds: medians of single calls on MNIST's 50,000,
+{rounds} epochs of each in turn. The pass builds and checks distributions, knows which bound they make and reports its
+terms, where the bare loop writes one formula down; its Python is paid whatever the size of the network.
+
+{_table(pieces)}
 """
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:]))
 
 
 def _machine(device: torch.device) -> str:

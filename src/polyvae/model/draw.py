@@ -156,12 +156,12 @@ class Draw:
 
         Two heads of one value are two models of it, whose sum would bound nothing: the first of them counts.
         """
-        return _total(self.heads[name].log_p for name in first_heads(self.heads))
+        return total(self.heads[name].log_p for name in first_heads(self.heads))
 
     @cached_property
     def kl(self) -> Tensor:
         """KL(q || p) over all latents, [K, B] nats."""
-        return _total(latent.kl for latent in self.latents.values())
+        return total(latent.kl for latent in self.latents.values())
 
     @cached_property
     def log_weight(self) -> Tensor:
@@ -169,14 +169,14 @@ class Draw:
 
         What was given or is summed over has in the place of q that with which it was proposed.
         """
-        return self.log_px + _total(latent.log_p - latent.log_proposal for latent in self.latents.values())
+        return self.log_px + total(latent.log_p - latent.log_proposal for latent in self.latents.values())
 
     @cached_property
     def log_share(self) -> Tensor | None:
         """log of K times what each sample counts in an expectation, [K, B], or None where all count alike."""
         parts = [(latent.log_share, latent.summed) for latent in self.latents.values()]
         shares = [share + log(count) for share, count in parts if share is not None and count is not None]
-        return _total(shares) if shares else None
+        return total(shares) if shares else None
 
     def weighed(self, value: Tensor) -> Tensor:
         """[K, B, ...] times what each sample counts, so that its mean over K is its expectation; a scalar as it is."""
@@ -231,7 +231,8 @@ def _score(p: Distribution, z: Tensor) -> Tensor:
     return p.log_prob(z)
 
 
-def _total(parts: Iterable[Tensor]) -> Tensor:
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of tensors, in their order."""
     first, *rest = parts
     for part in rest:
         first = first + part

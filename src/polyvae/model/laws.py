@@ -149,7 +149,7 @@ def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | No
         # every law, where zero is none of a positive one.
         known = torch.where(scored.view(-1, *[1] * (x.dim() - 1)), x, torch.ones_like(x))
         return torch.where(scored, log_likelihood(p, known, samples), 0.0)
-    unfold = getattr(p, "unfold", None)
+    unfold = None if samples == 1 else getattr(p, "unfold", None)
     if unfold is not None:
         return unfold(samples).log_prob(x)
     return p.log_prob(repeat(x, samples)).view(samples, len(x))

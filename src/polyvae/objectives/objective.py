@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
-from operator import add
 
 import torch
 from torch import Tensor, nn
 
 from polyvae.checks.finite import check_finite
-from polyvae.model.draw import first_heads
+from polyvae.model.draw import first_heads, total
 from polyvae.model.vae import Draw, Values
 from polyvae.objectives.schedules import Number, Step, _at
 from polyvae.objectives.terms import KL, Reconstruction, Term
@@ -85,7 +83,7 @@ class Objective(nn.Module):
         if self.balance is not None:
             factors = self.balance({name: term.detach() for name, term in terms.items()})
             costs.update({name: factor * costs[name] for name, factor in factors.items()})
-        return report(reduce(add, costs.values()), terms, draw)
+        return report(total(costs.values()), terms, draw)
 
 
 class ImportanceWeighted(nn.Module):

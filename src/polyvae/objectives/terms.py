@@ -18,6 +18,7 @@ from torch.distributions import (
 from torch.nn import functional
 
 from polyvae.model.distributions.codes import Quantised
+from polyvae.model.draw import total
 from polyvae.model.vae import Draw, Latent
 
 Term = Callable[[Draw], Tensor]
@@ -31,8 +32,7 @@ class Reconstruction(nn.Module):
         self.heads = heads
 
     def forward(self, draw: Draw) -> Tensor:
-        costs = [-draw.heads[name].weight * draw.heads[name].log_p for name in self.heads or draw.heads]
-        return costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
+        return total(-draw.heads[name].weight * draw.heads[name].log_p for name in self.heads or draw.heads)
 
 
 class KL(nn.Module):
@@ -54,7 +54,7 @@ class KL(nn.Module):
     def forward(self, draw: Draw) -> Tensor:
         chosen = [draw.latents[name] for name in self.latents or draw.latents]
         if self.free_bits == 0:
-            return torch.stack([latent.kl for latent in chosen]).sum(0)
+            return total(latent.kl for latent in chosen)
         floored = [_averaged(draw, latent).clamp(min=self.free_bits).sum() for latent in chosen]
         return torch.stack(floored).sum()
 

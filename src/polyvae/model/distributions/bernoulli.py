@@ -53,8 +53,8 @@ class Bernoulli(Event):
             return -F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(self._dims)
 
         # torch's own has the cheaper gradient, but wants a value of the logits' shape and makes no use of slabs.
-        whole = torch.broadcast_shapes(value.shape, self.logits.shape) == self.logits.shape
-        trained = torch.is_grad_enabled() and self.logits.requires_grad and whole
+        trained = torch.is_grad_enabled() and self.logits.requires_grad
+        trained = trained and value.shape == self.logits.shape[max(0, self.logits.ndim - value.ndim) :]
         return by_slabs(cross_entropy if trained else score, value, self.logits)
 
     def value_log_prob(self, x: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ class Perceptron(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         check_given(tensors, self.inputs)
-        return self.layers(join(tensors, self.inputs)).unflatten(1, self.output)
+        flat = join(tensors, self.inputs)
+        return self.layers(flat).view(len(flat), *self.output)
 
 
 def mlp(
