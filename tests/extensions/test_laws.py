@@ -96,6 +96,25 @@ def test_the_centre_of_a_law_without_mean_and_mode_is_the_mean_of_the_same_draws
     assert first.abs().max() < 0.3  # the mean is 0, 256 draws have a deviation of 0.04
 
 
+def test_the_centre_of_a_row_of_a_flow_does_not_depend_on_the_other_rows() -> None:
+    model, x = flow_model(), torch.randn(9, 6)
+    with torch.no_grad():
+        together = centre(model.posterior["z"]({"x": x}))
+        alone = torch.cat([centre(model.posterior["z"]({"x": row[None]})) for row in x])
+        drawn_often = model.posterior["z"]({"x": x}).sample(torch.Size((20_000,)))
+    torch.testing.assert_close(together, alone)
+    assert ((together - drawn_often.mean(0)).abs() < 4 * drawn_often.std(0) / 16).all()
+    loc, scale = torch.randn(5, 2, dtype=torch.float64), torch.rand(5, 2, dtype=torch.float64)
+
+    def squashed(rows: slice) -> Distribution:
+        base = td.Independent(td.Normal(loc[rows], scale[rows]), 1)
+        return td.TransformedDistribution(base, [td.TanhTransform()])
+
+    of_all = centre(squashed(slice(None)))
+    torch.testing.assert_close(of_all[3:4], centre(squashed(slice(3, 4))))
+    assert of_all.dtype == torch.float64
+
+
 def test_a_law_without_a_gradient_through_its_draws_is_refused_where_it_would_not_be_trained() -> None:
     logits = torch.zeros(4, 3, requires_grad=True)
     with pytest.raises(ValueError, match=r"the posterior of 'y' \(OneHotCategorical\) has no gradient .* summed"):

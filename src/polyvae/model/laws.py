@@ -16,14 +16,17 @@ from torch import Size, Tensor
 from torch.distributions import (
     Categorical,
     Cauchy,
+    ComposeTransform,
     Distribution,
     FisherSnedecor,
     HalfCauchy,
     Independent,
     InverseGamma,
+    Normal,
     Pareto,
     StudentT,
     Transform,
+    TransformedDistribution,
 )
 from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import _InverseTransform
@@ -56,7 +59,8 @@ def drawn(law: Distribution, shape: Sequence[int] = (), what: str = "this law") 
 def centre(law: Distribution) -> Tensor:
     """The one value that stands for a law, [*batch, *event]: its mean, else its mode, else the mean of 256 draws.
 
-    Flows have neither mean nor mode, laws over integers no mean. The draws are the same at every call of as many rows.
+    Flows have neither mean nor mode, laws over integers no mean. The draws are the same at every call: of a normal law
+    that is moved, a flow, for each row as for any other, of other laws at every call of as many rows.
     """
     for name in ("mean", "mode"):
         try:
@@ -73,7 +77,22 @@ def centre(law: Distribution) -> Tensor:
     devices, kind = ([], "cuda") if device.type == "cpu" else ([device.index or 0], device.type)
     with torch.no_grad(), torch.random.fork_rng(devices, device_type=kind):
         torch.manual_seed(0)
-        return law.sample(Size((CENTRED,))).mean(0)
+        moved = _moved(law)
+        return (law.sample(Size((CENTRED,))) if moved is None else moved).mean(0)
+
+
+def _moved(law: Distribution) -> Tensor | None:
+    """Draws [256, *batch, *event] of a normal law under a map, all rows by the same noise: a row's do not depend on the
+    others in its batch. None for other laws."""
+    if isinstance(law, TransformedDistribution):
+        base, move = law.base_dist, ComposeTransform(law.transforms)
+    else:  # a flow as zuko has it, whose map goes the other way
+        base, move = getattr(law, "base", None), getattr(getattr(law, "transform", None), "inv", None)
+    if move is None or not isinstance(base, Distribution) or not isinstance(_base(base), Normal):
+        return None
+    rows = Size([1] * len(law.batch_shape)) + base.mean.shape[len(law.batch_shape) :]
+    noise = torch.randn(CENTRED, *rows, dtype=base.mean.dtype, device=base.mean.device)
+    return move(base.mean + base.stddev * noise)
 
 
 def _base(law: Distribution) -> Distribution:

@@ -92,7 +92,7 @@ class LinearEncoder(nn.Module):
         loc = (y.flatten(1) - self.mean) @ self.weight.T
         if self.point:
             return Point(loc)
-        return CholeskyNormal(loc, scale_tril=self.tril.expand(len(loc), -1, -1), validate_args=False)
+        return CholeskyNormal(loc, scale_tril=self.tril.expand(loc.shape[0], -1, -1), validate_args=False)
 
 
 @recipe

@@ -24,7 +24,9 @@ class Perceptron(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor:
         check_given(tensors, self.inputs)
         flat = join(tensors, self.inputs)
-        return self.layers(flat).view(len(flat), *self.output)
+        return self.layers(flat).view(
+            flat.shape[0], *self.output
+        )  # len() would fix the batch size of an exported model
 
 
 def mlp(
