@@ -8,9 +8,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
-from torch import Tensor
 
 import polyvae as pv
+from helpers.observing import masks
 from helpers.waiting import Watch
 from polyvae.observe.masks import (
     WHERE,
@@ -32,11 +32,6 @@ from polyvae.observe.masks import (
     sparse,
     split_observation,
 )
-
-
-def masks(where: Where, count: Counts | None, batch: int, *shape: int) -> Tensor:
-    """Masks of a batch of pictures (C, H, W) or tables (d,)."""
-    return SparsePixels(where, count).mask(torch.zeros(batch, *shape))
 
 
 def test_m_is_what_is_seen_and_the_mask() -> None:
