@@ -1,4 +1,4 @@
-"""Networks: shapes for any size, mirrored stacks, and what a wrong call says."""
+"""Networks: shapes for any size, gradients, memory layouts, mirrored stacks, and what a wrong call says."""
 
 from functools import partial
 from itertools import pairwise
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from polyvae.model.networks import NETWORKS, conv, mirrored, mlp, network, residual
-from polyvae.model.networks.layers import stages
 from polyvae.model.networks.residual import Block
 
 SMALL = {
@@ -21,6 +20,7 @@ SMALL = {
 pictures = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40))
 vectors = st.tuples(st.integers(1, 9))
 shapes = st.one_of(pictures, vectors)
+GROUPED = [partial(conv, norm="group"), partial(residual, norm="group")]
 
 
 def values(shapes, batch=3, seed=0):
@@ -50,33 +50,6 @@ def test_any_shapes_in_give_exactly_the_shape_asked_for(name, inputs, output, ba
 def test_the_default_stacks_encode_and_decode_usual_picture_sizes(build, shape):
     assert build([shape], (6,))(*values([shape], 2)).shape == (2, 6)
     assert build([(6,)], shape)(*values([(6,)], 2)).shape == (2, *shape)
-
-
-@pytest.mark.parametrize(
-    ("side", "sides"),
-    [
-        (28, [28, 14, 7, 7, 7]),
-        (32, [32, 16, 8, 4, 2]),
-        (64, [64, 32, 16, 8, 4]),
-        (8, [8, 4, 2, 1, 1]),
-        (15, [15, 15, 15, 15, 15]),
-        (17, [17, 9, 9, 9, 9]),
-        (89, [89, 45, 23, 12, 6]),
-        (1, [1, 1, 1, 1, 1]),
-    ],
-)
-def test_sides_are_halved_while_even_or_large(side, sides):
-    found = list(stages(side, 20, 4))
-    assert [stage.before[0] for stage in found] + [found[-1].after[0]] == sides
-    assert [stage.before[1] for stage in found] == [20, 10, 5, 5], "each axis follows its own sides"
-
-
-@given(st.integers(1, 300), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
-def test_a_transposed_convolution_returns_to_every_side_exactly(side, count):
-    for stage in stages(side, 1, count):
-        layer = nn.ConvTranspose2d(1, 1, 3, stage.stride, 1, stage.output_padding)
-        assert layer(torch.zeros(1, 1, *stage.after)).shape[2:] == stage.before
 
 
 @pytest.mark.parametrize(("side", "code"), [(28, 7), (32, 2)])
@@ -144,6 +117,17 @@ def test_the_output_depends_on_every_input(name, inputs, output):
         assert not torch.allclose(net(*given), net(*changed))
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("inputs", "output"), [([(2, 12, 9), (4,)], (5,)), ([(5,), (3, 12, 9)], (2, 12, 9)), ([(6,)], (5,))]
+)
+def test_every_parameter_gets_a_gradient(name, inputs, output):
+    net = network(name)(inputs, output)
+    net(*values(inputs)).square().sum().backward()
+    silent = [key for key, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert not silent
+
+
 def test_conv_convolves_the_first_picture_wherever_it_stands_among_the_inputs():
     net = conv([(4,), (2, 8, 6), (1, 8, 6)], (5,), channels=(3, 4))
     assert convolutions(net)[0].in_channels == 2
@@ -160,6 +144,60 @@ def test_examples_of_a_batch_are_independent_in_evaluation(name):
     net = SMALL[name]([(2, 8, 6)], (5,)).eval()
     (batch,) = values([(2, 8, 6)], 5)
     torch.testing.assert_close(net(batch)[1:2], net(batch[1:2]))
+
+
+@pytest.mark.parametrize("build", GROUPED)
+def test_a_network_with_group_norm_holds_no_statistics_of_a_batch(build):
+    for inputs, output in (([(1, 8, 8)], (5,)), ([(5,)], (1, 8, 8))):
+        net = build(inputs, output, channels=(8, 12, 16))
+        assert not list(net.buffers())
+        given = values(inputs)
+        whole = net(*given)
+        torch.testing.assert_close(net.eval()(*given), whole)
+        rows = [net(*[value[row : row + 1] for value in given]) for row in range(3)]
+        torch.testing.assert_close(torch.cat(rows), whole)
+        assert (whole[0] - whole[1]).abs().max() > 1e-4, "what is one pixel large is not normalised to nothing"
+
+
+@pytest.mark.parametrize("build", [conv, residual, *GROUPED])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 16, 12), (1, 23, 9)])
+def test_channels_last_is_the_same_network_with_the_same_state(build, shape):
+    for inputs, output in (([shape, (4,)], (5,)), ([(5,), shape], shape)):
+        torch.manual_seed(0)
+        plain = build(inputs, output).double()
+        turned = build(inputs, output).double().to(memory_format=torch.channels_last)
+        turned.load_state_dict(plain.state_dict())
+        assert turned.stack.channels_last
+        assert not plain.stack.channels_last
+        given = [value.double() for value in values(inputs)]
+        results = [net(*given) for net in (plain, turned)]
+        torch.testing.assert_close(results[0], results[1])
+        for result in results:
+            result.square().sum().backward()
+        for one, other in zip(plain.parameters(), turned.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad)
+        assert plain.state_dict().keys() == turned.state_dict().keys()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_layer_of_a_stack_sees_one_memory_layout(depth, channels_last):
+    shape = (depth, 16, 16)
+    nets = [conv([shape], (5,), channels=(4, 6)), conv([(5,)], shape, channels=(4, 6))]
+    layouts = []
+
+    def note(module, inputs, output):
+        strides = output.stride()
+        layouts.append(strides[1] == 1 and strides[3] == output.shape[1])
+
+    for net in nets:
+        for layer in convolutions(net)[:2]:  # not the decoder's last: its one channel is of either layout
+            layer.register_forward_hook(note)
+        if channels_last:
+            net.to(memory_format=torch.channels_last)
+    nets[0](*values([shape]))
+    nets[1](*values([(5,)]))
+    assert layouts == [channels_last] * 4
 
 
 def test_mlp_has_one_hidden_layer_per_width_and_the_activation_asked_for():
@@ -202,10 +240,12 @@ def test_shapes_that_cannot_be_are_refused(build):
         build([(3,)], (0,))
 
 
-def test_widths_that_cannot_be_are_refused():
+def test_widths_and_normalisations_that_cannot_be_are_refused():
     for build in (conv, residual):
         with pytest.raises(ValueError, match="channels is one width a layer"):
             build([(1, 8, 8)], (3,), channels=())
+        with pytest.raises(ValueError, match="norm is one of batch, group; got 'layer'"):
+            build([(1, 8, 8)], (5,), norm="layer")
     with pytest.raises(ValueError, match="hidden is one width a layer"):
         mlp([(3,)], (3,), hidden=(4, 0))
     with pytest.raises(ValueError, match="blocks counts"):
