@@ -1,4 +1,4 @@
-"""Series in time: blocks held out whole, vortices that obey their equations, a user's own fields."""
+"""Series in time: held out and dealt to folds in blocks, known by neighbours that are alike."""
 
 from __future__ import annotations
 
@@ -11,24 +11,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.series import runs
 from polyvae import data
 from polyvae.data.series import ALIKE, block_fold, in_blocks, likeness
-from polyvae.data.sources.vortices import LENGTHS, vortices
 
 
-@given(st.integers(20, 300), st.integers(6, 20), st.integers(0, 7))
-def test_blocks_share_out_all_examples_and_only_their_ends_have_neighbours_elsewhere(count, blocks, seed) -> None:
-    rest, *held = in_blocks(count, blocks, [0.2, 0.2], seed)
-    assert torch.equal(torch.cat([rest, *held]).sort().values, torch.arange(count))
-    lengths = {len(run) for run in torch.tensor_split(torch.arange(count), blocks)}
-    for part in held:
-        runs = torch.tensor_split(part, (part.diff() != 1).nonzero().flatten() + 1)
-        assert all(len(run) >= min(lengths) for run in runs)
-        assert len(part) == pytest.approx(0.2 * count, abs=max(lengths))
+def travelling(count: int = 120) -> np.ndarray:
+    """Waves that travel, float32 [count, 2, 4, 6]."""
+    time, across = np.arange(count)[:, None, None] / 8, np.linspace(0, 5, 24).reshape(4, 6)
+    return np.stack([np.sin(time + across), 50 * np.cos(1.3 * time - across)], 1).astype(np.float32)
+
+
+@given(st.integers(6, 300), st.data(), st.integers(0, 1000))
+def test_blocks_share_out_all_examples_whole_and_seeds_only_shift_them(
+    count: int, draw: st.DataObject, seed: int
+) -> None:
+    blocks = draw.draw(st.integers(5, count))
+    parts = in_blocks(count, blocks, [0.2, 0.2], seed)
+    assert torch.cat(parts).sort().values.equal(torch.arange(count))
+    lengths = torch.tensor([len(run) for run in torch.tensor_split(torch.arange(count), blocks)])
+    owner = torch.empty(count, dtype=torch.int64)
+    for number, part in enumerate(parts):
+        assert len(part)
+        assert part.equal(part.sort().values)
+        owner[part] = number
+    for part in parts[1:]:
+        assert all(len(run) >= lengths.min() for run in runs(part))
+        assert len(part) == pytest.approx(0.2 * count, abs=int(lengths.max()))
+    changes = (owner.diff() != 0).nonzero().flatten() + 1
+    assert set(changes.tolist()) <= set(lengths.cumsum(0).tolist())
+    again = in_blocks(count, blocks, [0.2, 0.2], seed + blocks)
+    assert all(one.equal(other) for one, other in zip(parts, again, strict=True))
+
+
+def test_held_out_blocks_lie_evenly_and_seeds_test_every_time_once() -> None:
+    tested = torch.cat([in_blocks(150, 30, [0.2, 0.2], seed)[1] for seed in range(5)])
+    assert tested.sort().values.equal(torch.arange(150))
+    rest, test, validation = in_blocks(150, 30, [0.2, 0.2], 3)
+    assert (len(rest), len(test), len(validation)) == (90, 30, 30)
+    for part in (test, validation):
+        starts = torch.tensor([run[0] for run in runs(part)])
+        assert [len(run) for run in runs(part)] == [5] * 6
+        assert set(starts.diff().tolist()) == {25}
+    assert runs(in_blocks(100, 10, [0.2], 0)[1]) == [list(range(20, 30)), list(range(70, 80))]
+    assert [len(part) for part in in_blocks(100, 10, [12, 0.01], 0)] == [80, 10, 10]  # the nearest number of blocks
+    assert [len(part) for part in in_blocks(100, 10, [0, 26], 0)] == [70, 0, 30]
 
 
 @given(st.integers(20, 300), st.integers(6, 15), st.integers(2, 4), st.integers(0, 7))
-def test_folds_of_a_series_are_whole_blocks_and_share_them_out(count, blocks, folds, seed) -> None:
+def test_folds_of_a_series_are_whole_blocks_and_share_them_out(count: int, blocks: int, folds: int, seed: int) -> None:
     rest, _ = in_blocks(count, blocks, [0.25], seed)
     owner = torch.cat(
         [torch.full((len(run),), n) for n, run in enumerate(torch.tensor_split(torch.arange(count), blocks))]
@@ -42,71 +73,27 @@ def test_folds_of_a_series_are_whole_blocks_and_share_them_out(count, blocks, fo
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_folds_of_a_series_that_are_too_many_are_refused() -> None:
-    rest, _ = in_blocks(120, 12, [0.25], 0)
-    with pytest.raises(ValueError, match=r"fold lies in 0\.\.2; got 3"):
-        block_fold(rest, 120, 12, 3, 3)
-    with pytest.raises(ValueError, match=r"folds: 9 at most, as many as blocks are left beside the test part; got 10"):
-        data.load(travelling(), blocks=10, folds=10, fold=0)
+def test_folds_deal_out_the_blocks_that_are_left() -> None:
+    rest, _ = in_blocks(100, 10, [0.2], 0)
+    held = [block_fold(rest, 100, 10, 3, fold)[1] for fold in range(3)]
+    assert [len(runs(part)) for part in held] == [3, 3, 2]
+    assert [len(part) for part in held] == [30, 30, 20]
+
+
+def test_blocks_and_folds_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"blocks lies in 2\.\.7"):
+        in_blocks(7, 8, [0.1], 0)
+    with pytest.raises(ValueError, match=r"parts of \[5, 5\] blocks from 10"):
+        in_blocks(100, 10, [0.5, 0.5], 0)
     with pytest.raises(ValueError, match="nothing remains"):
         in_blocks(10, 2, [0.5, 0.5], 0)
-
-
-def test_vortices_have_no_divergence_and_the_pressure_of_their_velocity() -> None:
-    x, times, middles = vortices(3, 64, seed=2)
-    assert (x.shape, times.shape, middles.shape) == ((3, 3, 32, 64), (3, 1), (3, 4, 2))
-    u, v, p = (x[:, k].astype(float) for k in range(3))
-    kx = 2j * np.pi * np.fft.fftfreq(64, LENGTHS[0] / 64)
-    ky = 2j * np.pi * np.fft.fftfreq(32, LENGTHS[1] / 32)[:, None]
-
-    def along(field: np.ndarray, wave: np.ndarray) -> np.ndarray:
-        return np.fft.ifft2(np.fft.fft2(field) * wave).real
-
-    assert np.abs(along(u, kx) + along(v, ky)).max() < 1e-4 * np.abs(along(u, kx)).max()
-    source = 2 * (along(u, kx) * along(v, ky) - along(u, ky) * along(v, kx))
-    laplacian = along(along(p, kx), kx) + along(along(p, ky), ky)
-    assert np.abs(laplacian - source + source.mean((1, 2), keepdims=True)).max() < 1e-2 * np.abs(source).max()
-
-
-def test_vortices_are_the_same_by_seed_and_a_longer_series_begins_alike() -> None:
-    short, longer, other = vortices(5, 16, 1), vortices(300, 16, 1), vortices(5, 16, 3)
-    for a, b in zip(short, longer, strict=True):
-        np.testing.assert_array_equal(a, b[:5])
-    assert np.abs(short[0] - other[0]).max() > 0.1
-    with pytest.raises(ValueError, match="an even width >= 16; got 5, 4, 15"):
-        vortices(5, 15)
-
-
-def test_a_users_own_fields_become_channels_and_are_held_out_in_blocks(tmp_path: Path) -> None:
-    stream = np.random.default_rng(0)
-    u, v = stream.normal(size=(2, 40, 6, 9))
-    fluid = stream.random((6, 9)) > 0.2
-    path = tmp_path / "flow.npz"
-    np.savez(path, u=u, v=v, fluid=fluid, t=np.arange(40.0))
-    loaded = data.load(path, blocks=10)
-    assert (loaded.spec.x, loaded.spec.levels) == ((2, 6, 9), None)
-    parts = {part: getattr(loaded, part) for part in ("train", "validation", "test")}
-    assert sum(len(part) for part in parts.values()) == 40
-    for part in parts.values():
-        batch = part.batch(torch.arange(len(part)))
-        times = batch["t"].flatten().long()
-        expected = torch.from_numpy(np.stack([u, v], 1).astype(np.float32) * fluid)[times]
-        assert torch.equal(batch["x"], expected)
-    times = parts["test"].tensors["t"].flatten()
-    assert all(float(step) == 1 or float(step) > 4 for step in times.diff())
-
-
-def test_fields_of_different_shapes_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "flow.npz"
-    np.savez(path, u=np.zeros((8, 4, 4)) - 1.5, v=np.zeros((8, 4, 5)))
-    with pytest.raises(data.DataError, match="of one shape"):
-        data.load(path)
-
-
-def travelling(count: int = 120) -> np.ndarray:
-    """Waves that travel, float32 [count, 2, 4, 6]."""
-    time, across = np.arange(count)[:, None, None] / 8, np.linspace(0, 5, 24).reshape(4, 6)
-    return np.stack([np.sin(time + across), 50 * np.cos(1.3 * time - across)], 1).astype(np.float32)
+    rest, _ = in_blocks(100, 10, [0.2], 0)
+    with pytest.raises(ValueError, match=r"fold lies in 0\.\.2; got 3"):
+        block_fold(rest, 100, 10, 3, 3)
+    with pytest.raises(ValueError, match="folds: 8 at most"):
+        block_fold(rest, 100, 10, 9, 0)
+    with pytest.raises(ValueError, match=r"folds: 9 at most, as many as blocks are left beside the test part; got 10"):
+        data.load(travelling(), blocks=10, folds=10, fold=0)
 
 
 def test_a_series_is_known_by_neighbours_that_are_alike() -> None:
