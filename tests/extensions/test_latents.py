@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -388,7 +389,27 @@ def test_a_model_with_one_law_of_several_latents_is_trained_asked_and_evaluated(
     report = pv.evaluate(run, data.test, samples=20)
     assert math.isfinite(report["bound"])
     assert run.decode({"a": torch.randn(3, 2), "b": torch.randn(3, 3)}).shape == (3, 4)
+    x = torch.randn(3, 4)
+    z = run.encode(x)
+    assert {name: value.shape for name, value in z.items()} == {"a": (3, 2), "b": (3, 3)}
+    torch.testing.assert_close(run.decode(z), run.reconstruct(x))
     assert run.sample(5).shape == (5, 4)
+
+
+@pytest.mark.parametrize("of", ["prior", "posterior"])
+def test_figures_walk_through_one_law_of_several_latents(of: str) -> None:
+    model, split = pair(of).float(), pv.data.wrap(torch.randn(60, 4)).test
+    strips = pv.figures.traversals(model, split, latent="both", steps=3)
+    assert strips.pictures.shape[:2] == (5, 3)
+    z = model.centres({"x": split.tensors["x"][:1]})
+    place = int(strips.rows[0].split("[")[1].split("]")[0])
+    row = torch.cat([z["a"], z["b"]], 1).repeat(3, 1)
+    row[:, place] = torch.tensor([-3.0, 0.0, 3.0])
+    expected = model.decode({"a": row[:, :2], "b": row[:, 2:]})["x"].mean
+    np.testing.assert_allclose(strips.pictures[0], expected.detach().numpy(), atol=1e-6)
+    assert pv.figures.traversals(model, split, example=None).pictures.shape[:2] == (5, 11)
+    assert pv.figures.interpolations(model, split, pairs=2).pictures.shape[:2] == (2, 9)
+    assert pv.figures.latent_map(model, split).points.shape == (len(split), 2)
 
 
 def test_a_summed_latent_is_trained_by_the_plain_objective_and_evaluated() -> None:

@@ -20,8 +20,8 @@ _METHODS: dict[str, None] = dict.fromkeys(("active", "pca"))
 
 
 def latent_of(model: VAE, name: str | None) -> str:
-    """That latent, or the first. Raises ValueError for another name."""
-    names = {each: each for each in model.prior}
+    """That latent, or the first; several with one law are one, of its name. Raises ValueError for another name."""
+    names = {unit.name: unit.name for unit in model.plan.unit_of_prior.values()}
     return next(iter(names)) if name is None else find(names, name, "a latent of the model")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from polyvae.figures.latents import latent_of
 from polyvae.figures.looks import part
 from polyvae.figures.subject import subject_of
 from polyvae.model.laws import centre
-from polyvae.model.parts import given
+from polyvae.model.parts import apart, given, shapes
 from polyvae.model.vae import VAE, Values
 
 _SCANNED = 500  # examples that rank the dimensions of a latent
@@ -56,15 +56,19 @@ def traversals(
         if words is not None:
             moved, labels, positions = _words(model, values, name, words, rows, steps)
         else:
-            laws = model.encode(values) if example is not None else _prior_means(model, values, {})
-            held = {key: law if isinstance(law, Tensor) else centre(law) for key, law in laws.items()}
+            held = model.centres(values) if example is not None else _prior_means(model, values, {})
             weight = code.activity if code.kl is None else code.kl
             order = weight.argsort(descending=True)[:rows].tolist()
             positions = np.linspace(-limit, limit, steps).astype(np.float32)
-            moved = _moved({**values, **held}, name, held[name], order, torch.from_numpy(positions))
+            members = model.plan.units[name].members
+            row = _moved(torch.cat([held[each].flatten(1) for each in members], 1), order, torch.from_numpy(positions))
+            pieces = zip(members, row.split([held[each].numel() for each in members], 1), strict=True)
+            moved = _expanded({**values, **held}, len(row))
+            moved |= {each: piece.reshape(-1, *held[each].shape[1:]) for each, piece in pieces}
             labels = tuple(f"{name}[{j}]  {measure} {float(weight[j]):.2f}" for j in order)
             told = f"{len(order)} of {len(weight)} dimensions, {told}" if len(order) < len(weight) else told
-        pictures = shown.decode(_followed(model, moved, name)).unflatten(0, (len(labels), len(positions)))
+        followed = _followed(model, moved, model.plan.units[name].members)
+        pictures = shown.decode(followed).unflatten(0, (len(labels), len(positions)))
     return Strips(shown.array(pictures), labels, positions, **shown.look.words(told))
 
 
@@ -83,7 +87,7 @@ def interpolations(
     index = shuffled(len(split), seed)[: 2 * pairs]
     with evaluating(shown.model) as device:
         batch = shown.batch(split, index, device, seed)
-        means = {key: centre(law) for key, law in shown.model.encode(batch).items()}
+        means = shown.model.centres(batch)
         walk = _between_spherical if spherical else _between
         fractions = torch.linspace(0, 1, steps, device=device)
         values = {}
@@ -99,16 +103,17 @@ def interpolations(
     return Strips(*walked, **shown.look.words(told))
 
 
-def _moved(values: Values, name: str, held: Tensor, places: Sequence[int], positions: Tensor) -> dict[str, Tensor]:
-    """What to decode so that each of R places of a latent takes each of S positions, [R * S, ...].
-
-    `values` and the latent `held` [1, ...] hold one example, whose numbers stand everywhere else.
-    """
+def _moved(held: Tensor, places: Sequence[int], positions: Tensor) -> Tensor:
+    """A latent [1, ...] with each of R places at each of S positions, the other places as they are, [R * S, ...]."""
     count = len(places)
     moved = held.flatten(1).repeat(count * len(positions), 1).unflatten(0, (count, -1))
     moved[torch.arange(count), :, places] = positions.to(moved)
-    fixed = {key: value.expand(count * len(positions), *value.shape[1:]) for key, value in values.items()}
-    return {**fixed, name: moved.view(-1, *held.shape[1:])}
+    return moved.view(-1, *held.shape[1:])
+
+
+def _expanded(values: Values, rows: int) -> dict[str, Tensor]:
+    """One example's values for so many rows."""
+    return {key: value.expand(rows, *value.shape[1:]) for key, value in values.items()}
 
 
 def _words(
@@ -118,28 +123,28 @@ def _words(
 
     Beside it the rows' names and the words' codes [S].
     """
-    laws = model.encode(values)
-    codes = laws[name].codes  # pyright: ignore[reportAttributeAccessIssue]
+    codes = model.encode(values)[name].codes  # pyright: ignore[reportAttributeAccessIssue]
     share = words.counts.double() / words.counts.sum(1, keepdim=True)
     entropy = -torch.xlogy(share, share).sum(1)
     places = entropy.argsort(descending=True, stable=True)[:rows].tolist()
     used = words.counts[places].sum(0).argsort(descending=True, stable=True)[:steps]
-    held = {**values, **{key: centre(law) for key, law in laws.items()}}
-    moved = _moved(held, name, codes, places, used)
-    moved[name] = model.posterior[name].embed(moved[name])  # pyright: ignore[reportCallIssue]
+    moved = _moved(codes, places, used)
+    held = _expanded({**values, **model.centres(values)}, len(moved))
     index = [", ".join(str(int(each)) for each in np.unravel_index(place, codes.shape[1:])) for place in places]
     labels = (f"{name}[{at}]  entropy {float(entropy[place]):.2f}" for at, place in zip(index, places, strict=True))
-    return moved, tuple(labels), used.numpy()
+    embedded = model.posterior[name].embed(moved)  # pyright: ignore[reportCallIssue]
+    return {**held, name: embedded}, tuple(labels), used.numpy()
 
 
 def _prior_means(model: VAE, values: Values, fixed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every latent at its prior's mean from the top down, those in `fixed` as they are."""
-    known = dict(values)
+    known = {**values, **fixed}
     rows = len(next(iter(known.values())))
     for name, prior in model.prior.items():
-        law = None if name in fixed else prior(model.featured(known, given(prior)))
-        known[name] = fixed[name] if law is None else _mean_rows(law, rows)
-    return {name: known[name] for name in model.prior}
+        if not set(shapes(prior) or (name,)) <= set(fixed):
+            mean = _mean_rows(prior(model.featured(known, given(prior))), rows)
+            known |= {latent: piece for latent, piece in apart(prior, name, mean).items() if latent not in fixed}
+    return {name: known[name] for name in model.plan.latents}
 
 
 def _mean_rows(law: Any, rows: int) -> Tensor:
@@ -147,14 +152,14 @@ def _mean_rows(law: Any, rows: int) -> Tensor:
     return mean if law.batch_shape else mean.expand(rows, *mean.shape)
 
 
-def _followed(model: VAE, values: Mapping[str, Tensor], moved: str) -> dict[str, Tensor]:
-    """The values with every latent below `moved` at its prior's mean."""
-    below = {moved}
+def _followed(model: VAE, values: Mapping[str, Tensor], moved: Collection[str]) -> dict[str, Tensor]:
+    """The values with every latent below those `moved` at its prior's mean."""
+    below = set(moved)
     for name, prior in model.prior.items():
         if below & model.plan.reads(prior):
-            below.add(name)
-    held = {name: value for name, value in values.items() if name not in below or name == moved}
-    return {**held, **_prior_means(model, held, {n: held[n] for n in model.prior if n in held})}
+            below.update(shapes(prior) or (name,))
+    held = {name: value for name, value in values.items() if name not in below or name in moved}
+    return {**held, **_prior_means(model, held, {n: held[n] for n in model.plan.latents if n in held})}
 
 
 def _between(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:

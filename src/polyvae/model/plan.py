@@ -26,6 +26,11 @@ class Unit:
     below: bool
     separate: bool
 
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The latents that it is of, in the order of its vector."""
+        return max(self.posteriors, self.priors, key=len)
+
 
 @dataclass(frozen=True)
 class Node:

@@ -115,6 +115,12 @@ class VAE(nn.Module):
         self._require(known, self._given_heads)
         return {name: head(known) for name, head in self.heads.items()}
 
+    def centres(self, batch: Values) -> dict[str, Tensor]:
+        """Every latent at its posterior's centre: its mean, or where it has none, its mode. Deterministic."""
+        values = self._bare(batch)
+        self._encode(values)
+        return {name: values[name] for name in self.plan.latents}
+
     def reconstruct(self, batch: Values) -> dict[str, Distribution]:
         """Every head's distribution at the posteriors' centres: their means, or where they have none, their modes.
         Deterministic."""

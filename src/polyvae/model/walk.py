@@ -104,8 +104,7 @@ class Walk:
         else:
             pieces = [each.draws.flatten(each.draws.ndim - len(each.law.event_shape)) for each in made]
             draws, log_q = torch.cat(pieces, -1), made[0].log_q if len(made) == 1 else None
-            members = max(unit.posteriors, unit.priors, key=len)
-            z = torch.cat([self.folded[name].reshape(*shape, -1) for name in members], -1)
+            z = torch.cat([self.folded[name].reshape(*shape, -1) for name in unit.members], -1)
         latent = Latent(q, p, z, draws, unit.separate, unit.name, log_q, summed=made[0].summed)
         return self._given(latent) if unit.name in self.fixed else latent
 
