@@ -130,13 +130,9 @@ def test_labels_beside_columns_without_names_are_the_datas() -> None:
 def test_labels_of_a_data_set_or_a_loader_go_by_name() -> None:
     x, y = torch.randn(6, 2), torch.tensor([0, 1, 2, 0, 1, 2])
     spec = wrap((x, y)).spec
-    later = TensorDataset(x[1:3], y[1:3])
-    for given in (
-        later,
-        DataLoader(later, batch_size=2),
-        {"x": x[1:3], "y": y[1:3]},
-        Bunch(data=x[1:3], target=y[1:3]),
-    ):
+    x, y = x[1:3], y[1:3]
+    later = TensorDataset(x, y)
+    for given in (later, DataLoader(later, batch_size=2), {"x": x, "y": y}, Bunch(data=x, target=y)):
         assert taken(given, spec).tensors["y"].tolist() == [1, 2]  # numbered afresh they would be 0 and 1
 
 
@@ -207,11 +203,8 @@ def test_a_conditional_run_reads_and_gives_back_the_labels_of_its_own_frame(name
 
 def test_names_that_stand_for_one_number_are_one_label() -> None:
     def codes(labels: Any, known: list[Any]) -> list[int]:
-        return (
-            taken((np.zeros((2, 1)), labels), wrap((np.zeros((20, 1)), np.array(known * 10))).spec)
-            .tensors["y"]
-            .tolist()
-        )
+        spec = wrap((np.zeros((20, 1)), np.array(known * 10))).spec
+        return taken((np.zeros((2, 1)), labels), spec).tensors["y"].tolist()
 
     for known in (TRUE, ["01", "02"], [0, 1], ["False", "True"]):
         low = 1 if known == TEXTS else 0
