@@ -1,3 +1,5 @@
+"""What every family promises: shapes, densities that integrate to one, precision, devices, saving."""
+
 from __future__ import annotations
 
 import math
@@ -8,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, Normal, constraints, kl_divergence
 
 from polyvae.model import families
 from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, posterior
@@ -31,6 +33,7 @@ PROBABILITIES = {
 MAKERS: dict[str, Callable[[], Family]] = {
     **DENSITIES,
     **{name: make for name, (make, _) in PROBABILITIES.items()},
+    **families.COUNTS,
     "point": families.Point,
 }
 by_name = pytest.mark.parametrize("name", MAKERS)
@@ -57,9 +60,14 @@ def test_shapes_are_those_promised(name, features, rest, rows) -> None:
     x = draws((4,))
     assert x.shape == (4, rows, *event)
     assert law.log_prob(x).shape == (4, rows)
-    assert law.support.is_discrete is (name in PROBABILITIES)
+    assert law.support.is_discrete is (name in PROBABILITIES or name in families.COUNTS)
     if law.support.is_discrete:
         assert law.support.check(x).all()
+    if name in families.COUNTS:
+        assert law.variance.shape == (rows, *event)
+        assert law.support.base_constraint is constraints.nonnegative_integer
+        assert not law.support.check(x + 0.5).any()
+        assert not law.support.check(x - 1 - x.max()).any()
     assert law.has_rsample is not law.support.is_discrete
     assert not law._validate_args
 
@@ -97,7 +105,7 @@ def test_probabilities_sum_to_one_over_all_pictures(name) -> None:
     torch.testing.assert_close(law.mean, mean, atol=0.5 / 255 if levels > 32 else 1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("name", sorted(set(MAKERS) - {"full", "point"}))
+@pytest.mark.parametrize("name", sorted((DENSITIES.keys() | PROBABILITIES.keys()) - {"full"}))
 @pytest.mark.parametrize("extreme", [-50.0, 0.0, 50.0])
 def test_gradients_are_finite_at_extremes(name, extreme) -> None:
     family = MAKERS[name]()
@@ -200,8 +208,9 @@ def test_mixture_components_start_apart() -> None:
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - {"full"}))  # autocast, which it switches off, has no meta device
 def test_nothing_waits_for_the_device(name) -> None:
     """A tensor without data cannot be read, so whatever would read a device's memory fails here."""
-    family = MAKERS[name]().to("meta")
-    law = family(torch.empty(3, family.size(4), device="meta"))
+    family = MAKERS[name]()
+    size = family.size(4)
+    law = family.to("meta")(torch.empty(3, size, device="meta"))
     x = law.rsample((2,)) if law.has_rsample else law.sample((2,))
     assert law.log_prob(x).shape == (2, 3)
     assert law.log_prob(torch.empty(3, 4, device="meta")).shape == (3,)
@@ -212,10 +221,13 @@ def test_nothing_waits_for_the_device(name) -> None:
 def test_a_family_survives_saving(name) -> None:
     family, other = MAKERS[name](), MAKERS[name]()
     raw = raw_for(family, 2)
+    other.size(2)
+    for parameter in family.parameters():
+        torch.nn.init.normal_(parameter)
     x = family(raw).sample()
     family(raw).log_prob(x)
     other.load_state_dict(family.state_dict())
-    torch.testing.assert_close(other.eval()(raw).log_prob(x), family.eval()(raw).log_prob(x))
+    assert torch.equal(other.eval()(raw).log_prob(x), family.eval()(raw).log_prob(x))
 
 
 @pytest.mark.parametrize(
@@ -242,6 +254,10 @@ def test_the_catalogue_makes_every_name() -> None:
         families.FullNormal,
         families.Point,
     }
+    assert set(families.COUNTS) <= set(LIKELIHOODS)
+    for name in families.COUNTS:
+        family = likelihood(name, None)
+        assert family(raw_for(family, 3)).event_shape == (3,)
     for name in LIKELIHOODS:
         family = likelihood(name, 8)
         law = family(raw_for(family, 2, 3, 3))
