@@ -53,7 +53,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_report_says_that_its_fold_chose_the_epoch_and_in_how_many_runs_that_mattered(joined: Path) -> None:
     table = Table(Records.read(joined).rows.values())
-    words = chosen(table).text
+    words = str(chosen(table))
     assert "The fold that is reported on is also the one that chose the epoch" in words
     # Of 13 cells with three folds and 17 with five, all but fold 0 chose the last of three epochs.
     assert f"In {13 * 2 + 17 * 4} of {13 * 3 + 17 * 5} runs the best epoch was the last one" in words

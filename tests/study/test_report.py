@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from helpers.study_runs import fake_result, fake_row
 from polyvae.evaluation.numbers import number, plus_minus
 from polyvae.study import Interval, Protocol, Records, Report, StudyError, Table, cells, report
-from polyvae.study.document import Code, Grid, Heading, Picture, Text, markdown
+from polyvae.study.document import Grid, code, heading, image, markdown, plain
 from polyvae.study.page import page
 from polyvae.study.records import open_study
 from polyvae.study.thesis.provenance import command
@@ -109,7 +109,7 @@ def test_the_page_suits_phones_printers_and_the_dark(made: Report) -> None:
 
 
 def test_text_of_a_page_is_escaped() -> None:
-    blocks = [Heading("<b>", 1), Text("a < b & c"), Code("<i>"), Grid(("<x>",), (("<y>",),), "<z>")]
+    blocks = [heading("<b>", 1), plain("a < b & c"), code("<i>"), Grid(("<x>",), (("<y>",),), "<z>")]
     checked = parsed(page(markdown(blocks), Path()))
     assert not {tag for tag, _ in checked.found} & {"b", "i", "x", "y", "z"}
     assert {"<b>", "a < b & c", "<i>", "<x>", "<y>", "<z>"} <= set(checked.text)
@@ -119,7 +119,7 @@ def test_text_of_a_page_is_escaped() -> None:
 @example("&lt; &amp;")
 @given(st.text("ab1 *_`[]()<>&;|\\!#\"'", min_size=1).map(str.strip).filter(bool))
 def test_no_text_is_taken_for_markdown(text: str) -> None:
-    blocks = [Heading("a " + text + " b", 1), Text("a " + text + " b"), Grid((text,), ((text + " b",),), text)]
+    blocks = [heading("a " + text + " b", 1), plain("a " + text + " b"), Grid((text,), ((text + " b",),), text)]
     shown = " ".join("".join(parsed(page(markdown(blocks), Path())).text).split())
     words = " ".join(text.split())
     assert shown.endswith(f"a {words} b a {words} b {words} {words} {words} b")
@@ -193,14 +193,14 @@ def test_expected_counts_are_those_of_the_law() -> None:
 
 def test_counts_of_exponents_20_and_60_are_compared_with_their_noise() -> None:
     rows = [fake_row(cell, fold) for cell in cells(["mnist"], ["vq"], [1]) for fold in range(2)]
-    words = [block.text for block in observed(Table(rows)) if isinstance(block, Text)]
+    words = [block for block in observed(Table(rows)) if isinstance(block, str)]
     assert len(words) == 2
     assert "exponent 20 shows 36.83 pixels and exponent 60 12.35" in words[0]
     assert "beyond noise" in words[0]
     for row in rows:
         if row["exponent"] is not None:
             row["observed"] = 20.0 + 1e-4 * row["exponent"]
-    assert all("within noise" in block.text for block in observed(Table(rows)) if isinstance(block, Text))
+    assert all("within noise" in block for block in observed(Table(rows)) if isinstance(block, str))
 
 
 def test_errors_by_mask_size_are_judged(made: Report) -> None:
@@ -279,10 +279,10 @@ def test_numbers_as_they_are_written() -> None:
 
 def test_markdown_of_every_block() -> None:
     blocks: list[Any] = [
-        Heading("T", 1),
-        Text("a*b"),
-        Code("x"),
-        Picture("p.png", "shown"),
+        heading("T", 1),
+        plain("a*b"),
+        code("x"),
+        image("p.png", "shown"),
         Grid(("a", "b"), (("|", "2"),)),
     ]
     assert markdown(blocks) == (

@@ -1,4 +1,4 @@
-"""A report as blocks of text, tables and pictures, written as Markdown."""
+"""A report in Markdown, of blocks: headings, paragraphs, code, pictures and tables."""
 
 from __future__ import annotations
 
@@ -7,26 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
-class Heading:
+def heading(text: str, level: int = 2) -> str:
     """A title; level 1 is the document's."""
-
-    text: str
-    level: int = 2
+    return f"{'#' * level} {plain(text)}"
 
 
-@dataclass(frozen=True)
-class Text:
-    """A paragraph, plain."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Code:
+def code(text: str) -> str:
     """Lines as they are typed."""
+    return f"```\n{text}\n```"
 
-    text: str
+
+def image(path: str, text: str) -> str:
+    """A PNG file, by its path below the document's folder, and what it shows."""
+    return f"![{plain(text)}]({path})\n\n*{plain(text)}*"
 
 
 @dataclass(frozen=True)
@@ -37,39 +30,20 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG file, by its path below the document's folder, and what it shows."""
-
-    path: str
-    text: str
+    def __str__(self) -> str:
+        lines = [self.columns, tuple("---" if place == 0 else "---:" for place in range(len(self.columns))), *self.rows]
+        body = "\n".join("| " + " | ".join(plain(cell) for cell in line) + " |" for line in lines)
+        return body if not self.caption else f"{body}\n\n*{plain(self.caption)}*"
 
 
-Block = Heading | Text | Code | Grid | Picture
+Block = str | Grid
 
 
 def markdown(blocks: Sequence[Block]) -> str:
     """The blocks as Markdown with pictures beside the file."""
-    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+    return "\n\n".join(map(str, blocks)) + "\n"
 
 
-def _markdown(block: Block) -> str:
-    match block:
-        case Heading(text, level):
-            return f"{'#' * level} {_escaped(text)}"
-        case Text(text):
-            return _escaped(text)
-        case Code(text):
-            return f"```\n{text}\n```"
-        case Picture(path, text):
-            return f"![{_escaped(text)}]({path})\n\n*{_escaped(text)}*"
-        case Grid(columns, rows, caption):
-            lines = [columns, tuple("---" if place == 0 else "---:" for place in range(len(columns))), *rows]
-            body = "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
-            return body if not caption else f"{body}\n\n*{_escaped(caption)}*"
-
-
-def _escaped(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown takes for nothing else; an underscore within a word needs no mark, nor most brackets."""
     return re.sub(r"[\\`*|]|\](?=\()|(?<!\w)_|_(?!\w)", r"\\\g<0>", text).replace("&", "&amp;").replace("<", "&lt;")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from polyvae.study.document import Block, Text
+from polyvae.study.document import Block, plain
 from polyvae.study.thesis.claims import Judged
 from polyvae.study.thesis.grid import FOLDS, methods
 from polyvae.study.thesis.run import Protocol
@@ -34,7 +34,7 @@ def facts(table: Table, protocol: Mapping[str, Any]) -> list[Block]:
     time = duration(sum(row["seconds"] for row in rows))
     machine = f"Device: {distinct('device')}; precision {distinct('precision')}; {time} of training in all"
     versions = f"polyvae {distinct('polyvae')} (commit {distinct('commit')}), torch {distinct('torch')}"
-    return [Text(f"{numbers}{narrow}. {machine}. {versions}. {_joined(table)}Made by:")]
+    return [plain(f"{numbers}{narrow}. {machine}. {versions}. {_joined(table)}Made by:")]
 
 
 def _joined(table: Table) -> str:
@@ -50,7 +50,7 @@ def _joined(table: Table) -> str:
     return "".join(f"{each} " for each in words)
 
 
-def chosen(table: Table) -> Text:
+def chosen(table: Table) -> Block:
     """What chose the epoch that is reported, and how often there was something to choose."""
     last = sum(row["best_epoch"] == row["epochs"] for row in table.rows)
     words = (
@@ -63,7 +63,7 @@ def chosen(table: Table) -> Text:
         runs = [run for method in table.methods(group) for run in table.runs(group, method.name).values()]
         groups.append(f"{group.title}: {sum(run['best_epoch'] == run['epochs'] for run in runs)} of {len(runs)}")
     each = f" ({'; '.join(groups)})" if len(groups) > 1 else ""
-    return Text(f"{words}{of}{each}; there the choice changed nothing.")
+    return plain(f"{words}{of}{each}; there the choice changed nothing.")
 
 
 def _range(values: Sequence[int]) -> str:
@@ -118,4 +118,4 @@ def mixtures(judged: Sequence[Judged]) -> list[Block]:
     if not found:
         return []
     words = "Some comparisons are of runs in different precisions, so that part of the difference may be arithmetic: "
-    return [Text(f"{words}{', '.join(found)}. Which ones stands beside each number below.")]
+    return [plain(f"{words}{', '.join(found)}. Which ones stands beside each number below.")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from polyvae.data.files.writing import write_text
 from polyvae.figures.plots import save
-from polyvae.study.document import Block, Code, Heading, Picture, Text, markdown
+from polyvae.study.document import Block, code, heading, image, markdown, plain
 from polyvae.study.page import page
 from polyvae.study.records import StudyError, read_study
 from polyvae.study.thesis.claims import TEXTS, Judged, judge
@@ -108,27 +108,27 @@ def report(folder: str | Path) -> Report:
     table = Table(records.rows[key] for key in sorted(records.rows))
     judged = tuple(judge(table))
     blocks: list[Block] = [
-        Heading("Multitask variational autoencoders: the study again", 1),
+        heading("Multitask variational autoencoders: the study again", 1),
         *facts(table, protocol),
-        Code(command(table, protocol)),
-        Heading("The claims"),
+        code(command(table, protocol)),
+        heading("The claims"),
         *claims(judged),
         *mixtures(judged),
-        Heading("Results beside the published ones"),
-        Text(HOW),
+        heading("Results beside the published ones"),
+        plain(HOW),
         chosen(table),
-        Text(PUBLISHED),
+        plain(PUBLISHED),
         *(block for group in table.groups for block in results(table, group)),
-        Heading("Differences to the baseline"),
-        Text(STATISTICS),
+        heading("Differences to the baseline"),
+        plain(STATISTICS),
         *(block for group in table.groups for block in differences(table, group)),
-        Heading("What each verdict rests on"),
+        heading("What each verdict rests on"),
         *parts(judged),
-        Heading("Error by mask size"),
+        heading("Error by mask size"),
         *sizes(table, records),
-        Heading("Pixels seen in training"),
+        heading("Pixels seen in training"),
         *observed(table),
-        Heading("Plots"),
+        heading("Plots"),
         *_plots(table, records, folder),
         *_pictures(table, folder),
     ]
@@ -143,7 +143,7 @@ def _plots(table: Table, records: Records, folder: Path) -> list[Block]:
     for name, (figure, words) in figures(table, records).items():
         save(figure, folder / FIGURES / f"{name}.png")
         # A heading between pictures keeps them as wide as the page; small ones in a row stand side by side.
-        blocks += [Heading(words.split(":")[0] + ", " + name.split("-")[0], 3), Picture(f"{FIGURES}/{name}.png", words)]
+        blocks += [heading(words.split(":")[0] + ", " + name.split("-")[0], 3), image(f"{FIGURES}/{name}.png", words)]
     return blocks
 
 
@@ -156,5 +156,5 @@ def _pictures(table: Table, folder: Path) -> list[Block]:
         "Rows: examples of the validation fold, what m shows of them (blue is not seen), the reconstruction without m, "
         "the reconstruction with m; of a baseline examples and reconstructions. At the posterior's mean."
     )
-    shown = [Picture(picture(Path(), cell.name).as_posix(), cell.name) for cell in found]
-    return [Heading("Pictures"), Text(words), *shown]
+    shown = [image(picture(Path(), cell.name).as_posix(), cell.name) for cell in found]
+    return [heading("Pictures"), plain(words), *shown]

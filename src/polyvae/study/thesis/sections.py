@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from polyvae.evaluation.numbers import NONE, number, plus_minus
-from polyvae.study.document import Block, Grid, Heading, Text
+from polyvae.study.document import Block, Grid, heading, plain
 from polyvae.study.statistics import UNDECIDED, Interval, interval, paired, together, verdict
 from polyvae.study.thesis.claims import TEXTS, Judged
 from polyvae.study.thesis.grid import EXPONENTS
@@ -66,7 +66,7 @@ def results(table: Table, group: Group) -> list[Block]:
             )
         )
     words = "Mean ± standard deviation over folds; the published exponents were all 40."
-    return [Heading(group.title, 3), Grid(columns, tuple(rows), words)]
+    return [heading(group.title, 3), Grid(columns, tuple(rows), words)]
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -93,7 +93,7 @@ def differences(table: Table, group: Group) -> list[Block]:
             folds = found.count
             cells += [number(found.mean, 3), bounds(found), percent(None if share is None else share.mean)]
         rows.append((method.name, str(folds), table.precision(group, [method.name]).text, *cells))
-    return [Heading(group.title, 3), Grid(columns, tuple(rows))] if rows else []
+    return [heading(group.title, 3), Grid(columns, tuple(rows))] if rows else []
 
 
 def parts(judged: Sequence[Judged]) -> list[Block]:
@@ -112,7 +112,7 @@ def parts(judged: Sequence[Judged]) -> list[Block]:
             if (each.dataset, each.config) == (dataset, config)
             for part in each.parts
         ]
-        blocks.append(Heading(f"{dataset}, configuration {config}", 3))
+        blocks.append(heading(f"{dataset}, configuration {config}", 3))
         blocks.append(Grid(("statement", "difference", "95 %", "folds", "share", "precision", "verdict"), tuple(rows)))
     return blocks
 
@@ -143,13 +143,13 @@ def sizes(table: Table, records: Records) -> list[Block]:
             rows.append((name, *shown, beats, falls))
         heads = ("without m" if at == WITHOUT else str(at) for at in counts)
         columns = ("method", *heads, "below without, every size > 0", "falls with every size")
-        blocks += [Heading(group.title, 3), Grid(columns, tuple(rows))]
+        blocks += [heading(group.title, 3), Grid(columns, tuple(rows))]
     words = (
         "Squared error per value with so many pixels seen, drawn uniformly, means over folds of at most 1,000 "
         "validation images; the same pixels for every method. The last two columns judge paired differences by their "
         "95 % intervals at every size, as claims are. Two decoders were trained with one number of pixels alone."
     )
-    return [Text(words), *blocks] if blocks else []
+    return [plain(words), *blocks] if blocks else []
 
 
 def _sized(table: Table, group: Group, name: str, records: Records) -> dict[int, dict[int, float]]:
@@ -217,7 +217,7 @@ def _twenty_sixty(table: Table, group: Group, sampling: str) -> list[Block]:
     gap = mean_low - mean_high
     beyond = "beyond noise" if abs(gap) > half else "within noise"
     return [
-        Text(
+        plain(
             f"{group.title}, {sampling} masks: exponent {low} shows {number(mean_low)} pixels and exponent {high} "
             f"{number(mean_high)}, a difference of {plus_minus(gap, half)}: {beyond}."
         )
