@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from polyvae.study.statistics import Interval, averaged, interval, little, paired, slopes, together, verdict
 from polyvae.study.thesis.grid import EXPONENTS, methods
@@ -25,6 +26,9 @@ TEXTS = {
     "f": "The decoder with m beats the one without, more so for Gaussian than for VQ",
     "g": f"Two decoders: grid and uniform masks differ little (within {MARGIN:.0%})",
 }
+
+Groups = Mapping[str, Group]  # the two families, the Gaussian first
+Sides = Mapping[str, tuple[int, str]]  # of zero on which the difference of a column is claimed to lie, and in words
 
 
 @dataclass(frozen=True)
@@ -67,52 +71,32 @@ def judge(table: Table) -> list[Judged]:
     found = []
     for claim, parts_of in CLAIMS.items():
         for dataset, config in places:
-            gaussian, vq = (Group(dataset, family, config) for family in ("gaussian", "vq"))
-            if parts := tuple(parts_of(table, gaussian, vq)):
+            groups = {family: Group(dataset, family, config) for family in ("gaussian", "vq")}
+            if parts := tuple(parts_of(table, groups)):
                 found.append(Judged(claim, dataset, config, parts))
     return found
 
 
-def _against(table: Table, group: Group, names: Sequence[str], column: str, side: int, text: str) -> list[Part]:
-    """The mean of the methods that have runs, less the baseline on the same folds."""
-    found = table.difference(group, names, column)
-    if found is None:
-        return []
-    relative = table.difference(group, names, column, relative=True)
-    held = [name for name in names if table.values(group, name, column)]
-    words = f"{text}, {_listed(held)} against the baseline"
-    share = None if relative is None else relative.mean
-    return [Part(words, found, share, verdict(found, side), table.precision(group, names))]
+def _beside(family: str, names: Sequence[str], sides: Sides, table: Table, groups: Groups) -> Iterable[Part]:
+    """The mean of the methods that have runs, less the baseline on the same folds, by column and side of zero."""
+    group = groups[family]
+    for column, (side, text) in sides.items():
+        if found := table.difference(group, names, column):
+            relative = table.difference(group, names, column, relative=True)
+            held = [name for name in names if table.values(group, name, column)]
+            words = f"{text}, {_listed(held)} against the baseline"
+            share = None if relative is None else relative.mean
+            yield Part(words, found, share, verdict(found, side), table.precision(group, names))
 
 
 def _listed(names: Sequence[str]) -> str:
     return "all ten one-decoder methods" if len(names) == len(ONE) else ", ".join(names)
 
 
-def _a(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
-    yield from _against(table, gaussian, FIXED, "mse", -1, "squared error falls")
-    yield from _against(table, gaussian, FIXED, "latent", 1, "KL rises")
-
-
-def _b(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
-    yield from _against(table, vq, ADAPTED, "mse", -1, "squared error falls")
-    yield from _against(table, vq, ADAPTED, "latent", -1, "code loss falls")
-
-
-def _c(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
-    yield from _against(table, gaussian, ONE, "latent", -1, "KL falls")
-    yield from _against(table, gaussian, ONE, "mse", 1, "squared error rises")
-
-
-def _d(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
-    yield from _against(table, vq, ONE, "mse", -1, "squared error falls")
-    yield from _against(table, vq, ONE, "latent", -1, "code loss falls")
-
-
-def _e(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
-    yield from _slope(table, gaussian, "mse", -1, "Gaussian: squared error falls with the exponent")
-    yield from _slope(table, gaussian, "latent", 1, "Gaussian: KL rises with the exponent")
-    yield from _slope(table, vq, "mse", -1, "VQ: squared error falls with the exponent")
+def _e(table: Table, groups: Groups) -> Iterable[Part]:
+    yield from _slope(table, groups["gaussian"], "mse", -1, "Gaussian: squared error falls with the exponent")
+    yield from _slope(table, groups["gaussian"], "latent", 1, "Gaussian: KL rises with the exponent")
+    yield from _slope(table, groups["vq"], "mse", -1, "VQ: squared error falls with the exponent")
 
 
 def _slope(table: Table, group: Group, column: str, side: int, text: str) -> Iterable[Part]:
@@ -131,9 +115,9 @@ def _slope(table: Table, group: Group, column: str, side: int, text: str) -> Ite
         yield Part(f"{text}, for ten of it", judged, share, verdict(judged, side), compared(sides))
 
 
-def _f(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
+def _f(table: Table, groups: Groups) -> Iterable[Part]:
     gains, trained = {}, []
-    for name, group in (("Gaussian", gaussian), ("VQ", vq)):
+    for name, group in zip(("Gaussian", "VQ"), groups.values(), strict=True):
         trained.append(table.precisions(group, TWO))
         without, given = table.mean(group, TWO, "mse"), table.mean(group, TWO, "conditioned_mse")
         gains[name] = dict(zip(sorted(set(without) & set(given)), paired(given, without, relative=True), strict=True))
@@ -148,8 +132,8 @@ def _f(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
         yield Part(words, found, None, verdict(found, -1), compared(trained))
 
 
-def _g(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
-    for name, group, latent in (("Gaussian", gaussian, "KL"), ("VQ", vq, "code loss")):
+def _g(table: Table, groups: Groups) -> Iterable[Part]:
+    for name, group, latent in zip(("Gaussian", "VQ"), groups.values(), ("KL", "code loss"), strict=True):
         for column, quantity in (("mse", "squared error"), ("latent", latent)):
             shares = paired(table.mean(group, UNIFORM, column), table.mean(group, GRID, column), relative=True)
             if shares:
@@ -159,11 +143,12 @@ def _g(table: Table, gaussian: Group, vq: Group) -> Iterable[Part]:
                 yield Part(words, found, None, little(found, MARGIN), trained)
 
 
-CLAIMS: dict[str, Callable[[Table, Group, Group], Iterable[Part]]] = {
-    "a": _a,
-    "b": _b,
-    "c": _c,
-    "d": _d,
+FALLS = (-1, "squared error falls")
+CLAIMS: dict[str, Callable[[Table, Groups], Iterable[Part]]] = {
+    "a": partial(_beside, "gaussian", FIXED, {"mse": FALLS, "latent": (1, "KL rises")}),
+    "b": partial(_beside, "vq", ADAPTED, {"mse": FALLS, "latent": (-1, "code loss falls")}),
+    "c": partial(_beside, "gaussian", ONE, {"latent": (-1, "KL falls"), "mse": (1, "squared error rises")}),
+    "d": partial(_beside, "vq", ONE, {"mse": FALLS, "latent": (-1, "code loss falls")}),
     "e": _e,
     "f": _f,
     "g": _g,
