@@ -56,7 +56,7 @@ TABLE = re.compile(r"<table>\n(?P<rows>.*?)</table>\n" + CAPTION, re.DOTALL)
 VERDICT = re.compile(r"<td>(holds|fails|undecided)</td>")
 
 
-def page(text: str, folder: Path, language: str = "en") -> str:
+def page(text: str, folder: Path) -> str:
     """Markdown as an HTML document; pictures are read from `folder`, and those in a row stand side by side.
 
     An emphasised paragraph behind a picture or a table is its caption.
@@ -68,7 +68,7 @@ def page(text: str, folder: Path, language: str = "en") -> str:
     body = TABLE.sub(lambda found: _table(**found.groupdict("")), body)
     title = re.search(r"<h1>(.*)</h1>", body)
     return (
-        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title[1] if title else 'Report'}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"{body}</main>\n</body>\n</html>\n"

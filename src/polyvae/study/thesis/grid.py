@@ -26,14 +26,7 @@ CONFIGURATIONS: dict[str, dict[int, dict[str, Any]]] = {
         3: {"widths": (128, 256), "blocks": 4, "codes": 256, "dim": 64},
     },
 }
-NAMES = {  # of the recipes, by family and by how many decoders there are beside or instead of the plain one
-    ("gaussian", "baseline"): "vae",
-    ("gaussian", "two"): "multitask",
-    ("gaussian", "one"): "multitask",
-    ("vq", "baseline"): "vq_vae",
-    ("vq", "two"): "vq_multitask",
-    ("vq", "one"): "vq_multitask",
-}
+NAMES = {"gaussian": ("vae", "multitask"), "vq": ("vq_vae", "vq_multitask")}  # of the recipes: without m, with it
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,8 @@ class Cell:
             options["decoder"] = decoder
         elif self.family == "vq":
             options["decoder"] = find(DECODERS, decoder, "decoder")
-        return NAMES[self.family, self.method.kind], options | OPTIONS[self.method.kind](self.method, spec)
+        name = NAMES[self.family][self.method.kind != "baseline"]
+        return name, options | OPTIONS[self.method.kind](self.method, spec)
 
 
 def _two(method: Method, spec: Spec) -> dict[str, Any]:

@@ -34,18 +34,13 @@ def decoded(model: VAE, values: Values, m: Tensor | None) -> Tensor:
     return model.heads[name](values if m is None else {**values, "m": m}).mean
 
 
-def kl(q: Distribution, p: Distribution) -> Tensor:
-    """KL(q || p), nats [B]."""
-    return kl_divergence(q, p)
-
-
 def codes_loss(q: Distribution, p: Distribution) -> Tensor:
     """(1 + 0.25) |e - c|^2 / D_z, [B]: codebook and commitment cost of encoder output e and code words c, mean of z."""
     assert isinstance(q, Quantised)
     return (1 + BETA) * (q.encoded - q.vectors).square().flatten(1).mean(1)
 
 
-LATENT: dict[str, Callable[[Distribution, Distribution], Tensor]] = {"gaussian": kl, "vq": codes_loss}
+LATENT: dict[str, Callable[[Distribution, Distribution], Tensor]] = {"gaussian": kl_divergence, "vq": codes_loss}
 
 
 def watch(recipe: Recipe, family: str) -> None:
@@ -80,10 +75,6 @@ def watch(recipe: Recipe, family: str) -> None:
 
 
 def _observed(batch: Values) -> dict[str, Tensor]:
-    seen = counts(batch)
+    """Of the pixels that m shows of each example: the mask is its last channel."""
+    seen = batch["m"][:, -1].flatten(1).sum(1)
     return {"observed": seen.mean(), "observed_square": seen.square().mean()}
-
-
-def counts(batch: Values) -> Tensor:
-    """Pixels that m shows of each example, [B]; the mask is the last channel of m."""
-    return batch["m"][:, -1].flatten(1).sum(1)
