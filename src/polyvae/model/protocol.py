@@ -37,7 +37,7 @@ class Certain(Protocol):
 
 @runtime_checkable
 class Starts(Protocol):
-    """A part that data set before the first step of a run, such as a codebook.
+    """A part that starts from data before the first step of a run, such as a codebook.
 
     `VAE.start` calls it once, in evaluation mode and without gradients, with up to 4,096 observed examples and the
     centres of the latents drawn before it.

@@ -157,7 +157,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def start(self, batch: Values) -> None:
-        """Lets every part that data set beforehand look at some examples, in the order in which latents are drawn."""
+        """Shows examples to every part that starts from data, in the order in which latents are drawn."""
         modes = [(module, module.training) for module in self.modules()]
         home = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.eval()

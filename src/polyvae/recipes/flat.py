@@ -40,7 +40,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Group:
+class Bundle:
     """A parameter that is one of some dataclasses, that of its default first; a `switch` where it may be None."""
 
     name: str
@@ -61,7 +61,7 @@ class Group:
         found: dict[str, Any] = {} if self.switch is None else {self.name: True}
         for place, each in enumerate(_declared(type(value), type(value)())):
             inner = getattr(value, each.field)
-            if isinstance(each, Group):
+            if isinstance(each, Bundle):
                 found |= {} if inner is None else each.spread(inner)
             elif inner != each.default or (place == 0 and self.switch is None and each.name != each.field):
                 found[each.name] = inner
@@ -90,23 +90,23 @@ class Group:
 
 
 @functools.cache
-def accepted(build: Build) -> tuple[dict[str, Option], dict[str, Group], bool]:
+def accepted(build: Build) -> tuple[dict[str, Option], dict[str, Bundle], bool]:
     """The options of a function by flat name, its parameters that are dataclasses, and whether it may take others.
 
     Those that it passes on by **options, and does not settle in that call, are among them; they are read from its
     source, without which it may take others.
     """
     declared = list(_declared(build))
-    options, groups = _flat(declared), {each.name: each for each in declared if isinstance(each, Group)}
+    options, bundles = _flat(declared), {each.name: each for each in declared if isinstance(each, Bundle)}
     below = list(passed_on(build))
     for function, settled in below:
         more, whole, _ = accepted(function)
         # A dataclass handed on settles all that it holds, one value its own name alone.
-        hidden = {name for each in settled & set(groups) & set(whole) for name in whole[each].options()} | settled
+        hidden = {name for each in settled & set(bundles) & set(whole) for name in whole[each].options()} | settled
         options |= {name: each for name, each in more.items() if name not in hidden | set(options)}
-        groups = {name: each for name, each in whole.items() if name not in settled} | groups
+        bundles = {name: each for name, each in whole.items() if name not in settled} | bundles
     last = list(inspect.signature(build).parameters.values())[-1]
-    return options, groups, not below and last.kind is last.VAR_KEYWORD
+    return options, bundles, not below and last.kind is last.VAR_KEYWORD
 
 
 def spread(build: Build, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,11 +114,11 @@ def spread(build: Build, given: Mapping[str, Any]) -> dict[str, Any]:
 
     ValueError for one that the function does not have or that is given twice.
     """
-    options, groups, others = accepted(build)
+    options, bundles, others = accepted(build)
     found: dict[str, Any] = {}
     for name, value in given.items():
-        inside = name in groups and isinstance(value, groups[name].kinds)
-        for each, held in (groups[name].spread(value) if inside else {name: value}).items():
+        inside = name in bundles and isinstance(value, bundles[name].kinds)
+        for each, held in (bundles[name].spread(value) if inside else {name: value}).items():
             if each not in options and not others:
                 hint = near(each, options) or f"; its options are {', '.join(options)}"
                 raise ValueError(f"{each} is no option of {build.__name__}{hint}")
@@ -185,7 +185,7 @@ def explanations(source: Build) -> dict[str, str]:
     return found
 
 
-def _declared(source: Build, held: Any = None) -> Iterator[Option | Group]:
+def _declared(source: Build, held: Any = None) -> Iterator[Option | Bundle]:
     """The parameters of a function after its first, or the fields of a dataclass with the values of `held`."""
     for each, hint in _parameters(source):
         default = getattr(held, each.name) if held is not None else each.default
@@ -196,7 +196,7 @@ def _declared(source: Build, held: Any = None) -> Iterator[Option | Group]:
             continue
         switch = Option(each.name, bool, default is not None, source, each.name)
         kinds.sort(key=lambda kind: not isinstance(default, kind))
-        yield Group(each.name, tuple(kinds), default, switch if type(None) in _members(hint) else None)
+        yield Bundle(each.name, tuple(kinds), default, switch if type(None) in _members(hint) else None)
 
 
 @functools.cache
@@ -215,8 +215,8 @@ def _members(hint: Any) -> list[Any]:
     return [member for each in typing.get_args(hint) for member in _members(each)] if union else [hint]
 
 
-def _flat(declared: Iterable[Option | Group]) -> dict[str, Option]:
+def _flat(declared: Iterable[Option | Bundle]) -> dict[str, Option]:
     found: dict[str, Option] = {}
     for each in declared:
-        found |= each.options() if isinstance(each, Group) else {each.name: each}
+        found |= each.options() if isinstance(each, Bundle) else {each.name: each}
     return found
