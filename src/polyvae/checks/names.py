@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -26,11 +26,16 @@ def shortened(words: Sequence[str], most: int, more: str = " and {:,} more") -> 
     return ", ".join(words[:most]) + (more.format(len(words) - most) if len(words) > most else "")
 
 
-def find(known: Mapping[str, T], name: str, kind: str, more: str = "") -> T:
-    """known[name]; ValueError listing the known names and the nearest if there is none."""
+def one_of(known: Collection[str], name: str, kind: str, more: str = "") -> str:
+    """The name; ValueError listing the known names and the nearest if it is none of them."""
     if name not in known:
         raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}{near(name, known)}")
-    return known[name]
+    return name
+
+
+def find(known: Mapping[str, T], name: str, kind: str, more: str = "") -> T:
+    """known[name], which is `one_of` those known."""
+    return known[one_of(known, name, kind, more)]
 
 
 def gathered(kind: type[T], given: Mapping[str, Any], hint: Callable[[str], str] = lambda name: "") -> T:

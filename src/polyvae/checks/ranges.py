@@ -123,8 +123,8 @@ def _range_in(hint: Any) -> Range | None:
     return next((each for each in map(_range_in, typing.get_args(hint)) if each is not None), None)
 
 
-def at_least(name: str, value: int, least: int) -> int:
-    """`value`; ValueError by name where it is below `least`."""
+def at_least(name: str, value: int, least: int, counted: str = "") -> int:
+    """`value`; ValueError by name, and by what is `counted`, where it is below `least`."""
     if value < least:
-        raise ValueError(f"{name} is at least {least}; got {value}")
+        raise ValueError(f"{name} {f'counts {counted},' if counted else 'is'} at least {least}; got {value}")
     return value

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from polyvae.checks.ranges import at_least
 from polyvae.evaluation.calibration import mean_where
 
 MOST = 256  # axes of a basis, where nothing else is asked for
@@ -26,9 +27,7 @@ class GappyPCA:
     """
 
     def __init__(self, rank: int) -> None:
-        if rank < 0:
-            raise ValueError(f"rank is at least 0; got {rank}")
-        self.rank = rank
+        self.rank = at_least("rank", rank, 0)
         self.shape: tuple[int, ...] = ()
         self.mean = torch.empty(0)
         self.axes = torch.empty(0, 0)

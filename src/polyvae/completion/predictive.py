@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from polyvae.checks.names import find
+from polyvae.checks.ranges import at_least
 from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.distributions.bernoulli import Bernoulli
 from polyvae.model.distributions.columns import Categories, Product
@@ -65,8 +66,8 @@ class Completer:
 
     def __post_init__(self) -> None:
         for name, count in (("draws", self.draws), ("candidates", self.candidates)):
-            if count is not None and count < 1:
-                raise ValueError(f"{name} counts draws of the latents, at least 1; got {count}")
+            if count is not None:
+                at_least(name, count, 1, "draws of the latents")
         find(LATENTS, self.latents, "where latents come from")
         if self.candidates is not None and self.latents != "weighed":
             raise ValueError("candidates are what is weighed by what is seen; without weights there are none")

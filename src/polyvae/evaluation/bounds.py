@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polyvae.checks.ranges import at_least
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined
 from polyvae.evaluation.support import supported
@@ -76,8 +77,7 @@ def both_bounds(
     `source`: a recipe, a VAE, or any module whose call `module(batch, samples)` returns a `Draw`. Raises ValueError
     below one sample, TypeError for what returns something else.
     """
-    if samples < 1:
-        raise ValueError(f"samples counts draws of the latents, at least 1; got {samples}")
+    at_least("samples", samples, 1, "draws of the latents")
     analytic: dict[str, bool] = {}
     counted: dict[str, None] = {}  # the heads that enter the bounds
 

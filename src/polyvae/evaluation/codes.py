@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, kl_divergence
 
+from polyvae.checks.ranges import at_least
 from polyvae.data.cuts import shuffled
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
@@ -83,8 +84,7 @@ def describe_codes(
 
     `aggregate`: how many examples, a seeded subset, stand for the aggregate posterior in the information, at least 1.
     """
-    if aggregate < 1:
-        raise ValueError(f"aggregate counts examples, at least 1; got {aggregate}")
+    at_least("aggregate", aggregate, 1, "examples")
     source_of(source, "encode", "posterior", "prior", what="a description of its codes")
     keep = len(split) <= aggregate
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
 
+from polyvae.checks.names import one_of
+
 KINDS = ("bits", "category", "counts", "positive", "real", "grey")
 UNIT = frozenset({"bits", "grey"})  # the kinds whose values lie in [0, 1]
 
@@ -29,8 +31,7 @@ class Column:
     def __post_init__(self) -> None:
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
-        if self.kind not in KINDS:
-            raise ValueError(f"Column.kind is one of {', '.join(KINDS)}; got {self.kind!r}")
+        one_of(KINDS, self.kind, "Column.kind")
         if (self.kind == "category") != (self.labels is not None):
             raise ValueError(f"labels belong to a category and to nothing else; got {self.labels} for {self.kind!r}")
         if not (isfinite(self.centre) and isfinite(self.scale) and self.scale > 0):

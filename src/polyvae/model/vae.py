@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat
 from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given
@@ -80,7 +81,7 @@ class VAE(nn.Module):
         an example, by name.
         """
         self._require(batch, self.inputs)
-        _check_count("samples", samples)
+        at_least("samples", samples, 1, "draws of the latents")
         if fixed:
             self._check_single("fixed", fixed)
         walk = Walk(batch, samples, self.inputs[0], fixed)
@@ -142,7 +143,7 @@ class VAE(nn.Module):
         Raises ValueError below one sample.
         """
         given = given or {}
-        _check_count("count", count)
+        at_least("count", count, 1, "draws of the latents")
         self._require(given, self.conditions)
         self._check_single("fixed", fixed)
         known = in_rows(fixed)
@@ -222,11 +223,6 @@ class VAE(nn.Module):
     def _require(values: Values, names: Iterable[str]) -> None:
         if missing := [name for name in names if name not in values]:
             raise KeyError(f"the model needs {missing}, the batch holds {sorted(values)}")
-
-
-def _check_count(name: str, count: int) -> None:
-    if count < 1:
-        raise ValueError(f"{name} counts draws of the latents, at least 1; got {count}")
 
 
 def _check_statistics(posteriors: nn.ModuleDict, priors: nn.ModuleDict) -> None:

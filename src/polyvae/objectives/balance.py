@@ -9,6 +9,9 @@ from math import comb
 import torch
 from torch import Tensor, nn
 
+from polyvae.checks.names import one_of
+from polyvae.checks.ranges import at_least
+
 
 def forward_difference(window: int) -> list[float]:
     """Weights of the derivative at the oldest of `window` evenly spaced values, exact up to degree window - 1.
@@ -116,13 +119,12 @@ class SoftAdapt(nn.Module):
         self.beta, self.window, self.frequency = beta, window, frequency
         if len(set(self.names)) < max(2, len(self.names)):
             raise ValueError(f"names are those of two or more terms, each once; got {list(self.names)}")
-        self.variant, self.mode = _known("variant", variant, VARIANTS), _known("mode", mode, MODES)
+        self.variant, self.mode = one_of(VARIANTS, variant, "variant"), one_of(MODES, mode, "mode")
         longest = MODES[mode].longest
         if window < 2 or (longest is not None and window > longest):
             limit = f"from 2 to {longest}" if longest is not None else "at least 2"
             raise ValueError(f"window counts the steps that make a slope, {limit} for mode {mode!r}; got {window}")
-        if frequency < 1:
-            raise ValueError(f"frequency counts the steps between new factors, at least 1; got {frequency}")
+        at_least("frequency", frequency, 1, "the steps between new factors")
         count = len(self.names)
         self.register_buffer("history", torch.zeros(count, window))
         self.register_buffer("factors", torch.full((count,), 1 / count))
@@ -164,9 +166,3 @@ class SoftAdapt(nn.Module):
             f"{list(self.names)}, {self.variant!r}, beta={self.beta}, window={self.window}, "
             f"frequency={self.frequency}, mode={self.mode!r}"
         )
-
-
-def _known(name: str, value: str, known: Mapping[str, object]) -> str:
-    if value not in known:
-        raise ValueError(f"{name} is one of {', '.join(known)}; got {value!r}")
-    return value

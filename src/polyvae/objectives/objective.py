@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.checks.finite import check_finite
+from polyvae.checks.ranges import at_least
 from polyvae.model.draw import first_heads, total
 from polyvae.model.vae import Draw, Values
 from polyvae.objectives.schedules import Number, Step, _at
@@ -59,7 +60,7 @@ class Objective(nn.Module):
         balance: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        _check_samples(samples)
+        at_least("samples", samples, 1, "draws of the latents")
         chosen = {"reconstruction": Reconstruction(), "kl": KL()} if terms is None else terms
         if reserved := {"loss", "bound"} & set(chosen):
             raise ValueError(f"a term may not be named {sorted(reserved)}: the objective reports those itself")
@@ -97,7 +98,7 @@ class ImportanceWeighted(nn.Module):
 
     def __init__(self, samples: int = 5) -> None:
         super().__init__()
-        _check_samples(samples)
+        at_least("samples", samples, 1, "draws of the latents")
         self.samples = samples
 
     def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
@@ -136,8 +137,3 @@ def _check_bounded(draw: Draw) -> None:
                 f"the importance-weighted bound has no weights: the head {name!r} has {head.weight}; take weight 1, or "
                 "an Objective with Reconstruction"
             )
-
-
-def _check_samples(samples: int) -> None:
-    if samples < 1:
-        raise ValueError(f"samples counts draws of the latents, at least 1; got {samples}")

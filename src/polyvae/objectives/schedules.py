@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from polyvae.checks.finite import check_finite
+from polyvae.checks.ranges import at_least
 
 Step = int | Tensor
 
@@ -25,8 +26,7 @@ class Linear:
 
     def __post_init__(self) -> None:
         check_finite({"start": self.start, "end": self.end})
-        if self.steps < 1:
-            raise ValueError(f"steps counts training steps, at least 1; got {self.steps}")
+        at_least("steps", self.steps, 1, "training steps")
 
     def __call__(self, step: Step) -> float | Tensor:
         passed = step / self.steps

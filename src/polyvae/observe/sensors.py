@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.checks.names import one_of
 from polyvae.observe.places import Where, checked_size, kept, sides
 
 
@@ -109,8 +110,7 @@ class Half(Fixed):
     side: str = "left"
 
     def __post_init__(self) -> None:
-        if self.side not in _HALVES:
-            raise ValueError(f"Half.side is one of {', '.join(_HALVES)}; got {self.side!r}")
+        one_of(_HALVES, self.side, "Half.side")
 
     def pixels(self, height: int, width: int) -> list[int]:
         rows, columns = _HALVES[self.side](height, width)

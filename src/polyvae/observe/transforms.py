@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from polyvae.checks.names import one_of
+from polyvae.checks.ranges import at_least
+
 Transform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 
@@ -35,8 +38,7 @@ class Binarise:
     name: str = "x"
 
     def __post_init__(self) -> None:
-        if self.mode not in _BINARISE:
-            raise ValueError(f"Binarise.mode is one of {', '.join(_BINARISE)}; got {self.mode!r}")
+        one_of(_BINARISE, self.mode, "Binarise.mode")
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {**values, self.name: _BINARISE[self.mode](values[self.name])}
@@ -56,8 +58,7 @@ class Dequantise:
     name: str = "x"
 
     def __post_init__(self) -> None:
-        if self.levels < 2:
-            raise ValueError(f"Dequantise.levels counts the grey levels, at least 2; got {self.levels}")
+        at_least("Dequantise.levels", self.levels, 2, "the grey levels")
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         x = values[self.name]
@@ -75,8 +76,7 @@ class OneHot:
     classes: int = 10
 
     def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise ValueError(f"OneHot.classes counts the labels, at least 1; got {self.classes}")
+        at_least("OneHot.classes", self.classes, 1, "the labels")
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         labels = values[self.name]

@@ -63,7 +63,31 @@ class Poisson(Family):
         return _counts(count_laws.Poisson(self.link(raw)))
 
 
-class NegativeBinomial(Family):
+class _Dispersed(Family):
+    """Counts of a mean, by `Link` from raw_1, of an inverse dispersion, and of what else the law reads of `numbers`."""
+
+    law: type[count_laws.CountLaw]
+    numbers: int  # for each feature, beside the dispersion
+
+    def __init__(
+        self,
+        dispersion: str = "column",
+        start: Sequence[float] | None = None,
+        spread: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.link, self.dispersion = Link(start, spread), _dispersion(dispersion)
+
+    def size(self, features: int) -> int:
+        return self.numbers * features + self.dispersion.size(features)
+
+    def forward(self, raw: Tensor) -> Distribution:
+        log_theta, log_mean, *others = self.dispersion(raw, self.numbers)
+        log_theta = self.link.theta(log_theta, raw.ndim - 2)
+        return _counts(self.law(self.link(log_mean), log_theta, *map(full, others)))
+
+
+class NegativeBinomial(_Dispersed):
     """Independent negative binomial counts of mean mu, by `Link` from raw_1, and inverse dispersion theta.
 
     `dispersion`: "column", one theta for each feature, learned; "network", one for each value, whose logarithm comes
@@ -73,24 +97,10 @@ class NegativeBinomial(Family):
     Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
     """
 
-    def __init__(
-        self,
-        dispersion: str = "column",
-        start: Sequence[float] | None = None,
-        spread: Sequence[float] | None = None,
-    ) -> None:
-        super().__init__()
-        self.link, self.dispersion = Link(start, spread), _dispersion(dispersion)
-
-    def size(self, features: int) -> int:
-        return features + self.dispersion.size(features)
-
-    def forward(self, raw: Tensor) -> Distribution:
-        log_theta, log_mean = self.dispersion(raw, 1)
-        return _counts(count_laws.NegativeBinomial(self.link(log_mean), self.link.theta(log_theta, raw.ndim - 2)))
+    law, numbers = count_laws.NegativeBinomial, 1
 
 
-class ZeroInflatedNegativeBinomial(Family):
+class ZeroInflatedNegativeBinomial(_Dispersed):
     """Independent counts, zero with probability pi, else negative binomial; the log odds of pi are raw_2.
 
     `dispersion`, `start`, `spread`: as of `NegativeBinomial`, the mean that of what is not zero by itself.
@@ -98,22 +108,7 @@ class ZeroInflatedNegativeBinomial(Family):
     Lopez, Regier, Cole, Jordan, Yosef: Deep generative modeling for single-cell transcriptomics, 2018.
     """
 
-    def __init__(
-        self,
-        dispersion: str = "column",
-        start: Sequence[float] | None = None,
-        spread: Sequence[float] | None = None,
-    ) -> None:
-        super().__init__()
-        self.link, self.dispersion = Link(start, spread), _dispersion(dispersion)
-
-    def size(self, features: int) -> int:
-        return 2 * features + self.dispersion.size(features)
-
-    def forward(self, raw: Tensor) -> Distribution:
-        log_theta, log_mean, gate = self.dispersion(raw, 2)
-        log_theta = self.link.theta(log_theta, raw.ndim - 2)
-        return _counts(count_laws.ZeroInflatedNegativeBinomial(self.link(log_mean), log_theta, full(gate)))
+    law, numbers = count_laws.ZeroInflatedNegativeBinomial, 2
 
 
 # Names on the command line; each makes a family of a `start` and a `spread`.

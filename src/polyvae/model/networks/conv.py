@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from polyvae.checks.names import one_of
 from polyvae.model.networks.layers import (
+    NORMS,
     LastConvolution,
     PictureDecoder,
     PictureEncoder,
@@ -14,7 +16,6 @@ from polyvae.model.networks.layers import (
     Stack,
     activated,
     checked,
-    checked_norm,
     checked_widths,
     is_picture,
     stages,
@@ -61,7 +62,7 @@ def conv(
     Where the maps shrink to one pixel (16x16, 8x8) BatchNorm needs at least two pictures to train on.
     """
     inputs, output = checked(inputs, output)
-    channels, norm = checked_widths("channels", channels), checked_norm(norm)
+    channels, norm = checked_widths("channels", channels), one_of(NORMS, norm, "norm")
     if is_picture(output):
         return _decoder(inputs, output, channels, norm)
     if any(is_picture(shape) for shape in inputs):

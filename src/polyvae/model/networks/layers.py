@@ -46,13 +46,6 @@ def _group_norm(channels: int) -> nn.GroupNorm:
 NORMS: Mapping[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": _group_norm}
 
 
-def checked_norm(norm: str) -> str:
-    """Return the name of a normalisation; ValueError names the known ones."""
-    if norm not in NORMS:
-        raise ValueError(f"norm is one of {', '.join(NORMS)}; got {norm!r}")
-    return norm
-
-
 def activated(channels: int, norm: str) -> list[nn.Module]:
     """A normalisation and LeakyReLU; in place, since neither layer's gradient needs what is overwritten.
 

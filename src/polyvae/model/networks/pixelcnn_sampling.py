@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polyvae.checks.ranges import at_least
 from polyvae.model.networks.pixelcnn import GatedLayer, GatedPixelCNN
 
 Choose = Callable[[Tensor, int, int], Tensor]  # logits [B, codes] at a row and a column -> the codes there, int64 [B]
@@ -51,8 +52,8 @@ def check_sharpness(temperature: float, top_k: int | None) -> None:
     """ValueError for a temperature or a number of codes that nothing can be drawn with."""
     if not 0 <= temperature < inf:
         raise ValueError(f"temperature is at least 0 and finite; got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k counts codes, at least 1; got {top_k}")
+    if top_k is not None:
+        at_least("top_k", top_k, 1, "codes")
 
 
 def walk(net: GatedPixelCNN, count: int, choose: Choose, y: Tensor | None = None) -> Tensor:

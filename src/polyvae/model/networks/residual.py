@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from polyvae.checks.names import one_of
+from polyvae.checks.ranges import at_least
 from polyvae.model.networks.layers import (
+    NORMS,
     LastConvolution,
     PictureDecoder,
     PictureEncoder,
@@ -15,7 +18,6 @@ from polyvae.model.networks.layers import (
     Stage,
     activated,
     checked,
-    checked_norm,
     checked_widths,
     is_picture,
     stages,
@@ -105,9 +107,8 @@ def residual(
     count.
     """
     inputs, output = checked(inputs, output)
-    channels, norm = checked_widths("channels", channels), checked_norm(norm)
-    if blocks < 1:
-        raise ValueError(f"blocks counts the residual blocks of a stage, at least 1; got {blocks}")
+    channels, norm = checked_widths("channels", channels), one_of(NORMS, norm, "norm")
+    at_least("blocks", blocks, 1, "the residual blocks of a stage")
     if is_picture(output):
         return _decoder(inputs, output, channels, blocks, norm)
     if any(is_picture(shape) for shape in inputs):

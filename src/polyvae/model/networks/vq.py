@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from polyvae.checks.ranges import at_least
 from polyvae.model.networks.layers import (
     PictureDecoder,
     Shape,
@@ -157,6 +158,5 @@ def _perceptron(inputs: Sequence[Shape], output: Shape, widths: tuple[int, ...])
 
 
 def _checked(widths: Sequence[int], blocks: int) -> tuple[int, ...]:
-    if blocks < 0:
-        raise ValueError(f"blocks counts the residual blocks, at least 0; got {blocks}")
+    at_least("blocks", blocks, 0, "the residual blocks")
     return checked_widths("widths", widths)

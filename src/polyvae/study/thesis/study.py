@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyvae import data
+from polyvae.checks.ranges import at_least
 from polyvae.data.files.writing import held, replacing
 from polyvae.data.sources.listing import unknown
 from polyvae.study.job import title
@@ -95,8 +96,7 @@ def multitask(
     the runs.
     """
     out = Path(out)
-    if workers < 1:
-        raise ValueError(f"workers counts runs at once, at least 1; got {workers}")
+    at_least("workers", workers, 1, "runs at once")
     jobs = plan.jobs(out, device)
     open_study(out, "multitask", asdict(plan.protocol))
     records = _settled(out)
