@@ -73,11 +73,11 @@ def test_every_single_byte_of_a_json_file_is_covered(bits: int, tmp_path: Path) 
     for place in range(len(whole)):
         flip(path, place, bits)
         with suppress(ValueError):
-            read_sealed_json(path)
+            read_sealed_json(path, "settings")
             unnoticed.append(place)
         path.write_bytes(whole)
     assert unnoticed == []
-    assert read_sealed_json(path) == {"settings": {"lr": 0.001, "seed": 3}, "name": "é"}
+    assert read_sealed_json(path, "settings") == {"settings": {"lr": 0.001, "seed": 3}, "name": "é"}
 
 
 def test_files_of_before_there_were_digests_are_read(tmp_path: Path) -> None:

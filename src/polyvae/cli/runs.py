@@ -74,9 +74,7 @@ def opened(folder: Path, data_dir: Path | None = None) -> Opened:
 def described(folder: Path) -> dict[str, Any]:
     """`run.json`, with the parts that are needed to open the run again. Raises RunError."""
     description = read_description(folder)
-    if not isinstance(description, dict) or not all(
-        isinstance(description.get(part), dict) for part in ("data", "settings")
-    ):
+    if not isinstance(description.get("data"), dict):
         raise RunError(f"{folder / DESCRIPTION} does not describe a run; restore it, or train again")
     if not isinstance(description.get("recipe"), dict):
         raise RunError(f"{folder / DESCRIPTION} records no recipe by name; open it in Python: Run.load(folder, recipe)")

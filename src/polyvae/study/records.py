@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from polyvae.data.files.sealed import read_sealed_json
 from polyvae.data.files.writing import write_text
 
 STUDY, RESULT = "study.json", "result.json"
@@ -110,11 +111,8 @@ def read_study(folder: Path) -> dict[str, Any]:
     """The settings that a study's runs share. Raises StudyError."""
     path = folder / STUDY
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found.get("protocol"), dict):
-            raise ValueError("it holds no settings")
-        return found
+        return read_sealed_json(path, "protocol")
     except (FileNotFoundError, NotADirectoryError):
         raise StudyError(f"{folder} holds no study: it has no {STUDY}; start one without --report-only") from None
-    except (ValueError, AttributeError) as error:
+    except (ValueError, OSError) as error:
         raise StudyError(f"{path} does not describe a study ({error}); restore it, or choose another --out") from None

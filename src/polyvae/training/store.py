@@ -35,10 +35,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     """`run.json` of a run folder."""
     path = folder / DESCRIPTION
     try:
-        description = read_sealed_json(path)
-        if not isinstance(description.get("settings"), dict):
-            raise ValueError("it holds no settings")
-        return description
+        return read_sealed_json(path, "settings")
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} is no run folder: it has no {DESCRIPTION}; train one with `polyvae train`") from None
     except (ValueError, OSError) as error:

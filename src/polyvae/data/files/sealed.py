@@ -68,8 +68,11 @@ def write_sealed_json(path: Path, values: Mapping[str, Any]) -> None:
     write_text(path, text[:place] + digest + text[place + len(BLANK) :])
 
 
-def read_sealed_json(path: Path) -> dict[str, Any]:
-    """The object without its digest. Raises ValueError where it is damaged; one without any is read as it is."""
+def read_sealed_json(path: Path, settings: str) -> dict[str, Any]:
+    """The object without its digest; one without any is read as it is. `settings`: the entry that holds them.
+
+    Raises ValueError where it is damaged or holds no settings.
+    """
     text = path.read_bytes().decode("utf-8")
     found = json.loads(text)
     if not isinstance(found, dict):
@@ -81,6 +84,8 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
         digest = hashlib.sha256(blank.encode()).hexdigest()
         if found.pop(ENTRY, None) != {DIGEST: digest}:
             raise ValueError(f"it is not as it was written: who changed it on purpose removes its entry {ENTRY!r}")
+    if not isinstance(found.get(settings), dict):
+        raise ValueError("it holds no settings")
     return found
 
 
