@@ -1,6 +1,7 @@
 """Folders of pictures and CelebA: pixels cut and resized as said, and files that are no pictures named."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -265,3 +266,18 @@ def test_bad_celeba_folders_are_named(tmp_path):
     partition.unlink()
     with pytest.raises(DataError, match=r"list_eval_partition\.txt.*no such file"):
         celeba(tmp_path)
+
+
+def test_a_terminal_sees_how_many_of_many_pictures_are_read(tmp_path, monkeypatch, capsys):
+    picture = io.BytesIO()
+    Image.new("L", (2, 2)).save(picture, "png")
+    for number in range(1000):
+        (tmp_path / f"{number}.png").write_bytes(picture.getvalue())
+    monkeypatch.setenv("TERM", "xterm")
+    found, _ = listed(tmp_path)
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        assert len(read_pictures(tmp_path, found)[0]) == 1000
+        shown = capsys.readouterr().err
+        assert ("1000/1000" in shown and "decoding pictures" in shown) is terminal
+        assert terminal or not shown

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, TextColumn
 
+from polyvae.data.bars import bar
 from polyvae.study.job import Job
-from polyvae.training.progress import Pace, bar
+from polyvae.training.progress import Pace
 from polyvae.training.store import METRICS
 
 POLL = 1.0  # seconds between two looks at what runs have written
@@ -36,7 +38,9 @@ class Bar:
         self.jobs, self.before = jobs, done
         self.finished: set[tuple[str, int]] = set()
         self.epochs = jobs[0].epochs if jobs else 1
-        self.progress = bar(console, "{task.fields[runs]} runs", "epochs, left")
+        self.progress = bar(
+            "{task.fields[runs]} runs", MofNCompleteColumn(), TextColumn("epochs, left"), console=console
+        )
         self.task = self.progress.add_task("", total=(done + len(jobs)) * self.epochs, runs="")
         self._look()
         self.stopped = threading.Event()

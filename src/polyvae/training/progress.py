@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
+
+from polyvae.data.bars import bar
 
 SHORT, LONG = 3.0, 30.0  # seconds between two lines at least: of ends of epochs, and within an epoch or a count
 MOST = 100  # lines of either sort, however long a run takes
@@ -127,14 +129,6 @@ def reporter(wanted: bool | None, epochs: int, steps: int, done: int) -> Reporte
     return EpochBar(console, epochs, steps, done) if console.is_terminal else Lines(epochs, steps, done)
 
 
-def bar(console: Console, words: str, unit: str = "", transient: bool = False) -> Progress:
-    """A bar of how many of all there are, with the time left; `words` before it, `unit` behind the count."""
-    columns = [TextColumn(words), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True)]
-    if unit:
-        columns.insert(3, TextColumn(unit))
-    return Progress(*columns, console=console, transient=transient)
-
-
 @contextmanager
 def counted(words: str) -> Iterator[Callable[[int, int], None]]:
     """A function of (done, total) that moves a bar on standard error, where that is a terminal, else writes lines."""
@@ -142,7 +136,7 @@ def counted(words: str) -> Iterator[Callable[[int, int], None]]:
     if not console.is_terminal:
         yield _Count(words)
         return
-    with bar(console, words, transient=True) as bars:
+    with bar(words, console=console, transient=True) as bars:
         task = bars.add_task(words)
         yield lambda done, total: bars.update(task, completed=done, total=total)
 

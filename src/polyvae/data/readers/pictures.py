@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from polyvae.data.errors import DataError, reading
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 NAMED = 20  # bad files that are named in one message
+MANY = 1000  # pictures, from which on a bar is shown
 _SKIP = "skip_bad=True"
 _SIZE = "size=64"
 _GREY = {"1", "L", "LA"}
@@ -200,17 +202,19 @@ def _attempted(work: Callable, items: Sequence, what: str) -> list:
         except DataError as error:
             return error
 
-    from rich.console import Console
-    from rich.progress import track
+    from polyvae.data.bars import bar
 
-    console = Console(stderr=True)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    shown = len(items) >= MANY and sys.stderr.isatty()
+    results: list[Any] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool, bar(what, transient=True, shown=shown) as bars:
+        task = bars.add_task("", total=len(items))
         chunks = [items[start : start + 64] for start in range(0, len(items), 64)]
         futures = [pool.submit(lambda chunk: [attempt(item) for item in chunk], chunk) for chunk in chunks]
         try:
-            quiet = len(items) < 1000 or not console.is_terminal
-            steps = track(futures, what, console=console, disable=quiet, transient=True)
-            return [result for future in steps for result in future.result()]
+            for future in futures:
+                results += future.result()
+                bars.update(task, completed=len(results))
+            return results
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

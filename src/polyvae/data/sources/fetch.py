@@ -225,20 +225,19 @@ def _bar(progress: Progress | None) -> Iterator[Progress]:
     if progress is not None or not sys.stderr.isatty():
         yield progress or (lambda name, received, total: None)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
+    from rich.progress import DownloadColumn, TransferSpeedColumn
     from rich.table import Column
 
-    lines = [Column(no_wrap=True) for _ in range(2)]  # else "1.2 GB" is broken in two where there is little room
-    rate = (DownloadColumn(table_column=lines[0]), TransferSpeedColumn(table_column=lines[1]), TimeRemainingColumn())
-    with Bars(TextColumn("{task.description}"), BarColumn(), *rate, console=Console(stderr=True)) as bars:
+    from polyvae.data.bars import bar
+
+    # Not wrapped: "1.2 GB" would be broken in two where there is little room.
+    columns = (kind(table_column=Column(no_wrap=True)) for kind in (DownloadColumn, TransferSpeedColumn))
+    with bar("{task.description}", *columns) as bars:
         tasks: dict[str, int] = {}
 
         def report(name: str, received: int, total: int | None) -> None:
-            task = tasks.setdefault(name, -1)
-            if task < 0:
-                task = tasks[name] = bars.add_task(name, total=total)
-            bars.update(task, completed=received, total=total)  # type: ignore[arg-type]
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=received, total=total)  # type: ignore[arg-type]
 
         yield report
