@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from polyvae.recipes import Recipe
 
 OBJECTIVE = "the objective"
 ROWS = 2  # enough for terms that compare examples
+Check = Callable[[Any, bool], None]  # of what a part returns, and whether no other part asked for it
 
 
 def as_recipe(anything: Any, build: Any) -> Recipe:
@@ -161,35 +163,36 @@ class _Trial:
         handles = []
         try:
             for part, module, check in list(self._parts()):  # some look at a prior, which is not watched yet
-                handles.append(module.register_forward_pre_hook(self._begin(part)))
-                handles.append(module.register_forward_hook(self._end(check)))
+                handles.append(module.register_forward_pre_hook(partial(self._begin, part)))
+                handles.append(module.register_forward_hook(partial(self._end, check)))
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _parts(self) -> Iterator[tuple[str, nn.Module, Any]]:
+    def _parts(self) -> Iterator[tuple[str, nn.Module, Check]]:
         """Every part that a user may have written, its name and what is asked of what it returns."""
         model = self.model
         for name, posterior in model.posterior.items():
             part = f"the posterior of {name!r}"
-            yield part, posterior, self._law(part, (), self._keep(part))
+            yield part, posterior, partial(self._law, part, (), partial(self.laws.__setitem__, part))
             yield from self._network(part, posterior, self._prior_features(name))
         for name, prior in model.prior.items():
             part = f"the prior of {name!r}"
-            yield part, prior, self._law(part, (), self._fits(part, f"the posterior of {name!r}"))
+            yield part, prior, partial(self._law, part, (), partial(self._fits, part, f"the posterior of {name!r}"))
             yield from self._network(part, prior, None)
         for name, head in model.heads.items():
             part = f"the likelihood of {name!r}" + ("" if head.of == name else f" of {head.of!r}")
             x, likelihood = self.batch[head.of], head.likelihood  # pyright: ignore
             features = x.shape[1] if x.ndim > 1 else None
-            yield part, likelihood, self._law(part, None, self._explains(part, tuple(x.shape[1:])))  # pyright: ignore
+            explains = partial(_explains, part, tuple(x.shape[1:]))
+            yield part, likelihood, partial(self._law, part, None, explains)  # pyright: ignore
             yield from self._network(part, likelihood, features)  # pyright: ignore
 
-    def _network(self, part: str, module: nn.Module, features: int | None) -> Iterator[tuple[str, nn.Module, Any]]:
+    def _network(self, part: str, module: nn.Module, features: int | None) -> Iterator[tuple[str, nn.Module, Check]]:
         if isinstance(module, Conditional):
             needed = None if features is None else module.family.size(features)
-            yield f"the network of {part}", module.net, self._sized(part, needed)
+            yield f"the network of {part}", module.net, partial(_sized, part, needed)
 
     def _prior_features(self, name: str) -> int | None:
         """How many features the latent has by its prior, where this reads nothing."""
@@ -204,64 +207,47 @@ class _Trial:
             return None
         return law.event_shape[0] if isinstance(law, Distribution) and law.event_shape else None
 
-    def _begin(self, part: str) -> Any:
-        def hook(module: nn.Module, given: tuple[Any, ...]) -> None:
-            self.at_work.append((part, [list(value.shape) for value in given if isinstance(value, Tensor)]))
+    def _begin(self, part: str, _: nn.Module, given: tuple[Any, ...]) -> None:
+        self.at_work.append((part, [list(value.shape) for value in given if isinstance(value, Tensor)]))
 
-        return hook
+    def _end(self, check: Check, _: nn.Module, __: tuple[Any, ...], made: Any) -> None:
+        self.at_work.pop()
+        check(made, all(part == OBJECTIVE for part, _ in self.at_work))
 
-    def _end(self, check: Any) -> Any:
-        def hook(module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-            self.at_work.pop()
-            check(made, all(part == OBJECTIVE for part, _ in self.at_work))
+    def _law(
+        self, part: str, unbatched: tuple[int, ...] | None, then: Callable[[Distribution], None], law: Any, alone: bool
+    ) -> None:
+        if not isinstance(law, Distribution):
+            raise _Told(f"{part} returns a torch.distributions.Distribution; got {_kind(law)}")
+        if not alone:  # asked by another part, as a VampPrior asks the posterior
+            return
+        wanted = {(self.rows,), (self.rows * self.samples,), unbatched}
+        # Below a latent that is summed over there are its values times as many rows.
+        several = bool(self.model.summed) and law.batch_shape.numel() % (self.rows * self.samples) == 0
+        if tuple(law.batch_shape) not in wanted and not (several and len(law.batch_shape) == 1):
+            raise _Told(
+                f"{part} is a law with batch shape [{self.rows * self.samples}], one for each example; got "
+                f"{list(law.batch_shape)} and event shape {list(law.event_shape)}. Independent(law, n) makes the "
+                "last n dimensions of a batch part of the event"
+            )
+        then(law)
 
-        return hook
+    def _fits(self, part: str, posterior: str, law: Distribution) -> None:
+        q = self.laws.get(posterior)
+        if q is not None and q.event_shape != law.event_shape:
+            raise _Told(f"{part} is a law over {list(law.event_shape)}, {posterior} one over {list(q.event_shape)}")
 
-    def _sized(self, part: str, needed: int | None) -> Any:
-        def check(made: Any, alone: bool) -> None:
-            if not isinstance(made, Tensor) or made.ndim < 2:
-                raise _Told(f"the network of {part} makes a tensor [B, numbers, ...]; got {_kind(made)}")
-            if needed is not None and made.shape[1] != needed:
-                raise _Told(f"{part} needs {needed} numbers along dimension 1, its network made {made.shape[1]}")
 
-        return check
+def _sized(part: str, needed: int | None, made: Any, _: bool) -> None:
+    if not isinstance(made, Tensor) or made.ndim < 2:
+        raise _Told(f"the network of {part} makes a tensor [B, numbers, ...]; got {_kind(made)}")
+    if needed is not None and made.shape[1] != needed:
+        raise _Told(f"{part} needs {needed} numbers along dimension 1, its network made {made.shape[1]}")
 
-    def _law(self, part: str, unbatched: tuple[int, ...] | None, then: Any) -> Any:
-        def check(law: Any, alone: bool) -> None:
-            if not isinstance(law, Distribution):
-                raise _Told(f"{part} returns a torch.distributions.Distribution; got {_kind(law)}")
-            if not alone:  # asked by another part, as a VampPrior asks the posterior
-                return
-            wanted = {(self.rows,), (self.rows * self.samples,), unbatched}
-            # Below a latent that is summed over there are its values times as many rows.
-            several = bool(self.model.summed) and law.batch_shape.numel() % (self.rows * self.samples) == 0
-            if tuple(law.batch_shape) not in wanted and not (several and len(law.batch_shape) == 1):
-                raise _Told(
-                    f"{part} is a law with batch shape [{self.rows * self.samples}], one for each example; got "
-                    f"{list(law.batch_shape)} and event shape {list(law.event_shape)}. Independent(law, n) makes the "
-                    "last n dimensions of a batch part of the event"
-                )
-            then(law)
 
-        return check
-
-    def _keep(self, part: str) -> Any:
-        return lambda law: self.laws.__setitem__(part, law)
-
-    def _fits(self, part: str, posterior: str) -> Any:
-        def check(law: Distribution) -> None:
-            q = self.laws.get(posterior)
-            if q is not None and q.event_shape != law.event_shape:
-                raise _Told(f"{part} is a law over {list(law.event_shape)}, {posterior} one over {list(q.event_shape)}")
-
-        return check
-
-    def _explains(self, part: str, x: tuple[int, ...]) -> Any:
-        def check(law: Distribution) -> None:
-            if tuple(law.event_shape) != x:
-                raise _Told(f"{part} is a law over {list(law.event_shape)}, an example has the shape {list(x)}")
-
-        return check
+def _explains(part: str, x: tuple[int, ...], law: Distribution) -> None:
+    if tuple(law.event_shape) != x:
+        raise _Told(f"{part} is a law over {list(law.event_shape)}, an example has the shape {list(x)}")
 
 
 class _Told(ValueError):
