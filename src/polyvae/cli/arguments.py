@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, Weight, Widths
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, Weight
 from polyvae.cli.reading import UsageError
 from polyvae.recipes.options import Where
 
@@ -144,27 +144,6 @@ class Cells:
     folds: str = "5"
     only: str | None = None
     data_dir: Path | None = None
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How every run of a study is trained.
-
-    limit: so many training images of each fold, the validation part in proportion.
-    epochs, batch_size: passes over the training part, and examples a step, of every run.
-    seed: of the folds, the weights and the noise.
-    precision: fp32, bf16, or fp16 with loss scaling.
-    widths: channels of the networks in the place of the configurations', for small studies.
-    decoder: of all methods: flat as published, or multiscale, which joins what convolutions of m see to z's maps.
-    """
-
-    limit: Count | None = None
-    epochs: Amount = 100
-    batch_size: Count = 128
-    seed: Seed = 0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    widths: Widths | None = None
-    decoder: Literal["flat", "multiscale"] = "flat"
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from polyvae.cli.arguments import Cells, Machines, Protocol
+from polyvae.cli.arguments import Cells, Machines
 from polyvae.cli.commands import STUDIES
 from polyvae.cli.options import naming, options_of
 from polyvae.cli.printing import printable
 from polyvae.cli.reading import UsageError, check_known, quoted
 from polyvae.cli.runs import check_place
 from polyvae.cli.runs import device as checked_device
+from polyvae.study.thesis.protocol import Protocol
 
 
 def study(
@@ -66,15 +67,15 @@ def _parts(option: str, text: str) -> list[str]:
 
 def _plan(sources: list[str], cells: Cells, protocol: Protocol) -> Any:
     from polyvae.study import Plan
-    from polyvae.study import Protocol as Shared
     from polyvae.training.settings import Settings
 
-    given: dict[str, Any] = asdict(protocol) | {"widths": None if protocol.widths is None else tuple(protocol.widths)}
+    # Runs are looked up by what they are made with, which a list cannot be.
+    protocol = replace(protocol, widths=None if protocol.widths is None else tuple(protocol.widths))
     try:
         with naming(options_of(study)):
-            Settings(**{name: given[name] for name in ("epochs", "batch_size", "seed", "precision")})
+            Settings(**{name: getattr(protocol, name) for name in ("epochs", "batch_size", "seed", "precision")})
             families = _parts("--family", cells.family)
-            plan = Plan(sources, families, cells.config, cells.folds, cells.only, Shared(**given), cells.data_dir)
+            plan = Plan(sources, families, cells.config, cells.folds, cells.only, protocol, cells.data_dir)
             plan.jobs(Path())  # every mistake of the command line has its chance here
     except ValueError as error:
         raise UsageError(str(error)) from error

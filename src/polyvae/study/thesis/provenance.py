@@ -11,7 +11,7 @@ from typing import Any
 from polyvae.study.document import Block, plain
 from polyvae.study.thesis.claims import Judged
 from polyvae.study.thesis.grid import FOLDS, methods
-from polyvae.study.thesis.run import Protocol
+from polyvae.study.thesis.protocol import Protocol
 from polyvae.study.thesis.table import Table
 from polyvae.training.progress import duration
 

@@ -22,28 +22,12 @@ from polyvae.study.job import RunFailed, title
 from polyvae.study.records import RESULT, read_result
 from polyvae.study.thesis.grid import FOLDS, Cell
 from polyvae.study.thesis.measure import by_size, measure, pictures, pixels_of
+from polyvae.study.thesis.protocol import Protocol
 from polyvae.study.thesis.watch import watch
 
 RUNNER = "polyvae.study.thesis.run:run"
 CURVED = ("mse", "latent", "conditioned_mse")
 SIDES = {"celeba": 64}  # data sets that the study resizes
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What all runs of a study share, so that they can be compared.
-
-    limit: training images of a fold, None for all; the validation fold shrinks in proportion. widths: channels in the
-    place of the configurations', for a small study. decoder: "flat" as published, or "multiscale".
-    """
-
-    limit: int | None = None
-    epochs: int = 100
-    batch_size: int = 128
-    seed: int = 0
-    precision: str = "fp32"
-    widths: tuple[int, ...] | None = None
-    decoder: str = "flat"
 
 
 @dataclass(frozen=True)

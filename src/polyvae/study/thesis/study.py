@@ -18,8 +18,9 @@ from polyvae.study.progress import shown
 from polyvae.study.records import Key, StudyError, open_study, read_result
 from polyvae.study.schedule import answers
 from polyvae.study.thesis.grid import Cell, cells, chosen_folds, dataset_name, select
+from polyvae.study.thesis.protocol import Protocol
 from polyvae.study.thesis.records import Records
-from polyvae.study.thesis.run import RUNNER, Job, Protocol
+from polyvae.study.thesis.run import RUNNER, Job
 from polyvae.training.store import STATE, WEIGHTS
 
 PICTURES, LOCK = "pictures", ".lock"
