@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily
 
-from polyvae.model.distributions.grey import DiscretisedLogistic, Grid, GridCategorical
+from polyvae.model.distributions.grey import DiscretisedLogistic, GreyLevels, GridCategorical
 
 
 def grid(levels: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -50,7 +50,7 @@ def test_discretised_logistic_samples_follow_its_probabilities(levels) -> None:
     torch.manual_seed(0)
     law = logistic(0.3, 0.2, levels)
     x = law.sample((50_000,))
-    assert Grid(levels).check(x).all()
+    assert GreyLevels(levels).check(x).all()
     counts = torch.bincount((x * (levels - 1)).round().long(), minlength=levels).double()
     expected = 50_000 * law.log_prob(grid(levels)).exp()
     chi = ((counts - expected).square() / expected).sum().item()
@@ -117,6 +117,6 @@ def test_grid_categorical_samples_follow_its_probabilities() -> None:
 
 
 def test_the_grid_knows_its_values() -> None:
-    assert Grid(4).check(torch.tensor([0, 1 / 3, 2 / 3, 1])).all()
-    assert not Grid(4).check(torch.tensor([0.5, -1 / 3, 4 / 3])).any()
-    assert Grid(4).is_discrete
+    assert GreyLevels(4).check(torch.tensor([0, 1 / 3, 2 / 3, 1])).all()
+    assert not GreyLevels(4).check(torch.tensor([0.5, -1 / 3, 4 / 3])).any()
+    assert GreyLevels(4).is_discrete

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from helpers.study_runs import fake_result, fake_row
 from polyvae.study import Protocol, Records, Table, cells, judge, report
-from polyvae.study.document import Grid
+from polyvae.study.document import TextTable
 from polyvae.study.records import open_study
 from polyvae.study.thesis.figures import figures, look
 from polyvae.study.thesis.grid import chosen_folds, methods, select
@@ -71,7 +71,7 @@ def test_a_study_of_several_precisions_says_what_it_compares(joined: Path) -> No
     assert "Cells have 3 to 5 folds" in text
     table = Table(Records.read(joined).rows.values())
     _, grid = results(table, table.groups[0])
-    assert isinstance(grid, Grid)
+    assert isinstance(grid, TextTable)
     assert {row[0]: row[1:3] for row in grid.rows}["two-grid"] == ("3", "bf16")
     assert {row[0]: row[1:3] for row in grid.rows}["two-grid-softadapt"] == ("5", "fp32")
     parts = {part.text: part for judged in made.judged for part in judged.parts}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from helpers.study_runs import fake_result, fake_row
 from polyvae.evaluation.numbers import number, plus_minus
 from polyvae.study import Interval, Protocol, Records, Report, StudyError, Table, cells, report
-from polyvae.study.document import Grid, code, heading, image, markdown, plain
+from polyvae.study.document import TextTable, code, heading, image, markdown, plain
 from polyvae.study.page import page
 from polyvae.study.records import open_study
 from polyvae.study.thesis.provenance import command
@@ -109,7 +109,7 @@ def test_the_page_suits_phones_printers_and_the_dark(made: Report) -> None:
 
 
 def test_text_of_a_page_is_escaped() -> None:
-    blocks = [heading("<b>", 1), plain("a < b & c"), code("<i>"), Grid(("<x>",), (("<y>",),), "<z>")]
+    blocks = [heading("<b>", 1), plain("a < b & c"), code("<i>"), TextTable(("<x>",), (("<y>",),), "<z>")]
     checked = parsed(page(markdown(blocks), Path()))
     assert not {tag for tag, _ in checked.found} & {"b", "i", "x", "y", "z"}
     assert {"<b>", "a < b & c", "<i>", "<x>", "<y>", "<z>"} <= set(checked.text)
@@ -119,7 +119,7 @@ def test_text_of_a_page_is_escaped() -> None:
 @example("&lt; &amp;")
 @given(st.text("ab1 *_`[]()<>&;|\\!#\"'", min_size=1).map(str.strip).filter(bool))
 def test_no_text_is_taken_for_markdown(text: str) -> None:
-    blocks = [heading("a " + text + " b", 1), plain("a " + text + " b"), Grid((text,), ((text + " b",),), text)]
+    blocks = [heading("a " + text + " b", 1), plain("a " + text + " b"), TextTable((text,), ((text + " b",),), text)]
     shown = " ".join("".join(parsed(page(markdown(blocks), Path())).text).split())
     words = " ".join(text.split())
     assert shown.endswith(f"a {words} b a {words} b {words} {words} {words} b")
@@ -161,7 +161,7 @@ def test_a_report_is_made_again_from_the_tables_alone_to_the_same_bytes(
 def test_the_table_holds_ours_beside_the_published(study: Path, made: Report) -> None:
     table = Table(Records.read(study).rows.values())
     _, grid = results(table, table.groups[0])
-    assert isinstance(grid, Grid)
+    assert isinstance(grid, TextTable)
     rows = {row[0]: row for row in grid.rows}
     assert len(rows) == 15
     runs = [fake_row(cells(["mnist"], ["gaussian"], [1])[0], fold) for fold in range(3)]
@@ -283,7 +283,7 @@ def test_markdown_of_every_block() -> None:
         plain("a*b"),
         code("x"),
         image("p.png", "shown"),
-        Grid(("a", "b"), (("|", "2"),)),
+        TextTable(("a", "b"), (("|", "2"),)),
     ]
     assert markdown(blocks) == (
         "# T\n\na\\*b\n\n```\nx\n```\n\n![shown](p.png)\n\n*shown*\n\n| a | b |\n| --- | ---: |\n| \\| | 2 |\n"

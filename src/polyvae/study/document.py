@@ -23,7 +23,7 @@ def image(path: str, text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TextTable:
     """A table of texts: `columns` head it, the first of each row names it."""
 
     columns: tuple[str, ...]
@@ -36,7 +36,7 @@ class Grid:
         return body if not self.caption else f"{body}\n\n*{plain(self.caption)}*"
 
 
-Block = str | Grid
+Block = str | TextTable
 
 
 def markdown(blocks: Sequence[Block]) -> str:

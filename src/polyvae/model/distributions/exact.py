@@ -9,7 +9,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from polyvae.model.distributions.grey import Grid
+from polyvae.model.distributions.grey import GreyLevels
 from polyvae.model.distributions.law import Law
 
 _NEAR = 1e-3  # of a grey level: what rounding in single precision may have moved
@@ -28,7 +28,7 @@ class Exact(Law):
 
     @property
     def support(self) -> constraints.Constraint:
-        return constraints.independent(Grid(self.levels), len(self.event_shape))
+        return constraints.independent(GreyLevels(self.levels), len(self.event_shape))
 
     @property
     def mean(self) -> Tensor:

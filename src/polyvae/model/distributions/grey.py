@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from polyvae.model.distributions.law import Law
 
 
-class Grid(constraints.Constraint):
+class GreyLevels(constraints.Constraint):
     """The `levels` grey values 0, 1 / (levels - 1), ..., 1."""
 
     is_discrete = True
@@ -49,7 +49,7 @@ class DiscretisedLogistic(Law):
 
     @property
     def support(self) -> constraints.Constraint:
-        return Grid(self.levels)
+        return GreyLevels(self.levels)
 
     @property
     def mean(self) -> Tensor:
@@ -98,7 +98,7 @@ class GridCategorical(Law):
 
     @property
     def support(self) -> constraints.Constraint:
-        return Grid(self.levels)
+        return GreyLevels(self.levels)
 
     @lazy_property
     def probs(self) -> Tensor:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from polyvae.evaluation.numbers import NONE, number, plus_minus
-from polyvae.study.document import Block, Grid, heading, plain
+from polyvae.study.document import Block, TextTable, heading, plain
 from polyvae.study.statistics import UNDECIDED, Interval, interval, paired, together, verdict
 from polyvae.study.thesis.claims import TEXTS, Judged
 from polyvae.study.thesis.grid import EXPONENTS
@@ -27,7 +27,7 @@ def claims(judged: Sequence[Judged]) -> list[Block]:
     rows = [
         (f"({claim}) {text}", *(found.get((claim, *place), NONE) for place in places)) for claim, text in TEXTS.items()
     ]
-    return [Grid(("claim", *(f"{dataset}, config {config}" for dataset, config in places)), tuple(rows))]
+    return [TextTable(("claim", *(f"{dataset}, config {config}" for dataset, config in places)), tuple(rows))]
 
 
 def results(table: Table, group: Group) -> list[Block]:
@@ -66,7 +66,7 @@ def results(table: Table, group: Group) -> list[Block]:
             )
         )
     words = "Mean ± standard deviation over folds; the published exponents were all 40."
-    return [heading(group.title, 3), Grid(columns, tuple(rows), words)]
+    return [heading(group.title, 3), TextTable(columns, tuple(rows), words)]
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -93,7 +93,7 @@ def differences(table: Table, group: Group) -> list[Block]:
             folds = found.count
             cells += [number(found.mean, 3), bounds(found), percent(None if share is None else share.mean)]
         rows.append((method.name, str(folds), table.precision(group, [method.name]).text, *cells))
-    return [heading(group.title, 3), Grid(columns, tuple(rows))] if rows else []
+    return [heading(group.title, 3), TextTable(columns, tuple(rows))] if rows else []
 
 
 def parts(judged: Sequence[Judged]) -> list[Block]:
@@ -113,7 +113,9 @@ def parts(judged: Sequence[Judged]) -> list[Block]:
             for part in each.parts
         ]
         blocks.append(heading(f"{dataset}, configuration {config}", 3))
-        blocks.append(Grid(("statement", "difference", "95 %", "folds", "share", "precision", "verdict"), tuple(rows)))
+        blocks.append(
+            TextTable(("statement", "difference", "95 %", "folds", "share", "precision", "verdict"), tuple(rows))
+        )
     return blocks
 
 
@@ -143,7 +145,7 @@ def sizes(table: Table, records: Records) -> list[Block]:
             rows.append((name, *shown, beats, falls))
         heads = ("without m" if at == WITHOUT else str(at) for at in counts)
         columns = ("method", *heads, "below without, every size > 0", "falls with every size")
-        blocks += [heading(group.title, 3), Grid(columns, tuple(rows))]
+        blocks += [heading(group.title, 3), TextTable(columns, tuple(rows))]
     words = (
         "Squared error per value with so many pixels seen, drawn uniformly, means over folds of at most 1,000 "
         "validation images; the same pixels for every method. The last two columns judge paired differences by their "
@@ -186,7 +188,7 @@ def observed(table: Table) -> list[Block]:
         "(1 - k/N)^a; the deviation of a count; how many counts."
     )
     columns = ("cell", "pixels seen", "expected", "deviation", "images")
-    return [*words, Grid(columns, tuple(rows), caption)] if rows else []
+    return [*words, TextTable(columns, tuple(rows), caption)] if rows else []
 
 
 def expected(pixels: int, exponent: float) -> float:
