@@ -67,7 +67,7 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     except (ValueError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
-        return _fail(_said(error), 1)
+        return _fail(str(error).strip() or type(error).__name__, 1)
     return 0
 
 
@@ -128,11 +128,6 @@ def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError):
         print(f"polyvae: {short}", file=sys.stderr)
     return code
-
-
-def _said(error: BaseException) -> str:
-    """One line: what an error says, and its kind where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object) -> None:

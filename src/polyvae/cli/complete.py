@@ -81,7 +81,11 @@ def complete(
     how = (reading.seed, place)
     files = _draw(found.run, chosen, _observed(found, masks, first), completer, showing, how, (png, writing.npz))
     scored = subset(chosen, score, reading.seed)
-    scores = _scores(found, scored, several, completer, how) if score else []
+    scores: list[Score] = []
+    if score:
+        with counted("completing") as moved:
+            learned = Learned(found.data.train, found.data.validation)
+            scores = score_completions(found.run, scored, several, completer, learned, *how, moved)
     of = "columns" if len(found.data.spec.x) == 1 else "points"
     files += _draw_errors(scores, png, of) if scores and len(several) > 1 else []
     notes = [GREY] if predicting.noise and _grey(found, completer, chosen) else []
@@ -198,19 +202,6 @@ def _masks(found: Opened, split: Split, masks: Masks) -> dict[int | float, Spars
 
 def _observed(found: Opened, masks: Masks, count: int | float | None) -> SparsePixels:
     return sparse_pixels(found.data.spec, Mask(masks.mask, count, positions=masks.positions))
-
-
-def _scores(
-    found: Opened,
-    split: Split,
-    masks: Mapping[int | float, SparsePixels],
-    completer: Completer,
-    how: tuple[int, str],
-) -> list[Score]:
-    data = found.data
-    with counted("completing") as moved:
-        learned = Learned(data.train, data.validation)
-        return score_completions(found.run, split, masks, completer, learned, *how, moved)
 
 
 def _grey(found: Opened, completer: Completer, split: Split) -> bool:

@@ -129,21 +129,17 @@ def naming(options: Sequence[Option]) -> Iterator[None]:
 
     What it advises is told as by `advising`.
     """
-    with advising(options), _naming({option.name: option.flag for option in options if option.flag is not None}):
-        yield
-
-
-@contextmanager
-def _naming(flags: Mapping[str, str]) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        led = _LED.match(str(error))
-        # Kinds of ValueError of their own are about files and runs.
-        if type(error) is not ValueError or led is None or led[1] not in flags:
-            raise
-        said = re.sub(r"\w+", lambda word: flags.get(word[0], word[0]), led[0])
-        raise UsageError((said + str(error)[led.end() :]).replace(" or None;", ";")) from error
+    flags = {option.name: option.flag for option in options if option.flag is not None}
+    with advising(options):
+        try:
+            yield
+        except ValueError as error:
+            led = _LED.match(str(error))
+            # Kinds of ValueError of their own are about files and runs.
+            if type(error) is not ValueError or led is None or led[1] not in flags:
+                raise
+            said = re.sub(r"\w+", lambda word: flags.get(word[0], word[0]), led[0])
+            raise UsageError((said + str(error)[led.end() :]).replace(" or None;", ";")) from error
 
 
 def options_of(

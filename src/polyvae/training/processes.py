@@ -39,7 +39,7 @@ def in_processes(fabric: Fabric, work: Callable[[Fabric], None], folder: Path) -
     before = set(multiprocessing.active_children())
     (folder / FAILURE).unlink(missing_ok=True)
     try:
-        with on_signals(_interrupt):
+        with on_signals(signal.default_int_handler):
             fabric.launch(_Process(work, folder))
     except KeyboardInterrupt:
         _end(set(multiprocessing.active_children()) - before)
@@ -106,10 +106,6 @@ def _end_with(parent: int) -> None:
         time.sleep(0.5)
     time.sleep(_GRACE)
     os._exit(1)  # as if killed itself: the last saved state is whole
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _raise_failure(path: Path) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 
 def check_tensorboard() -> None:
     """ValueError where TensorBoard is not installed, before any training."""
-    try:
-        import tensorboard  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ValueError("tensorboard events need TensorBoard: pip install polyvae[tensorboard]") from None
+    if find_spec("tensorboard") is None:
+        raise ValueError("tensorboard events need TensorBoard: pip install polyvae[tensorboard]")
 
 
 class TensorBoard:

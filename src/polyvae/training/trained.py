@@ -74,7 +74,8 @@ class Trained:
         others = self._conditions(y, given)
         values = {name: tensor(value) for name, value in latents.items()}
         if len({len(value) for value in (*values.values(), *others.values())}) > 1:
-            raise ValueError(f"as many rows of every value; got {_lengths({**values, **others})}")
+            lengths = {name: len(value) for name, value in {**values, **others}.items()}
+            raise ValueError(f"as many rows of every value; got {lengths}")
         split, like = Split({**values, **others}), next(iter(latents.values()))
         self._check_latents(split)
         return self._expected(split, lambda model, batch: model.decode(batch), kind_of(like), present)
@@ -175,8 +176,7 @@ class Trained:
 
     def _taken(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
         split = taken(x, self.spec, y, given)
-        known = set(split.tensors)
-        self._need({name for name in ("y",) if name in self.model.inputs} - known)
+        self._need({"y"} & set(self.model.inputs) - set(split.tensors))
         return split
 
     def _inside(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
@@ -188,7 +188,7 @@ class Trained:
 
     def _conditions(self, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
         others = conditions(self.spec, y, given)
-        self._need({name for name in ("y",) if name in self.model.conditions} - set(others))
+        self._need({"y"} & set(self.model.conditions) - set(others))
         return others
 
     def _need(self, missing: set[str]) -> None:
@@ -233,7 +233,3 @@ class Trained:
 def _one(found: dict[str, Any]) -> Any:
     """The only value, or all by name."""
     return next(iter(found.values())) if len(found) == 1 else found
-
-
-def _lengths(values: Mapping[str, Tensor]) -> dict[str, int]:
-    return {name: len(value) for name, value in values.items()}

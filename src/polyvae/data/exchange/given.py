@@ -65,7 +65,7 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
     if spec is not None and tuple(found.shape[1:]) != spec.x:
-        raise ValueError(_wrong_shape(_shape(x, found), spec.x))
+        raise ValueError(_wrong_shape(np.shape(x if isinstance(x, (Tensor, np.ndarray)) else found), spec.x))
     if spec is not None and spec.levels is not None and not isinstance(x, (Data, Split)):
         _check_grey(found)
     others = conditions(spec, y, given)
@@ -246,10 +246,6 @@ def present(observe: Transform) -> Transform:
         return values
 
     return observed
-
-
-def _shape(x: Any, found: Tensor) -> tuple[int, ...]:
-    return tuple(np.shape(x)) if isinstance(x, (Tensor, np.ndarray)) else tuple(found.shape)
 
 
 def _wrong_shape(found: tuple[int, ...], x: tuple[int, ...]) -> str:

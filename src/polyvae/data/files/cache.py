@@ -41,14 +41,13 @@ def cached(
     options: Mapping[str, object],
     sources: Iterable[Path],
     compute: Callable[[], Mapping[str, np.ndarray]],
-    folder: Path | None = None,
 ) -> Arrays:
     """What `compute()` returns, from the cache when the same name, options and files were seen before.
 
     `sources` are files or folders; a folder stands for every file in it. A damaged entry is computed again. Where the
     cache cannot be written (read-only, full disk) the arrays are returned all the same, with a warning.
     """
-    root = (folder or cache_dir()) / "arrays"
+    root = cache_dir() / "arrays"
     entry = root / f"{name}-{_digest(name, options, sources)}"
     arrays = _read(entry)
     if arrays is not None:

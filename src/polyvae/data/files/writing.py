@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 from uuid import uuid4
@@ -31,15 +31,13 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(target)
-    except OSError as error:
-        _removed(part)
+    except BaseException as error:
+        with suppress(OSError):  # such as of a parent that is a file: then there is nothing to remove
+            part.unlink(missing_ok=True)
         if isinstance(error, FileExistsError) and error.filename == str(target.parent):
             raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is a file, not a folder", str(path)) from error
-        if error.errno is not None and error.filename in (None, str(part), str(target.parent)):
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(part), str(target.parent)):
             raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    except BaseException:
-        _removed(part)
         raise
 
 
@@ -105,10 +103,3 @@ def _taken(path: Path, wait: bool) -> TextIO | None:
                 return None
             raise
         file.close()
-
-
-def _removed(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:  # such as a parent that is a file: then there is nothing to remove
-        return
