@@ -1,4 +1,4 @@
-"""Completion: what a model says of a whole example of which a few values are seen, and what baselines say."""
+"""Completion: what a model, or a baseline, predicts for a whole example of which a few values are seen."""
 
 from polyvae.completion.baselines import Baseline, Learned, baselines
 from polyvae.completion.complete import Completion, CompletionSettings, complete

@@ -1,4 +1,4 @@
-"""What completes examples without a model, from the same values: interpolation between pixels, and gappy PCA."""
+"""Completion without a model, from the same seen values: interpolation between pixels, and gappy PCA."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GAPPY = "gappy PCA"
 
 @dataclass(frozen=True)
 class Learned:
-    """What baselines are fitted to, `train`, and what ranks and spreads are found on, `validation`; either may lack."""
+    """What baselines are fitted to, `train`, and where ranks and spreads are found, `validation`; None if missing."""
 
     train: Split | None = None
     validation: Split | None = None
@@ -33,11 +33,11 @@ class Baseline:
 
 
 def baselines(x: Tensor, basis: GappyPCA | None = None, held: Mapping[str, Tensor] | None = None) -> list[Baseline]:
-    """Every baseline that completes examples like x [N, ...].
+    """Every baseline that can complete examples like x [N, ...].
 
-    Of pictures [N, C, H, W] "nearest" and "linear" interpolation, which where nothing is seen give the mean of the
-    fitted `basis`, or zero. Of all, with a basis and `held` out examples "x" and what is "seen" of them, "gappy PCA" at
-    the rank, up to twice the number of seen values, that is best on these.
+    For pictures [N, C, H, W]: "nearest" and "linear" interpolation, which return the mean of the fitted `basis`, or
+    zero, where nothing is seen. For all examples, given a basis and `held` out examples "x" with their "seen" values:
+    "gappy PCA" at the rank that is best on these, at most twice the number of seen values.
     """
     found = []
     if x.ndim == 4 and x.numel():

@@ -1,4 +1,4 @@
-"""Completion: what a model says of a whole picture when it sees a few of its pixels, and how sure it is."""
+"""Completion: what a model predicts for a whole picture when it sees a few of its pixels, and how sure it is."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from polyvae.observe.masks import sparse
 
 @dataclass(frozen=True, repr=False)
 class Completion:
-    """The predictive law of every value of N examples, where x lay before.
+    """The predictive distribution of every value of N examples, on the device of x.
 
     `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
-    ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...] of
-    draws of the likelihood, at the probabilities `levels`. `effective` [N]: to how many draws of z the weights come.
-    Of a category `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes have no spread
-    and no order: their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite, never NaN.
+    ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...]:
+    of draws of the likelihood, at the probabilities `levels`. `effective` [N]: the effective number of draws of z under
+    their weights. For a category, `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes
+    have no spread and no order, so their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite,
+    never NaN.
     """
 
     mean: Tensor
@@ -55,19 +56,19 @@ class Completion:
 
 @dataclass(frozen=True)
 class CompletionSettings:
-    """How examples are completed, and what is returned of that.
+    """How examples are completed, and what is returned.
 
-    draws: S, of z for each example.
-    use_x: draw z from q(z | x, m), which sees all of x, where it is else drawn from the prior.
-    weigh: "seen" weighs what the prior draws by the likelihood of what is seen.
-    candidates: how many draws are weighed for each example, ten for each of `draws` where None.
-    head: which one predicts; by default that which reads m.
-    noise: whether the likelihood's own is part of the spread, or that of z alone.
-    quantiles: the probabilities at which they are returned.
+    draws: S, the number of draws of z for each example.
+    use_x: draw z from q(z | x, m), which sees all of x, instead of from the prior.
+    weigh: "seen" weighs draws from the prior by the likelihood of the seen values.
+    candidates: how many draws are weighed for each example; ten times `draws` by default.
+    head: the head that predicts; by default the one that reads m.
+    noise: whether the spread includes the noise of the likelihood, or that of z alone.
+    quantiles: the probabilities whose quantiles are returned.
     pixels: whether samples have the likelihood's noise.
     keep: how many samples are returned; all by default.
     seed: of the draws, block by block.
-    device: where it is computed; where the model lies, if none is named.
+    device: where it is computed; by default where the model is.
     """
 
     draws: Count = 100
@@ -105,27 +106,27 @@ def complete(
     given: Mapping[str, Tensor] | None = None,
     **settings: Any,
 ) -> Completion:
-    """Completes examples of which `mask` says what is seen, by a run, recipe or model that reads m = (x mask, mask).
+    """Completes examples whose seen values `mask` marks, by a run, recipe or model that reads m = (x mask, mask).
 
     p(x | m) = E p(x | z, m), z ~ p(z) or p(z | m) from m alone, z ~ q(z | x, m) with `use_x`
 
-    A prior that does not read m knows nothing of what is seen. With `weigh` "seen", z is drawn from as many
-    `candidates` of the prior by their likelihood of the seen values: exact with many, and `effective` says of how many
-    it comes.
+    A prior that does not read m ignores the seen values. With `weigh` "seen", `candidates` are drawn from the prior and
+    weighed by their likelihood of the seen values: exact for many candidates; `effective` tells how many draws of z the
+    result rests on.
 
-    `x` [N, C, H, W] or [N, d], a tensor or array of bytes or floats, not a number where it is unknown, categories and
-    labels as codes; `mask` [N, 1, H, W] or [N, d] of booleans or zeros and ones, or one row for all; without one, all
-    that is a number is seen. A DataFrame, or an annotated matrix, given to what was trained on columns is read as by
-    `Run.complete`, and completed in the columns and codes of the data. `given`: what else the model reads, as labels
-    under "y", or totals under "library" where not all is seen. `settings`: those of `CompletionSettings`.
+    `x` [N, C, H, W] or [N, d]: a tensor or array of bytes or floats, NaN where a value is unknown, categories and
+    labels as codes. `mask` [N, 1, H, W] or [N, d]: booleans or zeros and ones, or one row for all examples; without a
+    mask, every number is seen. A DataFrame or annotated matrix, for a model trained on columns, is read as by
+    `Run.complete` and completed in the columns and codes of the training data. `given`: what else the model reads, such
+    as labels under "y", or totals under "library" where some values are not seen. `settings`: see `CompletionSettings`.
 
-    The spread is that of the likelihood and of z together: a likelihood whose scale was fixed in training, such as
-    "normal", states that scale (see `evaluation.calibration`), and a Bernoulli one that of bits: its quantiles are 0
-    and 1, on grey pictures too, the widest law on [0, 1] with its mean.
+    The spread is that of the likelihood and of z together. A likelihood with a fixed scale, such as "normal", states
+    that scale (see `evaluation.calibration`). A Bernoulli likelihood states the spread of bits, the widest law on
+    [0, 1] with its mean: its quantiles are 0 and 1, on grey pictures too.
 
-    Examples are taken in blocks of 100 with noise of their own; global generators stay untouched. Raises ValueError for
-    shapes that do not fit, values that are seen but not finite, a model that does not read m, and one that reads a
-    total which is neither given nor seen, TypeError for an unknown setting.
+    Examples are taken in blocks of 100, each with its own noise; global generators stay untouched. Raises ValueError
+    for shapes that do not fit, seen values that are not finite, a model that does not read m, and a model that reads a
+    total which is neither given nor seen; TypeError for an unknown setting.
     """
     asked, made = gathered(CompletionSettings, {"draws": draws, **settings}), masked(source)
     model, spec = made.model, recorded_spec(source)

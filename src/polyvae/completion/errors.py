@@ -1,4 +1,4 @@
-"""Errors of completed values: of numbers beside the spread of their column, of labels and bits by their chances."""
+"""Errors of completed values: numbers in units of their column's spread, labels and bits by their probabilities."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _AVERAGED = ("crps", "wrong", "log_loss")
 class Errors:
     """Averages over examples: squared error per value and its standard error, the ranked probability score, coverage.
 
-    `varying`: coverage of the values that differ between examples alone; those that never do are easily covered, and in
-    pictures many. `crps` of a method without spread is its mean absolute error, and it has no coverage. Of columns of
-    known kinds all these are of numbers, each divided by the standard deviation of its column; labels and bits have
-    instead `wrong`, the share that are not the most probable code, and `log_loss`, the mean of -log p of the true one,
-    in nats. None where no example has a value to score, and where the average is no finite number, as of positive
-    columns over tens of powers of ten: `infinite` names these.
+    `varying`: coverage of the values that differ between examples; those that never do, many in pictures, are easily
+    covered. A method without spread has its mean absolute error as `crps`, and no coverage. Where the kinds of columns
+    are known, these errors are those of numbers, divided by the standard deviation of their column; labels and bits
+    have instead `wrong`, the share whose most probable code is wrong, and `log_loss`, the mean of -log p(true code) in
+    nats. None where no value is scored, or where the average is not finite, as for positive columns over tens of powers
+    of ten: `infinite` names these.
     """
 
     mse: float | None
@@ -43,10 +43,10 @@ class Errors:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Which columns of x [N, C, ...] hold numbers that vary (`kept`), and what one unit of each is (`scale`).
+    """Which columns of x [N, C, ...] hold numbers that vary (`kept`), and the unit of each (`scale`).
 
-    Without columns, as in pictures, every value is a number in its own unit, and no value is coded. `logs`: which of
-    those kept are positive, where one is. `constant`: the names of those that do not vary.
+    Without columns, as in pictures, every value is a number in its own unit, and no value is a code. `logs`: which of
+    the kept columns are positive, if any. `constant`: the names of the columns that do not vary.
     """
 
     kept: Tensor | None = None
@@ -57,7 +57,7 @@ class Numbers:
 
     @classmethod
     def of(cls, columns: Sequence[Column], x: Tensor) -> Numbers:
-        """Of columns, each beside its standard deviation among the examples x; a constant one is left out."""
+        """The numbers among the columns, in units of their standard deviation over x; constant columns are left out."""
         if not columns:
             return cls()
         rows = x.double().transpose(0, 1).flatten(1)
@@ -72,35 +72,35 @@ class Numbers:
         return cls(kept, scale, coded.nonzero().flatten(), logs if bool(logs.any()) else None, names)
 
     def plain(self, x: Tensor, dim: int = 1) -> Tensor:
-        """Those columns of x, which lie along `dim`, in their units."""
+        """The kept columns of x, which lie along `dim`, in their units."""
         if self.kept is None or self.scale is None:
             return x
         return x.index_select(dim, self.kept.to(x.device)) / self.scale.to(x)
 
     def straight(self, x: Tensor) -> Tensor:
-        """Such numbers, logarithms in the place of positive ones: what a spread to both sides fits."""
+        """Such numbers, positive ones as logarithms, so that a symmetric spread fits."""
         return x if self.logs is None else torch.where(self.logs.to(x.device), wide(x).log(), x)
 
     def bent(self, x: Tensor) -> Tensor:
-        """The numbers that `straight` made these of."""
+        """The inverse of `straight`."""
         return x if self.logs is None else torch.where(self.logs.to(x.device), x.exp(), x)
 
     def moments(self, mean: Tensor, std: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of what `straight` makes: of logarithms those of the draws [S, N, C, ...]."""
+        """Mean and standard deviation of what `straight` returns; for logarithms, those of the draws [S, N, C, ...]."""
         if self.logs is None:
             return mean, std
         logs, rows = self.logs.to(mean.device), self.straight(draws)
         return torch.where(logs, rows.mean(0), mean), torch.where(logs, rows.std(0), std)
 
     def seen(self, mask: Tensor) -> Tensor:
-        """What a mask [N, d] says of those columns; that of pictures and fields [N, 1, H, W] is the same for all."""
+        """The mask [N, d] of the kept columns; that of pictures and fields [N, 1, H, W] is the same for all columns."""
         return mask if self.kept is None or mask.ndim > 2 else mask.index_select(1, self.kept.to(mask.device))
 
 
 def of_numbers(
     name: str, x: Tensor, mean: Tensor, score: Tensor, bands: Bands, where: Tensor, vary: Tensor
 ) -> dict[str, Tensor]:
-    """The errors of every example where `where` says so, [N] each, by "name quantity"; `vary` [...]: what varies."""
+    """The errors of every example over the values in `where`, [N] each, by "name quantity"; `vary` [...] varies."""
     score = torch.where(score.isnan() & ~x.isnan(), torch.inf, score)  # of draws that are no finite numbers
     found = {f"{name} mse": mean_where((mean - x).square(), where), f"{name} crps": mean_where(score, where)}
     vary = where & vary.to(x.device)
@@ -131,7 +131,7 @@ def of_codes(
 
 
 def shares_of(columns: Sequence[Column], x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Of every column of labels or bits its place and how often each code stands there, [1, 1, ..., codes]."""
+    """For every column of labels or bits: its place, and how often each code occurs there, [1, 1, ..., codes]."""
     found = []
     for place, column in enumerate(columns):
         if column.kind in CODED:
@@ -142,7 +142,7 @@ def shares_of(columns: Sequence[Column], x: Tensor) -> list[tuple[Tensor, Tensor
 
 
 def averages(name: str, found: Mapping[str, Tensor]) -> Errors:
-    """The averages of every quantity over the examples that have something to score."""
+    """The average of every quantity over the examples that have a scored value."""
     mse = found.get(f"{name} mse", torch.empty(0)).double()
     mse = mse[~mse.isnan()]
     shares, varied = (

@@ -1,4 +1,4 @@
-"""Gappy PCA: a picture completed by the principal components that fit what is seen of it best."""
+"""Gappy PCA: a picture completed by the principal components that best fit its seen values."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MOST = 256  # axes of a basis, where nothing else is asked for
 
 
 class GappyPCA:
-    """x = mean + sum_k c_k axis_k, the c of least squared error over the values that are seen.
+    """x = mean + sum_k c_k axis_k, with the coefficients c of least squared error over the seen values.
 
-    c = argmin_c |mask (x - mean - axes' c)|^2; of several such c the one of least norm
+    c = argmin_c |mask (x - mean - axes' c)|^2; among several such c, the one of least norm
 
-    There is no ridge: with about as many seen values as axes the system is nearly singular and the error large, which
-    is why the rank is chosen on held-out data, see `best_rank`. Once fitted: `mean` [D] and `axes` [rank, D]
-    orthonormal, both float64 on the CPU, and the `shape` of an example, D values. Rank 0 is the mean, whatever is seen.
-    Raises ValueError for a rank below 0.
+    There is no ridge: with about as many seen values as axes the system is nearly singular and the error large, so the
+    rank is chosen on held-out data, see `best_rank`. After `fit`: `mean` [D] and orthonormal `axes` [rank, D], both
+    float64 on the CPU, and the `shape` of an example, D values. Rank 0 is the mean. Raises ValueError for a rank below
+    0.
 
     Everson, Sirovich: Karhunen-Loeve procedure for gappy data, 1995, with a basis of whole examples.
     """
@@ -34,9 +34,9 @@ class GappyPCA:
         self.errors: dict[int, float] = {}
 
     def fit(self, x: Tensor) -> GappyPCA:
-        """Takes the principal axes of whole examples x [N, ...], fewer than asked where N - 1 or D is smaller.
+        """Computes the principal axes of whole examples x [N, ...], at most N - 1 or D of them; returns itself.
 
-        Returns itself. Raises ValueError for fewer than two examples or NaN.
+        Raises ValueError for fewer than two examples or NaN.
         """
         from sklearn.decomposition import PCA
 
@@ -52,7 +52,7 @@ class GappyPCA:
         return self
 
     def of_rank(self, rank: int) -> GappyPCA:
-        """Another with the first `rank` of these axes. Raises ValueError for more than there are."""
+        """A copy with the first `rank` of these axes. Raises ValueError for more than there are."""
         if rank > self.rank:
             raise ValueError(f"rank lies in 0..{self.rank}; got {rank}")
         made = GappyPCA(rank)
@@ -82,7 +82,7 @@ class GappyPCA:
         return torch.linalg.lstsq(design, rest.unsqueeze(-1), driver="gelsd").solution.squeeze(-1)
 
     def complete(self, x: Tensor, mask: Tensor, chunk: int = 1000) -> Tensor:
-        """Every example completed, like x [N, ...]; seen values too are those of the fit. `chunk` examples at once."""
+        """Every example completed, like x [N, ...], seen values replaced by the fit; `chunk` examples at once."""
         found = [self._completed(*pair) for pair in zip(x.split(chunk), _rows(mask, x).split(chunk), strict=True)]
         return torch.cat(found)
 
@@ -101,9 +101,9 @@ def best_rank(
     """The gappy PCA whose rank has the least squared error over the unseen values of held-out examples.
 
     `train`: whole examples [M, ...], or a gappy PCA fitted at the largest rank. `validation` [N, ...] with `masks` [N,
-    1, H, W] or [N, d]. `ranks`: those tried; by default `usual_ranks`. `observed`: what is seen, where it is not
-    `validation` itself but that with noise. Of equals the lowest rank is taken; `errors` of what is returned holds the
-    mean squared error of each. Raises ValueError where no rank is possible or nothing is unseen.
+    1, H, W] or [N, d]. `ranks`: those to try; `usual_ranks` by default. `observed`: the values that are seen, such as
+    `validation` with noise; `validation` itself by default. Of equal ranks the lowest is taken; `errors` of the result
+    holds the mean squared error of each rank. Raises ValueError where no rank is possible or nothing is unseen.
     """
     unseen = ~_rows(masks, validation).to(validation.device).bool()
     if not bool(unseen.any()):
@@ -124,7 +124,7 @@ def best_rank(
 
 
 def usual_ranks(most: int) -> list[int]:
-    """0, 1, 2, ... up to 16, then in steps of about a sixth, at most `most`, which is among them."""
+    """0, 1, 2, ... up to 16, then in steps of about a sixth, up to and including `most`."""
     ranks = [*range(min(most, 16) + 1)]
     while ranks[-1] < most:
         ranks.append(min(most, ranks[-1] + max(1, ranks[-1] // 6)))

@@ -12,12 +12,13 @@ from polyvae.checks.names import find
 
 
 def interpolate(x: Tensor, mask: Tensor, method: str = "linear", empty: Tensor | float = 0.0) -> Tensor:
-    """Pictures x [N, C, H, W] completed from the pixels that `mask` [N, 1, H, W] (or [1, 1, H, W]) says are seen.
+    """Pictures x [N, C, H, W] completed from the pixels that `mask` [N, 1, H, W] or [1, 1, H, W] marks as seen.
 
-    `method`: "nearest", the value of the nearest seen pixel; "linear", that of the Delaunay triangle around it, and
-    outside the triangles the nearest. Where fewer than three pixels are seen, or all on one line, linear is nearest;
-    where none is, the picture is `empty` (a number, or [C, H, W] such as the mean of the training pictures). Distances
-    are Euclidean, in pixels; seen pixels are returned as they are. Not differentiable, computed on the CPU.
+    `method`: "nearest", the value of the nearest seen pixel; "linear", interpolation in the Delaunay triangle around
+    the pixel, and the nearest value outside the triangles. With fewer than three seen pixels, or all on one line,
+    linear is nearest; with none, the picture is `empty` (a number, or [C, H, W] such as the mean of the training
+    pictures). Distances are Euclidean, in pixels; seen pixels are returned as they are. Not differentiable, computed on
+    the CPU.
 
     Raises ValueError for another method, for tables, and for a mask of another shape.
     """

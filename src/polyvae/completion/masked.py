@@ -1,4 +1,4 @@
-"""A model whose batches are observed by masks of one's own, and what it must not be told of what they hide."""
+"""A model observed by other masks than its recipe's, and a check of totals that would reveal hidden values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from polyvae.observe.transforms import Chain, Total, chain
 
 @dataclass(frozen=True)
 class Masked:
-    """A model whose batches are observed by masks of one's own; what evaluation takes for a recipe.
+    """A model whose batches are observed by masks of one's own; evaluation takes it for a recipe.
 
-    `of`, `name`: what is seen in part, and what its observation is called. `totals`: what the model reads as the total
-    of all that is completed.
+    `of`, `name`: the value that is seen in part, and the name of its observation. `totals`: the names under which the
+    model reads the total of the completed values.
     """
 
     model: VAE
@@ -30,10 +30,10 @@ class Masked:
 
 
 def masked(source: Any, masks: SparsePixels | None = None) -> Masked:
-    """The same model with `masks` in the place of those of its recipe, under the names that the recipe gives them.
+    """The same model observed by `masks` instead of its recipe's, under the names that the recipe gives them.
 
-    Without masks nothing is observed. Observing raises ValueError where a total that the model reads sums what is not
-    seen, unless the batch brings that total along. Raises TypeError for a model that draws no latents from a prior.
+    Without masks nothing is observed. Observing raises ValueError where the model reads a total over values that are
+    not all seen, unless the batch holds that total. Raises TypeError for a model that draws no latents from a prior.
     """
     model, observe = source_of(source, "heads", "sample_latents", what="a completion")
     steps = chain(observe).transforms
@@ -54,7 +54,7 @@ def masked(source: Any, masks: SparsePixels | None = None) -> Masked:
 
 
 def check_totals(missing: Set[str], mask: Tensor) -> None:
-    """ValueError where the total of all values is read, not given, and not known from what is seen."""
+    """ValueError where the model reads the total of all values, which is neither given nor known from the seen ones."""
     if missing and (unseen := int((~mask).sum())):
         total = sorted(missing)[0]
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The predictive law of pictures of which a part is seen, by draws of the latents and of the likelihood."""
+"""The predictive distribution of partly seen pictures, by draws of the latents and of the likelihood."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "posterior"))
 
 @dataclass(frozen=True)
 class Predictive:
-    """What S draws z_s say of n examples' values.
+    """The predictive distribution of n examples, from S draws z_s.
 
     `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s. `std` [n, ...]: of the mixture of likelihoods, by the law of total
-    variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2), infinite where a square overflows, as of
-    positive values over tens of powers of ten. `means` [S, n, ...]: the mu_s. `draws` [S,
-    n, ...]: one x_s ~ p(x | z_s) each. `effective` [n]: to how many draws the weights of z come, S without. `codes`:
-    the columns that hold codes of categories, int64; their mean is the most probable code of the mixture. `chances`: of
-    categories and bits, group by group the columns and the mixture's probability of every code there, [n, columns, ...,
-    codes].
+    variance sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2); infinite where a square overflows, as of
+    positive values over tens of powers of ten. `means` [S, n, ...]: the mu_s. `draws` [S, n, ...]: one x_s ~ p(x | z_s)
+    each. `effective` [n]: the effective number of draws of z under their weights, S without weights. `codes`: the
+    columns of categories, int64; their mean is the most probable code of the mixture. `chances`: for groups of
+    categories and bits, their columns and the mixture's probability of every code, [n, columns, ..., codes].
     """
 
     mean: Tensor
@@ -45,15 +44,15 @@ class Predictive:
 
 @dataclass(frozen=True)
 class Completer:
-    """How a model completes what is seen of a value: where z comes from, which head predicts, with which noise.
+    """How a model completes partly seen values: where z comes from, which head predicts, with which noise.
 
-    `latents`: "posterior", q(z | x, ...) that sees all of x; "prior", which sees at most m; "weighed", `candidates`
-    draws from the prior (ten for each of `draws` where None), of which `draws` are drawn again with weights p(x_seen |
-    z), so that roughly z ~ p(z | m, x_seen). `head`: by default the first that explains the value and reads m. `noise`:
-    whether the likelihood's own is part of the spread. `of`, `name`: what is completed, and what its observation is
-    called. Raises ValueError for a wrong choice.
+    `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "weighed", importance
+    resampling: `candidates` draws from the prior (ten times `draws` by default), of which `draws` are drawn again with
+    weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen). `head`: by default the first that explains the value
+    and reads m. `noise`: whether the spread includes the likelihood's own. `of`, `name`: what is completed, and the
+    name of its observation. Raises ValueError for a wrong choice.
 
-    The weights: Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
+    Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
     """
 
     draws: int = 100
@@ -77,7 +76,7 @@ class Completer:
             )
 
     def head_of(self, model: VAE) -> str:
-        """The head that predicts. Raises ValueError where there is none, or where it would not see anything."""
+        """The head that predicts. Raises ValueError where there is none, or where it would see nothing."""
         if self.latents == "posterior" and model.summed:
             raise ValueError(f"{sorted(model.summed)} are summed over, not drawn: complete with latents from the prior")
         if self.head is not None:
@@ -95,9 +94,9 @@ class Completer:
         return heads[0]
 
     def predict(self, model: VAE, batch: Values) -> Iterator[Predictive]:
-        """The predictive law of a batch that holds m and what else the model reads, some examples at a time.
+        """The predictive distribution of a batch that holds m and what else the model reads, some examples at a time.
 
-        For the posterior it holds all of x; for weights x may be anything where m does not see it.
+        With z from the posterior the batch holds all of x; with weights, x may be anything where it is not seen.
         """
         head = self.head_of(model)
         rows, values = len(batch[self.name]), batch[self.of][0].numel()
@@ -109,7 +108,7 @@ class Completer:
     def measured(
         self, model: VAE, batch: Values, measure: Callable[[Predictive, slice], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """By name what `measure` says of every row, [B, ...]; it is given the law of some rows, and which they are."""
+        """What `measure` returns for every row, [B, ...], by name; its arguments: the law of some rows, which rows."""
         pieces: list[Mapping[str, Tensor]] = []
         start = 0
         for part in self.predict(model, batch):
@@ -189,7 +188,7 @@ class Completer:
     def _decoded(
         self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
     ) -> Iterator[tuple[Distribution, int]]:
-        """The head's law of the latents, a chunk of k draws at a time, batch shape [k n], and k."""
+        """The head's law for chunks of k draws of the latents, batch shape [k n], and k."""
         start, total = 0, len(next(iter(latents.values())))
         given = model.plan.known(reads(model.heads[head]))
         for count in self._counts(batch, total):
@@ -199,7 +198,7 @@ class Completer:
             start += count
 
     def _counts(self, batch: Values, total: int) -> Iterator[int]:
-        """So many draws in chunks that the decoder takes at once."""
+        """The number of draws in each chunk that the decoder takes at once."""
         size = max(1, chunk_values(batch[self.of].device) // batch[self.of].numel())
         for start in range(0, total, size):
             yield min(size, total - start)
@@ -219,7 +218,7 @@ class Completer:
 
 
 def reads(part: Any) -> tuple[str, ...]:
-    """What a posterior, a prior, a likelihood or a head is given."""
+    """The names that a posterior, a prior, a likelihood or a head reads."""
     return tuple(getattr(getattr(part, "likelihood", part), "given", ()))
 
 

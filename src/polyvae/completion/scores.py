@@ -1,4 +1,4 @@
-"""Completions of a whole split, scored at several numbers of points and beside interpolation and gappy PCA."""
+"""Scores of completions of a whole split at several numbers of seen points, beside interpolation and gappy PCA."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ Count = int | float
 
 @dataclass(frozen=True)
 class Score:
-    """One method at one number of points.
+    """The score of one method at one number of points.
 
-    `count` as asked for, `points` seen on average. `unseen`, `all`: over the values that are not seen, and over all.
-    `calibrated`: over the unseen ones, the spread scaled on held-out data, or where there is none made of the errors
-    there, a normal law about each value. `rank`: of gappy PCA. `standardised`: numbers are in standard deviations of
-    their columns. `constant`: columns of numbers that do not vary, and are left out. `uncalibrated`: how many values of
-    an example `calibrated` leaves out, as their spread is no number.
+    `count`: the number asked for; `points`: the number seen on average. `unseen`, `all`: errors over the unseen values,
+    and over all. `calibrated`: over the unseen values, with the spread scaled on held-out data; for a method without
+    spread, a normal law with the held-out errors of each value. `rank`: of gappy PCA. `standardised`: numbers are in
+    standard deviations of their columns. `constant`: columns of numbers that do not vary, which are left out.
+    `uncalibrated`: how many values of an example `calibrated` leaves out, since their spread is not finite.
     """
 
     method: str
@@ -73,15 +73,15 @@ def score_completions(
 ) -> list[Score]:
     """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
 
-    Methods: "model"; where z comes from the posterior also "without m", the head that reads no observation, or the same
-    head when nothing is seen; the `baselines`, of what is `learned`. With a validation part the model's spread is also
-    calibrated there, each value by a factor of its own at each count, of positive columns that of the draws'
-    logarithms. Of large parts a seeded subset serves for that. ValueError below two draws, and for a model that reads a
-    total of what is not seen.
+    Methods: "model"; for z from the posterior also "without m", the head that reads no observation, or the same head
+    with nothing seen; and the `baselines`, fitted to `learned`. With a validation part the model's spread is also
+    calibrated there, by one factor for each value and count; for positive columns, on the logarithms of the draws.
+    For this a seeded subset of a large part is used. Raises ValueError below two draws, and for a model that reads a
+    total of values that are not seen.
 
-    Where the kinds of the columns are recorded, numbers are scored in the standard deviations of their columns over the
-    split, and labels and bits by their chances alone, see `Errors`; beside these stand the "training shares" of every
-    label, one more of each counted (Laplace's rule of succession).
+    Where the kinds of the columns are recorded, numbers are scored in standard deviations of their columns over the
+    split, and labels and bits by their probabilities alone, see `Errors`. Beside these stand the "training shares" of
+    every label, with one added to each count (Laplace's rule of succession).
     """
     if completer.draws < 2:
         raise ValueError(f"a score needs at least two draws; got {completer.draws}")
@@ -118,10 +118,10 @@ def score_completions(
 
 @dataclass(frozen=True)
 class _Standard:
-    """What completions are judged by: factors on the spread, where there are any, which values `vary`, their units.
+    """What completions are judged by: calibration factors, if any, which values `vary`, and their units.
 
-    `stated` [...]: the values whose spread is a number, which alone have factors. Held-out examples show this and what
-    varies, which the judged ones should not choose.
+    `stated` [...]: the values whose spread is finite; only these have factors. They are chosen on held-out examples, as
+    `vary` is, never on the examples that are judged.
     """
 
     factors: Calibration | None
@@ -131,7 +131,7 @@ class _Standard:
 
 
 def _whole(made: Masked, split: Split, seed: int) -> Tensor:
-    """x of every example as the model meets it."""
+    """x of every example, as the model reads it."""
     return joined(each_block(made, split, lambda model, batch: {"x": batch[made.of]}, seed))["x"]
 
 
@@ -246,7 +246,7 @@ def _coded(
 def _alone(
     baseline: Baseline, count: Count, found: Mapping[str, Tensor], told: Mapping[str, Tensor] | None, by: _Standard
 ) -> Score:
-    """The score of a prediction without spread; the held-out errors of each value make it one."""
+    """The score of a prediction without spread, whose spread is made of the held-out errors of each value."""
     x, unseen = wide(found["x"]), found["seen"] == 0  # float32 would round bands past values far smaller than others
     method, made = baseline.name, baseline.complete(x, found["seen"])
     score = (made - x).abs()
