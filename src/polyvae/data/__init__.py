@@ -1,4 +1,4 @@
-"""Data sets as named tensors: loaded by name or path, cut by seed, batched by index on their device.
+"""Data sets as named tensors: loaded by name or path, split by seed, batched by index on their device.
 
 Names are imported when first used: the catalogue is read without torch.
 """

@@ -1,4 +1,4 @@
-"""Seeded cuts of examples: an order, parts, folds and subsets that are the same on every machine."""
+"""Seeded splits: orders, parts, folds and subsets of examples that are the same on every machine."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ def permutation(count: int, seed: int) -> Tensor:
 
 
 def apart(seed: int) -> int:
-    """The seed that chooses among a user's own rows, whose first column may be drawn from the words of `seed` itself.
+    """Another seed, for choices among a user's own rows, whose values may have been drawn with `seed` itself.
 
-    `numpy.random.default_rng(0).random(n)` sorts as `permutation(n, 0)` does: a test part would hold its smallest.
+    For instance `numpy.random.default_rng(0).random(n)` sorts as `permutation(n, 0)` does: with the same seed, a test
+    part would hold the smallest values.
     """
     return int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1)[0])
 
 
 def shuffled(count: int, seed: int) -> Tensor:
-    """A seeded order of a part's examples, which may be a user's: a `permutation` with the seed kept `apart`."""
+    """A seeded order of examples that may be a user's: a `permutation` with the seed kept `apart`."""
     return permutation(count, apart(seed))
 
 
 def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
-    """Sorted index tensors of the remainder and of each part, cut from a seeded permutation of `count` examples.
+    """Sorted index tensors of the remainder and of each part, split by a seeded permutation of `count` examples.
 
     A part is a share (float below 1) or a number of examples (int); a share above zero is at least one example. The
-    first tensor is what remains, then one a part. Raises ValueError when nothing would remain.
+    first tensor is the remainder. Raises ValueError when the remainder would be empty.
     """
     sizes = [part_size(count, part) for part in parts]
     if sum(sizes) >= count:
@@ -50,9 +51,9 @@ def cut(count: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
 
 
 def three_parts(count: int, validation: int | float, test: int | float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Sorted indices of training, validation and test part: shares or numbers of `count`, the test part cut first.
+    """Sorted indices of training, validation and test part, given as shares or numbers of `count`.
 
-    Whatever the validation part, or the fold in its place, the test part is the same. Raises ValueError as `cut`.
+    The test part is cut first, so it does not depend on the validation part or fold. Raises ValueError as `cut`.
     """
     pool, tested = cut(count, [test], seed)
     rest, held = cut(len(pool), [part_size(count, validation)], seed)
@@ -69,7 +70,7 @@ def part_size(count: int, part: int | float) -> int:
 
 
 def kfold(count: int, folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Sorted indices (rest, fold) of fold `fold` of `folds`; the folds share out all examples, sizes within one."""
+    """Sorted indices (rest, fold) of fold `fold` of `folds`, which hold every example once, in sizes within one."""
     if not 2 <= folds <= count:
         raise ValueError(f"folds lies in 2..{count} (the number of examples); got {folds}")
     if not 0 <= fold < folds:
@@ -82,7 +83,7 @@ def kfold(count: int, folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]
 def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
     """Sorted indices of `count` examples in which every class keeps its share, by largest remainder, at least one each.
 
-    labels: int64 [N]. With fewer places than classes, the most frequent classes are served first.
+    labels: int64 [N]. If `count` is below the number of classes, the most frequent classes get one each.
     """
     if not 0 <= count <= len(labels):
         raise ValueError(f"a subset of {len(labels)} examples holds 0..{len(labels)} of them; got {count}")
@@ -107,7 +108,7 @@ def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
 
 
 def chosen(total: int, labels: Tensor | None, count: int, seed: int) -> Tensor:
-    """Sorted indices of `count` of `total` examples, seeded; `stratified` by their labels where there are any."""
+    """Sorted indices of `count` of `total` examples, seeded; `stratified` by their labels if there are any."""
     if labels is not None:
         return stratified(labels, count, seed)
     return permutation(total, seed)[:count].sort().values

@@ -1,4 +1,4 @@
-"""The one error of the data package: it names the file, what was expected and found, what to do. And its notes."""
+"""The data package's one error, which names the file, what was expected and found, what to do; and its notes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class DataError(ValueError):
 
 
 class DataNote(UserWarning):
-    """What a reader has to say of data that it could use: what it left out, how they were cut."""
+    """A remark about data that were read: what was left out, how they were split."""
 
 
 @contextmanager
 def reading(file: str | Path, expected: str, advice: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn the `errors` that a library raises on a bad file into a DataError that names the file.
+    """Turns the `errors` that a library raises on a bad file into a DataError that names the file.
 
-    A file that is not there, a folder in its place or a file that may not be read is told apart from a bad one.
+    A missing file, a folder in its place and a file that may not be read have messages of their own.
     """
     try:
         yield

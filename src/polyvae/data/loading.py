@@ -1,4 +1,4 @@
-"""`load` and `wrap`: any data set, by name, by path or from Python, decoded once, cut by seed, batched by index."""
+"""`load` and `wrap`: any data set, by name, by path or from Python, decoded once, split by seed, batched by index."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws tha
 
 
 def load(name: str | Path | object, data_dir: str | Path | None = None, **options: Any) -> Data:
-    """A data set by its name in the catalogue, or by a path to .npy, .npz, .csv, .parquet or a folder of pictures.
+    """Loads a data set by its name in the catalogue, or by a path: .npy, .npz, .csv, .parquet, a folder of pictures.
 
-    Instead of a name, a data frame or whatever else `wrap` takes is cut and changed in the same way.
+    A data frame, or anything else that `wrap` takes, may be given in place of a name, with the same options.
 
-    Files are looked for in `data_dir`, $POLYVAE_DATA and the user's cache, and fetched where they are missing. Official
-    parts are kept; where none is official, a tenth is cut for testing by seed. `options`: those of `Options`, by name.
-    Raises DataError for files, ValueError for a bad option, TypeError for an unknown one.
+    Files are looked for in `data_dir`, $POLYVAE_DATA and the user's cache, and downloaded if missing. Official parts
+    are kept; without an official test part, a seeded tenth is held out. `options`: those of `Options`, by name. Raises
+    DataError for files, ValueError for a bad option, TypeError for an unknown one.
     """
     asked = gathered(Options, options)
     whole = _whole(name, data_dir, asked)
@@ -63,15 +63,15 @@ def wrap(
     label: str | None = None,
     kind: Mapping[str, str] | str | None = None,
 ) -> Data:
-    """Make Data of what a user has; Data itself is returned unchanged.
+    """Makes Data of what a user has; Data itself is returned unchanged.
 
     `anything`: a tensor, an array, a pair (x, y), a mapping of either by name, a scikit-learn bunch, a Dataset whose
     items are x, (x, y) or mappings, a DataLoader, a data frame, a scipy sparse matrix or annotated data (AnnData).
-    `validation`, `test`: a share or number of examples cut with `seed`, or another such data set; by default a tenth
-    each, the examples that `load` cuts from the same data, and no test part where `validation` is a data set. `label`:
-    the column of labels, of a frame or of obs, or the name of y in a mapping (default: label, class, y of classes).
-    `kind`: of the numbers in columns or fields, in place of what their values tell: one of `spec.KINDS` for all, or by
-    the names of columns. Raises DataError.
+    `validation`, `test`: a share or number of examples, cut with `seed`, or a data set of its own. The default is a
+    tenth each, the same examples that `load` cuts, and no test part if `validation` is a data set. `label`: the column
+    of labels in a frame or in obs, or the name of y in a mapping (default: label, class, y of classes). `kind`: the
+    kind of the numbers in columns or fields, which their values tell by default: one of `spec.KINDS` for all, or by the
+    names of columns. Raises DataError.
     """
     if isinstance(anything, Data):
         return anything
@@ -98,12 +98,12 @@ def wrap(
 
 
 def as_data(anything: Any) -> Data:
-    """What a name or a path stands for, as `load` has it; of anything else what `wrap` makes."""
+    """The data of a name or a path, as `load` reads them; of anything else, what `wrap` makes."""
     return load(anything) if isinstance(anything, (str, Path)) else wrap(anything)
 
 
 def _noted(whole: Whole, part: str, where: str) -> Whole:
-    """The whole with a note where the examples of a part that is cut at random are a series."""
+    """The whole, with a note if examples that are cut at random are a series."""
     return replace(whole, notes=(*whole.notes, *series_notes(whole.parts[part], where)))
 
 
@@ -126,7 +126,7 @@ def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Option
 
 
 def _obtained(source: Source, data_dir: str | Path | None, download: bool) -> tuple[Source, list[Path]]:
-    """The source and the paths it reads; where it cannot be had, what is generated in its stead, with a warning."""
+    """The source and the paths it reads; if it cannot be had, its generated substitute, with a warning."""
     try:
         return source, locate(source, data_dir, download)
     except DataError as error:
@@ -165,7 +165,7 @@ def _from_catalogue(source: Source, paths: list[Path], options: Options) -> Whol
 
 
 def _total(limit: int) -> int:
-    """How many to generate, so that `limit` are left to train on after a tenth each for validation and test."""
+    """How many examples to generate so that `limit` are for training, beside a tenth each for validation and test."""
     total = round(limit / (1 - 2 * TEST))
     while total - 2 * part_size(total, TEST) < limit:
         total += 1
@@ -173,7 +173,7 @@ def _total(limit: int) -> int:
 
 
 def _made(whole: Whole, cuts: Mapping[str, Cut], asked: Options) -> Data:
-    """The data of three splits with what is done to their pictures; notes are told."""
+    """The data of three splits, with the preprocessing of their pictures; notes are shown."""
     for note in whole.notes:
         warnings.warn(note, DataNote, stacklevel=3)
     spec, binarise = whole.spec, asked.binarise

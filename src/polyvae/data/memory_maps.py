@@ -1,4 +1,4 @@
-"""Arrays too large to be copied: mapped from the disk, read by the page, cut by index, and let go again."""
+"""Arrays too large to copy: mapped from the disk, read page by page, indexed lazily, and released again."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Array = TypeVar("Array", np.ndarray, "Tensor")
 
 
 def is_large(size: int) -> bool:
-    """Whether so many bytes are mapped and cut by index."""
+    """Whether an array of so many bytes is mapped and indexed lazily."""
     return size > LARGE
 
 
 def opened(path: Path) -> np.ndarray:
-    """The array of an .npy file, mapped; copy-on-write, so that the file stays as it is. Raises what NumPy raises."""
+    """The array of an .npy file, mapped copy-on-write, so that the file stays as it is. Raises what NumPy raises."""
     # Not read-only: torch warns of arrays that cannot be written.
     array = np.load(path, mmap_mode="c", allow_pickle=False)
     if isinstance(array, np.memmap) and array.size:
@@ -40,7 +40,7 @@ def opened(path: Path) -> np.ndarray:
 
 
 def pieces(array: Array, size: int = PIECE) -> Iterator[Array]:
-    """Consecutive rows of about `size` bytes together; of a mapped array or tensor each is let go before the next."""
+    """Consecutive rows of about `size` bytes together; of a mapped array, each piece is released before the next."""
     rows = max(1, size // max(1, array[:1].nbytes))
     for start in range(0, len(array), rows):
         yield array[start : start + rows]
@@ -48,9 +48,9 @@ def pieces(array: Array, size: int = PIECE) -> Iterator[Array]:
 
 
 def float32(array: np.ndarray) -> np.ndarray:
-    """The array as float32 by rows: itself where it is that, a copy, or for a large one a map of a temporary file.
+    """The array as float32: itself if it is that already, else a copy; for a large array, a map of a temporary file.
 
-    What overflows becomes infinite.
+    Values that overflow become infinite.
     """
     with np.errstate(over="ignore"):
         if not is_large(array.nbytes) or (array.dtype == np.float32 and array.flags.c_contiguous):
@@ -67,7 +67,7 @@ def float32(array: np.ndarray) -> np.ndarray:
 
 
 def rows_of(tensor: Tensor, index: Tensor) -> Tensor:
-    """The rows at `index` (int64 [n]) of a tensor, copied; of a map no more is kept in memory than a little."""
+    """A copy of the rows at `index` (int64 [n]) of a tensor; of a map, few pages are kept in memory."""
     address = tensor.untyped_storage().data_ptr()
     if address not in _maps:
         # index_select copies whole rows: on CPU it is an order of magnitude faster than tensor[index].
@@ -91,7 +91,7 @@ def _known(array: np.memmap) -> None:
 
 
 def let_go(address: int) -> None:
-    """Gives back the memory of a map that begins at an address; what is needed again comes from the disk's cache."""
+    """Releases the memory of the map at an address; pages that are needed again come from the disk's cache."""
     mapped = _maps.get(address)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
@@ -99,9 +99,9 @@ def let_go(address: int) -> None:
 
 
 class Rows(Mapping[str, "Tensor"]):
-    """Tensors by name [n, ...], the rows `index` (int64 [n]) of others; asked for by its name, one is copied.
+    """Rows `index` (int64 [n]) of named tensors, read lazily; asking for a name copies that tensor's rows.
 
-    `select` copies no more than the rows asked for. Tensors under 128 MiB are cut at once.
+    `select` copies only the rows asked for. Tensors under 128 MiB are copied at once.
     """
 
     def __init__(self, whole: Mapping[str, Tensor], index: Tensor) -> None:
@@ -125,7 +125,7 @@ class Rows(Mapping[str, "Tensor"]):
 
     @property
     def heads(self) -> dict[str, Tensor]:
-        """One example of each, to tell shape and type."""
+        """The first row of each, to tell shape and type."""
         return {name: (self._small if name in self._small else self._large)[name][:1] for name in self._names}
 
     def select(self, index: Tensor) -> dict[str, Tensor]:
@@ -144,7 +144,7 @@ class Rows(Mapping[str, "Tensor"]):
         return taken
 
     def to(self, device: torch.device | str) -> Mapping[str, Tensor]:
-        """Themselves where they lie there already, else copies on that device."""
+        """Themselves if they are on that device already, else copies on it."""
         from torch import device as named
 
         if named(device) == self.index.device:
@@ -160,7 +160,7 @@ def selected(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
 
 
 def cut_rows(tensors: Mapping[str, Tensor], index: Tensor) -> Mapping[str, Tensor]:
-    """The rows at `index` (int64 [n]) of all tensors: copied, or by index where that would take much memory."""
+    """The rows at `index` (int64 [n]) of all tensors: copied, or lazy `Rows` if a copy would take much memory."""
     heads = tensors.heads if isinstance(tensors, Rows) else {name: tensor[:1] for name, tensor in tensors.items()}
     if not is_large(sum(head.nbytes for head in heads.values()) * len(index)):
         return selected(tensors, index)

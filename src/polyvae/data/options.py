@@ -1,4 +1,4 @@
-"""What `load` can be asked for: how a data set is read, cut and changed."""
+"""The options of `load`: how a data set is read, split and preprocessed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ Folds = Annotated[int, Range(2, LARGEST, whole=True)]
 
 @dataclass(frozen=True)
 class Options:
-    """How a data set is read, cut and changed.
+    """How a data set is read, split and preprocessed.
 
     label: the column of labels in a table (default: label, class, y of classes), or the labels of an .npz; "" for none.
-    kind: of the numbers in columns or fields, in place of what their values tell: bits, category, counts, positive,
-        real or grey for all, or NAME=KIND,NAME=KIND by columns.
+    kind: the kind of the numbers in columns or fields, which their values tell by default: bits, category, counts,
+        positive, real or grey for all, or NAME=KIND,NAME=KIND by columns.
     skip_bad: leave out the files of a folder that cannot be read as pictures, and the rows of a table or frame that
         lack a value.
-    limit: so many training examples, a stratified subset; the other parts shrink in proportion, to one of each class at
-        least.
+    limit: so many training examples, a stratified subset; the other parts shrink in proportion, to at least one example
+        of each class.
     binarise: "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every
-        training batch). In validation and test part it is drawn once and for all, so that evaluation repeats itself.
-    dequantise: noise of one grey level, fresh for every training batch; drawn once likewise in the other parts.
-    size, centre: pictures resized to size x size, after cutting the square in their middle.
-    validation: a share or number to cut from what is trained on (default: the official part, else 10,000 of MNIST's
+        training batch; drawn once in validation and test part, so that evaluation repeats itself).
+    dequantise: noise of one grey level, fresh for every training batch, drawn once in the other parts.
+    size, centre: resize pictures to size x size, after cutting out the square in their middle.
+    validation: a share or number of training examples to hold out (default: the official part, else 10,000 of MNIST's
         60,000, else a tenth).
-    folds, fold: training and validation part pooled and cut in so many folds instead.
-    blocks: of a series in time, so many runs of consecutive examples, held out whole and evenly spread (default: of a
-        series as many as its entry says, 15 of a user's fields with times; 0 cuts at random).
-    seed: of the cuts, and of what is generated.
-    download: whether files that are missing are fetched.
+    folds, fold: split training and validation part together in so many folds, and validate on this one.
+    blocks: split a series in time in so many runs of consecutive examples, held out whole and evenly spread (default:
+        what the catalogue says, 15 for a user's fields with times; 0 cuts at random).
+    seed: of the split, and of generated data.
+    download: whether missing files are downloaded.
     """
 
     label: str | None = None
@@ -69,6 +69,6 @@ class Options:
             raise ValueError("validation and folds exclude each other: a fold takes the place of the validation part")
 
     def said(self) -> dict[str, Any]:
-        """What decides the data and is not left as it is, by name."""
+        """The options that decide the data and differ from their defaults, by name."""
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "download"}
         return {name: value for name, value in values.items() if value != getattr(Options, name)}

@@ -1,4 +1,4 @@
-"""How a data set is cut in training, validation and test part: at random, in folds, or a series in blocks of time."""
+"""How a data set is split in training, validation and test part: at random, in folds, or a series in blocks of time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from polyvae.data.whole import Cut, Whole, pooled
 
 
 def cut_as(whole: Whole, asked: Options) -> tuple[Whole, dict[str, Cut], str]:
-    """The whole in the parts that are cut of it, the examples of every part, and how these were cut, in words.
+    """The whole with the parts that are cut from it, the examples of every part, and how they were cut, in words.
 
     The words are "" where all parts are official. Raises ValueError for blocks or a validation part that cannot be
     had, DataError for too few examples.
@@ -38,7 +38,7 @@ def cut_as(whole: Whole, asked: Options) -> tuple[Whole, dict[str, Cut], str]:
 
 
 def _check_blocks(whole: Whole, validation: int | float | None) -> None:
-    """Raises ValueError for blocks where nothing is cut, too few for the parts, or of less than two examples each."""
+    """Raises ValueError for blocks where nothing is cut, fewer than the parts, or of less than two examples each."""
     if "validation" in whole.parts:
         parts = ", ".join(whole.parts)
         raise ValueError(f"blocks: nothing is cut of {whole.name}, which has the parts {parts}; leave blocks away")
@@ -75,7 +75,7 @@ Three = tuple[Tensor, Tensor, Tensor]  # the examples to train on, of the valida
 
 
 def _at_random(whole: Whole, count: int, sizes: tuple[int | float, int | float], asked: Options) -> Three:
-    """The parts of so many examples, with the `sizes` of validation and test part."""
+    """The parts of so many examples, `sizes` being those of the validation and test part."""
     seed = whole.seed(asked.seed)
     if asked.fold is None or asked.folds is None:
         return three_parts(count, *sizes, seed)
@@ -95,7 +95,7 @@ def _in_time(whole: Whole, count: int, sizes: tuple[int | float, int | float], a
 
 
 def _limited(cuts: Mapping[str, Cut], whole: Whole, limit: int, seed: int) -> dict[str, Cut]:
-    """At most `limit` training examples, and the other parts in proportion."""
+    """At most `limit` training examples, the other parts in proportion."""
     counts = {part: whole.length(origin) if index is None else len(index) for part, (origin, index) in cuts.items()}
     share = limit / counts["train"]
     if share >= 1:

@@ -1,4 +1,4 @@
-"""Pictures made smaller, of zeros and ones, or continuous, once and for all: the same at every call."""
+"""Pictures resized, binarised or dequantised once and for all: the same at every call."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS = 4096  # pictures at a time
 def resized(x: np.ndarray, size: int, centre: bool) -> np.ndarray:
     """Pictures [N, C, H, W] as [N, C, size, size], averaged over the area, in the same dtype.
 
-    `centre` cuts the largest square from the middle first, else all of a picture that is not square is squeezed.
+    `centre` first cuts out the largest square in the middle; without it, the whole picture is squeezed.
     """
     height, width = x.shape[2:]
     if centre:
@@ -35,8 +35,8 @@ def resized(x: np.ndarray, size: int, centre: bool) -> np.ndarray:
 def binarised(x: Tensor, stream: int) -> Tensor:
     """One draw of Bernoulli(x) for every value, uint8 0 or 255, in the shape of x (uint8, or floats in [0, 1]).
 
-    The draw of an example depends on its place and on `stream` alone. It compares 16 random bits with the probability,
-    so that 0 and 1 are exact and others are within 2^-16.
+    The draw of an example depends only on its place and on `stream`. It compares 16 random bits with the probability,
+    so that 0 and 1 are exact and other probabilities within 2^-16.
     """
     bits = np.random.PCG64(stream)
     out = torch.empty(x.shape, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""Seeds: numbers mixed into one, and one device's generators set by it."""
+"""Seeds: several numbers mixed into one, and the generators of a single device seeded with it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MASK = 2**64 - 1
 
 
 def mixed(*numbers: int) -> int:
-    """One seed of 63 bits out of several numbers; neighbours give unrelated ones, on every machine the same.
+    """One 63-bit seed from several numbers: unrelated for neighbouring numbers, the same on every machine.
 
-    torch's CPU generator reads the lower 32 bits alone, so plain sums and products of numbers would soon repeat.
+    torch's CPU generator reads only the lower 32 bits, so plain sums and products of numbers would soon repeat.
 
     Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014.
     """
@@ -29,8 +29,8 @@ def mixed(*numbers: int) -> int:
 def seed_generators(device: torch.device, seed: int) -> None:
     """Seeds torch's generators of the CPU and of `device`.
 
-    `torch.manual_seed` would seed every accelerator of the machine and format the stack for each that is not in use,
-    which takes as long as a small model's training step.
+    `torch.manual_seed` would also seed every other accelerator and format a stack trace for each that is not in use,
+    which takes as long as a training step of a small model.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

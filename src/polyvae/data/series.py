@@ -1,4 +1,4 @@
-"""Whether the examples of an array follow each other in time, so that parts cut at random hold neighbours of others."""
+"""Series: whether the examples of an array follow each other in time, and how to split them in blocks of time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _VALUES = 2**22  # in all rows that are looked at, but for so large ones that th
 
 
 def series_notes(tensors: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
-    """A note where consecutive x [N, ...], which are cut at random, are clearly alike.
+    """A note if consecutive x [N, ...], which are cut at random, are clearly alike.
 
-    Not where examples have classes: these may be in order, and a class would be held out whole.
+    None if examples have classes: these may be sorted by class, and a block would hold out a class as a whole.
     """
     x, y = tensors.get("x"), tensors.get("y")
     if x is None or (y is not None and y.ndim == 1) or likeness(x) >= ALIKE:
@@ -33,7 +33,7 @@ def series_notes(tensors: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
 
 
 def likeness(x: Tensor) -> float:
-    """How much consecutive rows of x [N, ...] differ beside random ones: about 1 if shuffled, near 0 in a slow series.
+    """How much consecutive rows of x [N, ...] differ, beside random ones: about 1 if shuffled, near 0 in a slow series.
 
         mean over the values j that vary of  E (x[t + 1, j] - x[t, j])^2 / E (x[s, j] - x[r, j])^2
 
@@ -55,11 +55,11 @@ def likeness(x: Tensor) -> float:
 def in_blocks(count: int, blocks: int, parts: Sequence[int | float], seed: int) -> list[Tensor]:
     """Sorted index tensors of the remainder and of each part, cut from `count` consecutive examples in whole blocks.
 
-    The examples are taken as `blocks` runs whose lengths differ by at most one. A part is a share or a number of
-    examples, and gets the whole number of blocks that is nearest, at least one where it is not zero. The blocks held
-    out lie evenly spread over the series, those of the parts in turn; `seed` shifts them all by so many blocks, so
-    that seeds up to the distance between two blocks of a part hold out others each time. Only the ends of a block
-    have neighbours in another part. Raises ValueError when no block would remain.
+    The examples are divided into `blocks` runs whose lengths differ by at most one. A part is a share or a number of
+    examples and gets the nearest whole number of blocks, at least one unless it is zero. Held-out blocks are spread
+    evenly over the series, those of the parts in turn, so that only the ends of a block have neighbours in another
+    part. `seed` shifts all of them by that many blocks: seeds up to the distance between two blocks of a part hold out
+    different examples. Raises ValueError when no block would remain.
     """
     if not 2 <= blocks <= count:
         raise ValueError(f"blocks lies in 2..{count} (the number of examples); got {blocks}")
@@ -74,9 +74,9 @@ def in_blocks(count: int, blocks: int, parts: Sequence[int | float], seed: int) 
 
 
 def block_fold(index: Tensor, count: int, blocks: int, folds: int, fold: int) -> tuple[Tensor, Tensor]:
-    """Sorted (rest, fold): of the `blocks` of `count` examples those in `index` [N], dealt out to the folds in turn.
+    """Sorted (rest, fold): the blocks in `index` [N], of the `blocks` of `count` examples, dealt out to folds in turn.
 
-    `index` holds whole blocks, as `in_blocks` leaves them. Raises ValueError for fewer blocks than folds.
+    `index` holds whole blocks, as `in_blocks` returns them. Raises ValueError for fewer blocks than folds.
     """
     left = torch.isin(torch.arange(count), index)
     runs = [run for run in torch.tensor_split(torch.arange(count), blocks) if left[run[0]]]
@@ -95,12 +95,12 @@ def _blocks(examples: int, length: float) -> int:
 
 
 def _spread(held: int, blocks: int) -> list[int]:
-    """So many of 0..blocks-1, evenly spaced."""
+    """So many numbers of 0..blocks-1, evenly spaced."""
     return [(2 * k + 1) * blocks // (2 * held) for k in range(held)]
 
 
 def _in_turn(sizes: Sequence[int]) -> list[int]:
-    """Each part's number as often as its size, evenly mixed."""
+    """Every part's number, as often as its size says, evenly mixed."""
     keyed = [((2 * k + 1) / size, part) for part, size in enumerate(sizes) for k in range(size)]
     return [part for _, part in sorted(keyed)]
 

@@ -1,4 +1,4 @@
-"""A data set in tensors: splits that are batched by index on their device, and the seeded cuts that make them."""
+"""A data set in tensors: three splits, batched by index on their device."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 
 @dataclass(frozen=True, repr=False)
 class Split:
-    """Examples by name, kept compact and on one device; bytes are grey levels and leave as float32 in [0, 1].
+    """Examples by name, kept compact and on one device; bytes are grey levels, which batches hold as float32 in [0, 1].
 
-    `tensors`: name -> [N, ...], uint8 pictures, float32 tables or pictures, int64 labels; `Rows` of larger ones where
-    these are too large to be cut, of which a name gives a copy. `transform`: what is done to every batch (dynamic
-    binarisation, dequantisation). Raises DataError without tensors or when their lengths differ.
+    `tensors`: name -> [N, ...], uint8 pictures, float32 tables or pictures, int64 labels; lazy `Rows` if they are too
+    large to copy. `transform`: applied to every batch (dynamic binarisation, dequantisation). Raises DataError without
+    tensors or when their lengths differ.
     """
 
     tensors: Mapping[str, Tensor]
@@ -50,19 +50,19 @@ class Split:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie, and where an index must lie."""
+        """The device of the tensors, on which an index must be."""
         if isinstance(self.tensors, Rows):
             return self.tensors.index.device
         return next(iter(self.tensors.values())).device
 
     def to(self, device: torch.device | str) -> Split:
-        """The same split on another device; a memory-mapped tensor is read on the way."""
+        """The same split on another device; memory-mapped tensors are read into memory."""
         if isinstance(self.tensors, Rows):
             return replace(self, tensors=self.tensors.to(device))
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def take(self, index: Tensor | Sequence[int]) -> Split:
-        """The examples at `index` (integers [n]) as a split of their own, in that order; a run shares memory."""
+        """The examples at `index` (integers [n]), in that order, as a split; a consecutive run shares memory."""
         index = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         if not isinstance(self.tensors, Rows) and len(index) and bool((index.diff() == 1).all()):
             first = int(index[0])
@@ -71,13 +71,13 @@ class Split:
         return replace(self, tensors=cut_rows(self.tensors, index))
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
-        """The examples at `index` (int64 [B], on the split's device), bytes divided by 255, then the transform."""
+        """The examples at `index` (int64 [B], on the split's device), bytes divided by 255, then transformed."""
         values = {name: floats(tensor) for name, tensor in selected(self.tensors, index).items()}
         return values if self.transform is None else dict(self.transform(values))
 
 
 def floats(tensor: Tensor) -> Tensor:
-    """Bytes as float32: those of pictures are grey levels, those of a table the numbers that they are."""
+    """Bytes as float32: grey levels of pictures divided by 255, numbers of tables as they are."""
     if tensor.dtype is not torch.uint8:
         return tensor
     return tensor.to(torch.float32).div_(255) if tensor.ndim > 2 else tensor.to(torch.float32)
@@ -85,11 +85,11 @@ def floats(tensor: Tensor) -> Tensor:
 
 @dataclass(frozen=True, repr=False)
 class Data:
-    """A data set cut in three, with its spec and the call that loads it again.
+    """A data set in three splits, with its spec and the call that loads it again.
 
-    `call`: the JSON-able arguments of `load`, empty for a user's own tensors. `cut`: how it was cut, in words,
-    "" where the parts are given. `frame`: "pandas" or "polars", where it was a data frame. A test split of length 0:
-    none was cut.
+    `call`: the JSON-able arguments of `load`, empty for a user's own tensors. `cut`: how it was split, in words, "" if
+    the parts were given. `frame`: "pandas" or "polars" if it was a data frame. A test split of length 0 means that none
+    was cut.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A data set before it is cut: a user's files, folders of pictures, fields and tables as checked tensors."""
+"""A data set before it is split: a user's files, folders of pictures, fields and tables as checked tensors."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ BLOCKS = 15  # of consecutive times in a user's fields, fewer where these would 
 
 @dataclass(frozen=True)
 class Whole:
-    """A data set before it is cut: tensors by part and name; `call` is the name that loads it again.
+    """A data set before it is split: tensors by part and name; `call` is the name that loads it again.
 
-    `share`, `test`: what is cut for validation and test. `blocks`: in how many runs a series is cut; 0 at random.
-    `features`: what the reader knows of the columns. `notes`: what it has to say. `draft`: what is still to be read, of
-    which the part "all" holds the numbers. `own`: whether it is a user's, whose seeds are kept `apart`.
+    `share`, `test`: how much is cut for validation and test. `blocks`: the number of blocks that a series is cut in; 0
+    cuts at random. `features`: what the reader knows of the columns. `notes`: its remarks. `draft`: what is still to be
+    read; the part "all" then holds the numbers of its examples. `own`: whether it is a user's, whose seeds are kept
+    `apart`.
     """
 
     name: str
@@ -47,11 +48,11 @@ class Whole:
 
     @property
     def origin(self) -> str:
-        """The part that what is not official is cut from."""
+        """The part from which parts without an official version are cut."""
         return "all" if "all" in self.parts else "train"
 
     def seed(self, seed: int) -> int:
-        """The seed of what is chosen at random."""
+        """The seed of random choices."""
         return apart(seed) if self.own else seed
 
     def length(self, part: str) -> int:
@@ -63,7 +64,7 @@ Cut = tuple[str, Tensor | None]
 
 
 def from_path(path: Path, options: Options) -> Whole:
-    """The data at a path; with a limit, of a folder or an .npy the draft, which `read_draft` reads once it is cut.
+    """The data at a path; with a limit on a folder or an .npy only a draft, which `read_draft` reads after the split.
 
     Raises DataError.
     """
@@ -89,7 +90,7 @@ def from_path(path: Path, options: Options) -> Whole:
 def from_tables(
     tables: Mapping[str, Table], places: Mapping[str, str], options: Options, name: str, call: str
 ) -> Whole:
-    """Checked tensors of the tables; `places` says by which place a part ("all", or "train", ...) is named."""
+    """Checked tensors of the tables; `places` gives each part ("all", or "train", ...) its table, which errors name."""
     found = alike(prepared(tables, options.kind))
     parts: dict[str, dict[str, Tensor]] = {}
     specs: dict[str, Spec] = {}
@@ -113,7 +114,7 @@ def from_tables(
 
 
 def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
-    """A user's fields as they are, without a range; a series where the file tells times."""
+    """A user's fields, values unscaled; a series if the file holds times."""
     arrays = cached("fields", {"notes": True}, [path], lambda: fields(path, names))
     notes = tuple(arrays.pop("notes").tolist())
     if options.size is not None:
@@ -134,7 +135,7 @@ def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
 
 
 def read_draft(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Options) -> tuple[Whole, dict[str, Cut]]:
-    """The examples that the cuts keep, read at last, and the cuts of those."""
+    """Reads the examples that the cuts keep, and returns the cuts as indices of these."""
     rows = torch.cat([torch.arange(draft.count) if index is None else index for _, index in cuts.values()])
     table, found = draft.read(rows.unique().numpy())
     options = replace(options, size=None) if draft.sized else options
@@ -149,7 +150,7 @@ def read_draft(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Opt
 
 
 def joined_spec(train: Spec, other: Spec, part: str) -> Spec:
-    """The spec of both, or a DataError where they differ; a part may show fewer labels or grey levels than another."""
+    """The spec of both, or a DataError if they differ; one part may have fewer labels or grey levels than the other."""
     if (train.x, train.y, train.classes is None) != (other.x, other.y, other.classes is None):
         raise DataError(part, f"examples as in train, {train}", f"{other}", "give all parts the same shapes and names")
     classes = None if train.classes is None else max(train.classes, other.classes or 0)
