@@ -63,10 +63,7 @@ class Opened:
 def opened(folder: Path, data_dir: Path | None = None) -> Opened:
     """The run in a folder, by what it recorded. Raises RunError, NonFiniteError where its weights are of no use."""
     described(folder)
-    try:
-        run = Run.load(folder)
-    except (KeyError, TypeError) as error:
-        raise _foreign(folder, error) from error
+    run = Run.load(folder)
     check_weights(run.model, str(folder / WEIGHTS))
     return Opened(run, folder, data_dir)
 
@@ -106,7 +103,8 @@ def recorded_data(folder: Path, record: Mapping[str, Any], data_dir: Path | None
     try:
         found = data.load(**call)
     except TypeError as error:
-        raise _foreign(folder, error) from error
+        said = f"was not written by this version of polyvae ({error})"
+        raise RunError(f"{folder / DESCRIPTION} {said}") from error
     place = {"data_dir": recorded["data_dir"]} if "data_dir" in recorded else {}
     return replace(found, call={key: value for key, value in found.call.items() if key != "data_dir"} | place)
 
@@ -147,7 +145,3 @@ def _codes(folder: Path, above: Path, data_dir: Path | None, given: Mapping[str,
         raise RunError(f"{folder} was trained on the codes of {above}; {', '.join(given)} cannot be changed")
     found = opened(above, data_dir)
     return code_data(found.run, found.data)
-
-
-def _foreign(folder: Path, error: Exception) -> RunError:
-    return RunError(f"{folder / DESCRIPTION} was not written by this version of polyvae ({error})")

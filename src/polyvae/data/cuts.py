@@ -118,6 +118,4 @@ def subset(split: Split, count: int, seed: int) -> Split:
     """At most `count` examples of a split, seeded; stratified where `y` holds integer labels."""
     if count >= len(split):
         return split
-    y = split.tensors.get("y")
-    labels = y if y is not None and y.ndim == 1 and not y.is_floating_point() else None
-    return split.take(chosen(len(split), labels, count, apart(seed)))
+    return split.take(chosen(len(split), split.labels, count, apart(seed)))

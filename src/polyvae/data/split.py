@@ -55,6 +55,12 @@ class Split:
             return self.tensors.index.device
         return next(iter(self.tensors.values())).device
 
+    @property
+    def labels(self) -> Tensor | None:
+        """The classes y, int64 [N]; None where y is missing or a condition of vectors."""
+        y = self.tensors.get("y")
+        return None if y is None or y.ndim != 1 or y.is_floating_point() else y
+
     def to(self, device: torch.device | str) -> Split:
         """The same split on another device; memory-mapped tensors are read into memory."""
         if isinstance(self.tensors, Rows):
@@ -102,7 +108,7 @@ class Data:
     frame: str | None = None
 
     def __repr__(self) -> str:
-        spec, parts = self.spec, {part: getattr(self, part) for part in ("train", "validation", "test")}
+        spec, parts = self.spec, self.parts
         sizes = ", ".join(f"{part} {len(split):,}" for part, split in parts.items())
         y = (
             ""
@@ -116,7 +122,11 @@ class Data:
         cut = f", {self.cut}" if self.cut else ""
         return f"Data {self.name}: x {list(spec.x)}, {of}{y}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
 
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The three splits by name, in their order."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def to(self, device: torch.device | str) -> Data:
         """The same data with all three splits on `device`."""
-        parts = {part: getattr(self, part).to(device) for part in ("train", "validation", "test")}
-        return replace(self, **parts)
+        return replace(self, **{part: split.to(device) for part, split in self.parts.items()})

@@ -58,8 +58,8 @@ def train_classifier(
     most pictures that are unlike any (Hein, Andriushchenko, Bitterwolf: Why ReLU Networks Yield High-Confidence
     Predictions Far Away From the Training Data, 2019). Raises ValueError without pictures and integer labels.
     """
-    x, y = split.tensors.get("x"), split.tensors.get("y")
-    if x is None or y is None or x.ndim != 4 or y.ndim != 1 or y.is_floating_point():
+    x, y = split.tensors.get("x"), split.labels
+    if x is None or y is None or x.ndim != 4:
         raise ValueError("a classifier needs pictures x [N, C, H, W] and integer labels y [N]")
     made = Classifier(x.shape[1], int(y.max()) + 1, rejects)
     path = None if cache is None else Path(cache) / f"classifier-{_key(x, y, seed, steps, batch, rejects)}.safetensors"

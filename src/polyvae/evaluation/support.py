@@ -28,8 +28,7 @@ def check_support(recipe: Recipe, data: Data, laws: Mapping[str, Distribution]) 
         accepted = _of_one(_plain(_accepted(laws[name])), len(laws[name].event_shape))
         if accepted is constraints.real:
             continue
-        for part in ("train", "validation", "test"):
-            split = getattr(data, part)
+        for part, split in data.parts.items():
             if len(split):
                 _check(f"{part} part", name, head, laws[name], accepted, split)  # pyright: ignore[reportArgumentType]
 

@@ -98,8 +98,8 @@ def _conditions(
     if split is None:
         raise ValueError(f"samples of a conditional model need a split, which holds {list(model.conditions)}")
     split = split.to(device)
-    y = split.tensors.get("y")
-    if y is not None and y.ndim == 1 and not y.is_floating_point() and not each:
+    y = split.labels
+    if y is not None and not each:
         labels = y.unique()[: max(columns, 10)]
         index = torch.stack([(y == label).nonzero()[0, 0] for label in labels])
         names = tuple(subject.look.label(int(label)) for label in labels)

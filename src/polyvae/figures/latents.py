@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from polyvae.checks.names import find
+from polyvae.checks.names import one_of
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import source_of
@@ -16,13 +16,11 @@ from polyvae.figures.kinds import KLBars, LatentMap
 from polyvae.figures.looks import look_of, part
 from polyvae.model.vae import VAE
 
-_METHODS: dict[str, None] = dict.fromkeys(("active", "pca"))
-
 
 def latent_of(model: VAE, name: str | None) -> str:
     """That latent, or the first; several with one law are one, of its name. Raises ValueError for another name."""
-    names = {unit.name: unit.name for unit in model.plan.unit_of_prior.values()}
-    return next(iter(names)) if name is None else find(names, name, "a latent of the model")
+    names = [unit.name for unit in model.plan.unit_of_prior.values()]
+    return names[0] if name is None else one_of(names, name, "a latent of the model")
 
 
 def latent_map(
@@ -39,15 +37,14 @@ def latent_map(
     where none is given "active", and "pca" of a map of codes, whose single places are on a lattice. A latent of one
     dimension is drawn against itself. ValueError for another method.
     """
-    find(_METHODS, method or "active", "method")
+    one_of(("active", "pca"), method or "active", "method")
     name = latent_of(source_of(source, "prior", what="a map of latents").model, latent)
     chosen = subset(split, count, seed)
     shown = part(len(chosen), len(split))
     code = describe_codes(source, chosen, seed)[name]
     method = method or ("active" if code.words is None else "pca")
     means = code.means.float()
-    y = chosen.tensors.get("y")
-    labels = None if y is None or y.ndim != 1 or y.is_floating_point() else y.cpu().numpy()
+    labels = None if (y := chosen.labels) is None else y.cpu().numpy()
     if labels is not None and (look := look_of(source, chosen)).labels:
         labels = np.array([look.label(label) for label in labels])
     if method == "active" or means.shape[1] < 3:

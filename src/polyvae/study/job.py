@@ -13,25 +13,22 @@ class RunFailed(RuntimeError):
 
 
 class Job(Protocol):
-    """A run to be made, which one process hands to another by pickle."""
+    """A run to be made, which one process hands to another by pickle.
+
+    `key`: the name of its cell, and its fold. `folder`: where it is trained, for so many `epochs`, on which `device`.
+    """
 
     @property
-    def key(self) -> tuple[str, int]:
-        """The name of its cell, and its fold."""
-        ...
+    def key(self) -> tuple[str, int]: ...
 
     @property
-    def folder(self) -> Path:
-        """Where it is trained."""
-        ...
+    def folder(self) -> Path: ...
 
     @property
     def device(self) -> str: ...
 
     @property
-    def epochs(self) -> int:
-        """How many it trains for."""
-        ...
+    def epochs(self) -> int: ...
 
 
 Runner = Callable[[Any], dict[str, Any]]

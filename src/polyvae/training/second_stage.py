@@ -114,7 +114,7 @@ def code_data(run: Run, data: Any) -> Data:
     (name, uniform), data = _quantised(run), retold(as_data(data), run.spec)
     shape = (1, *map_shape(uniform.positions))
     levels = Levels(uniform.codebook.size)
-    parts = {part: _codes(run, name, getattr(data, part), levels, shape) for part in ("train", "validation", "test")}
+    parts = {part: _codes(run, name, split, levels, shape) for part, split in data.parts.items()}
     spec = Spec(shape, data.spec.classes, data.spec.y, levels=levels.levels)
     call = {} if run.folder is None else {"codes_of": "..", "weights": fingerprint(Path(run.folder) / WEIGHTS)}
     return Data(f"codes of {data.name}", parts["train"], parts["validation"], parts["test"], spec, call)

@@ -177,9 +177,8 @@ def retold(data: Data, spec: Spec | None) -> Data:
     """
     if spec is None:
         return data
-    parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
-    made = {name: translated(split, data.spec, spec) for name, split in parts.items()}
-    if all(made[name] is split for name, split in parts.items()):
+    made = {part: translated(split, data.spec, spec) for part, split in data.parts.items()}
+    if all(made[part] is split for part, split in data.parts.items()):
         return data
     told = replace(data.spec, x=spec.x, columns=spec.columns, classes=spec.classes, labels=spec.labels)
     return replace(data, **made, spec=told)
