@@ -1,1 +1,1 @@
-"""What the columns of a table hold: their `roles`, `kinds`, `categories`, `gaps` and what `rounding` loses of them."""
+"""The columns of a table: their `roles`, `kinds`, `categories`, missing cells (`gaps`), and losses by `rounding`."""

@@ -1,4 +1,4 @@
-"""Numbers that are categories: those asked for, and whole numbers of so few values that they are labels."""
+"""Columns of numbers that are categories: those asked for, and whole numbers of so few values that they are labels."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _HEAD = 1000  # rows that tell most columns of more values
 def prepared(tables: Mapping[str, Table], kind: Mapping[str, str] | str | None) -> dict[str, Table]:
     """The tables of the parts of one data set with codes 0..K-1 for categories, and notes on what float32 loses.
 
-    Labels go from the smallest number on, as the source has them: float32 does not tell 20,000,000 from 20,000,001.
-    Categories are the columns for which `kind` asks so, as in `with_columns`, and of the others those of `labelled`.
+    Codes follow the numbers in the source's own precision: float32 cannot tell 20,000,000 from 20,000,001. Categories
+    are the columns that `kind` names so, as in `with_columns`, and of the others those of `labelled`.
     """
     kind = parsed(kind) or {}
     found = [] if isinstance(kind, str) else labelled([*tables.values()], kind)
@@ -43,12 +43,13 @@ def prepared(tables: Mapping[str, Table], kind: Mapping[str, str] | str | None) 
 
 
 def labelled(tables: Sequence[Table], known: Collection[str] = ()) -> list[str]:
-    """The names of columns whose whole numbers, in all tables together, are labels by their values, but those `known`.
+    """The names of columns of whole numbers that are labels, judged by their values in all tables; not those `known`.
 
-    At most 12 different values, with ten rows to each, none of them bits. What is too even to be counts is a label: a
-    density over so few values has no maximum. Counts are labels where their frequencies fit by 0.05 nats a value, and
-    8 in all, better than the negative binomial of their moments, after log(N) / 2N a parameter; in a table of whole
-    numbers that are counts together, where they do so on average. Columns that had to be numbered are left as they are.
+    A label has at most 12 different values and ten rows to each, and is not bits. Values that are too evenly
+    distributed for counts are labels: a density over so few values has no maximum. Counts are labels if their
+    frequencies fit better than the negative binomial with their moments, by 0.05 nats a value and 8 in all, after a
+    penalty of log(N) / 2N a parameter; in a table of whole numbers that together look like counts, only if they do so
+    on average. Columns without names are left as they are.
     """
     first = tables[0]
     names = [feature.name for feature in first.features]
@@ -78,7 +79,7 @@ def _natural(column: np.ndarray) -> bool:
 
 
 def _gain(column: np.ndarray) -> float | None:
-    """By how many nats a value frequencies exceed what is asked of them; inf for no counts, None for many values."""
+    """By how many nats a value the frequencies exceed the required gain; inf for no counts, None for many values."""
     if len(column) < _LEAST or len(np.unique(column[:_HEAD])) > MOST:
         return None
     values, counts = np.unique(column, return_counts=True)
@@ -100,7 +101,7 @@ def _gain(column: np.ndarray) -> float | None:
 
 
 def _notes(table: Table, coded: Sequence[int], where: str) -> tuple[str, ...]:
-    """What float32 loses of columns that are not coded."""
+    """What float32 loses of columns without codes."""
     found: dict[str, tuple[float, float]] = {}
     for name, array in table.arrays.items():
         if name != "y" or array.ndim > 1:
@@ -111,7 +112,7 @@ def _notes(table: Table, coded: Sequence[int], where: str) -> tuple[str, ...]:
 
 
 def _coded(table: Table, places: Sequence[int]) -> Table:
-    """The table with codes and labels in these columns of numbers; what is not finite stays, to be refused by name."""
+    """The table with codes and labels in these columns; values that are not finite stay, to be refused by name."""
     x = table.arrays["x"]
     x = x[:, None] if x.ndim == 1 else x
     made = float32(x) if x.dtype.itemsize < 4 or is_large(x.nbytes) else x

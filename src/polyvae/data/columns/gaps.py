@@ -1,4 +1,4 @@
-"""Cells that are missing in a table: the rows that lack one are left out, or refused with what can be done."""
+"""Missing cells of a table: rows with one are left out, or refused with advice."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PATTERNS = 200  # of missing cells, the smallest, from which sets of columns to
 def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool) -> tuple[np.ndarray, str]:
     """Which rows [N] have a value in every cell, and a note on the others, which are left out.
 
-    `gaps`: which cells of each column are missing, bool [N]. Raises DataError as `check_missing` where cells are
-    missing and are not to be skipped; where no row would be left, it says which columns to drop.
+    `gaps`: which cells of each column are missing, bool [N]. Raises DataError as `check_missing` if cells are missing
+    and may not be skipped; if no row would be left, the error says which columns to drop.
     """
     keep = ~np.logical_or.reduce(list(gaps.values()))
     if not skip_bad:
@@ -35,7 +35,7 @@ def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool)
 
 
 def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
-    """Raises DataError naming the columns in which cells are missing, with the number of these."""
+    """Raises DataError naming the columns with missing cells, and how many each has."""
     found = [f"{count:,} missing in column {name!r}" for name, count in missing.items() if count]
     if found:
         advice = (
@@ -47,7 +47,7 @@ def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
 
 
 def spread(cells: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The cells of the rows [N] that are `known` at their places; what the others hold means nothing."""
+    """The cells of the `known` rows at their places among all rows [N]; what the other rows hold means nothing."""
     if known.all():
         return cells
     whole = np.zeros(len(known), cells.dtype)
@@ -56,7 +56,7 @@ def spread(cells: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _to_drop(gaps: Mapping[str, np.ndarray]) -> str:
-    """Sets of columns without which rows are complete: the smallest, and up to two larger ones that leave more."""
+    """Sets of columns without which rows are complete: the smallest, and up to two larger ones that keep more rows."""
     patterns, counts = np.unique(np.stack([*gaps.values()], 1), axis=0, return_counts=True)
     words: list[str] = []
     most = 0

@@ -1,4 +1,4 @@
-"""What kind of numbers the columns of a table or the channels of a field hold, found from values or asked for."""
+"""The kind of numbers in the columns of a table or the channels of a field, found from the values or asked for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no coun
 
 
 class Seen:
-    """What the values of each column have been: smallest, largest, all whole; and moments of three kinds, [D] each.
+    """Statistics of every column: smallest and largest value, whether all are whole, three kinds of moments, [D] each.
 
     `plain`, `log`, `log1p`: mean and variance of x, log x and log(1 + x), float64, NaN where undefined.
     """
@@ -35,7 +35,7 @@ class Seen:
         self.squares = dict.fromkeys(_MAPS, nothing)
 
     def add(self, rows: Tensor, moments: bool) -> None:
-        """Takes in rows [n, D]; what is not trained on is not part of the moments."""
+        """Includes rows [n, D]; only rows that are trained on count for the moments."""
         # From 2^23 on single precision has no fractions to tell by.
         low, high, whole = rows.amin(0), rows.amax(0), ((rows == rows.round()) & (rows.abs() <= 2**23)).all(0)
         if len(self.low):
@@ -62,7 +62,7 @@ _STANDS_FOR = {"real": "plain", "positive": "log", "counts": "log1p"}
 
 
 def seen(splits: Mapping[str, Any]) -> Seen:
-    """Over the x [N, D, *rest] of all parts, the moments over that of `train`."""
+    """The statistics of x [N, D, *rest] of all parts; moments are those of `train`."""
     found = Seen()
     for part, split in splits.items():
         for rows in _chunks(split):
@@ -71,7 +71,7 @@ def seen(splits: Mapping[str, Any]) -> Seen:
 
 
 def _chunks(split: Any) -> Iterator[Tensor]:
-    """x as rows [n, D] in floating point, some examples at a time, also where it is too large to be copied."""
+    """x as rows [n, D] in floating point, some examples at a time, since it may be too large to copy."""
     size = max(1, _VALUES // max(1, _head(split).numel()))
     for start in range(0, len(split), size):
         index = torch.arange(start, min(start + size, len(split)), device=split.device)
@@ -90,12 +90,12 @@ def with_columns(
     kind: Mapping[str, str] | str | None,
     where: str,
 ) -> Spec:
-    """The spec with its columns; as it is where x is a picture.
+    """The spec with its columns; unchanged if x is a picture.
 
-    Kinds follow the values of all parts, moments those of what is trained on, to six digits. `features`: what the
-    reader knows of each column, where it does; columns that it had to number are all of one kind, as those of an array
-    are. `kind`: one for all, or by the names of columns, in place of what would be found. Raises DataError for a kind
-    that the values are not of, or that is asked of pictures.
+    Kinds are found from the values of all parts, moments from the training part, to six digits. `features`: what the
+    reader knows of each column, if anything; columns without names are all of one kind, as those of an array are.
+    `kind`: one for all columns, or by their names, overrides what would be found. Raises DataError for a kind that does
+    not fit the values, or that is asked of pictures.
     """
     found = _of_columns(splits)
     if found is None:
@@ -123,7 +123,7 @@ def with_columns(
 
 
 def _of_columns(splits: Mapping[str, Any]) -> Seen | None:
-    """What has been seen of the columns; None where x is no table and all its values lie in [0, 1], or it is bytes."""
+    """The statistics of the columns; None if x is bytes, or is no table and all its values lie in [0, 1]."""
     if not all("x" in split.tensors for split in splits.values()):
         return None
     head = _head(splits["train"])
@@ -135,7 +135,7 @@ def _of_columns(splits: Mapping[str, Any]) -> Seen | None:
 
 
 def _standard(seen: Seen, kind: str, place: int) -> tuple[float, float]:
-    """Centre and scale of a column, to six digits of the scale: the last ones differ between machines."""
+    """Centre and scale of a column, to six digits of the scale: the last digits differ between machines."""
     if kind not in _STANDS_FOR:
         return 0.0, 1.0
     mean, variance = (moment[place] for moment in seen.moments(_STANDS_FOR[kind]))
@@ -144,12 +144,12 @@ def _standard(seen: Seen, kind: str, place: int) -> tuple[float, float]:
 
 
 def varies(mean: Tensor, variance: Tensor) -> Tensor:
-    """Whether numbers of these moments differ by more than what rounding makes of equal ones."""
+    """Whether numbers with these moments differ by more than the rounding of equal ones."""
     return variance.sqrt() > 1e-7 * mean.abs()
 
 
 def _found(seen: Seen, table: bool, alike: bool, coded: list[int]) -> list[str]:
-    """The kind of each column by its values; those that are `coded` do not say of what kind the others are."""
+    """The kind of each column, from its values; columns that are `coded` say nothing about the others."""
     if not table:
         return ["real"] * len(seen.low)
     mean, variance = seen.moments("plain")
@@ -190,7 +190,7 @@ def _asked(kind: Mapping[str, str] | str | None, names: Sequence[str], where: st
 
 
 def parsed(kind: Mapping[str, str] | str | None) -> Mapping[str, str] | str | None:
-    """One kind for all columns, or by their names what "NAME=KIND,NAME=KIND" says; as it is where it is no text."""
+    """The kinds that a text "NAME=KIND,NAME=KIND" gives by column, or one kind for all; unchanged if it is no text."""
     if not isinstance(kind, str) or "=" not in kind:
         return kind
     pairs = [part.rpartition("=") for part in kind.split(",")]
@@ -207,7 +207,7 @@ def _check(kind: str, place: int, name: str, seen: Seen, where: str) -> None:
 
 
 def holds(x: Tensor, kind: str, count: int = 0) -> Tensor:
-    """Whether values are of a kind; `count`: of the labels of a category."""
+    """Whether the values are of a kind; `count`: the number of labels of a category."""
     whole, natural = x == x.round(), x >= 0
     return {
         "bits": (x == 0) | (x == 1),

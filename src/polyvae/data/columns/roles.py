@@ -1,4 +1,4 @@
-"""What a column of a table is: the label, a feature, or nothing that is modelled."""
+"""The role of a table's column: the label, a feature, or not modelled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INDEX = re.compile(r"(|Unnamed: 0(\.\d+)*|__index_level_\d+__)")  # what pandas 
 def label_column(
     columns: Mapping[str, np.ndarray], gaps: Mapping[str, np.ndarray], label: str | None, where: str | Path
 ) -> tuple[str | None, list[str]]:
-    """The column of labels, if any, and a note on a column y that is none."""
+    """The column of labels, if any, and a note on a column y that is not one."""
     if label and label not in columns:
         raise DataError(where, f"a column of labels {label!r}", f"the columns {list(columns)}", "name one of these")
     if label is not None:
@@ -35,7 +35,7 @@ def label_column(
 
 
 def _no_classes(name: str, cells: np.ndarray) -> str:
-    """What the cells of a column y hold, where these are measurements rather than classes."""
+    """Why the cells of a column y are measurements and not classes, in words."""
     if cells.dtype.kind not in "iuf":
         return ""
     if (cells != np.round(cells)).any():
@@ -48,7 +48,7 @@ def _no_classes(name: str, cells: np.ndarray) -> str:
 
 
 def is_index(place: int, name: str) -> bool:
-    """Whether a column is called as pandas and R call an index."""
+    """Whether a column has a name that pandas or R give to an index."""
     return bool(INDEX.fullmatch(name)) and (place == 0 or name != "")
 
 
@@ -61,7 +61,7 @@ def modelled(
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The columns that are features, and notes on those that are left out: an index, and text that is no category.
 
-    Text is a category where it has at most FEW different values or EACH cells to a value, or where it is `known` so.
+    Text is a category if it has at most FEW different values, or EACH cells to a value, or is `known` to be one.
     """
     kept: dict[str, np.ndarray] = {}
     notes: list[str] = []

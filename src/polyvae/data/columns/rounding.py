@@ -1,4 +1,4 @@
-"""What is lost when numbers become float32: columns that vary by little more than its steps."""
+"""Columns that lose information as float32, since they vary by little more than its steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def steps(x: np.ndarray, skipped: Collection[int] = ()) -> dict[int, tuple[float
     """The columns or channels of which float32 loses more than `LOST`, by place: its step there, and their deviation.
 
     sd(x - float32(x)) > 0.01 sd(x), x [N, d] or [N], or [N, C, H, W] or [N, H, W], channels last as in `tensors_of`. A
-    large array is judged by a few rows, drawn with a seed. Columns to be `skipped` are not looked at.
+    large array is judged by a few rows, drawn with a seed; columns in `skipped` are not judged.
     """
     plain = x.dtype.kind not in "iuf" or x.dtype.itemsize < 4 or x.dtype.newbyteorder("=") == np.float32
     if plain or x.ndim not in range(1, 5) or 0 in x.shape:
@@ -51,7 +51,7 @@ def steps(x: np.ndarray, skipped: Collection[int] = ()) -> dict[int, tuple[float
 
 
 def note(found: Mapping[str, tuple[float, float]], where: str | Path) -> tuple[str, ...]:
-    """What a user is told of the columns, by name, of which `steps` has something to say."""
+    """The note to a user on columns, by name, that `steps` found."""
     if not found:
         return ()
     words = [f"{name!r} (steps of {step:.3g}, standard deviation {own:.3g})" for name, (step, own) in found.items()]
@@ -63,7 +63,7 @@ def note(found: Mapping[str, tuple[float, float]], where: str | Path) -> tuple[s
 
 
 def exact(x: np.ndarray) -> bool:
-    """Whether float32 holds a table [N, d]: every whole number as it is, and all columns as `steps` asks."""
+    """Whether float32 holds a table [N, d]: every whole number exactly, and all columns as `steps` requires."""
     return not ((x != x.astype(np.float32)) & (x == np.round(x))).any() and not steps(x)
 
 
@@ -78,7 +78,7 @@ def _flat(x: np.ndarray) -> np.ndarray:
 
 
 def _few(x: np.ndarray) -> np.ndarray:
-    """Some rows of a large array, copied; of a map no more is kept in memory than a little."""
+    """A copy of some rows of a large array; of a map, few pages are kept in memory."""
     count = max(2, min(_ROWS, len(x), PIECE // x[:1].nbytes))
     rows = []
     for row in np.sort(np.random.default_rng(0).integers(0, len(x), count)):

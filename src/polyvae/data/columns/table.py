@@ -1,4 +1,4 @@
-"""What every reader returns: arrays by name, what each feature of x was in its source, the names behind the codes."""
+"""What every reader returns: arrays by name, what each feature of x was in the source, and the names behind codes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text", "O": "t
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature of x (a table's column, a field's channel) as its source had it.
+    """One feature of x (a table's column, a field's channel) as it was in the source.
 
-    `dtype`: "bool", "int", "float" or "text". `labels`: of a text its sorted distinct values; x holds their numbers.
+    `dtype`: "bool", "int", "float" or "text". `labels`: the sorted distinct values of a text, whose indices x holds.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Feature:
 
 @dataclass(frozen=True)
 class Table:
-    """Arrays by name, x [N, ...] among them, with what their values do not tell.
+    """Arrays by name, x [N, ...] among them, and what their values do not tell.
 
     `features`: one for each feature along dimension 1 of a table x [N, d] or of fields; empty for pictures. `labels`:
-    names of the classes 0..K-1 of y, None where the numbers themselves are all there is. `notes`: what a reader left
-    out, in sentences. `label`: the name of the column that y was.
+    names of the classes 0..K-1 of y, None if they have only numbers. `notes`: what a reader left out, in sentences.
+    `label`: the name of the column that became y.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -46,7 +46,7 @@ class Table:
 
 
 def numbered_features(x: np.ndarray, dtype: np.dtype) -> tuple[Feature, ...]:
-    """The features of a table x [N, d] or [N] without names, called by their places; none for pictures."""
+    """The features of a table x [N, d] or [N] without names, called by their index; none for pictures."""
     count = 0 if x.ndim not in (1, 2) else 1 if x.ndim == 1 else x.shape[1]
     return tuple(Feature(str(place), KINDS[dtype.kind]) for place in range(count))
 
@@ -61,13 +61,13 @@ def assembled(
 ) -> Table:
     """The table of named columns [N] of numbers, truth values or text: x [N, d], and y int64 [N] if labelled.
 
-    `gaps`: which cells of a column are missing, bool [N]; what they hold is not read. x is float32, or wider where that
-    loses digits (`exact`). `label` names the column of labels; by default it is the one called label or class, or y
-    where its values may be classes, if any; "" says that there is none. Text becomes categories, numbered by its sorted
-    values. An index that pandas wrote, and text of more than 20 values with fewer than five cells each, are left out
-    and noted; so are, with `skip_bad`, rows with a gap in the other columns. `first`: of several parts the one that
-    says which columns are text and labels. Raises DataError for gaps, cells that are not finite, a label that is
-    fractional, and a table without features.
+    `gaps`: which cells of a column are missing, bool [N]; their contents are not read. x is float32, or wider if
+    float32 loses digits (`exact`). `label` names the column of labels; by default the one called label or class, or y
+    if its values may be classes; "" means none. Text becomes categories, numbered by its sorted values. Left out, with
+    a note: an index that pandas wrote, text of more than 20 values with fewer than five cells each, and, with
+    `skip_bad`, rows with a gap in the other columns. `first`: of several parts, the one that decides which columns are
+    text and labels. Raises DataError for gaps, cells that are not finite, a fractional label, and a table without
+    features.
     """
     if first is not None:
         label = first.label or ""
@@ -113,13 +113,13 @@ def assembled(
 
 
 def _too_long(cells: np.ndarray) -> bool:
-    """Whether double precision does not hold all of the whole numbers."""
+    """Whether some of the whole numbers do not fit double precision."""
     with np.errstate(invalid="ignore"):  # 2^63 - 1 becomes 2^63, which is no int64
         return cells.dtype.kind in "iu" and bool((cells.astype(np.float64).astype(cells.dtype) != cells).any())
 
 
 def _coded(cells: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """The different texts, sorted, and the place of each of the cells [N] among them, without sorting the cells."""
+    """The different texts, sorted, and the index of each cell [N] among them, found without sorting the cells."""
     texts = cells.tolist()
     names = tuple(sorted(set(texts)))
     places = {name: place for place, name in enumerate(names)}
@@ -127,10 +127,10 @@ def _coded(cells: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def numbered(values: np.ndarray, where: str | Path) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Labels [N] as int64 0..K-1 by their sorted values, and the names of the classes unless these are 0..K-1.
+    """Labels [N] as int64 0..K-1 in the order of their values, and the names of the classes unless these are 0..K-1.
 
-    Whole numbers, truth values or text; text that is whole numbers throughout is sorted as numbers. Raises DataError
-    for labels that are missing or fractional.
+    Labels are whole numbers, truth values or text; text of nothing but whole numbers is sorted as numbers. Raises
+    DataError for labels that are missing or fractional.
     """
     given = values
     if values.dtype.kind == "U":
@@ -158,9 +158,9 @@ def numbered(values: np.ndarray, where: str | Path) -> tuple[np.ndarray, tuple[s
 
 
 def alike(tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Tables of the parts of one data set, with one number for a label or category in all of them.
+    """The tables of the parts of one data set, with the same number for a label or category in all of them.
 
-    Raises DataError, naming the part, where columns have other names or hold text in one part only.
+    Raises DataError, naming the part, if columns have other names, or hold text in one part only.
     """
     first, *others = tables
     for part in others:
@@ -189,7 +189,7 @@ def alike(tables: Mapping[str, Table]) -> dict[str, Table]:
 def recoded(
     table: Table, features: Sequence[Feature], labels: tuple[str, ...] | None, where: str | Path = "data"
 ) -> Table:
-    """The table with the numbers that `features` and `labels` (None: as they are) give its categories and classes.
+    """The table with the codes that `features` and `labels` (None: unchanged) give its categories and classes.
 
     Raises DataError naming what `features` or `labels` do not know.
     """
@@ -208,7 +208,7 @@ def recoded(
 
 
 def _places(names: Sequence[str], known: Sequence[str], where: str) -> np.ndarray:
-    """The place in `known` of each of the names, int64."""
+    """The index in `known` of each of the names, int64."""
     place = {name: number for number, name in enumerate(known)}
     if unknown := [name for name in names if name not in place]:
         raise DataError(where, f"one of {list(known)[:20]}", f"{unknown[:20]}", "drop these rows, or train with them")
@@ -216,7 +216,7 @@ def _places(names: Sequence[str], known: Sequence[str], where: str) -> np.ndarra
 
 
 def _label_names(table: Table) -> tuple[str, ...] | None:
-    """Names of the classes, also where they are their numbers; None for a table without labels."""
+    """Names of the classes, their numbers if they have no names; None for a table without labels."""
     y = table.arrays.get("y")
     if y is None or y.ndim != 1 or y.dtype.kind not in "iu" or not len(y) or y.min() < 0:
         return None
@@ -224,13 +224,13 @@ def _label_names(table: Table) -> tuple[str, ...] | None:
 
 
 def _union(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """All names once, sorted: as numbers where all of them are."""
+    """All names once, sorted; as numbers if all of them are numbers."""
     every = sorted({name for some in names for name in some})
     return tuple(sorted(every, key=float) if all(is_number(name) for name in every) else every)
 
 
 def _finite(values: np.ndarray, names: Sequence[str], where: str | Path) -> np.ndarray:
-    """The features as float32, every one finite; in double precision where they need it until they are `prepared`."""
+    """The features as float32, checked to be finite; in double precision if needed, until they are `prepared`."""
     with np.errstate(over="ignore"):
         x = values.astype(np.float32)
     bad = ~np.isfinite(x)
@@ -242,14 +242,14 @@ def _finite(values: np.ndarray, names: Sequence[str], where: str | Path) -> np.n
 
 
 def label_of(value: Any) -> str:
-    """What a label or category is called: a text without spaces at its ends, a number as single precision has it."""
+    """The name of a label or category: a text without spaces at its ends, a number in single precision's digits."""
     if isinstance(value, (str, bool, np.bool_)):
         return str(value).strip()
     return str(int(value)) if float(value).is_integer() else str(np.float32(value))
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number as files have it: Python's own 1_000 and digits of other scripts are none."""
+    """Whether a text is a number as files write it; Python's own 1_000 and digits of other scripts are not."""
     try:
         float(text)
     except ValueError:

@@ -1,1 +1,1 @@
-"""What a user gives a trained run, in the order and the `codes` of its data (`given`), and gets back (`returned`)."""
+"""What a user gives a trained run (`given`), in the order and the `codes` of its data, and gets back (`returned`)."""

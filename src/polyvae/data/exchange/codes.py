@@ -1,4 +1,4 @@
-"""Columns of what a user gives in the codes and the order of the data of a run: categories and labels go by name."""
+"""A user's columns in the order and the codes of a run's data: columns, categories and labels go by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polyvae.model.spec import Column, Spec
 
 
 def cells_of(x: Any, where: str) -> dict[str, Any] | None:
-    """The columns [N] of a frame or of annotated data by name; None of what names none."""
+    """The columns [N] of a frame or of annotated data, by name; None for data without named columns."""
     if is_frame(x):
         return series_of(x, where)
     if not is_annotated(x):
@@ -30,11 +30,11 @@ def cells_of(x: Any, where: str) -> dict[str, Any] | None:
 
 
 def places_of(cells: Mapping[str, Any], columns: Sequence[Column], label: str | None) -> list[int]:
-    """Where the columns of the data stand among those of `cells`, which are not all needed.
+    """The indices of the data's columns among those of `cells`, which may have more.
 
-    By name. Columns of the data without names are called by their places there; those of another name are taken in
-    their order, but for an index, the `label`, and text where the numbers are all there. Raises ValueError for a column
-    that is missing by name; the caller looks at how many there are.
+    Columns go by name. Columns of the data without names are called by their index there; if `cells` has other names,
+    they are taken in order, without an index, the `label`, and text if the numbers alone suffice. Raises ValueError for
+    a named column that is missing; the caller checks how many there are.
     """
     at = {name: place for place, name in enumerate(cells)}
     if named(columns):
@@ -51,9 +51,9 @@ def places_of(cells: Mapping[str, Any], columns: Sequence[Column], label: str | 
 def framed(
     cells: Sequence[Any], columns: Sequence[Column], where: str, gaps: bool = False, seen: np.ndarray | None = None
 ) -> Tensor:
-    """x [N, D] of the `cells` [N] of each column; with `gaps` what is missing and not `seen` [N or 1, D] is NaN.
+    """x [N, D] from the `cells` [N] of each column; with `gaps`, missing cells that are not `seen` [N or 1, D] are NaN.
 
-    Raises ValueError for cells of another kind, and without `gaps` DataError where they are missing.
+    Raises ValueError for cells of another kind, and without `gaps` DataError if some are missing.
     """
     x = np.full((len(cells[0]), len(columns)), np.nan, dtype=np.float32)
     missing: dict[str, int] = {}
@@ -68,12 +68,12 @@ def framed(
 
 
 def _called(column: Column, place: int) -> str:
-    """A column by its name, or by its place where it has none."""
+    """A column by its name, or by its index if it has none."""
     return str(place) if column.name is None else repr(column.name)
 
 
 def check_values(x: Tensor, columns: Sequence[Column]) -> None:
-    """Raises ValueError for values of x [N, D, ...] that are not of their column's kind; NaN is of every kind."""
+    """Raises ValueError for values of x [N, D, ...] that do not fit the kind of their column; NaN fits every kind."""
     if x.ndim < 2 or x.shape[1] != len(columns):
         return
     groups: dict[tuple[str, int], list[int]] = {}  # columns of one kind at once: there may be thousands
@@ -101,9 +101,9 @@ _WORDS = {
 
 
 def coded(x: np.ndarray, columns: Sequence[Column], seen: np.ndarray | None = None) -> np.ndarray:
-    """Numbers [N, d] that stand for categories as their codes, where the data had them so; NaN stays.
+    """Numbers [N, d] with codes for the numbers that were categories in the data; NaN stays.
 
-    And what is not `seen`, bool [N or 1, d].
+    Values that are not `seen`, bool [N or 1, d], stay too.
     """
     places = [place for place, column in enumerate(columns) if numbers_of(column.labels) is not None]
     if not places or x.shape[1:] != (len(columns),):
@@ -117,10 +117,10 @@ def coded(x: np.ndarray, columns: Sequence[Column], seen: np.ndarray | None = No
 
 
 def valued(x: Tensor, columns: Sequence[Column]) -> Tensor:
-    """x [..., D] in which codes of categories are the numbers that the data had for them; NaN stays. Undoes `coded`.
+    """The inverse of `coded`: x [..., D] with the data's own numbers for codes of categories; NaN stays.
 
-    In double precision where single does not tell them apart, int64 where that does not either and all are such codes;
-    beside other columns, which integers do not hold, the codes of these stay.
+    The result is in double precision if single cannot tell the numbers apart, and int64 if double cannot either and all
+    columns are such codes; beside other columns, which integers cannot hold, these codes stay.
     """
     numbers = {place: found for place, column in enumerate(columns) if (found := numbers_of(column.labels)) is not None}
     if not numbers or x.shape[-1:] != (len(columns),):
@@ -144,7 +144,7 @@ def _holds_all(dtype: torch.dtype, values: np.ndarray) -> bool:
 
 
 def numbers_of(labels: Sequence[str] | None) -> np.ndarray | None:
-    """The numbers that labels are the names of, int64 or float64 [K]; None without labels, or where one is a text."""
+    """The numbers that labels name, int64 or float64 [K]; None without labels, or if one is a text."""
     labels = labels or ()
     if not labels or not all(is_number(label) and _plain(label) == label for label in labels):
         return None
@@ -156,9 +156,9 @@ def numbers_of(labels: Sequence[str] | None) -> np.ndarray | None:
 
 
 def translated(split: Split, theirs: Spec, spec: Spec) -> Split:
-    """A part of other data, of the spec `theirs`, as the data of `spec` hold it: columns, categories, labels by name.
+    """A part of other data, of the spec `theirs`, as the data of `spec`: columns, categories and labels go by name.
 
-    Raises ValueError for a column that is missing, and for categories and labels that the data of `spec` do not know.
+    Raises ValueError for a missing column, and for categories and labels that `spec` does not know.
     """
     made: dict[str, Tensor] = {}
     known = [[(column.name, column.labels) for column in each.columns] for each in (theirs, spec)]
@@ -171,7 +171,7 @@ def translated(split: Split, theirs: Spec, spec: Spec) -> Split:
 
 
 def retold(data: Data, spec: Spec | None) -> Data:
-    """All parts of other data as the data of `spec` hold them; the same data where nothing is another.
+    """All parts of other data in the order and the codes of `spec`; the same data if nothing differs.
 
     Raises ValueError as `translated`.
     """
@@ -185,7 +185,7 @@ def retold(data: Data, spec: Spec | None) -> Data:
 
 
 def _arranged(x: Tensor, theirs: Sequence[Column], ours: Sequence[Column]) -> Tensor:
-    """x [N, D, ...] of the columns `theirs` as `ours`, by name where both have names, by place otherwise."""
+    """x [N, D, ...] of the columns `theirs` as `ours`: matched by name if both have names, else by index."""
     order = list(range(len(theirs)))
     if named(theirs) and named(ours):
         places = {str(column.name): place for place, column in enumerate(theirs)}
@@ -198,7 +198,7 @@ def _arranged(x: Tensor, theirs: Sequence[Column], ours: Sequence[Column]) -> Te
 
 
 def _recoded(values: Tensor, theirs: Column, ours: Column, place: int) -> Tensor:
-    """The values of one column, codes of their labels or numbers, as those of ours."""
+    """One column's values, codes of its own labels or numbers, in the codes of ours."""
     if theirs.labels == ours.labels:
         return values
     if theirs.labels is None:
@@ -214,7 +214,7 @@ def _recoded(values: Tensor, theirs: Column, ours: Column, place: int) -> Tensor
 
 
 def _numbers(values: np.ndarray, column: Column, place: int) -> np.ndarray:
-    """Cells of numbers or text as the data hold them, float32 of the same shape."""
+    """Cells of numbers or text as float32 of the same shape, in the data's codes."""
     if column.labels is not None:
         return codes(values, column, place)
     if values.dtype.kind == "U" and not all(is_number(value) for value in values.flat):
@@ -234,7 +234,7 @@ def codes(values: np.ndarray, column: Column, place: int) -> np.ndarray:
 
 
 def classes(y: Any, spec: Spec) -> Tensor:
-    """The classes [N] that labels stand for, by name where the data name them. Raises ValueError for others."""
+    """The classes [N] of labels, by name if the data name them. Raises ValueError for others."""
     values = y.tolist() if hasattr(y, "tolist") else list(y)
     known = labels_of(spec)
     found, unknown = _codes([label_of(value) for value in values], known)
@@ -245,9 +245,9 @@ def classes(y: Any, spec: Spec) -> Tensor:
 
 
 def _codes(names: Sequence[str], known: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The places of names among the `known` ones, and which of them these do not have.
+    """The indices of names among the `known` ones, and the names that are not known.
 
-    A name that stands for the same number as one of theirs is that one: files have 1 where frames have "01" or True.
+    Names that stand for the same number are the same: files have 1 where frames have "01" or True.
     """
     places = {label: code for code, label in enumerate(known)}
     plain = {_plain(label): code for code, label in enumerate(known)}
@@ -258,7 +258,7 @@ def _codes(names: Sequence[str], known: Sequence[str]) -> tuple[list[int], list[
 
 
 def _plain(name: str) -> str:
-    """A name as `label_of` would call the number that it stands for, 1 for "01", "1.0" and "True"."""
+    """A name in the form of `label_of` for the number that it stands for: "1" for "01", "1.0" and "True"."""
     name = {"false": "0", "true": "1"}.get(name.lower(), name)
     if not is_number(name):
         return name
@@ -266,12 +266,12 @@ def _plain(name: str) -> str:
 
 
 def labels_of(spec: Spec) -> tuple[str, ...]:
-    """What the classes are called, their numbers where they have no names."""
+    """The names of the classes; their numbers if they have no names."""
     return spec.labels or tuple(map(str, range(spec.classes or 0)))
 
 
 def named(columns: Sequence[Column]) -> bool:
-    """Whether there are columns, all with names."""
+    """Whether there are columns and all have names."""
     return bool(columns) and all(column.name is not None for column in columns)
 
 

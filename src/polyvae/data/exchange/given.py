@@ -1,4 +1,4 @@
-"""What a user gives a run as a split of the data's shape, its columns, categories and labels read by name."""
+"""What a user gives a run, as a split of the data's shape; columns, categories and labels go by name."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ WHERE = "the data"
 
 
 def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | None = None) -> Split:
-    """Examples x [N, ...] and what is given beside them, as the data of `spec` were read.
+    """Examples x [N, ...] and the values given beside them, in the form of the data of `spec`.
 
     `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
-    DataLoader, a Split, or Data, of which it is the test part, or the validation part where none was cut. Where columns
-    have names, in a frame, also of a pair or a mapping, in an annotated matrix and in Data, those of the data are taken
-    by name; categories and labels always, and y of a frame where it has a column of labels. Numbers stand for the
-    categories that the data had as numbers; a Split holds the codes of the data of `spec`. Raises ValueError where a
-    column, a category, a label, the shape of an example or a number of rows is not the data's, DataError as `wrap`.
+    DataLoader, a Split, or Data, whose test part is taken, or the validation part if there is no test part. Named
+    columns, in a frame (also in a pair or a mapping), an annotated matrix or Data, are matched to the data's by name;
+    categories and labels always are. y is read from a frame's column of labels, if it has one. Numbers stand for the
+    categories that were numbers in the data; a Split holds the codes of `spec`. Raises ValueError if a column, a
+    category, a label, the shape of an example or the number of rows does not fit the data, DataError as `wrap`.
     """
     columns = () if spec is None else spec.columns
     if isinstance(x, (Data, Split)):
@@ -76,7 +76,7 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
 
 
 def _of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:
-    """The cells of each column of the data. Raises ValueError for one that is missing, and for too many to choose."""
+    """The cells of each column of the data. Raises ValueError for a missing column, and for too many to choose from."""
     every = list(cells.values())
     found = [every[place] for place in places_of(cells, spec.columns, label)]
     if len(found) != len(spec.columns):
@@ -85,7 +85,7 @@ def _of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:
 
 
 def labels_in(x: Any, spec: Spec | None) -> Any:
-    """The labels [N] of a pair (x, y), a mapping by name, a frame, a Split or Data; None without any."""
+    """The labels [N] of a pair (x, y), a mapping by name, a frame, a Split or Data; None if there are none."""
     if isinstance(x, (Data, Split)):
         y = _part(x, spec).tensors.get("y")
         return y if y is None or spec is None or not spec.classes else np.array(labels_of(spec))[y.cpu().numpy()]
@@ -99,7 +99,7 @@ def labels_in(x: Any, spec: Spec | None) -> Any:
 
 
 def _label(x: Any, spec: Spec | None) -> str | None:
-    """The column of labels of a frame: that of the name which the data's has, or of a usual one; None without any."""
+    """The column of labels of a frame: the one named as in the data, or by a usual name; None if there is none."""
     if not is_frame(x):
         return None
     columns = () if spec is None else spec.columns
@@ -110,7 +110,7 @@ def _label(x: Any, spec: Spec | None) -> str | None:
 
 
 def _part(x: Data | Split, spec: Spec | None) -> Split:
-    """The split that is meant, in the codes of the data of `spec`."""
+    """The split that is meant, in the codes of `spec`."""
     if isinstance(x, Split):
         return x
     part = x.test if len(x.test) else x.validation
@@ -118,7 +118,7 @@ def _part(x: Data | Split, spec: Spec | None) -> Split:
 
 
 def _check_grey(x: Tensor) -> None:
-    """ValueError for values outside [0, 1], where the data are grey levels; bytes are."""
+    """ValueError for values outside [0, 1] if the data are grey levels; bytes are allowed."""
     if x.is_floating_point() and len(outside := ((x < 0) | (x > 1)).flatten(1).any(1).nonzero()):
         row = int(outside[0])
         worst = max(x[row].flatten().tolist(), key=lambda value: abs(value - 0.5))
@@ -129,7 +129,7 @@ def _check_grey(x: Tensor) -> None:
 
 
 def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
-    """Labels, as the data call them, or vectors `y` and other values by name, as tensors. Raises ValueError."""
+    """Labels `y`, as the data call them, or vectors, and other values by name, as tensors. Raises ValueError."""
     given, where = dict(given or {}), "the condition"
     if y is None and spec is not None and spec.classes is not None:
         y = given.pop("y", None)
@@ -144,13 +144,13 @@ def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> di
 
 
 def tensor(value: Any) -> Tensor:
-    """Numbers as they are, NaN included: a tensor, or anything that NumPy reads; float64 becomes float32."""
+    """Numbers as a tensor, NaN included, from a tensor or anything that NumPy reads; float64 becomes float32."""
     found = _exact(value)
     return found.float() if found.dtype is torch.float64 and found is not value else found
 
 
 def _exact(value: Any) -> Tensor:
-    """The same in its own type."""
+    """The same in its own number type."""
     if isinstance(value, Tensor):
         return value
     value = value.toarray() if hasattr(value, "toarray") else value
@@ -163,11 +163,11 @@ def _exact(value: Any) -> Tensor:
 
 
 def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:
-    """Examples [N, ...] as the data hold them, NaN where a value is missing, and their mask, as `completion` takes it.
+    """Examples [N, ...] in the form of the data, NaN for missing values, and their mask as `completion` takes it.
 
-    Columns and categories are read as by `taken`. What the mask hides may hold anything. A mask of a frame has its
-    columns, or those of the data. Raises ValueError for another shape, column or category, and for values not of a
-    column's kind.
+    Columns and categories are read as by `taken`; hidden values may be anything. A mask has the columns of the frame,
+    or those of the data. Raises ValueError for another shape, column or category, and for values that do not fit the
+    kind of their column.
     """
     columns, held = () if spec is None else spec.columns, isinstance(x, (Data, Split))
     x = x if held or np.isscalar(examples(x)) or (isinstance(x, tuple) and len(x) > 2) else examples(x)
@@ -197,13 +197,13 @@ def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tenso
 
 
 def _fits(mask: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a mask is one of examples of that shape; others are refused where they are applied."""
+    """Whether a mask has the shape of these examples; other masks are refused where they are applied."""
     wanted = (1, *shape[2:]) if len(shape) == 4 else shape[1:]
     return mask.ndim == len(shape) and len(mask) in (1, shape[0]) and tuple(mask.shape[1:]) == wanted
 
 
 def _of_columns(mask: Any, cells: Mapping[str, Any], columns: Sequence[Column], label: str | None) -> Any:
-    """A mask of a frame's columns as one of the columns of the data, which a mask of as many columns is already."""
+    """A mask of a frame's columns, in the order of the data's, which a mask of as many columns already has."""
     cells = cells_of(mask, WHERE) if is_frame(mask) else cells  # pyright: ignore[reportAssignmentType]
     found = tensor(mask)
     if found.shape[-1:] != (len(cells),) or (named(columns) and not set(names_of(columns)) <= set(cells)):
@@ -224,7 +224,7 @@ def _laid_out(found: Tensor, spec: Spec | None) -> Tensor:
 
 
 def masked(mask: Any, dimensions: int) -> Tensor:
-    """A mask [N or 1, 1, H, W] or [N or 1, d] of one laid out like a user's x, with a row for all or one for each."""
+    """A mask [N or 1, 1, H, W] or [N or 1, d], from one laid out like a user's x with a row for all or one for each."""
     found = tensor(mask)
     if dimensions == 2:
         return found[None] if found.ndim == 1 else found
@@ -234,7 +234,7 @@ def masked(mask: Any, dimensions: int) -> Tensor:
 
 
 def present(observe: Transform) -> Transform:
-    """A recipe's transform of a batch without x: its steps on the values that are there, the others left out."""
+    """A recipe's transform for a batch without x: its steps on the values that are there, without the others."""
 
     def observed(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values = dict(values)

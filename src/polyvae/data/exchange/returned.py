@@ -1,4 +1,4 @@
-"""Values handed back in the kind that was given: tensors, arrays, data frames with names, labels and whole counts."""
+"""Results in the type that was given: tensors, arrays, or data frames with names, labels and whole counts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from polyvae.model.spec import Column, Spec
 
 
 def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column] = (), drawn: bool = False) -> Any:
-    """Values [N, ...] as what was given: a tensor on its device, else an array; laid out as its pictures are.
+    """Values [N, ...] in the type that was given: a tensor on its device, else an array, pictures in the same layout.
 
-    A data frame comes back for values of its columns, or of the `columns` of the data. Categories of these are what the
-    data called them: in frames their labels, elsewhere the numbers that stood for them, or codes where these were text;
-    a Split and Data hold codes. `lead`: how many dimensions come before N. `drawn`: no means, so that bits and counts
-    are whole, and integers in a frame.
+    A data frame is returned for values of its columns, or of the `columns` of the data. Categories are named as in the
+    data: in frames by their labels, elsewhere by the numbers that stood for them, or by codes if they were text; a
+    Split and Data hold codes. `lead`: the number of dimensions before N. `drawn`: the values are draws and not means,
+    so that bits and counts are whole, and integers in a frame.
     """
     held, like = isinstance(like, (Data, Split)), examples(like)
     shape = tuple(np.shape(like)) if hasattr(like, "shape") else ()
@@ -41,7 +41,7 @@ def returned(values: Tensor, like: Any, lead: int = 0, columns: Sequence[Column]
 
 
 def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column], drawn: bool) -> Any:
-    """A frame of the names of another one, and its index where it has as many rows; the array where it has others."""
+    """A frame with the names of another, and its index if it has as many rows; the array if it has other columns."""
     theirs = {str(name): name for name in like.columns}  # names may be numbers, which columns have as text
     names = [theirs.get(name, name) for name in names_of(columns)] if named(columns) else list(theirs.values())
     if not names and len(columns) == array.shape[1]:  # the data were a frame without names, which pandas numbers
@@ -62,7 +62,7 @@ def _as_frame(array: np.ndarray, like: Any, columns: Sequence[Column], drawn: bo
 
 
 def called(labels: Sequence[str], text: bool = False) -> np.ndarray:
-    """What labels [K] are the names of: numbers or truth values, text where one is neither or `text` is asked for."""
+    """What labels [K] name: numbers or truth values; text if one is neither, or if `text` is asked for."""
     numbers = numbers_of(labels)
     if text or (numbers is None and not set(labels) <= {"False", "True"}):
         return np.array(labels)
@@ -70,24 +70,24 @@ def called(labels: Sequence[str], text: bool = False) -> np.ndarray:
 
 
 def _is_text(series: Any) -> bool:
-    """Whether the cells of a frame's column are text, but for those that are missing."""
+    """Whether the cells of a frame's column are text, missing cells aside."""
     cells = np.asarray(series.to_numpy())
     return cells.dtype.kind == "U" or (cells.dtype.kind in "OT" and any(isinstance(cell, str) for cell in cells))
 
 
 def empty_frame(library: str | None) -> Any:
-    """A data frame without cells of "pandas" or "polars", for `returned`; None for others, or one not installed."""
+    """An empty data frame of "pandas" or "polars" for `returned`; None for others, or if one is not installed."""
     return importlib.import_module(library).DataFrame() if library in FRAMES and find_spec(library) else None
 
 
 def labelled(frame: Any, y: Tensor, spec: Spec) -> Any:
-    """A frame [N, D] of drawn rows with its column of labels, of which `y` [M] are the classes, the rows in turns."""
+    """A frame [N, D] of drawn rows with its column of labels, the classes `y` [M] repeated in turn."""
     turns = called(labels_of(spec))[y.cpu().numpy()[np.arange(len(frame)) % len(y)]]
     return type(frame)({**{name: frame[name] for name in frame.columns}, spec.label: turns})
 
 
 def kind_of(like: Any) -> Any:
-    """Something that `returned` makes arrays or tensors like, of no shape: for values that are no examples."""
+    """Something of the type that `returned` should return, without a shape: for values that are no examples."""
     like = examples(like)
     return torch.zeros((), dtype=torch.int64, device=like.device) if isinstance(like, Tensor) else None
 
