@@ -1,1 +1,1 @@
-"""Files that a kill leaves whole: `writing` beside and renaming, `sealed` by a digest, in the `cache`; `hashes`."""
+"""Files that survive a kill: `writing` (old or new, never part), `sealed` (with a digest); `cache` and `hashes`."""

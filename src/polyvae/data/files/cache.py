@@ -1,8 +1,8 @@
-"""Decode once: arrays computed from files are kept as plain .npy files and read back in a fraction of the time.
+"""A cache of decoded arrays: computed from files once, kept as .npy files, and read back in a fraction of the time.
 
-An entry is a folder `NAME-DIGEST` of one .npy file an array and an `index.json`. The digest covers the name, the
-options and the identity (path, size, time of change) of every file read, so that an entry never outlives its source.
-An entry is written beside and renamed: it is whole or absent, whoever else writes at the same moment.
+An entry is a folder `NAME-DIGEST` with one .npy file for each array and an `index.json`. The digest covers the name,
+the options and the identity (path, size, modification time) of every file read, so an entry is never used for changed
+files. An entry is written beside and renamed: it is complete or absent, also if several processes write it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGE = 512 * 2**20  # bytes; larger arrays are memory-mapped, not read
 
 
 def cache_dir() -> Path:
-    """The folder of everything that can be computed or fetched again: $POLYVAE_CACHE, else the user's cache folder."""
+    """The folder of what can be computed or downloaded again: $POLYVAE_CACHE, else the user's cache folder."""
     if chosen := os.environ.get("POLYVAE_CACHE"):
         return Path(chosen).expanduser()
     import pooch
@@ -42,10 +42,10 @@ def cached(
     sources: Iterable[Path],
     compute: Callable[[], Mapping[str, np.ndarray]],
 ) -> Arrays:
-    """What `compute()` returns, from the cache when the same name, options and files were seen before.
+    """What `compute()` returns, from the cache if the same name, options and files were seen before.
 
-    `sources` are files or folders; a folder stands for every file in it. A damaged entry is computed again. Where the
-    cache cannot be written (read-only, full disk) the arrays are returned all the same, with a warning.
+    `sources` are files or folders; a folder stands for every file in it. A damaged entry is computed again. If the
+    cache cannot be written (read-only, full disk), the arrays are returned all the same, with a warning.
     """
     root = cache_dir() / "arrays"
     entry = root / f"{name}-{_digest(name, options, sources)}"
@@ -91,7 +91,7 @@ def _files(source: Path) -> Iterable[tuple[str, os.stat_result]]:
 
 
 def _read(entry: Path) -> Arrays | None:
-    """The arrays of an entry; None where it is absent or not what its index says."""
+    """The arrays of an entry; None if it is absent or does not match its index."""
     try:
         index = json.loads((entry / "index.json").read_text())
         arrays = {}
@@ -129,7 +129,7 @@ def _write(root: Path, entry: Path, arrays: Arrays) -> None:
 
 
 def _put(part: Path, entry: Path) -> None:
-    """Rename into place; a whole entry that another process put there first stays, a damaged one is moved out."""
+    """Renames an entry into place; a complete one that another process put there stays, a damaged one is replaced."""
     for _ in range(3):  # another process may repair the same entry at the same moment
         try:
             os.rename(part, entry)
@@ -145,6 +145,6 @@ def _put(part: Path, entry: Path) -> None:
 
 
 def _settle(file) -> None:
-    """On the disk before the rename, or a power failure could leave a name with empty contents."""
+    """Flushes files to the disk before the rename: a power failure could otherwise leave a name without contents."""
     file.flush()
     os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Hashes of files, kept by size and time of change so that hundreds of megabytes are read once."""
+"""Hashes of files, remembered by size and modification time, so that hundreds of megabytes are read once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def file_hash(path: Path, algorithm: str) -> str:
 
 
 def known_hash(path: Path, algorithm: str) -> str:
-    """The hash of a file, from the cache while its size and time of change stay the same."""
+    """The hash of a file, from the cache if its size and modification time are unchanged."""
     stat = path.stat()
     key, state = f"{algorithm}:{path.resolve()}", [stat.st_size, stat.st_mtime_ns]
     store = cache_dir() / "hashes.json"

@@ -1,6 +1,6 @@
-"""Files that carry a digest of all their bytes, so that damage is found when they are read: safetensors and JSON.
+"""Safetensors and JSON files that hold a digest of all their bytes, so that damage is found when they are read.
 
-The digest lies within the file, which is renamed into place as a whole: no kill comes between a file and its digest.
+The digest is part of the file, which is renamed into place: a kill cannot separate the two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNSEALED = "json"  # the entry of files that were written before they were seal
 
 
 def write_sealed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Writes tensors, JSON-able metadata and the sha256 of the whole as one safetensors file, beside and renamed."""
+    """Writes tensors, JSON-able metadata and the sha256 of the whole as one safetensors file, renamed into place."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as part:
         save_file(plain, part, {ENTRY: json.dumps({DIGEST: BLANK, VALUES: metadata})})
@@ -36,9 +36,9 @@ def write_sealed(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the metadata of such a file. Raises ValueError, SafetensorError or OSError where it is damaged.
+    """The tensors and the metadata of a sealed file. Raises ValueError, SafetensorError or OSError if it is damaged.
 
-    A file without any digest, written by something else or before there were digests, is read as it is.
+    A file without a digest, written by something else or by an earlier version, is read as it is.
     """
     with safe_open(path, framework="pt") as file:
         metadata = _values(file.metadata() or {})
@@ -48,20 +48,20 @@ def read_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The metadata alone, unchecked: at once, however large the tensors are."""
+    """The metadata alone, unchecked: fast, however large the tensors are."""
     with safe_open(path, framework="pt") as file:
         return _values(file.metadata() or {})
 
 
 def intact(path: Path) -> bool:
-    """Whether the bytes of a sealed safetensors file are those that were written; True of one without a digest."""
+    """Whether the bytes of a sealed safetensors file are those that were written; True for one without a digest."""
     with path.open("rb") as file:
         place, recorded, digest = _digest(file)
     return place < 0 or recorded == digest
 
 
 def write_sealed_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a JSON object whose last entry, `sealed`, is the sha256 of the text with that digest blank."""
+    """Writes a JSON object whose last entry, `sealed`, is the sha256 of the text with a blank digest."""
     text = json.dumps({**values, ENTRY: {DIGEST: BLANK}}, indent=2) + "\n"
     place = text.rindex(BLANK)
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -105,7 +105,7 @@ def _values(found: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _digest(file: BinaryIO) -> tuple[int, str, str]:
-    """Where the digest stands (-1: nowhere), what stands there, and the digest of the file with that place blank."""
+    """Where the digest is (-1: nowhere), what it says, and the digest of the file with that place blank."""
     size = file.read(8)
     header = size + file.read(min(int.from_bytes(size, "little"), 2**27))  # safetensors admits 100 MB
     place = header.find(_MARK)

@@ -1,4 +1,4 @@
-"""Files that a kill at any moment leaves old or new, never a part; and files that one process at a time may hold."""
+"""Files that a kill leaves old or new, never partly written; and files that one process at a time may hold."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of some file syste
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields the place to write beside `path`; renames it into place when the block ends well, else removes it.
+    """Yields a path beside `path` to write to; renames it into place if the block succeeds, else removes it.
 
-    Where `path` is a link, what it leads to is replaced. Raises OSError that names `path` itself, which is what the
-    user asked for, wherever the system refused.
+    If `path` is a link, its target is replaced. Raises OSError that names `path` itself, which is what the user asked
+    for, whatever step failed.
     """
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")  # its own: two may write the same file at once
@@ -42,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_regular(path: Path) -> None:
-    """OSError where the path leads to what no file can take the place of: a folder, a device, a pipe."""
+    """OSError if the path is a folder, a device or a pipe, which no file may replace."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is to be written", str(path))
     if path.exists() and not path.is_file():
@@ -50,17 +50,17 @@ def check_regular(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text beside and renames it."""
+    """Writes UTF-8 text and renames it into place."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager
 def held(path: Path, wait: bool = True) -> Iterator[None]:
-    """Holds the file, which names this process, while no other does; the system lets go when a process ends, however.
+    """Holds an exclusive lock on the file, which names this process; the system releases it however the process ends.
 
-    `wait`: until nobody else holds it. Else BlockingIOError, which says who does. Where the system has no such locks
-    (Windows), nothing is held.
+    `wait`: until the lock is free; otherwise BlockingIOError, which says who has it. Systems without such locks
+    (Windows) lock nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = _taken(path, wait)

@@ -1,1 +1,1 @@
-"""Readers of what a user has: arrays by name come out, of files by `paths`, of values in Python by `arrays`."""
+"""Readers of a user's data: `paths` for files and folders, `arrays` for values in Python; all return arrays by name."""

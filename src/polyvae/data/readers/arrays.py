@@ -1,4 +1,4 @@
-"""What a user has, as checked tensors by name: one leading dimension, bytes or finite float32, int64 labels."""
+"""A user's values as checked tensors by name: one leading dimension, bytes or finite float32, int64 labels."""
 
 from __future__ import annotations
 
@@ -40,16 +40,15 @@ _TURN = {  # by NumPy's kinds of types
 
 
 def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str, Tensor]:
-    """Named tensors out of a tensor, array, pair (x, y), mapping, bunch, map-style Dataset, DataLoader or `Table`.
+    """Named tensors from a tensor, array, pair (x, y), mapping, bunch, map-style Dataset, DataLoader or `Table`.
 
-    Also a data frame, a scipy sparse matrix (made dense) and annotated data (AnnData), whose `label` names the column
-    of labels, or the value of a mapping; see `table_of`.
-    Pictures are [N, H, W], [N, C, H, W] or, under `x` with up to 3 channels, [N, H, W, C]: bytes, or floats in [0, 1];
-    with values beyond these they are fields.
-    Tables are [N, d] or [N]: any finite numbers. `y` is [N], whole numbers or names, given as int64 0..K-1 by their
-    order, or floats [N, d], a condition. Items of a Dataset are read once, in order. `where` names the source in a
-    DataError, which is raised for an empty or object-typed source, values that are missing, not finite or out of range,
-    examples of mixed sizes, and missing, negative or fractional labels.
+    Also from a data frame, a scipy sparse matrix (made dense) and annotated data (AnnData), whose `label` names the
+    column of labels, or the value of a mapping; see `table_of`. Pictures are [N, H, W], [N, C, H, W] or, under `x` with
+    up to 3 channels, [N, H, W, C]: bytes, or floats in [0, 1]; with values outside these they are fields. Tables are
+    [N, d] or [N]: any finite numbers. `y` is [N], whole numbers or names, returned as int64 0..K-1 in their order, or
+    floats [N, d], a condition. Items of a Dataset are read once, in order. `where` names the source in a DataError,
+    which is raised for an empty or object-typed source, values that are missing, not finite or out of range, examples
+    of mixed sizes, and missing, negative or fractional labels.
     """
     columns = table_of(anything, where, label).arrays
     for name, array in columns.items():
@@ -67,12 +66,12 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
 def table_of(
     anything: Any, where: str, label: str | None = None, skip_bad: bool = False, first: Table | None = None
 ) -> Table:
-    """The arrays of whatever a user has, by name, with the facts that tensors do not hold; values are not checked yet.
+    """The arrays of a user's values, by name, with facts that tensors do not hold; the values are not checked yet.
 
-    `label`: the column of labels of a data frame (default: label, class, y of classes), the column of obs that labels
-    annotated data, or the value of a mapping that stands for y; "" says that there is none. Of a data frame rows that
-    lack a cell are left out with `skip_bad`, and columns are what they are in the `first` of several parts. Raises
-    DataError where the label names nothing, and as `tensors_of` for what is no array.
+    `label`: the column of labels in a data frame (default: label, class, y of classes), the column of obs that labels
+    annotated data, or the value of a mapping that serves as y; "" means none. With `skip_bad`, rows of a data frame
+    with a missing cell are left out. Columns are what they are in the `first` of several parts. Raises DataError if the
+    label names nothing, and as `tensors_of` for what is no array.
     """
     if isinstance(anything, Table):
         return anything
@@ -90,7 +89,7 @@ def table_of(
 
 
 def tables_apart(parts: Mapping[str, Any], label: str | None) -> dict[str, Table]:
-    """The tables of parts given apart, by name, whose columns are what they are in the first."""
+    """The tables of parts that are given separately, by name; columns are what they are in the first."""
     first, *others = parts
     found = {first: table_of(parts[first], first, label)}
     return found | {part: table_of(parts[part], part, label, first=found[first]) for part in others}
@@ -114,7 +113,7 @@ def _part(value: Any, name: str, where: str) -> Table:
 
 
 def _facts(parts: Mapping[str, Table], where: str) -> Table:
-    """The named values together: what x was, and its labels numbered."""
+    """The table of all named values: facts about x, labels as numbers."""
     arrays = {name: part.arrays[name] for name, part in parts.items()}
     main = "x" if "x" in parts else next(iter(parts), "x")
     features = parts[main].features if main in parts else ()
@@ -152,12 +151,12 @@ def _levels(x: Tensor) -> int | None:
 
 
 def _all(x: Tensor, condition: Any) -> bool:
-    """Whether a condition holds everywhere, asked of some examples at a time: most data answer at once."""
+    """Whether a condition holds for all values, tested on some examples at a time: most data fail early."""
     return all(bool(condition(part).all()) for part in pieces(x))
 
 
 def by_name(anything: Any, where: str) -> dict[str, Any]:
-    """Name what was given, x and y of a pair, say, without looking at the values."""
+    """Names for what was given, such as x and y for a pair, without looking at the values."""
     if isinstance(anything, (str, Path)):
         raise DataError(where, "values", f"the name {str(anything)!r}", "polyvae.data.load reads a name or a path")
     loader = isinstance(anything, DataLoader)
@@ -180,7 +179,7 @@ def by_name(anything: Any, where: str) -> dict[str, Any]:
 
 
 def _joined(items: Iterable[Any], where: str, join: Any) -> dict[str, Tensor]:
-    """Name by name, join the items of a data set or the batches of a loader."""
+    """The items of a data set, or the batches of a loader, joined name by name."""
     rows: dict[str, list[Tensor]] = {}
     names: list[str] | None = None
     for number, item in enumerate(items):
@@ -207,7 +206,7 @@ def _mixed(where: str, first: tuple[int, ...], other: tuple[int, ...], number: i
 
 
 def _array(value: Any, where: str, text: bool = False) -> np.ndarray:
-    """A NumPy array of numbers (or `text`), sharing memory where it can."""
+    """A NumPy array of numbers (or `text`), sharing memory if possible."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype is torch.bfloat16 else value

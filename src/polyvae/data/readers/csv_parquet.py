@@ -26,11 +26,10 @@ _EVEN = "give every row as many cells as the header, text with the delimiter ins
 
 
 def table(path: str | Path, label: str | None = None, skip_bad: bool = False) -> Table:
-    """The columns of a csv or parquet file: x float32 [N, d], and y int64 [N] where there is a column of labels.
+    """The columns of a csv or parquet file: x float32 [N, d], and y int64 [N] if there is a column of labels.
 
-    `label` as in `assembled`; with `skip_bad`, rows that lack a cell are left out and noted. Raises DataError for a
-    missing header, rows of uneven length, cells that are missing, columns that mix numbers and text, and what
-    `assembled` refuses.
+    `label` as in `assembled`; with `skip_bad`, rows with a missing cell are left out and noted. Raises DataError for a
+    missing header, rows of uneven length, missing cells, columns that mix numbers and text, and as `assembled`.
     """
     read = _parquet if Path(path).suffix.lower() in (".parquet", ".pq") else _csv
     return assembled(*read(Path(path)), label, path, skip_bad)
@@ -88,7 +87,7 @@ def _csv(path: Path) -> Columns:
 
 
 def _is_header(names: list[str]) -> bool:
-    """Whether the first line names columns: numbers there are 0, 1, 2, ... or, beside other names, years, say."""
+    """Whether the first line names columns; numbers are names if they are 0, 1, 2, ... or beside names, such as years."""
     if names == [str(number) for number in range(len(names))]:
         return True
     numbers = [float(name) for name in names if is_number(name)]
@@ -111,7 +110,7 @@ def _check_even(path: Path, names: list[str], rows: list[list[str]], before: int
 def _numbers(
     path: Path, delimiter: str, columns: list[int], above: int, dtype: Any = np.float64
 ) -> dict[int, np.ndarray]:
-    """Columns of nothing but numbers, by far the fastest way, below the header's lines. Raises ValueError otherwise."""
+    """The columns below the header if all are numbers, by far the fastest way. Raises ValueError otherwise."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns of blank lines
         values = np.loadtxt(
@@ -124,9 +123,9 @@ def _numbers(
 def _cells(
     path: Path, delimiter: str, names: list[str], columns: list[int], numbers: set[int]
 ) -> dict[int, np.ndarray]:
-    """Some columns [N] of the rows below the header, `numbers` among them as float64, NaN where a cell is missing.
+    """Some columns [N] of the rows below the header; those in `numbers` as float64, NaN if a cell is missing.
 
-    Text is an array of objects, in which equal cells are one text; a column of `numbers` with a text is left away.
+    Text is an array of objects in which equal cells share one text; a column of `numbers` that has a text is left out.
     """
     read: dict[int, list[np.ndarray]] = {place: [] for place in columns}
     texts: dict[int, dict[str, str]] = {place: {} for place in columns}
@@ -154,7 +153,7 @@ def _cells(
 
 
 def _floats(cells: list[str]) -> np.ndarray:
-    """Cells as float64, NaN where one is missing. Raises ValueError for text."""
+    """Cells as float64, NaN for missing ones. Raises ValueError for text."""
     whole = "".join(cells)
     if "_" in whole or not whole.isascii():
         raise ValueError(whole)  # which Python might read as a number, see `is_number`
@@ -165,9 +164,9 @@ def _floats(cells: list[str]) -> np.ndarray:
 
 
 def _text(path: Path, name: str, cells: np.ndarray, missing: set[str], delimiter: str) -> np.ndarray:
-    """A column of text as it is, or as truth values where it holds these; numbers among it may be categories too.
+    """A column of text, as truth values if that is what it holds; numbers in it may be categories too.
 
-    They are where the column holds few different values, whole numbers and words. Raises DataError otherwise.
+    They are if the column has few different values, whole numbers and words. Raises DataError otherwise.
     """
     distinct = set(cells.tolist()) - missing
     text = sorted(cell for cell in distinct if not is_number(cell))

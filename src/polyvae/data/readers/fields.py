@@ -1,4 +1,4 @@
-"""A user's own fields: an .npz of arrays [T, H, W], one a quantity, read as the channels of one picture a time."""
+"""A user's own fields: an .npz of arrays [T, H, W], one for each quantity, which become the channels of pictures."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _RESERVED = {"x", "y", *SYNONYMS}
 
 @dataclass(frozen=True)
 class Header:
-    """What an .npz says of one of its arrays, without the values."""
+    """Shape and type of one array of an .npz, without its values."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
 
 def field_names(path: Path) -> list[str]:
-    """The names of the fields in an .npz, in the file's order; none where it holds something else.
+    """The names of the fields in an .npz, in the file's order; empty if it holds something else.
 
-    Fields are arrays of floats [T, H, W], two or more of one shape, under names of their own; or a single one whose
-    values leave [0, 1]. Reads no more than the headers of the arrays where that is enough.
+    Fields are arrays of floats [T, H, W], two or more of one shape, under names of their own; or a single one with
+    values outside [0, 1]. Only the headers of the arrays are read if they decide it.
     """
     headers = _headers(path)
     if any(_part(name) for name in headers) or len(headers.get("x", Header((0,), np.dtype(float))).shape) > 1:
@@ -43,10 +43,10 @@ def field_names(path: Path) -> list[str]:
 
 
 def fields(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """x float32 [T, C, H, W], one channel a field in that order, as the file has it, and t float32 [T, 1] if told.
+    """x float32 [T, C, H, W], a channel for each field in the file's order, and t float32 [T, 1] if there are times.
 
-    Where a boolean array [H, W] says which points hold fluid, the others are set to zero. Raises DataError for fields
-    of different shapes and for values that are not finite.
+    If a boolean array [H, W] says which points hold fluid, the others are set to zero. Raises DataError for fields of
+    different shapes and for values that are not finite.
     """
     headers = _headers(path)
     shapes = {name: headers[name].shape for name in names}
@@ -68,7 +68,7 @@ def fields(path: Path, names: list[str]) -> dict[str, np.ndarray]:
 
 
 def stacked(path: Path, channels: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """Arrays [T, H, W] as float32 [T, C, H, W]. Raises DataError for what single precision does not hold."""
+    """Arrays [T, H, W] as float32 [T, C, H, W]. Raises DataError for values that overflow single precision."""
     x = np.empty((shape[0], len(channels), *shape[1:]), np.float32)
     with np.errstate(over="ignore"):
         for place, values in enumerate(channels):
@@ -79,14 +79,14 @@ def stacked(path: Path, channels: list[np.ndarray], shape: tuple[int, ...]) -> n
 
 
 def _static(headers: Mapping[str, Header], shape: tuple[int, ...]) -> list[str]:
-    """The names of a mask of the fluid [H, W] and of the times [T], where the file has them."""
+    """The names of a mask of the fluid [H, W] and of the times [T], if the file has them."""
     masks = [name for name, found in headers.items() if found.dtype.kind == "b" and found.shape == shape[1:]]
     times = [name for name in TIMES if name in headers and headers[name].shape == shape[:1]]
     return [*masks[:1], *times[:1]]
 
 
 def _part(name: str) -> bool:
-    """Whether a name says that the array is of the training, validation or test part."""
+    """Whether a name belongs to the training, validation or test part."""
     return bool({name.split("_")[0], name.rsplit("_")[-1]} & set(PARTS)) and "_" in name
 
 

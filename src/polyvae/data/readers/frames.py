@@ -1,4 +1,4 @@
-"""Data frames, sparse matrices and annotated matrices as tables, known by what they have: no library is imported."""
+"""Data frames, sparse and annotated matrices as tables, recognised by their attributes: no library is imported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_frame(anything: Any) -> bool:
 
 
 def library_of(anything: Any) -> str | None:
-    """The library of FRAMES that a data frame, or the x of a pair, is of; None of anything else."""
+    """The library in FRAMES of a data frame, or of the x of a pair; None for anything else."""
     found = anything[0] if isinstance(anything, tuple) and anything else anything
     name = type(found).__module__.partition(".")[0]
     return name if name in FRAMES and is_frame(found) else None
@@ -55,7 +55,7 @@ def frame_columns(frame: Any, where: str) -> dict[str, np.ndarray]:
 
 
 def frame_cells(frame: Any, where: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The columns of a data frame as `frame_columns` has them, but for cells that are missing, and which these are.
+    """The columns of a data frame as `frame_columns` returns them, with missing cells, and which cells are missing.
 
     Raises DataError for names given twice, and columns of dates or objects.
     """
@@ -74,7 +74,7 @@ def frame_cells(frame: Any, where: str) -> tuple[dict[str, np.ndarray], dict[str
 
 
 def series_of(frame: Any, where: str) -> dict[str, Any]:
-    """The columns of a data frame, as its library has them, by name. Raises DataError for names given twice."""
+    """The columns of a data frame by name, in its library's type. Raises DataError for names given twice."""
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         raise DataError(where, "a name of its own for every column", f"{names}", "rename the columns")
@@ -82,16 +82,16 @@ def series_of(frame: Any, where: str) -> dict[str, Any]:
 
 
 def series_values(series: Any, where: str) -> np.ndarray:
-    """One column of a data frame, alone, in the same way."""
+    """The values of one column of a data frame, likewise."""
     if missing := int(_empty(series).sum()):
         raise DataError(where, "a value in every cell", f"{missing:,} missing", "drop these rows, or fill them")
     return plain(np.asarray(series.to_numpy()), where)
 
 
 def known_cells(series: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """The cells of one column that hold a value, as `frame_columns` has them, and which of its rows [N] these are.
+    """The cells of one column that have a value, as `frame_columns` returns them, and which rows [N] they are.
 
-    The column of a frame, or an array [N].
+    `column`: of a frame, or an array [N].
     """
     if isinstance(series, np.ndarray):
         cells, known = series, np.ones(len(series), dtype=bool)
@@ -105,7 +105,7 @@ def known_cells(series: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
 def annotated_table(matrix: Any, label: str | None, where: str) -> Table:
     """The matrix X [N, d] of annotated data with the names of its variables, and y from the column `label` of obs.
 
-    A sparse X becomes dense. Raises DataError for a label that obs has not, missing labels, and values not finite.
+    A sparse X becomes dense. Raises DataError for a label that is not in obs, missing labels, and values not finite.
     """
     names = [str(name) for name in matrix.var_names]
     if len(set(names)) < len(names):
@@ -126,7 +126,7 @@ def annotated_table(matrix: Any, label: str | None, where: str) -> Table:
 
 
 def dense(matrix: Any, where: str) -> Table:
-    """A sparse matrix [N, d] as x, float32 or wider where that loses digits; a note says where it takes much memory."""
+    """A sparse matrix [N, d] as x, float32 or wider if float32 loses digits; with a note if that takes much memory."""
     size = 4 * matrix.shape[0] * matrix.shape[1]
     held = int(matrix.nnz) / max(1, matrix.shape[0] * matrix.shape[1])
     note = f"{where}: the sparse matrix ({held:.1%} not zero) is held dense, in {size / 2**20:,.0f} MiB"
@@ -141,7 +141,7 @@ def _empty(series: Any) -> np.ndarray:
 
 
 def plain(values: np.ndarray, where: str) -> np.ndarray:
-    """Numbers, truth values or text [N] that are held as objects, in their own type; others as they are."""
+    """Numbers, truth values or text [N] that are stored as objects, in their own type; other values unchanged."""
     if values.dtype.kind == "O":
         kinds = {type(value) for value in values.tolist()}
         if not all(issubclass(kind, (bool, int, float, str, np.generic)) for kind in kinds):

@@ -1,4 +1,4 @@
-"""NumPy's own files: an .npy of one array, mapped where it is large, and an .npz of arrays by name and part."""
+"""NumPy's own files: an .npy of one array, mapped if it is large, and an .npz of arrays by name and part."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BROKEN = (
 def npy(path: str | Path, rows: np.ndarray | None = None) -> np.ndarray:
     """The array of an .npy file or its `rows`, finite and not empty; Python objects (pickles) are refused.
 
-    From 128 MiB on all of it is mapped, copy-on-write, and not looked at yet.
+    A file of 128 MiB or more is mapped, copy-on-write, and not checked yet.
     """
     array = _mapped_npy(path)
     if rows is None and is_large(array.nbytes):
@@ -52,7 +52,7 @@ def npy(path: str | Path, rows: np.ndarray | None = None) -> np.ndarray:
 
 
 def npy_length(path: str | Path) -> int:
-    """The number of rows in an .npy file, by its header. Raises DataError where it holds a single number."""
+    """The number of rows in an .npy file, from its header. Raises DataError if it holds a single number."""
     array = _mapped_npy(path)
     if not array.ndim:
         raise DataError(path, "a leading dimension of examples", "shape []", "give an array")
@@ -70,7 +70,7 @@ def _mapped_npy(path: str | Path) -> np.ndarray:
 
 
 def npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name, all or those of `names`, finite and not empty; pickles are refused."""
+    """The arrays of an .npz file by name, all or those in `names`, finite and not empty; pickles are refused."""
     advice = "save plain arrays of numbers with numpy.savez"
     with reading(path, "an .npz archive of arrays", advice, *BROKEN), open(path, "rb") as file:
         archive = np.load(file, allow_pickle=False)
@@ -101,7 +101,8 @@ def finite(array: np.ndarray, where: str | Path) -> np.ndarray:
 def npz_parts(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """The arrays of an .npz by part ("all", or "train", "validation", "test") and name.
 
-    x_train or train_x name a part; data and images stand for x, target and labels for y. Raises DataError otherwise.
+    A prefix or suffix names a part (train_x, x_train); data and images mean x, target and labels mean y. Raises
+    DataError otherwise.
     """
     arrays = npz(path)
     parts: dict[str, dict[str, np.ndarray]] = {}

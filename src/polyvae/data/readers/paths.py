@@ -1,4 +1,4 @@
-"""A user's own file or folder: which reader takes it, whole or, where its examples can be read apart, as a draft."""
+"""A user's own file or folder: which reader takes it, and a draft if its examples can be read one by one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 @dataclass(frozen=True)
 class Draft:
-    """A file or folder before its examples are read.
+    """A file or folder whose examples are not read yet.
 
-    `count`: of its examples. `y`: their labels, int64 [count], where it is known. `read`: the examples at `rows`
-    (int64, None: all) as a table, and the rows that could be read. `sized`: whether pictures have got their size.
+    `count`: how many examples. `y`: their labels, int64 [count], if known. `read`: returns the examples at `rows`
+    (int64, None: all) as a table, and the rows that could be read. `sized`: whether pictures are resized already.
     """
 
     count: int
@@ -38,8 +38,8 @@ class Draft:
 def draft_of(path: Path, options: Options) -> Draft | None:
     """The draft of a folder of pictures or an .npy; None for what must be read as a whole.
 
-    The label "" leaves the classes of a folder out. Raises DataError for another label, and `skip_bad` without a folder
-    or table.
+    The label "" ignores the classes of a folder. Raises DataError for another label, and for `skip_bad` without a
+    folder or table.
     """
     if options.skip_bad and not path.is_dir() and path.suffix.lower() not in TABLES:
         expected = "a folder of pictures or a table, of which some are skipped"
@@ -86,8 +86,8 @@ def _folder(path: Path, asked: Options) -> Draft:
 def tables_of(path: Path, label: str | None, skip_bad: bool = False) -> dict[str, Table]:
     """A table by part ("all", or "train", "validation", "test").
 
-    `label` as in `table_of`, `skip_bad` as in `table`. Tables are kept in the cache. Raises DataError for a kind of
-    file that is not known, or a `label` that it does not hold.
+    `label` as in `table_of`, `skip_bad` as in `table`. Tables are cached. Raises DataError for an unknown kind of file,
+    or a `label` that the file does not have.
     """
     suffix = path.suffix.lower()
     if suffix in TABLES:
@@ -99,7 +99,7 @@ def tables_of(path: Path, label: str | None, skip_bad: bool = False) -> dict[str
 
 
 def place_of(path: Path, part: str) -> str:
-    """How a part of a file is named in messages."""
+    """The name of a part of a file in messages."""
     return str(path) if part == "all" else f"{path}, part {part}"
 
 

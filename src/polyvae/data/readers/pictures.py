@@ -30,9 +30,9 @@ _Box = tuple[int, int, int, int]
 
 
 def listed(path: str | Path) -> tuple[list[Path], np.ndarray | None]:
-    """The picture files of a folder by the order of names, and the name of the class of each (text [N]) or None.
+    """The picture files of a folder, sorted by name, and the name of the class of each (text [N]) or None.
 
-    Two or more subfolders that hold pictures are classes; pictures beside subfolders belong to no class. Raises
+    Two or more subfolders with pictures are classes; with pictures beside the subfolders there are no classes. Raises
     DataError without a picture.
     """
     root = Path(path)
@@ -49,11 +49,11 @@ def listed(path: str | Path) -> tuple[list[Path], np.ndarray | None]:
 def read_pictures(
     root: Path, files: Sequence[Path], size: int | None = None, centre: bool = True, skip_bad: bool = False
 ) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Pictures uint8 [n, C, H, W], the places (int64 [n]) of their files, and a note on those that were left out.
+    """Pictures uint8 [n, C, H, W], the indices (int64 [n]) of their files, and a note on files that were left out.
 
-    C is 1 when every picture is grey, else 3. `size`: resize to size x size after cutting the largest square from the
-    middle (`centre`), or all of it squeezed. Without it, pictures must be of one size. Files that are no picture are
-    left out with `skip_bad`. Raises one DataError for those that are not and the pictures of another size.
+    C is 1 if every picture is grey, else 3. `size`: resize to size x size, after cutting out the largest square in the
+    middle (`centre`) or else by squeezing. Without it, pictures must have one size. `skip_bad` leaves out files that
+    are no pictures. Raises one DataError for all files that are no pictures or of another size.
     """
     heads = _attempted(_head, files, "reading headers")
     bad = {place: head for place, head in enumerate(heads) if isinstance(head, DataError)}
@@ -85,7 +85,7 @@ def read_pictures(
 
 
 def _unlike(root: Path, files: Sequence[Path], heads: Sequence[Any], good: Sequence[int]) -> str:
-    """Which of the `good` pictures are of another size than most, in words; "" where none is."""
+    """The `good` pictures of another size than most, in words; "" if there are none."""
     sizes = {files[place]: "{}x{}".format(*heads[place][1]) for place in good}
     ((most, _),) = Counter(sizes.values()).most_common(1) or [("", 0)]  # the first of those that are as common
     whose = "the first's" if most == next(iter(sizes.values()), "") else "the most common"
@@ -94,7 +94,7 @@ def _unlike(root: Path, files: Sequence[Path], heads: Sequence[Any], good: Seque
 
 
 def _unreadable(root: Path, files: Sequence[Path], bad: Mapping[int, DataError], unlike: str = "") -> DataError:
-    """One error for all files that are no picture, and for those that `_unlike` names."""
+    """One error for all files that are no pictures, and for those that `_unlike` names."""
     if len(bad) == 1 and not unlike:
         (error,) = bad.values()
         return DataError(error.file, error.expected, error.found, f"{error.advice}, or skip what is bad ({_SKIP})")
@@ -114,7 +114,7 @@ def _counted(root: Path, files: Sequence[Path], bad: Mapping[int, DataError]) ->
 
 
 def centre_box(width: int, height: int, side: int) -> _Box:
-    """The square of `side` pixels in the middle of a picture, as left, top, right, bottom; cut off at its edges."""
+    """The square of `side` pixels in the middle of a picture, as left, top, right, bottom; cropped at its edges."""
     across, down = min(side, width), min(side, height)
     left, top = round((width - across) / 2), round((height - down) / 2)
     return left, top, left + across, top + down
@@ -127,10 +127,10 @@ def decode(
     box: Callable[[int, int], _Box | None] = lambda width, height: None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Picture files as uint8 [N, C, H, W], in `mode` L or RGB, cut to `box(width, height)` and resized to `shape`.
+    """Picture files as uint8 [N, C, H, W], in `mode` L or RGB, cropped to `box(width, height)` and resized to `shape`.
 
-    Resizing averages over the area (Pillow's antialiased bilinear filter). `out` takes the pictures where it is given,
-    such as a memory-mapped array. Raises DataError naming the files that are truncated or not a picture.
+    Resizing averages over the area (Pillow's antialiased bilinear filter). `out`: an array for the result, such as a
+    memory-mapped one. Raises DataError naming the files that are truncated or not a picture.
     """
     x, failed = _decoded(files, mode, shape, box, out)
     if failed:
@@ -145,7 +145,7 @@ def _decoded(
     box: Callable[[int, int], _Box | None],
     out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, dict[int, DataError]]:
-    """As `decode`, and what was wrong with the files, by place, of which nothing is written."""
+    """As `decode`, with the errors of bad files by index, for which nothing is written."""
     height, width = shape
     channels = len(mode)
     x = np.empty((len(files), channels, height, width), np.uint8) if out is None else out
@@ -170,14 +170,14 @@ def _load(file: Path) -> None:
 
 
 def _upright(opened: Image.Image, mode: str) -> Image.Image:
-    """The picture as its camera held it, in a mode of eight bits; transparency is dropped."""
+    """The picture as the camera was held (EXIF), in a mode of eight bits, without transparency."""
     if "transparency" in opened.info:
         opened = opened.convert("RGBA")
     return ImageOps.exif_transpose(opened).convert(mode)
 
 
 def _head(file: Path) -> tuple[str, tuple[int, int]]:
-    """Mode and width x height of a picture held upright, from its header."""
+    """Mode and width x height of the upright picture, from its header."""
     with reading(file, "a picture", _NOT_A_PICTURE, *_BROKEN), Image.open(file) as opened:
         if opened.mode.startswith(_DEEP):
             raise DataError(file, "a picture of eight bits a channel", f"mode {opened.mode}", "scale it to 0..255")
@@ -191,9 +191,9 @@ def _hidden(file: Path, root: Path) -> bool:
 
 
 def _attempted(work: Callable, items: Sequence, what: str) -> list:
-    """The results of `work` on every item, or its DataError, by a thread a core (Pillow decodes outside Python's lock).
+    """The result of `work` for every item, or its DataError, on a thread a core (Pillow decodes outside the GIL).
 
-    A terminal sees a progress bar when there is much to do. Any other error stops the rest.
+    A terminal shows a bar for many items. Any other error cancels the rest.
     """
 
     def attempt(item: Any) -> Any:

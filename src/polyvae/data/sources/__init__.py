@@ -1,4 +1,4 @@
-"""Every data set that is known by name, a file each: `CATALOGUE`; where files are listed, fetched and unpacked."""
+"""The data sets known by name: `CATALOGUE`, a file for each; how their files are listed, downloaded, unpacked."""
 
 from polyvae.data.sources.binarized_mnist import BINARIZED_MNIST
 from polyvae.data.sources.celeba import CELEBA

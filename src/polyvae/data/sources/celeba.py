@@ -1,4 +1,4 @@
-"""CelebA, aligned: faces with forty attributes as the condition y, decoded once at the size that is asked for."""
+"""CelebA, aligned: faces with forty attributes as the condition y, decoded once at the requested size."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def _read(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarray]:
 def celeba(path: str | Path, size: int = 64, centre: bool = True) -> dict[str, np.ndarray]:
     """CelebA's aligned pictures: x uint8 [N, 3, size, size], attributes uint8 [N, 40], partition uint8 [N], names [40].
 
-    `path` holds img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt (0 training, 1 validation, 2
-    test). `centre` cuts the usual 148x148 of 178x218 from the middle, in proportion where the pictures are smaller;
-    else all of it is squeezed. The pictures that are there are used; each must stand in both lists. Source: Liu, Luo,
-    Wang and Tang, Deep learning face attributes in the wild, 2015.
+    `path` holds img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt (0 training, 1 validation, 2 test).
+    `centre` crops the usual 148x148 of 178x218 in the middle, scaled if the pictures are smaller; without it, the whole
+    picture is squeezed. All pictures in the folder are used; each must be in both lists. Source: Liu, Luo, Wang and
+    Tang, Deep learning face attributes in the wild, 2015.
     """
     from polyvae.data.readers.pictures import centre_box, decode  # Pillow, for those who have pictures
 

@@ -1,4 +1,4 @@
-"""Where the files of a data set are found, and how they are fetched: mirror by mirror, whole and checked."""
+"""Where the files of a data set are found, and how they are downloaded: mirror by mirror, complete and checked."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SLOWEST = 1024  # bytes per second
 class FileInfo:
     """One file of an original distribution.
 
-    `name`: its path below DIR/<data set>. `hash`: "md5:..." or "sha256:..." as published; without one the file is never
-    downloaded. `size`: bytes. `urls`: addresses of the same file, the first one first. `archive`: what holds the file.
+    `name`: its path below DIR/<data set>. `hash`: "md5:..." or "sha256:..." as published; a file without one is never
+    downloaded. `size`: bytes. `urls`: mirrors, in the order to try. `archive`: the archive that holds the file.
     """
 
     name: str
@@ -65,7 +65,7 @@ def find(name: str, needs: Callable[[Path], Sequence[Path]], data_dir: str | Pat
 
 
 def target(name: str, data_dir: str | Path | None = None) -> Path:
-    """The folder DIR/<name> that a download goes to: in the first of `roots` that can be written."""
+    """The folder DIR/<name> to download to: in the first of `roots` that is writable."""
     for root in roots(data_dir):
         try:
             (root / name).mkdir(parents=True, exist_ok=True)
@@ -80,11 +80,11 @@ def target(name: str, data_dir: str | Path | None = None) -> Path:
 def fetch_files(
     files: Iterable[FileInfo], folder: Path, timeout: float = TIMEOUT, progress: Progress | None = None
 ) -> None:
-    """Download what is missing of `files` into `folder`; files that are there are never touched.
+    """Downloads the missing ones of `files` into `folder`; existing files are never touched.
 
-    Every download is checked against its hash before it gets its name. A mirror that cannot be reached, answers an
-    error, breaks off, stalls for `timeout` seconds or sends something else is given up for the next. `progress` is told
-    of every piece; without it a bar is shown on a terminal. Raises `DataError` when no mirror has the file.
+    Every download is checked against its hash before it gets its name. If a mirror cannot be reached, answers an error,
+    breaks off, stalls for `timeout` seconds or sends something else, the next is tried. `progress` is called for every
+    piece; without it, a terminal shows a bar. Raises `DataError` if no mirror has the file.
     """
     missing = [file for file in files if not (folder / file.name).exists()]
     for file in missing:
@@ -113,7 +113,7 @@ def fetch_files(
 
 
 class _Refused(Exception):
-    """What is wrong with a mirror, or with what it sent; `unreachable`: no connection was made at all."""
+    """What is wrong with a mirror, or with what it sent; `unreachable`: there was no connection at all."""
 
     def __init__(self, reason: str, unreachable: bool = False) -> None:
         super().__init__(reason)
@@ -164,7 +164,7 @@ def _copy(url: str, output: _Watched) -> None:
 
 
 class _Watched:
-    """The file that is written: counts what comes, and refuses what is too much, too slow, or not what is wanted."""
+    """The file being written: counts what arrives, and refuses too much, too slow, or wrong contents."""
 
     def __init__(self, file: IO[bytes], info: FileInfo, timeout: float, report: Progress) -> None:
         self.file, self.info, self.timeout, self.report = file, info, timeout, report
@@ -175,7 +175,7 @@ class _Watched:
         self.digest = hashlib.new(algorithm)
 
     def announced(self, response: Any, **_: Any) -> None:
-        """Looks at the head of an answer."""
+        """Checks the headers of an answer."""
         self.response = response
         stated = response.headers.get("Content-Length", "")
         if response.status_code == 200 and stated.isdigit():
@@ -198,7 +198,7 @@ class _Watched:
             self.since, self.at_start = now, self.received
 
     def flush(self) -> None:
-        """Left to the end."""
+        """Does nothing: `check_whole` flushes."""
 
     def broken_off(self) -> _Refused:
         return _Refused(f"broke off after {self.received} of {self.total or 'unknown'} bytes")
@@ -212,7 +212,7 @@ class _Watched:
 
 
 def _unreachable(error: Exception) -> bool:
-    """Whether no connection was made at all: no such host, no route, nobody listening."""
+    """Whether there was no connection at all: no such host, no route, nobody listening."""
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     cause = getattr(error.args[0] if error.args else None, "reason", None)
@@ -221,7 +221,7 @@ def _unreachable(error: Exception) -> bool:
 
 @contextmanager
 def _bar(progress: Progress | None) -> Iterator[Progress]:
-    """What pieces are reported to: the caller's function, a bar on a terminal, or nothing."""
+    """What is called for every piece: the caller's function, a bar on a terminal, or nothing."""
     if progress is not None or not sys.stderr.isatty():
         yield progress or (lambda name, received, total: None)
         return

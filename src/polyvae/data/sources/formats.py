@@ -1,6 +1,6 @@
-"""Formats that several data sets were published in, IDX and MATLAB's: NumPy arrays, a DataError for a bad file.
+"""Formats of several published data sets, IDX and MATLAB: NumPy arrays, or a DataError for a bad file.
 
-Sizes are checked against what the format itself declares, so a truncated file is never read as a shorter one.
+Sizes are checked against the header, so a truncated file is never read as a shorter one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def labels(y: np.ndarray, path: str | Path, classes: int | None = None, several:
 
 
 def raw_bytes(path: str | Path, expected: str) -> bytes:
-    """The bytes of a file that is not empty, decompressed when they are gzip's."""
+    """The bytes of a file that is not empty, decompressed if it is gzip."""
     with reading(path, expected, AGAIN, *BROKEN):
         raw = Path(path).read_bytes()
         if raw[:2] == b"\x1f\x8b":

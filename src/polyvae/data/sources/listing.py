@@ -1,4 +1,4 @@
-"""The catalogue as it stands on this machine: what is present, where, whether official, and how to get the rest."""
+"""The catalogue on this machine: which data sets are present, where, whether official, and how to get the others."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from polyvae.data.sources.fetch import TIMEOUT, Progress, fetch_files, find, roo
 class Entry:
     """One line of the listing.
 
-    `where`: the folder that is read, None where it is absent or generated. `size`: bytes of what is read, or of the
-    official files where it is absent (0 where unknown). `state` of the hashes: "official" (every file is the published
-    one), "differs" (a part, or changed), "absent", "unchecked" (no published hash).
+    `where`: the folder that is read, None if absent or generated. `size`: bytes of the files that are read, or of the
+    official files if absent (0 if unknown). `state` of the hashes: "official" (every file is the published one),
+    "differs" (partial or changed), "absent", "unchecked" (no published hash).
     """
 
     source: Source
@@ -45,12 +45,12 @@ class Entry:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example, as it comes without a `size`."""
+        """Shape of one example, without a `size`."""
         return self.source.spec.x
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Official number of examples a part; "all" where no parts are official."""
+        """Official number of examples in each part; "all" if there are no official parts."""
         return self.source.about.counts
 
     @property
@@ -65,12 +65,12 @@ class Entry:
 
 
 def names() -> list[str]:
-    """What `load` knows by name."""
+    """The names that `load` knows."""
     return list(CATALOGUE)
 
 
 def catalogue(data_dir: str | Path | None = None) -> list[Entry]:
-    """Every data set that is known by name; hashes of what is present are computed once and remembered."""
+    """Every data set that is known by name; the hashes of files that are present are computed once and remembered."""
     return [_entry(source, data_dir) for source in CATALOGUE.values()]
 
 
@@ -118,10 +118,10 @@ def unknown(name: str | Path) -> DataError:
 def fetch(
     name: str, data_dir: str | Path | None = None, progress: Progress | None = None, timeout: float = TIMEOUT
 ) -> Path:
-    """Download a data set unless it is there, and return its folder; see `fetch_files` for what is checked.
+    """Downloads a data set if it is missing, and returns its folder; `fetch_files` says what is checked.
 
-    It goes to `data_dir`, $POLYVAE_DATA or the user's cache, the first that can be written. Raises `DataError` with the
-    way to get it by hand where it cannot be downloaded.
+    It goes to the first of `data_dir`, $POLYVAE_DATA and the user's cache that is writable. If it cannot be downloaded,
+    `DataError` says how to get it by hand.
     """
     if name not in CATALOGUE:
         raise unknown(name)
@@ -138,7 +138,7 @@ def fetch(
 
 
 def locate(source: Source, data_dir: str | Path | None, download: bool) -> list[Path]:
-    """The paths that `source` reads, downloaded where they may be; empty for a generated set."""
+    """The paths that `source` reads, downloaded if allowed; empty for a generated set."""
     if source.generated:
         return []
     folder = find(source.name, source.needs, data_dir)

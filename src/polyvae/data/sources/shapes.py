@@ -21,11 +21,11 @@ def shapes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pictures of one shape each on black: x uint8 [N, 1, H, W], labels int64 [N] into KINDS, factors float32 [N, 5].
 
-    The factors (FACTORS) are drawn independently: x and y of the middle as a share of the room that the shape has, its
-    size (radius of the circle around it, 0.15 to 0.35 of the shorter side), rotation in [0, 2 pi) and grey level in
-    [0.3, 1]. A rectangle's sides are as 1 : 0.6. `noise`: standard deviation of the normal noise on values in [0, 1],
-    which are then cut off there. A larger `count` with the same seed begins with the same pictures. Raises ValueError
-    for no picture, sides under 8 pixels and negative noise.
+    The factors (FACTORS) are drawn independently: x and y of the middle, as a share of the range in which the shape
+    fits; its size (radius of the circle around it, 0.15 to 0.35 of the shorter side); rotation in [0, 2 pi); grey level
+    in [0.3, 1]. A rectangle's sides are as 1 : 0.6. `noise`: standard deviation of the normal noise on values in [0,
+    1], which are then clipped. A larger `count` with the same seed begins with the same pictures. Raises ValueError for
+    no picture, sides under 8 pixels and negative noise.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if count < 1 or min(height, width) < 8 or noise < 0:
@@ -55,7 +55,7 @@ _Outline = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def _covered(outline: _Outline, places: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Grey level times the share of every pixel that lies inside, [N, H, W]: 1/2 less the signed distance, cut off."""
+    """Grey level times the share of every pixel inside the shape, [N, H, W]: 1/2 less the signed distance, clipped."""
     x, y, radius, cosine, sine, grey = places.T[:, :, None, None]
     across = np.arange(width, dtype=np.float32) + 0.5 - x
     down = np.arange(height, dtype=np.float32)[:, None] + 0.5 - y

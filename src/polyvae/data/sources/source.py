@@ -15,11 +15,11 @@ from polyvae.model.spec import Spec
 
 @dataclass(frozen=True)
 class About:
-    """What a listing says: title and source, licence, official number of examples a part, how to get it by hand.
+    """What a listing says: title and source, licence, official number of examples in each part, how to get it by hand.
 
-    `validation`: the share that is cut from what is trained on, where no validation part is official; `test` likewise.
-    `stand_in`: the generated set that is taken where this one cannot be had. `blocks`: of a series in time, the number
-    of blocks of consecutive examples in which it is cut.
+    `validation`: the share of training examples to hold out if there is no official validation part; `test` likewise.
+    `stand_in`: the generated set that replaces this one if it cannot be had. `blocks`: for a series in time, the number
+    of blocks of consecutive examples that it is cut in.
     """
 
     title: str
@@ -42,9 +42,9 @@ class Source:
     """One data set of the catalogue.
 
     `files`: the official distribution, none for a generated set. `choices`: alternative sets of names below DIR/<name>,
-    of which the first that is there in full is read; all official files where none are given. `read`: those paths to
-    arrays. `options`: names of the `Options` that `read` heeds; a `size` that it does not heed is applied to its
-    pictures afterwards.
+    of which the first complete one is read; by default all official files. `read`: turns those paths into arrays.
+    `options`: names of the `Options` that `read` takes; a `size` that it does not take is applied to its pictures
+    afterwards.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Source:
         return self.about.how if self.generated else f"{self.about.how}, and put what you get into DIR/{self.name}"
 
     def needs(self, folder: Path) -> list[Path]:
-        """The paths that are read from `folder`, empty where no choice is there in full."""
+        """The paths that are read from `folder`, empty if no choice is complete there."""
         for choice in self.choices or (tuple(file.name for file in self.files),):
             paths = [folder / name for name in choice]
             if paths and all(path.exists() for path in paths):

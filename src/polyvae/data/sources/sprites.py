@@ -1,4 +1,4 @@
-"""dSprites, and our own sprites of the same factors and format for where the original cannot be had."""
+"""dSprites, and generated sprites with the same factors and format for when the original cannot be had."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _generate(paths: Sequence[Path], options: Options) -> Mapping[str, np.ndarra
 def dsprites(path: str | Path) -> dict[str, np.ndarray]:
     """dSprites' npz: imgs uint8 0 or 1 [N, 64, 64], latents_values float [N, 6] and latents_classes int64 [N, 6].
 
-    The six factors are colour, shape, scale, orientation, x and y; the pickled metadata is left alone. Source: Matthey
+    The six factors are colour, shape, scale, orientation, x and y; the pickled metadata is not read. Source: Matthey
     and others, dSprites: disentanglement testing sprites dataset, 2017.
     """
     arrays = npz(path, ("imgs", "latents_values", "latents_classes"))
@@ -69,11 +69,11 @@ def grid(
 ) -> dict[str, np.ndarray]:
     """Sprites of every combination of factors in dSprites' format: imgs uint8 0 or 1 [N, 64, 64], latents_* [N, 6].
 
-    The factors are colour (always white), shape (OUTLINES), scale in [0.5, 1], orientation in [0, 2 pi], x and y in
-    [0, 1], both ends included; y varies fastest. latents_values float64 holds the values, latents_classes int64 their
-    numbers from 0. All of them are 737,280 pictures (3 GB); `out` takes them where it is given (uint8 [N, 64, 64], such
-    as a memory-mapped array), smaller grids are for trials. The outlines are ours: factors and format are the
-    original's, not its pixels. Raises ValueError for an impossible grid or `out`. Source: Matthey and others, dSprites:
+    The factors are colour (always white), shape (OUTLINES), scale in [0.5, 1], orientation in [0, 2 pi], x and y in [0,
+    1], both ends included; y varies fastest. latents_values float64 holds the values, latents_classes int64 their
+    indices. The whole grid has 737,280 pictures (3 GB); `out` (uint8 [N, 64, 64], such as a memory-mapped array)
+    receives them, and smaller grids are for trials. Factors and format are the original's, the outlines, and so the
+    pixels, are ours. Raises ValueError for an impossible grid or `out`. Source: Matthey and others, dSprites:
     disentanglement testing sprites dataset, 2017.
     """
     counts = (1, len(OUTLINES), scales, orientations, positions, positions)
@@ -99,7 +99,7 @@ def grid(
 
 
 def _canvases(sprite: Callable, scale: float, angles: np.ndarray) -> np.ndarray:
-    """A sprite at every angle on a canvas of 95x95 whose pixel (47, 47) is its middle: uint8 0 or 1 [A, 95, 95]."""
+    """A sprite at every angle on a canvas of 95x95 with its middle at pixel (47, 47): uint8 0 or 1 [A, 95, 95]."""
     line = np.arange(95) - 47.0
     cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
     u = (cosine * line + sine * line[:, None]) / scale

@@ -1,4 +1,4 @@
-"""Archives unpacked without trust: only plain files, only below the target folder, each there whole or not at all."""
+"""Archives unpacked without trust: only plain files, only below the target folder, each complete or absent."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ AGAIN = "delete it and fetch it again"
 
 @contextmanager
 def part_folder(folder: Path) -> Iterator[Path]:
-    """A folder inside `folder` for what is not whole yet; its name tells whose it is, so that `sweep` can judge it."""
+    """A folder inside `folder` for incomplete files; its name tells the process that made it, for `sweep`."""
     with tempfile.TemporaryDirectory(prefix=f"{PART}{_host()}-{os.getpid()}-", dir=folder) as part:
         yield Path(part)
 
 
 def sweep(folder: Path) -> None:
-    """Remove the part folders that killed processes of this machine left, and any that is older than a day."""
+    """Removes the part folders that killed processes of this machine left, and any that is older than a day."""
     for litter in folder.glob(f"{PART}*"):
         host, process = [*litter.name.removeprefix(PART).split("-"), ""][:2]
         here = os.name == "posix" and host == _host() and process.isdigit()
@@ -52,10 +52,10 @@ def _alive(process: int) -> bool:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .zip or .tar(.gz) into `folder`; files that are already there are left alone.
+    """Unpacks a .zip or .tar(.gz) into `folder`; existing files are not touched.
 
     Everything is unpacked beside and renamed. Refused with a `DataError`: names that leave the folder (`..`, absolute),
-    links, devices, and archives that end early or are none.
+    links, devices, and archives that are truncated or not archives.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with part_folder(folder) as part:
@@ -98,9 +98,9 @@ def _move(part: Path, folder: Path) -> None:
 
 
 def _check(archive: Path, name: str, plain: bool) -> None:
-    """DataError for what is no `plain` file or folder, or whose name leaves the folder by the rules of either system.
+    """DataError for a member that is no `plain` file or folder, or whose name leaves the folder on either system.
 
-    Both libraries would mend such a name, or leave the member out.
+    Both libraries would silently change such a name, or leave the member out.
     """
     paths = (PurePosixPath(name), PureWindowsPath(name))
     if not plain or any(path.is_absolute() or path.drive or path.root or ".." in path.parts for path in paths):
