@@ -87,7 +87,7 @@ def _csv(path: Path) -> Columns:
 
 
 def _is_header(names: list[str]) -> bool:
-    """Whether the first line names columns; numbers are names if they are 0, 1, 2, ... or beside names, such as years."""
+    """Whether the first line names columns; numbers are names as 0, 1, 2, ... or beside names, such as years."""
     if names == [str(number) for number in range(len(names))]:
         return True
     numbers = [float(name) for name in names if is_number(name)]
