@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Any
 
@@ -21,40 +21,17 @@ _CLEARLY = 0.1  # nats an example by which a log-normal has to fit better than a
 UNDERDISPERSED = 0.5  # variance over mean below which whole numbers are no counts: years, ages, scores
 
 
+@dataclass(frozen=True)
 class Seen:
     """Statistics of every column: smallest and largest value, whether all are whole, three kinds of moments, [D] each.
 
-    `plain`, `log`, `log1p`: mean and variance of x, log x and log(1 + x), float64, NaN where undefined.
+    `moments`: mean and variance of x, log x and log(1 + x), as "plain", "log", "log1p"; float64, NaN where undefined.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.low = self.high = self.whole = torch.empty(0)
-        nothing = torch.zeros((), dtype=torch.float64)
-        self.means = dict.fromkeys(_MAPS, nothing)
-        self.squares = dict.fromkeys(_MAPS, nothing)
-
-    def add(self, rows: Tensor, moments: bool) -> None:
-        """Includes rows [n, D]; only rows that are trained on count for the moments."""
-        # From 2^23 on single precision has no fractions to tell by.
-        low, high, whole = rows.amin(0), rows.amax(0), ((rows == rows.round()) & (rows.abs() <= 2**23)).all(0)
-        if len(self.low):
-            low, high, whole = self.low.minimum(low), self.high.maximum(high), self.whole & whole
-        self.low, self.high, self.whole = low, high, whole
-        if not moments:
-            return
-        total = self.count + len(rows)
-        for name, map_ in _MAPS.items():  # by chunks, each about its own mean (Chan, Golub, LeVeque, 1983)
-            values = map_(rows.double())
-            own = values.mean(0)
-            gap, within = own - self.means[name], (values - own).square().sum(0)
-            self.squares[name] = self.squares[name] + within + gap.square() * (self.count * len(rows) / total)
-            self.means[name] = self.means[name] + gap * (len(rows) / total)
-        self.count = total
-
-    def moments(self, name: str) -> tuple[Tensor, Tensor]:
-        """Mean and variance of "plain", "log" or "log1p" numbers."""
-        return self.means[name], self.squares[name] / self.count
+    low: Tensor
+    high: Tensor
+    whole: Tensor
+    moments: Mapping[str, tuple[Tensor, Tensor]]
 
 
 _MAPS: Mapping[str, Callable[[Tensor], Tensor]] = {"plain": lambda x: x, "log": torch.log, "log1p": torch.log1p}
@@ -63,11 +40,27 @@ _STANDS_FOR = {"real": "plain", "positive": "log", "counts": "log1p"}
 
 def seen(splits: Mapping[str, Any]) -> Seen:
     """The statistics of x [N, D, *rest] of all parts; moments are those of `train`."""
-    found = Seen()
+    bounds: list[tuple[Tensor, Tensor, Tensor]] = []
+    nothing = torch.zeros((), dtype=torch.float64)
+    sums = dict.fromkeys(_MAPS, (0, nothing, nothing))
     for part, split in splits.items():
         for rows in _chunks(split):
-            found.add(rows, moments=part == "train")
-    return found
+            # From 2^23 on single precision has no fractions to tell by.
+            whole = (rows == rows.round()) & (rows.abs() <= 2**23)
+            bounds.append((rows.amin(0), rows.amax(0), whole.all(0)))
+            if part == "train":
+                sums = {name: _added(*sums[name], map_(rows.double())) for name, map_ in _MAPS.items()}
+    low, high, whole = (torch.stack(each) for each in zip(*bounds, strict=True))
+    moments = {name: (mean, squares / count) for name, (count, mean, squares) in sums.items()}
+    return Seen(low.amin(0), high.amax(0), whole.all(0), moments)
+
+
+def _added(count: int, mean: Tensor, squares: Tensor, values: Tensor) -> tuple[int, Tensor, Tensor]:
+    """How many, their mean and the squares about it, with more values [n, D] (Chan, Golub, LeVeque, 1983)."""
+    own, total = values.mean(0), count + len(values)
+    gap, within = own - mean, (values - own).square().sum(0)
+    squares = squares + within + gap.square() * (count * len(values) / total)
+    return total, mean + gap * (len(values) / total), squares
 
 
 def _chunks(split: Any) -> Iterator[Tensor]:
@@ -138,7 +131,7 @@ def _standard(seen: Seen, kind: str, place: int) -> tuple[float, float]:
     """Centre and scale of a column, to six digits of the scale: the last digits differ between machines."""
     if kind not in _STANDS_FOR:
         return 0.0, 1.0
-    mean, variance = (moment[place] for moment in seen.moments(_STANDS_FOR[kind]))
+    mean, variance = (moment[place] for moment in seen.moments[_STANDS_FOR[kind]])
     scale = float(f"{float(variance) ** 0.5:.6g}") if varies(mean, variance) else 1.0
     return round(float(mean), 5 - floor(log10(scale))), scale
 
@@ -152,8 +145,8 @@ def _found(seen: Seen, table: bool, alike: bool, coded: list[int]) -> list[str]:
     """The kind of each column, from its values; columns that are `coded` say nothing about the others."""
     if not table:
         return ["real"] * len(seen.low)
-    mean, variance = seen.moments("plain")
-    log_mean, log_variance = seen.moments("log")
+    mean, variance = seen.moments["plain"]
+    log_mean, log_variance = seen.moments["log"]
     natural = seen.whole & (seen.low >= 0)
     # By how much a log-normal's likelihood exceeds a normal's; NaN, which no comparison holds for, with a value <= 0.
     gain = (variance.log() - log_variance.log()) / 2 - log_mean
