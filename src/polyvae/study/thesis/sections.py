@@ -207,14 +207,13 @@ def _pooled(runs: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, int
 
 def _twenty_sixty(table: Table, group: Group, sampling: str) -> list[Block]:
     low, high = EXPONENTS[0], EXPONENTS[-1]
-    few, many = (table.values(group, f"one-{sampling}-{a}", "observed") for a in (high, low))
-    found = paired(many, few)
-    if not found:
-        return []
-    (mean_low, half_low, _, _), (mean_high, half_high, _, _) = (
-        _pooled([run for run in table.runs(group, f"one-{sampling}-{a}").values() if run["observed"] is not None])
-        for a in (low, high)
+    few, many = (
+        [run for run in table.runs(group, f"one-{sampling}-{a}").values() if run["observed"] is not None]
+        for a in (high, low)
     )
+    if {run["fold"] for run in few}.isdisjoint(run["fold"] for run in many):
+        return []
+    (mean_low, half_low, *_), (mean_high, half_high, *_) = _pooled(many), _pooled(few)
     half = math.hypot(half_low, half_high)
     gap = mean_low - mean_high
     beyond = "beyond noise" if abs(gap) > half else "within noise"
