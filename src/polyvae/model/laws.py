@@ -22,6 +22,7 @@ from torch.distributions import (
     HalfCauchy,
     Independent,
     InverseGamma,
+    MultivariateNormal,
     Normal,
     Pareto,
     StudentT,
@@ -60,7 +61,7 @@ def centre(law: Distribution) -> Tensor:
     """The one value that stands for a law, [*batch, *event]: its mean, else its mode, else the mean of 256 draws.
 
     Flows have neither mean nor mode, laws over integers no mean. The draws are the same at every call: of a normal law
-    that is moved, a flow, for each row as for any other, of other laws at every call of as many rows.
+    under maps (torch's transforms, a flow of zuko) whatever rows stand beside it, of others at every call of as many.
     """
     for name in ("mean", "mode"):
         try:
@@ -77,22 +78,28 @@ def centre(law: Distribution) -> Tensor:
     devices, kind = ([], "cuda") if device.type == "cpu" else ([device.index or 0], device.type)
     with torch.no_grad(), torch.random.fork_rng(devices, device_type=kind):
         torch.manual_seed(0)
-        moved = _moved(law)
-        return (law.sample(Size((CENTRED,))) if moved is None else moved).mean(0)
+        alike = _alike(law, len(law.batch_shape))
+        return (law.sample(Size((CENTRED,))) if alike is None else alike).mean(0)
 
 
-def _moved(law: Distribution) -> Tensor | None:
-    """Draws [256, *batch, *event] of a normal law under a map, all rows by the same noise: a row's do not depend on the
-    others in its batch. None for other laws."""
+def _alike(law: Distribution, rows: int) -> Tensor | None:
+    """Draws [256, *batch, *event] of a normal law, or of one under maps, by noise that is the same in all rows, which
+    are the first dimensions: a row's do not depend on the others in its batch. Each with its mirror image, so that an
+    affine map's mean is exact. None for other laws."""
+    if isinstance(law, Independent):
+        return _alike(law.base_dist, rows)
+    if isinstance(law, (Normal, MultivariateNormal)):
+        own = law.loc.expand(law.batch_shape + law.event_shape)  # pyright: ignore[reportOperatorIssue]
+        noise = torch.randn(CENTRED // 2, *[1] * rows, *own.shape[rows:], dtype=own.dtype, device=own.device)
+        noise = torch.cat([noise, -noise])
+        return own + (law.scale * noise if isinstance(law, Normal) else (law.scale_tril @ noise.unsqueeze(-1))[..., 0])
     if isinstance(law, TransformedDistribution):
-        base, move = law.base_dist, ComposeTransform(law.transforms)
-    else:  # a flow as zuko has it, whose map goes the other way
-        base, move = getattr(law, "base", None), getattr(getattr(law, "transform", None), "inv", None)
-    if move is None or not isinstance(base, Distribution) or not isinstance(_base(base), Normal):
+        drawn, move = _alike(law.base_dist, rows), ComposeTransform(law.transforms)
+    elif any(each.__module__.startswith("zuko.") and each.__name__ == "NormalizingFlow" for each in type(law).__mro__):
+        drawn, move = _alike(law.base, rows), law.transform.inv  # pyright: ignore[reportAttributeAccessIssue]
+    else:
         return None
-    rows = Size([1] * len(law.batch_shape)) + base.mean.shape[len(law.batch_shape) :]
-    noise = torch.randn(CENTRED, *rows, dtype=base.mean.dtype, device=base.mean.device)
-    return move(base.mean + base.stddev * noise)
+    return None if drawn is None else move(drawn)
 
 
 def _base(law: Distribution) -> Distribution:
