@@ -42,6 +42,7 @@ def test_a_run_folder_written_before_is_loaded_and_scores_as_it_did(tmp_path: Pa
 
 
 SMALL = {"widths": (4, 6)}
+THREE = Gaussian(3)
 WRITTEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("vae", {"latent": Gaussian(3, prior="vamp", components=4)}, {"latent": 3, "prior": "vamp", "components": 4}),
     (
@@ -94,7 +95,32 @@ def test_options_may_stand_by_place() -> None:
         pv.recipes.ppca(SHAPE, 3, 4)
 
 
-def test_a_field_left_at_its_default_is_the_recipes() -> None:
+GIVEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("ae", {"latent": Gaussian(3, posterior="diagonal")}, {"latent": 3, "posterior": "diagonal"}),
+    ("vamp_prior", {"latent": Gaussian(3, "mlp", components=10)}, {"latent": 3, "network": "mlp", "components": 10}),
+    ("count_vae", {"latent": Gaussian(16, "mlp", widths=None)}, {"latent": 16, "network": "mlp", "widths": None}),
+    (
+        "multitask",
+        {"softadapt": SoftAdapt("normalised", 0.5, 3)},
+        {"softadapt": True, "softadapt_variant": "normalised"} | {"softadapt_beta": 0.5, "softadapt_window": 3},
+    ),
+    ("multitask", {"tasks": Tasks(softadapt=None)}, {"softadapt": False}),
+]
+
+
+@pytest.mark.parametrize(("name", "whole", "flat"), GIVEN)
+def test_a_field_that_is_given_counts_though_it_is_the_default(
+    name: str, whole: dict[str, Any], flat: dict[str, Any]
+) -> None:
+    spec = pv.Spec((6,), levels=None) if name == "count_vae" else pv.Spec(SHAPE)
+    one, other = (RECIPES[name](spec, seed=1, **given) for given in (whole, flat))
+    assert one.call == other.call
+    assert one.call is not None
+    assert repr(one.model) == repr(other.model)
+    assert repr(one.objective) == repr(other.objective)
+
+
+def test_a_field_that_is_not_given_is_the_recipes() -> None:
     made = pv.recipes.count_vae((6,), latent=Gaussian(3))
     layers = [module for module in made.model.posterior["z"].modules() if isinstance(module, nn.Linear)]
     assert [layer.out_features for layer in layers] == [128, 6]
@@ -116,6 +142,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "softadapt_window counts the steps",
     ),
     ("arbitrary_conditioning", {"codes": 8}, "codes is no option of arbitrary_conditioning"),
+    ("vamp_prior", {"latent": Gaussian(prior="standard")}, "prior is no option of vamp_prior"),
+    ("multitask", {"beta": 4.0}, "beta is an option of Codes; give codes too"),
+    ("semi_conditional", {"dim": 8}, "dim is an option of Codes; give codes too"),
+    ("multitask", {"softadapt": "no"}, "softadapt is True, False or a SoftAdapt; got 'no'"),
 ]
 
 
@@ -131,6 +161,15 @@ def test_a_recipe_has_at_most_eight_parameters_and_explains_each_option(name: st
     assert len(inspect.signature(inspect.unwrap(build), follow_wrapped=False).parameters) <= 8
     _, *options = inspect.signature(build).parameters
     assert not [option for option in options if f"`{option}`" not in (build.__doc__ or "")]
+
+
+def test_a_recipe_of_ones_own_has_one_dataclass_of_a_kind() -> None:
+    def two(spec: Any, upper: Gaussian = THREE, lower: Gaussian = THREE) -> pv.Recipe:
+        raise AssertionError
+
+    with pytest.raises(ValueError, match=r"\['components', 'latent', .*\] of lower are options already"):
+        recipe(two)
+    assert "two" not in RECIPES
 
 
 def test_a_recipe_of_ones_own_may_be_typed_where_no_source_is() -> None:

@@ -2,7 +2,7 @@
 
 `multitask(spec, latent=Gaussian(8, prior="vamp"))` and `multitask(spec, latent=8, prior="vamp")` are one call. Commands
 and run folders hold the second. A field has its own name there, or the one that its `Flat` says; where the dataclass
-may be None, the parameter's own name switches it on. What a dataclass leaves at its default is the recipe's default.
+may be None, the parameter's own name switches it on. A field that is not given is the recipe's to choose.
 
 Nothing here imports torch.
 """
@@ -21,7 +21,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from typing import Annotated, Any
 
 from polyvae.checks.names import near
-from polyvae.recipes.options import Flat
+from polyvae.recipes.options import Flat, given_fields
 
 Build = Callable[..., Any]
 _MARK = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
@@ -56,25 +56,40 @@ class Bundle:
         return found
 
     def spread(self, value: Any) -> dict[str, Any]:
-        """A dataclass laid flat: the first field where another name makes it stand for the whole, and what differs from
-        its own defaults."""
+        """A dataclass laid flat: the fields that were given, and the first where its name makes it stand for the whole.
+
+        ValueError for what is neither a dataclass of these kinds nor the switch's True or False.
+        """
+        if self.switch is not None and (value is None or isinstance(value, bool)):
+            return {self.name: bool(value)}
+        if not isinstance(value, self.kinds):
+            kinds = " or a ".join(kind.__name__ for kind in self.kinds)
+            raise ValueError(f"{self.name} is True, False or a {kinds}; got {value!r}")
         found: dict[str, Any] = {} if self.switch is None else {self.name: True}
+        given = given_fields(value)
         for place, each in enumerate(_declared(type(value), type(value)())):
             inner = getattr(value, each.field)
             if isinstance(each, Bundle):
-                found |= {} if inner is None else each.spread(inner)
-            elif inner != each.default or (place == 0 and self.switch is None and each.name != each.field):
+                found |= each.spread(inner) if each.field in given else {}
+            elif each.field in given or (place == 0 and self.switch is None and each.name != each.field):
                 found[each.name] = inner
         return found
 
     def gathered(self, flat: Mapping[str, Any]) -> Any:
-        """The dataclass of these options, None where it is switched off; ValueError for those of two dataclasses."""
+        """The dataclass of these options, None where it is switched off.
+
+        The default's kind, or another whose first field is among them; ValueError for options of two kinds, and for
+        those of another kind without its first.
+        """
         if self.switch is not None and not flat.get(self.name, self.default is not None):
             return None
-        names = {kind: set(_flat(_declared(kind, kind()))) for kind in self.kinds}
+        names = {kind: list(_flat(_declared(kind, kind()))) for kind in self.kinds}
         given = {name: value for name, value in flat.items() if any(name in each for each in names.values())}
-        for kind in self.kinds:
-            if names[kind] >= set(given):
+        for place, kind in enumerate(self.kinds):
+            if set(names[kind]) >= set(given):
+                first = names[kind][0]
+                if place and first not in given:
+                    raise ValueError(f"{next(iter(given))} is an option of {kind.__name__}; give {first} too")
                 return replace(self._start(kind), **gathered(kind, given))
         apart = [next(name for name in given if name not in names[kind]) for kind in reversed(self.kinds)]
         kinds = " or ".join(kind.__name__ for kind in self.kinds)
@@ -97,7 +112,7 @@ def accepted(build: Build) -> tuple[dict[str, Option], dict[str, Bundle], bool]:
     source, without which it may take others.
     """
     declared = list(_declared(build))
-    options, bundles = _flat(declared), {each.name: each for each in declared if isinstance(each, Bundle)}
+    options, bundles = _flat(declared), dict(_bundles(declared))
     below = list(passed_on(build))
     for function, settled in below:
         more, whole, _ = accepted(function)
@@ -117,8 +132,9 @@ def spread(build: Build, given: Mapping[str, Any]) -> dict[str, Any]:
     options, bundles, others = accepted(build)
     found: dict[str, Any] = {}
     for name, value in given.items():
-        inside = name in bundles and isinstance(value, bundles[name].kinds)
-        for each, held in (bundles[name].spread(value) if inside else {name: value}).items():
+        bundle = bundles.get(name)
+        inside = bundle is not None and (bundle.switch is not None or isinstance(value, bundle.kinds))
+        for each, held in (bundle.spread(value) if bundle is not None and inside else {name: value}).items():
             if each not in options and not others:
                 hint = near(each, options) or f"; its options are {', '.join(options)}"
                 raise ValueError(f"{each} is no option of {build.__name__}{hint}")
@@ -216,7 +232,20 @@ def _members(hint: Any) -> list[Any]:
 
 
 def _flat(declared: Iterable[Option | Bundle]) -> dict[str, Option]:
+    """The options by flat name; ValueError where two have one name."""
     found: dict[str, Option] = {}
     for each in declared:
-        found |= each.options() if isinstance(each, Bundle) else {each.name: each}
+        mine = each.options() if isinstance(each, Bundle) else {each.name: each}
+        if twice := set(found) & set(mine):
+            raise ValueError(f"{sorted(twice)} of {each.field} are options already: laid flat they have one name twice")
+        found |= mine
     return found
+
+
+def _bundles(declared: Iterable[Option | Bundle]) -> Iterator[tuple[str, Bundle]]:
+    """The dataclasses among parameters by name, and those that they hold."""
+    for each in declared:
+        if isinstance(each, Bundle):
+            yield each.name, each
+            for kind in each.kinds:
+                yield from _bundles(_declared(kind, kind()))

@@ -1,14 +1,16 @@
 """What the options of recipes may be, and those that belong together. Nothing here imports torch.
 
-An annotation of a recipe's parameter is one of these names. A frozen dataclass is laid flat where a recipe is called by
+An annotation of a recipe's parameter is one of these names. A dataclass is laid flat where a recipe is called by
 keyword, in commands and in run folders: see `polyvae.recipes.flat`.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Positive, Range, Share, Weight, Widths
 
@@ -21,11 +23,37 @@ else:
     Family = Module = Builder = Callable[..., Any]
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Flat:
     """The name of a field where its dataclass is laid flat, where that is another."""
 
     name: str
+
+
+@dataclass_transform(frozen_default=True)
+def bundle(kind: type[T]) -> type[T]:
+    """A frozen dataclass that knows which of its fields were given: the others are the recipe's to choose."""
+    made: type[Any] = dataclass(frozen=True)(kind)
+    plain, signature = made.__init__, inspect.signature(made)
+
+    @functools.wraps(plain)
+    def init(self: Any, *values: Any, **named: Any) -> None:
+        plain(self, *values, **named)
+        object.__setattr__(self, "_given", frozenset(signature.bind(*values, **named).arguments))
+
+    made.__init__ = init
+    return made
+
+
+def given_fields(value: Any) -> frozenset[str]:
+    """The fields of a dataclass that were given; of one that does not know, those that are not at their defaults."""
+    if (known := getattr(value, "_given", None)) is not None:
+        return known
+    default = type(value)()
+    return frozenset(each.name for each in fields(value) if getattr(value, each.name) != getattr(default, each.name))
 
 
 Network = str | Builder
@@ -70,7 +98,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
+@bundle
 class Gaussian:
     """A vector z: q(z | x) of any family, by default N(mu, diag s^2), and p(z), by default N(0, I).
 
@@ -88,7 +116,7 @@ class Gaussian:
     components: Count = 10
 
 
-@dataclass(frozen=True)
+@bundle
 class Codes:
     """A map z of the words of a codebook, each place of it the word nearest to the encoder's output.
 
@@ -109,7 +137,7 @@ class Codes:
     kmeans: bool = True
 
 
-@dataclass(frozen=True)
+@bundle
 class Mask:
     """Which pixels of a picture, or columns of a table, an observation shows.
 
@@ -124,7 +152,7 @@ class Mask:
     positions: Sequence[int] | None = None
 
 
-@dataclass(frozen=True)
+@bundle
 class SoftAdapt:
     """Factors that sum to one and multiply the weights of two reconstructions, the larger for what falls more slowly.
 
@@ -142,7 +170,7 @@ class SoftAdapt:
     mode: Annotated[Mode, Flat("softadapt_mode")] = "least-squares"
 
 
-@dataclass(frozen=True)
+@bundle
 class Tasks:
     """Reconstruction from z alone and from z and an observation m: by how many decoders, and what each weighs.
 
