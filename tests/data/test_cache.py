@@ -16,11 +16,6 @@ from polyvae.data.files.cache import cache_dir, cached
 from polyvae.data.files.hashes import file_hash, known_hash
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-
-
 class Counted:
     """Arrays of every kind that is kept, and how often they were computed."""
 

@@ -10,11 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from helpers.archives import tar
+from helpers.archives import left_over, tar
 from helpers.http_server import serving
 from polyvae.data.errors import DataError
 from polyvae.data.sources import fetch
@@ -25,12 +24,6 @@ SIZE = len(BODY)
 MD5 = f"md5:{hashlib.md5(BODY).hexdigest()}"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("POLYVAE_DATA", raising=False)
-
-
 @pytest.fixture
 def server():
     with serving({"a.bin": BODY}) as running:
@@ -39,10 +32,6 @@ def server():
 
 def described(server, *behaviours, hash=MD5, size=SIZE):
     return FileInfo("a.bin", hash, size, tuple(server.url(behaviour, "a.bin") for behaviour in behaviours))
-
-
-def left_over(folder):
-    return sorted(path.name for path in Path(folder).rglob("*"))
 
 
 @pytest.mark.parametrize("size", [None, SIZE])

@@ -9,18 +9,11 @@ import pytest
 import torch
 
 from helpers import format_files
-from helpers.series import runs
+from helpers.splits import runs
 from polyvae import data
 from polyvae.data import DataError
 from polyvae.data.sources.vortices import LENGTHS, STEP, vortices
 from polyvae.model.spec import Spec
-
-
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("POLYVAE_DATA", str(tmp_path / "data"))
-
 
 # The cylinder
 

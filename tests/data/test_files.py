@@ -7,28 +7,15 @@ import pytest
 import torch
 
 from helpers import format_files
+from helpers.splits import everything, lengths
 from polyvae import data
 from polyvae.data import DataError
 from polyvae.data.readers import pictures
 from polyvae.model.spec import Spec
 
 
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("POLYVAE_DATA", raising=False)
-
-
 def keys(split):
     return [row.tobytes() for row in split.tensors["x"].flatten(1).numpy()]
-
-
-def lengths(loaded):
-    return len(loaded.train), len(loaded.validation), len(loaded.test)
-
-
-def everything(split):
-    return split.batch(torch.arange(len(split)))["x"]
 
 
 def test_a_path_leads_to_a_users_own_file(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from helpers import format_files as files
+from helpers.format_files import says
 from polyvae.data.errors import DataError, reading
 from polyvae.data.sources.binarized_mnist import amat
 from polyvae.data.sources.cifar10 import cifar10_binary
@@ -18,13 +19,6 @@ from polyvae.data.sources.formats import idx
 from polyvae.data.sources.omniglot import omniglot
 from polyvae.data.sources.sprites import dsprites
 from polyvae.data.sources.svhn import svhn_mat
-
-
-def says(error, path, *words):
-    """The message names the file and says what was found."""
-    assert str(path) in str(error.value)
-    for word in words:
-        assert word in str(error.value)
 
 
 def test_a_data_error_says_file_expected_found_and_advice_and_survives_pickling():

@@ -15,11 +15,6 @@ X = np.random.default_rng(0).random((12, 3), np.float32)
 FAR = np.array([0, 1000000, 0] * 4)
 
 
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-
-
 SOURCES = {
     "arrays": (X, FAR),
     "tensors": (torch.from_numpy(X), torch.from_numpy(FAR)),

@@ -19,12 +19,6 @@ from polyvae.data.sources import CATALOGUE
 from polyvae.data.sources.fetch import FileInfo
 
 
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("POLYVAE_DATA", str(tmp_path / "data"))
-
-
 def test_the_catalogue_is_consistent():
     for name, source in CATALOGUE.items():
         assert source.name == name == name.lower()

@@ -10,17 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import format_files
+from helpers.splits import everything, lengths
 from polyvae import data
 from polyvae.data.loading import _total
 from polyvae.data.preprocessing import binarised, dequantised, resized
 from polyvae.data.sources import CATALOGUE
 from polyvae.model.spec import Spec
-
-
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("POLYVAE_DATA", str(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -31,14 +26,6 @@ def mnist(tmp_path):
 def keys(split):
     """The examples by their bytes; those of the written sets are all different."""
     return [row.tobytes() for row in split.tensors["x"].flatten(1).numpy()]
-
-
-def lengths(loaded):
-    return len(loaded.train), len(loaded.validation), len(loaded.test)
-
-
-def everything(split):
-    return split.batch(torch.arange(len(split)))["x"]
 
 
 def test_the_official_test_part_stays_and_validation_is_cut_by_seed(mnist):

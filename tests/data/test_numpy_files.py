@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from helpers import format_files as files
+from helpers.format_files import says
 from polyvae.data.errors import DataError
 from polyvae.data.readers.numpy_files import npy, npz
-
-
-def says(error, path, *words):
-    """The message names the file and says what was found."""
-    assert str(path) in str(error.value)
-    for word in words:
-        assert word in str(error.value)
 
 
 def test_npy_and_npz_give_arrays_back(tmp_path, real_data):

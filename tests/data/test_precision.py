@@ -28,11 +28,6 @@ FRAME = pd.DataFrame(
 )
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-
-
 def notes(read):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -56,7 +51,7 @@ def saved(tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".npy", ".npz"])
-def test_a_file_with_a_column_that_loses_its_digits_is_noted_each_time(tmp_path, cache, ending):
+def test_a_file_with_a_column_that_loses_its_digits_is_noted_each_time(tmp_path, ending):
     path = saved(tmp_path, ending)
     name = "time" if ending in (".csv", ".parquet") else "0"
     for limit in (None, None, 150):
@@ -125,7 +120,7 @@ def test_columns_that_lose_their_digits_are_found_by_place(x, coarse, monkeypatc
     "values", [(20_000_000, 20_000_001, 20_000_003), (2**24, 2**24 + 1, 2**24 + 2), (5, 2**53 - 1)]
 )
 @pytest.mark.parametrize("large", [False, True])
-def test_categories_of_large_numbers_are_those_of_the_source(values, large, tmp_path, cache, monkeypatch):
+def test_categories_of_large_numbers_are_those_of_the_source(values, large, tmp_path, monkeypatch):
     if large:
         monkeypatch.setattr(mapped, "LARGE", 500)
     cells = np.resize(values, 120)

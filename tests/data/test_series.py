@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.series import runs
+from helpers.splits import runs
 from polyvae import data
 from polyvae.data.series import ALIKE, block_fold, in_blocks, likeness
 

@@ -17,12 +17,6 @@ from polyvae.data.sources import CATALOGUE, sprites
 from polyvae.model.spec import Spec
 
 
-@pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("POLYVAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("POLYVAE_DATA", str(tmp_path / "data"))
-
-
 def omniglot_zips(folder, alphabets=("Latin", "Greek"), each=10):
     """The two archives of the original: 105x105, black ink on white, some in each archive."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers.archives import link, tar, zipped
+from helpers.archives import left_over, link, tar, zipped
 from polyvae.data.errors import DataError
 from polyvae.data.sources.unpack import unpack
 
 BODY = random.Random(0).randbytes(200_000)
-
-
-def left_over(folder):
-    return sorted(path.name for path in Path(folder).rglob("*"))
 
 
 UNSAFE = {

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+from pathlib import Path
 
 
 def tar(members, kind="w:gz"):
@@ -28,3 +29,8 @@ def link(name, to, kind=tarfile.SYMTYPE):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, to
     return info
+
+
+def left_over(folder: Path) -> list[str]:
+    """The names of all that lies below a folder."""
+    return sorted(path.name for path in folder.rglob("*"))

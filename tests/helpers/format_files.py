@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.io import savemat
 
@@ -190,3 +191,10 @@ def csv_table(path: Path, rows: int = 12, labels: tuple[str, ...] = ("a", "b", "
         lines.append(",".join(map(repr, row.tolist())) + (f",{labels[number]}" if labels else ""))
     path.write_text("\n".join(lines) + "\n")
     return {"x": x, "y": y} if labels else {"x": x}
+
+
+def says(error: pytest.ExceptionInfo[Exception], path: Path, *words: str) -> None:
+    """The message names the file and says what was found."""
+    assert str(path) in str(error.value)
+    for word in words:
+        assert word in str(error.value)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import polyvae as pv
 from helpers.contract import examples
+from helpers.networks import layers
 from helpers.runs import same, timeless, weights
 from helpers.striped import FIT, SMALL, recipe, stripes
 from polyvae.model.networks.vq import code_shape, downsampling, flat, upsampling
@@ -25,12 +26,6 @@ from polyvae.training.fit import fit
 from polyvae.training.store import read_metrics
 
 THESIS = {1: (128, 16, (32, 64), 0), 2: (128, 32, (128, 256), 2), 3: (256, 64, (128, 256), 4)}
-LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
-
-def layers(module: nn.Module) -> list[tuple[int, ...]]:
-    """Sizes of the layers that hold weights, (wide, narrow), in order."""
-    return [tuple(layer.weight.shape[:2]) for layer in module.modules() if isinstance(layer, LAYERS)]
 
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 33), st.integers(1, 33))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 import polyvae as pv
+from helpers.networks import layers
 from polyvae.data import Split, wrap
 from polyvae.evaluation import both_bounds
 from polyvae.model.families.pixels import DiscretisedLogistic, DiscretisedLogisticMixture
@@ -237,14 +238,6 @@ def test_trap26_validation_metrics_are_those_of_the_validation_part() -> None:
     for name in expected:
         assert row[f"validation_{name}"] != row[f"train_{name}"]
     assert row["validation_reconstruction"] > row["train_reconstruction"]
-
-
-LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
-
-def layers(module: nn.Module) -> list[tuple[int, ...]]:
-    """Sizes of the layers that hold weights, (wide, narrow), in order."""
-    return [tuple(layer.weight.shape[:2]) for layer in module.modules() if isinstance(layer, LAYERS)]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
