@@ -32,8 +32,8 @@ def cells_of(x: Any, where: str) -> dict[str, Any] | None:
 def places_of(cells: Mapping[str, Any], columns: Sequence[Column], label: str | None) -> list[int]:
     """The indices of the data's columns among those of `cells`, which may have more.
 
-    Columns go by name. Columns of the data without names are called by their index there; if `cells` has other names,
-    they are taken in order, without an index, the `label`, and text if the numbers alone suffice. Raises ValueError for
+    Columns go by name. Columns of the data without names are called by their index there. Columns of other names follow
+    in order, except an index, the `label`, and, if all those called by index are there, text. Raises ValueError for
     a named column that is missing; the caller checks how many there are.
     """
     at = {name: place for place, name in enumerate(cells)}

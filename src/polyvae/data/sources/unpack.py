@@ -98,7 +98,7 @@ def _move(part: Path, folder: Path) -> None:
 
 
 def _check(archive: Path, name: str, plain: bool) -> None:
-    """DataError for a member that is no `plain` file or folder, or whose name leaves the folder on either system.
+    """DataError for a member that is no `plain` file or folder, or whose name leaves the folder on POSIX or Windows.
 
     Both libraries would silently change such a name, or leave the member out.
     """
