@@ -40,9 +40,8 @@ class Subject:
 
     def decode(self, values: Values) -> Tensor:
         """Means of the head, a hundred rows at a time."""
-        rows = len(next(iter(values.values())))
-        pieces = [{k: value[start : start + _ROWS] for k, value in values.items()} for start in range(0, rows, _ROWS)]
-        return torch.cat([self.model.decode(piece)[self.head].mean for piece in pieces])
+        pieces = zip(*(value.split(_ROWS) for value in values.values()), strict=True)
+        return torch.cat([self.model.decode(dict(zip(values, each, strict=True)))[self.head].mean for each in pieces])
 
     def array(self, values: Tensor) -> np.ndarray:
         """Float32; pictures that lie in [0, 1] clamped to it."""

@@ -15,10 +15,8 @@ from polyvae.training.settings import PRECISIONS, Settings
 def fabric_of(settings: Settings) -> Fabric:
     """The Fabric of these settings. Raises ValueError as `kind_of`."""
     kind = kind_of(settings)
-    precision = PRECISIONS[settings.precision]
-    given: dict[str, Any] = {"precision": precision}
-    if settings.precision != "fp32":
-        given = {"plugins": [_Mixed(precision, kind)]}
+    precision, mixed = PRECISIONS[settings.precision], settings.precision != "fp32"
+    given: dict[str, Any] = {"plugins": [_Mixed(precision, kind)]} if mixed else {"precision": precision}
     strategy = "ddp_spawn" if settings.devices > 1 else "auto"
     return Fabric(accelerator=settings.device, devices=settings.devices, strategy=strategy, **given)
 

@@ -55,14 +55,9 @@ class Cell:
     method: Method = Method()
 
     @property
-    def group(self) -> str:
-        """What the cells that are compared with each other share: data set, family and configuration."""
-        return f"{self.dataset}-{self.family}-{self.config}"
-
-    @property
     def name(self) -> str:
         """For example mnist-vq-1-two-grid-softadapt."""
-        return f"{self.group}-{self.method.name}"
+        return f"{self.dataset}-{self.family}-{self.config}-{self.method.name}"
 
     def recipe(
         self, spec: Spec, widths: Sequence[int] | None = None, decoder: str = "flat"
