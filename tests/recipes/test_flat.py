@@ -41,6 +41,15 @@ def test_a_run_folder_written_before_is_loaded_and_scores_as_it_did(tmp_path: Pa
     assert found["bound"] == pytest.approx(run.history[-1]["validation_bound"], rel=0.02)
 
 
+def test_a_call_recorded_with_options_of_what_is_off_is_built_without_them() -> None:
+    made = pv.recipes.multitask(SHAPE, widths=(4,), seed=1)
+    assert made.call is not None
+    held = {**made.call, "options": {**made.call["options"], "softadapt_window": 3}}
+    found = rebuild(held)
+    assert repr(found.objective) == repr(made.objective)
+    assert same(weights(found), weights(made))
+
+
 SMALL = {"widths": (4, 6)}
 THREE = Gaussian(3)
 WRITTEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -146,6 +155,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("multitask", {"beta": 4.0}, "beta is an option of Codes; give codes too"),
     ("semi_conditional", {"dim": 8}, "dim is an option of Codes; give codes too"),
     ("multitask", {"softadapt": "no"}, "softadapt is True, False or a SoftAdapt; got 'no'"),
+    ("multitask", {"softadapt_variant": "normalised"}, "softadapt_variant is an option of SoftAdapt; give softadapt"),
+    ("vq_multitask", {"softadapt": False, "softadapt_beta": 0.5}, "softadapt_beta is an option of SoftAdapt; give"),
+    ("vae", {"condition": "no"}, "condition is True or False; got 'no'"),
+    ("vq_vae", {"kmeans": 1}, "kmeans is True or False; got 1"),
 ]
 
 

@@ -72,7 +72,10 @@ Widths = Annotated[Sequence[int], Range(1, LARGEST, whole=True)]
 
 
 def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """ValueError that names the first of the `given` values that lies outside the range its annotation says."""
+    """ValueError that names the first of the `given` values that lies outside the range its annotation says.
+
+    Or the first that is not True or False where its annotation is bool.
+    """
     for name, (found, admitted) in ranges_of(function).items():
         value = given.get(name)
         several = isinstance(value, Sequence) and not isinstance(value, str)
@@ -83,6 +86,9 @@ def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
                 raise ValueError(f"{name} is {found.expected(found.least)}; got {number!r}")
             if isinstance(number, Real) and not found.holds(number):
                 raise ValueError(f"{name} is {found.expected(float(number))}; got {number!r}")
+    for name in _switches(function):
+        if not isinstance(given.get(name, False), bool):
+            raise ValueError(f"{name} is True or False; got {given[name]!r}")
 
 
 def ranged(function: Called) -> Called:
@@ -106,6 +112,11 @@ def ranges_of(function: Callable[..., Any]) -> dict[str, tuple[Range, set[Any]]]
     hints = typing.get_type_hints(function, include_extras=True)
     found = ((name, _range_in(hint), _types_in(hint)) for name, hint in hints.items())
     return {name: (each, admitted) for name, each, admitted in found if each is not None}
+
+
+@functools.lru_cache(maxsize=256)
+def _switches(function: Callable[..., Any]) -> list[str]:
+    return [name for name, hint in typing.get_type_hints(function).items() if hint is bool]
 
 
 def _types_in(hint: Any) -> set[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from polyvae.checks.names import near
 from polyvae.model.spec import Spec
 from polyvae.recipes import autoregressive, baselines, conditioning, quantised, variants
+from polyvae.recipes.flat import heeded
 from polyvae.recipes.recording import RECIPES, Recipe, as_spec, is_own, recipe
 
 __all__ = ["RECIPES", "Recipe", "as_spec", "is_own", "named", "rebuild", "recipe"]
@@ -25,4 +27,5 @@ def named(name: str) -> Callable[..., Recipe]:
 
 def rebuild(call: Mapping[str, Any]) -> Recipe:
     """The recipe of a recorded call."""
-    return named(call["name"])(Spec.from_dict(call["spec"]), **call["options"])
+    build = named(call["name"])
+    return build(Spec.from_dict(call["spec"]), **heeded(inspect.unwrap(build), call["options"]))

@@ -78,10 +78,12 @@ class Bundle:
     def gathered(self, flat: Mapping[str, Any]) -> Any:
         """The dataclass of these options, None where it is switched off.
 
-        The default's kind, or another whose first field is among them; ValueError for options of two kinds, and for
-        those of another kind without its first.
+        The default's kind, or another whose first field is among them; ValueError for options of two kinds, for those
+        of another kind without its first, and for those of what is switched off.
         """
-        if self.switch is not None and not flat.get(self.name, self.default is not None):
+        if self.is_off(flat):
+            if idle := [name for name in flat if name != self.name]:
+                raise _lonely(idle[0], self.kinds[0], f"{self.name}=True")
             return None
         names = {kind: list(_flat(_declared(kind, kind()))) for kind in self.kinds}
         given = {name: value for name, value in flat.items() if any(name in each for each in names.values())}
@@ -89,11 +91,15 @@ class Bundle:
             if set(names[kind]) >= set(given):
                 first = names[kind][0]
                 if place and first not in given:
-                    raise ValueError(f"{next(iter(given))} is an option of {kind.__name__}; give {first} too")
+                    raise _lonely(next(iter(given)), kind, first)
                 return replace(self._start(kind), **gathered(kind, given))
         apart = [next(name for name in given if name not in names[kind]) for kind in reversed(self.kinds)]
         kinds = " or ".join(kind.__name__ for kind in self.kinds)
         raise ValueError(f"{' and '.join(apart)} exclude each other: {self.name} is {kinds}")
+
+    def is_off(self, flat: Mapping[str, Any]) -> bool:
+        """Whether it is None with these options."""
+        return self.switch is not None and not flat.get(self.name, self.default is not None)
 
     @property
     def field(self) -> str:
@@ -155,6 +161,13 @@ def gathered(build: Build, flat: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def heeded(build: Build, flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The options but for those of what is switched off, which calls recorded before may hold."""
+    off = [each for each in accepted(build)[1].values() if each.is_off(flat)]
+    idle = {name for each in off for name in each.options() if name != each.name}
+    return {name: value for name, value in flat.items() if name not in idle}
+
+
 def describe(function: Any, build: Build) -> Any:
     """The function, with signature, annotations and docstring of `build`, all options flat and explained."""
     options, _, others = accepted(build)
@@ -199,6 +212,10 @@ def explanations(source: Build) -> dict[str, str]:
             said = " ".join(paragraph[mark.end() : end].split())
             found |= {name: said for name in re.findall(r"\w+", mark[0]) if name not in found}
     return found
+
+
+def _lonely(name: str, kind: type, missing: str) -> ValueError:
+    return ValueError(f"{name} is an option of {kind.__name__}; give {missing} too")
 
 
 def _declared(source: Build, held: Any = None) -> Iterator[Option | Bundle]:
