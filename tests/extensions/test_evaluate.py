@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from math import log
+from typing import Any
 
 import pytest
 import torch
@@ -111,3 +112,42 @@ def test_a_discrete_law_has_bits(split: Split) -> None:
     report = pv.evaluate(Coins(), coins, samples=1)
     assert report["reconstruction"]["x"] == pytest.approx(3 * log(2))
     assert report["discrete"]
+
+
+def test_codes_are_described_without_decoding() -> None:
+    recipe = pv.recipes.vae((6,), latent=2, network="mlp", widths=(8,), seed=0)
+    split = pv.data.wrap(torch.randn(90, 6)).train
+    expected = describe_codes(recipe, split, aggregate=20)["z"]
+    recipe.model.heads["x"].forward = None
+    found = describe_codes(recipe, split, aggregate=20)["z"]
+    assert torch.equal(found.means, expected.means)
+    assert found.information == expected.information
+    with pytest.raises(TypeError):
+        recipe.model(split.tensors, 1)
+
+
+@pytest.mark.parametrize("name", ["MAF", "NICE", "NSF"])
+def test_codes_of_flows_that_do_not_broadcast_are_described(name: str) -> None:
+    zuko = pytest.importorskip("zuko")
+    torch.manual_seed(0)
+
+    class Posterior(nn.Module):
+        given = ("x",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.flow = getattr(zuko.flows, name)(3, 6, transforms=2, hidden_features=[8])
+
+        def forward(self, values: pv.Values) -> Any:
+            return self.flow(values["x"])
+
+    plain = pv.recipes.vae((6,), latent=3, network="mlp", widths=(8,), seed=0).model
+    model = pv.VAE(Posterior(), plain.prior["z"], plain.heads["x"].likelihood)
+    x = torch.randn(230, 6)
+    code = describe_codes(model, Split({"x": x}))["z"]
+    law = model.posterior["z"]({"x": x})
+    with torch.no_grad():
+        z = law.sample()
+        logs = torch.stack([law.log_prob(row.expand(230, 3)) for row in z])  # [z, x]
+        expected = logs.diag().mean() - (logs.logsumexp(1) - log(230)).mean()
+    assert code.information == pytest.approx(float(expected), abs=0.5)

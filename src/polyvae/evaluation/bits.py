@@ -12,7 +12,7 @@ from torch.distributions import Distribution, constraints
 
 from polyvae.data.cuts import shuffled
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import BLOCK, each_block, joined, source_of
+from polyvae.evaluation.blocks import BLOCK, each_block, joined
 from polyvae.model.distributions.columns import Product
 from polyvae.model.draw import first_heads
 from polyvae.model.spec import Spec
@@ -48,19 +48,20 @@ def bits_of(
     source: Any, split: Split, spec: Spec, seed: int, device: torch.device | str | None, notes: list[str]
 ) -> Bits:
     """How a model's bounds on a split become bits per dimension; what is approximate or missing joins the notes."""
-    model = source_of(source).model
-    heads = model.heads if isinstance(model, VAE) else {}
-    masks = {name: heads[name].where for name in first_heads(heads) if heads[name].where is not None}
 
     def scored_heads(model: Any, batch: Values) -> dict[str, Observed]:
         found = model(batch).heads
         return {name: found[name] for name in first_heads(found)}
 
     def scored(model: Any, batch: Values) -> dict[str, Tensor]:
-        return {name: batch[where].double() for name, where in masks.items()}  # pyright: ignore
+        if isinstance(model, VAE):  # which says so without a pass
+            return {name: batch[str(model.heads[name].where)].double() for name in masks}
+        found = model(batch).heads
+        return {name: found[name].scored.double() for name in masks}
 
     some = split.take(shuffled(len(split), seed)[:BLOCK].sort().values)
     seen = each_block(source, some, scored_heads, seed, device)[0]
+    masks = [name for name, head in seen.items() if head.scored is not None]
     share = joined(each_block(source, split, scored, seed, device)) if masks else {}
     sizes = {name: head.p.event_shape.numel() for name, head in seen.items()}
     dimensions = sum(size * float(share[name].mean()) if name in share else size for name, size in sizes.items())
@@ -69,7 +70,8 @@ def bits_of(
     pieces = [part for law in laws for part in (law.parts if isinstance(law, Product) else (law,))]
     each = {bool(part.support.is_discrete) for part in pieces}  # pyright: ignore
     grey = all(head.of == named for head in seen.values())
-    offset = _offset([(head.p, head.x) for head in seen.values()], each, spec, grey, split, notes)
+    shown = [(head.p, head.x if head.scored is None else head.x[head.scored]) for head in seen.values()]
+    offset = _offset(shown, each, spec, grey, split, notes)
     return Bits(dimensions, offset, each.pop() if len(each) == 1 else None)
 
 

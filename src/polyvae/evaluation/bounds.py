@@ -95,7 +95,7 @@ def both_bounds(
         found = {name: total / weights.count for name, total in totals.items()}
         found["importance"] = weights.value
         # Outside a support the density is 0, also where a network that reads the value makes NaN of it.
-        for name, holds in supported(model, batch, draw).items():
+        for name, holds in supported(draw).items():
             for part in (f"head {name}", *(["importance"] if name in counted else [])):
                 found[part] = found[part].masked_fill(~holds, -inf)
         return found

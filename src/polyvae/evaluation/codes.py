@@ -91,7 +91,7 @@ def describe_codes(
     def measure(model: VAE, batch: Values) -> dict[str, _Part]:
         found = [(q, centre(q).reshape(len(next(iter(batch.values()))), -1)) for q in model.encode(batch).values()]
         means = {name: mean for name, (_, mean) in zip(model.posterior, found, strict=True)}
-        draw = model(batch, 1 if certain(model) else _DRAWS)
+        draw = model.infer(batch, 1 if certain(model) else _DRAWS)
         # In the order of generation; a latent of several is one row of their values.
         names = [model.plan.unit_of_prior[name] for name in model.prior]
         return {
@@ -101,7 +101,8 @@ def describe_codes(
 
     def again(model: VAE, batch: Values) -> dict[str, _Kept | None]:
         units = model.plan.units
-        return {name: None if units[name].below else _kept(latent) for name, latent in model(batch).latents.items()}
+        latents = model.infer(batch).latents
+        return {name: None if units[name].below else _kept(latent) for name, latent in latents.items()}
 
     found = each_block(source, split, measure, seed, device)
     some: list[dict[str, _Kept | None]] = []
@@ -136,7 +137,9 @@ def mutual_information(posteriors: list[Distribution], z: Tensor) -> float:
 
 def _log_sum(posteriors: list[Distribution], z: Tensor) -> Tensor:
     """log sum_m q(z | x_m), [n]."""
-    return torch.stack([q.log_prob(z[:, None]).logsumexp(1) for q in posteriors]).logsumexp(0)
+    each = z[:, None]  # spread out, since flows do not broadcast
+    logs = [q.log_prob(each.expand(-1, *q.batch_shape, *z.shape[1:])).logsumexp(1) for q in posteriors]
+    return torch.stack(logs).logsumexp(0)
 
 
 def moments(law: Distribution) -> tuple[Tensor, Tensor] | None:

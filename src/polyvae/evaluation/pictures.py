@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def reconstruction_errors(
     unit: bool | None = None,
     limits: Limits | None = None,
 ) -> dict[str, Tensor]:
-    """Errors of the mean of p(x | z) at the posterior mean against x, for every example, float64 [N].
+    """Errors of the mean of p(x | z) at the posterior mean against x, for every example that is scored, float64 [N].
 
     "mse": mean squared error over the values of an example. For pictures also "psnr" in decibels, infinite where the
     error is zero, and, from 6 x 6 pixels on, "ssim"; see `errors` for `unit` and `limits`. `unit` is what the recipe
@@ -48,13 +49,18 @@ def reconstruction_errors(
 def reconstructed(
     source: Any, split: Split, measures: Sequence[Measure], seed: int = 0, device: torch.device | str | None = None
 ) -> dict[str, Tensor]:
-    """What each measure says of x and p(x | z) at the posterior mean, which is computed once, [N, ...]."""
+    """What each measure says of x and p(x | z) at the posterior mean, which is computed once, [N, ...].
+
+    N examples, those that the head scores.
+    """
     _reconstructing(source)
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         name = first_head(model)
         pair = batch[model.heads[name].of], model.reconstruct(batch)[name]  # pyright: ignore
-        return {key: value for each in measures for key, value in each(*pair).items()}
+        found = {key: value for each in measures for key, value in each(*pair).items()}
+        where = model.heads[name].where
+        return found if where is None else {key: value[batch[str(where)]] for key, value in found.items()}
 
     return joined(each_block(source, split, measure, seed, device))
 
@@ -96,16 +102,20 @@ def _squared(x: Tensor, reconstruction: Tensor) -> Tensor:
 
 
 def in_unit(spec: Spec | None, x: Tensor) -> bool:
-    """Whether values lie in [0, 1] by what they are: as the kinds of a spec say, else as all of x [N, ...] do."""
+    """Whether values lie in [0, 1] by what they are: as the kinds of a spec say, else as all of x [N, ...] do.
+
+    NaN, which a row that is not scored may hold, is no value.
+    """
     if spec is not None and spec.columns:
         return spec.unit
-    return x.dtype is torch.uint8 or all(bool(((part >= 0) & (part <= 1)).all()) for part in x.split(4096))
+    return x.dtype is torch.uint8 or not any(bool(((part < 0) | (part > 1)).any()) for part in x.split(4096))
 
 
 def limits_of(x: Tensor) -> Limits:
     """The smallest and the largest value of each channel of x [N, C, ...], as floats; bytes count as k / 255."""
     parts = [part.transpose(0, 1).flatten(1) for part in x.split(4096)]  # a mapped file is read piece by piece
-    low, high = torch.stack([p.amin(1) for p in parts]).amin(0), torch.stack([p.amax(1) for p in parts]).amax(0)
+    low = torch.stack([torch.where(p.isnan(), inf, p).amin(1) for p in parts]).amin(0)
+    high = torch.stack([torch.where(p.isnan(), -inf, p).amax(1) for p in parts]).amax(0)
     return (low / 255, high / 255) if x.dtype is torch.uint8 else (low.float(), high.float())
 
 

@@ -12,7 +12,7 @@ from torch.distributions import Distribution, constraints
 
 from polyvae.data.split import Data, Split
 from polyvae.model.laws import repeat
-from polyvae.model.vae import VAE, Draw, Values
+from polyvae.model.vae import Draw, Values
 from polyvae.recipes import Recipe
 
 _VALUES = 2**22  # looked at at a time
@@ -33,7 +33,7 @@ def check_support(recipe: Recipe, data: Data, laws: Mapping[str, Distribution]) 
                 _check(f"{part} part", name, head, laws[name], accepted, split)  # pyright: ignore[reportArgumentType]
 
 
-def supported(model: nn.Module, batch: Values, draw: Draw) -> dict[str, Tensor]:
+def supported(draw: Draw) -> dict[str, Tensor]:
     """Whether each example holds a value that the law of a head scores, booleans [B] by head, as `check_support` asks.
 
     `draw`: of the model on that batch. Heads whose laws score all values are left out.
@@ -43,9 +43,7 @@ def supported(model: nn.Module, batch: Values, draw: Draw) -> dict[str, Tensor]:
         accepted = _accepted(head.p)
         if _plain(accepted) is not constraints.real:
             holds = _each(accepted, (repeat(head.x, draw.samples), None)).view(draw.samples, -1).all(0)
-            # Of a module that only returns draws every row counts.
-            where = _scored(model.heads[name], batch)[1] if isinstance(model, VAE) else None
-            found[name] = holds if where is None else holds | ~where
+            found[name] = holds if head.scored is None else holds | ~head.scored
     return found
 
 

@@ -124,7 +124,7 @@ class Latent:
 class Observed:
     """An observed variable in one pass: its likelihood p, its value x [B, ...], log p(x | ...) [K, B] nats, weight.
 
-    `of` is the name of the value.
+    `of` is the name of the value. `scored`, boolean [B], says which rows are scored, all of them where it is None.
     """
 
     p: Distribution
@@ -132,6 +132,7 @@ class Observed:
     log_p: Tensor
     weight: float
     of: str = "x"
+    scored: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class Draw:
 
     def spread(self, value: Tensor) -> Tensor:
         """[B, ...] or [K' * B, ...] -> [K, B, ...], K' being what K was before a later latent was summed over."""
-        samples, rows = self.log_px.shape
+        samples, rows = next(iter(self.latents.values())).z.shape[:2]
         value = value.unflatten(0, (-1, rows))
         return value.repeat(samples // len(value), *[1] * (value.ndim - 1))
 

@@ -80,6 +80,23 @@ class VAE(nn.Module):
         Raises KeyError where the batch lacks a value, ValueError below one sample and for laws of other shapes than one
         an example, by name.
         """
+        walk = self._walked(batch, samples, fixed)
+        values, samples, device = walk.values(self._read_by_heads, True), walk.samples, walk.device
+        heads = {}
+        for name, head in self._heads():
+            p, x = head(values), batch[head.of]
+            check_law(p, f"the likelihood of {name!r}", [(samples * walk.count,)], x.shape[1:])
+            scored = None if head.where is None else batch[head.where]
+            with full_precision(device):
+                log_p = log_likelihood(p, x, samples, scored)
+            heads[name] = Observed(p, x, log_p, head.weight, head.of, scored)
+        return self._left(walk, batch, heads)
+
+    def infer(self, batch: Values, samples: int = 1, fixed: Fixed = NOTHING) -> Draw:
+        """The same draws of the latents without any head: what they carry is known without decoding."""
+        return self._left(self._walked(batch, samples, fixed), batch, {})
+
+    def _walked(self, batch: Values, samples: int, fixed: Fixed) -> Walk:
         self._require(batch, self.inputs)
         at_least("samples", samples, 1, "draws of the latents")
         if fixed:
@@ -92,18 +109,14 @@ class VAE(nn.Module):
                 walk.posterior(node, self.posterior[node.name], node.name in self.summed)
             else:
                 walk.prior(node, self.prior[node.name], self.plan.unit_of_prior[node.name])
+        return walk
+
+    def _left(self, walk: Walk, batch: Values, heads: dict[str, Observed]) -> Draw:
+        """What a pass leaves behind."""
         latents = {name: walk.latent(unit) for name, unit in self.plan.units.items()}
-        values, samples, device = walk.values(self._read_by_heads, True), walk.samples, walk.device
-        heads = {}
-        for name, head in self._heads():
-            p, x = head(values), batch[head.of]
-            check_law(p, f"the likelihood of {name!r}", [(samples * walk.count,)], x.shape[1:])
-            scored = None if head.where is None else batch[head.where]
-            with full_precision(device):
-                heads[name] = Observed(p, x, log_likelihood(p, x, samples, scored), head.weight, head.of)
         kept = {name: walk.folded[name] for name in self.plan.latents}
-        decode, encode = as_here(self.decode, device), as_here(self.encode, device)
-        return Draw(samples, {**batch, **kept}, latents, heads, decode, encode)
+        decode, encode = as_here(self.decode, walk.device), as_here(self.encode, walk.device)
+        return Draw(walk.samples, {**batch, **kept}, latents, heads, decode, encode)
 
     def encode(self, batch: Values) -> dict[str, Distribution]:
         """Every posterior, lower ones given the centres of those above. Deterministic."""
