@@ -83,6 +83,21 @@ def test_every_choice_trains_or_is_refused_by_name(name: str, option: str) -> No
         assert not untrained, (key, untrained)
 
 
+@pytest.mark.parametrize(
+    "name", ["vae", "beta_vae", "iwae", "full_covariance", "two_level", "semi_conditional", "multitask"]
+)
+@pytest.mark.parametrize("spec", [PICTURES, pv.Spec((5,), y=2, levels=None)])
+def test_a_conditional_prior_alone_reads_labels_or_vectors(name: str, spec: pv.Spec) -> None:
+    small = {"latent": 3, "network": "mlp", "widths": (6,), "likelihood": "normal", "seed": 1}
+    made = RECIPES[name](spec, prior="conditional", **small)
+    values = made.objective(made.model, made.observe(examples(spec)))
+    values["loss"].backward()
+    assert not [each for each, parameter in made.model.named_parameters() if parameter.grad is None]
+    assert made.model.conditions == (("m", "y") if "m" in made.model.conditions else ("y",))
+    with pytest.raises(ValueError, match="prior: a conditional one needs labels"):
+        RECIPES[name](spec.x, prior="conditional", **small)
+
+
 def test_two_levels_read_the_condition_and_mix_pseudo_inputs_on_top() -> None:
     made = made_with("two_level", condition=True, prior="vamp")
     model = made.model

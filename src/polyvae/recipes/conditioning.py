@@ -52,7 +52,7 @@ def semi_conditional(
     Gundersen, Oleynik, Blaser, Alendal: Semi-conditional Variational Auto-encoder for Flow Reconstruction and
     Uncertainty Quantification from Limited Observations, 2021.
     """
-    y = Condition(spec, condition)
+    y = Condition(spec, condition, latent)
     z = latent_part(latent, spec, y.shapes)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
@@ -84,7 +84,7 @@ def multitask(
 
     Zakovskis: Multitask Variational Autoencoders, 2024; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
-    y, one = Condition(spec, condition), tasks.decoders == 1
+    y, one = Condition(spec, condition, latent), tasks.decoders == 1
     factors = _balance(tasks, objective)
     z = latent_part(latent, spec, y.shapes)
     found = decoders_of(spec, z, likelihood, decoder, y, ["m"] if one else ["", "m"])

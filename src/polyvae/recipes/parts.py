@@ -24,15 +24,19 @@ from polyvae.recipes.options import Gaussian
 
 
 class Condition:
-    """What a model reads beside x: `shapes` of values by name, and the transform that makes vectors of labels."""
+    """What a model reads beside x: `shapes` of values by name, and the transform that makes vectors of labels.
 
-    def __init__(self, spec: Spec, wanted: bool) -> None:
+    A conditional prior of the `latent` alone reads y too, its posterior and decoders do not.
+    """
+
+    def __init__(self, spec: Spec, wanted: bool, latent: object = None) -> None:
         self.shapes: dict[str, Shape] = {}
         self.observe = Chain()
-        if wanted:
+        if wanted or (isinstance(latent, Gaussian) and latent.prior == CONDITIONAL):
             if spec.condition is None:
-                raise ValueError(f"condition needs labels or vectors y; these data have none{_to_be_labels(spec)}")
-            self.shapes = {"y": (spec.condition,)}
+                reads = "condition needs" if wanted else "prior: a conditional one needs"
+                raise ValueError(f"{reads} labels or vectors y; these data have none{_to_be_labels(spec)}")
+            self.shapes = {"y": (spec.condition,)} if wanted else {}
             self.observe = chain(None if spec.classes is None else OneHot("y", spec.classes))
 
 
@@ -89,10 +93,7 @@ def _vamp(latent: Gaussian, posterior: Conditional, spec: Spec) -> VampPrior:
 
 
 def _conditional(latent: Gaussian, posterior: Conditional, spec: Spec) -> Conditional:
-    if spec.condition is None:
-        raise ValueError(
-            f"prior: a conditional one needs labels or vectors y; these data have none{_to_be_labels(spec)}"
-        )
+    assert spec.condition is not None  # which `Condition` has seen to
     return normal_given("y", (spec.condition,), latent.dimensions)
 
 
@@ -102,11 +103,12 @@ def normal_given(name: str, shape: Shape, dimensions: int) -> Conditional:
     return Conditional(mlp((shape,), (family.size(dimensions),)), family, name)
 
 
+CONDITIONAL = "conditional"
 PRIORS: dict[str, Callable[[Gaussian, Conditional, Spec], nn.Module]] = {
     "standard": lambda latent, posterior, spec: StandardNormal(latent.dimensions),
     "mixture": lambda latent, posterior, spec: Mixture(latent.dimensions, latent.components),
     "vamp": _vamp,
-    "conditional": _conditional,
+    CONDITIONAL: _conditional,
 }
 
 SHARING = ("vamp",)  # the priors that are made of the posterior's own network

@@ -44,7 +44,7 @@ def vae(
     Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
     2014.
     """
-    y = Condition(spec, condition)
+    y = Condition(spec, condition, latent)
     size = library_of(library, spec, latent)
     z = latent_part(latent, spec, y.shapes)
     p = size.shared(decoder_of(spec, likelihood, z.decoders["flat"], {"z": z.shape, **y.shapes}), spec.x[0])
@@ -206,7 +206,7 @@ def two_level(
 
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """
-    y = Condition(spec, condition)
+    y = Condition(spec, condition, latent)
     z2 = latent_part(replace(latent, dimensions=top), spec, y.shapes)
     z1 = latent_part(latent, spec, {"z2": z2.shape, **y.shapes})
     below = normal_given("z2", z2.shape, latent.dimensions)
