@@ -17,6 +17,8 @@ from .model import networks as networks
 from .model import posteriors as posteriors
 from .model import priors as priors
 from .model.distributions import codes as codes
+from .model.groups import Group as Group
+from .model.parts import Feature as Feature
 from .model.spec import Column as Column
 from .model.spec import Spec as Spec
 from .model.vae import VAE as VAE

@@ -203,6 +203,6 @@ def test_what_parts_offer_is_checked_by_the_contract() -> None:
         given, start = ("x",), 3
 
     with pytest.raises(TypeError, match="the posterior of 'z': start is a method by the contract of parts; got 3"):
-        pv.VAE(Wrong(), StandardNormal(2), nn.Identity())
-    with pytest.raises(TypeError, match=r"the prior of 'z' is a torch.nn.Module that is called with values; got str"):
-        pv.VAE(nn.Identity(), {"z": "standard"}, nn.Identity())  # pyright: ignore
+        pv.VAE(Wrong(), StandardNormal(2), StandardNormal(2))
+    with pytest.raises(TypeError, match=r"the prior of 'z' is a torch.nn.Module that is called with values; got a str"):
+        pv.VAE(StandardNormal(2), {"z": "standard"}, StandardNormal(2))  # pyright: ignore

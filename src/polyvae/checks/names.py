@@ -12,6 +12,15 @@ T = TypeVar("T")
 LONGEST = 60  # characters of a text that a message repeats
 
 
+def kind(value: Any) -> str:
+    """What a value is, as a message says it: "a list", "the class KL", "a tensor of shape [3, 4]"."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shape = getattr(value, "shape", None)
+    name = type(value).__name__
+    return f"a {name.lower()} of shape {list(shape)}" if isinstance(shape, tuple) else f"a {name}"
+
+
 def near(text: str, known: Iterable[str]) -> str:
     """ "; did you mean ...?" with the nearest of what is known, or nothing."""
     if not text.strip("-"):

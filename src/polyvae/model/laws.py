@@ -32,6 +32,8 @@ from torch.distributions import (
 from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import _InverseTransform
 
+from polyvae.checks.names import kind
+
 INDEPENDENT = "torch.distributions.Independent(law, n) makes the law's last n batch dimensions part of its event"
 MEANLESS = (Categorical, Cauchy, FisherSnedecor, HalfCauchy, InverseGamma, Pareto, StudentT)  # for some parameters
 CENTRED = 256  # draws whose mean is the centre of a law that knows neither mean nor mode
@@ -155,8 +157,14 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(each)
 
 
-def check_law(law: Distribution, what: str, batches: Collection[Sequence[int]], event: Sequence[int]) -> None:
-    """ValueError unless a law has one of the batch shapes and the event shape that the model needs."""
+def check_law(
+    law: Distribution, what: str, batches: Collection[Sequence[int]], event: Sequence[int] | None = None
+) -> None:
+    """TypeError unless a law is one; ValueError unless it has one of the batch shapes, and the event shape, that the
+    model needs. Without `event` any will do."""
+    if not isinstance(law, Distribution):
+        raise TypeError(f"{what} returns a torch.distributions.Distribution; got {kind(law)}")
+    event = law.event_shape if event is None else event
     if law.event_shape != event or law.batch_shape not in batches:
         expected = " or ".join(sorted({str(list(batch)) for batch in batches}))
         raise ValueError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
+from typing import Any
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from polyvae.checks.names import kind
 from polyvae.model.draw import Values
 from polyvae.model.precision import full
 
@@ -34,7 +36,7 @@ class Feature(nn.Module):
     def __init__(self, net: nn.Module, given: str | Sequence[str]) -> None:
         super().__init__()
         self.net = net
-        self.given = names(given)
+        self.given = checked_names(given)
 
     def forward(self, values: Values) -> Tensor:
         return self.net(*[values[name] for name in self.given])
@@ -51,9 +53,15 @@ class Conditional(nn.Module):
 
     def __init__(self, net: nn.Module, family: Family, given: str | Sequence[str]) -> None:
         super().__init__()
+        for role, part, wrong in (("network", net, isinstance(net, Family)), ("family", family, False)):
+            if wrong or not isinstance(part, nn.Module):
+                makes = "a tensor" if role == "network" else "a law of one"
+                raise TypeError(
+                    f"Conditional(network, family, given): the {role} is a module that makes {makes}; got {kind(part)}"
+                )
         self.net = net
         self.family = family
-        self.given = names(given)
+        self.given = checked_names(given)
 
     def forward(self, values: Values) -> Distribution:
         raw = self.net(*[values[name] for name in self.given])
@@ -88,6 +96,15 @@ class Head(nn.Module):
 def names(given: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several as a tuple."""
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def checked_names(given: Any, whose: str = "") -> tuple[str, ...]:
+    """`names`, for what a user gives: TypeError where anything else is among them."""
+    found = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if wrong := [name for name in found if not isinstance(name, str)]:
+        got = kind(wrong[0] if isinstance(given, (list, tuple)) else given)
+        raise TypeError(f"{whose}given holds the names of values, as ('x', 'y'); got {got}")
+    return found
 
 
 def given(part: nn.Module) -> tuple[str, ...]:

@@ -6,15 +6,17 @@ a draw to a cost (a term). Nothing else is asked of it; each of these, where it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 
+from polyvae.checks.names import kind
 from polyvae.model.draw import Values
 from polyvae.model.groups import Group
-from polyvae.model.parts import names
+from polyvae.model.parts import Head, checked_names
 
 
 class Reads(Protocol):
@@ -113,16 +115,39 @@ class ScoresValues(Protocol):
     def value_log_prob(self, x: Tensor) -> Tensor: ...
 
 
-def check_part(what: str, part: Any) -> None:
-    """TypeError or ValueError, by name, where a part offers something that could not be used as the contract says."""
+def check_part(role: str, name: str, part: Any) -> None:
+    """TypeError, by name, where a part offers something that could not be used as the contract says."""
+    what = f"the {role} {name!r}" if role == "feature" else f"the {role} of {name!r}"
     if not isinstance(part, nn.Module):
-        raise TypeError(f"{what} is a torch.nn.Module that is called with values; got {type(part).__name__}")
-    read = names(getattr(part, "given", ()))
-    if wrong := [name for name in read if not isinstance(name, str)]:
-        raise TypeError(f"{what}: given holds the names of values; got {wrong[0]!r}")
+        raise TypeError(f"{what} is a torch.nn.Module that is called with values; got {kind(part)}")
+    if isinstance(part, Head):
+        return check_part("likelihood", name, part.likelihood)
+    checked_names(getattr(part, "given", ()), f"{what}: ")
+    if _takes_tensors(part):
+        made, by = ("a tensor", "Feature(network") if role == "feature" else ("a law", "Conditional(network, family")
+        raise TypeError(
+            f"{what} maps values by name to {made}; {kind(part)} is called with tensors: write polyvae.{by}, given)"
+        )
     if wrong := [name for name in ("start", "embed", "epoch_values") if not callable(getattr(part, name, print))]:
         raise TypeError(f"{what}: {wrong[0]} is a method by the contract of parts; got {getattr(part, wrong[0])!r}")
     if not isinstance(getattr(part, "certain", False), bool):
         raise TypeError(f"{what}: certain is True or False; got {part.certain!r}")
-    if not isinstance(getattr(part, "shapes", {}), Mapping):
-        raise TypeError(f"{what}: shapes maps the latents of one law to their shapes; got {part.shapes!r}")
+    shapes = getattr(part, "shapes", {})
+    if not isinstance(shapes, Mapping) or not all(isinstance(shape, Sequence) for shape in shapes.values()):
+        raise TypeError(f"{what}: shapes maps the latents of one law to their shapes, as {{'a': (4,)}}; got {shapes!r}")
+
+
+def check_values(values: Any, names: Iterable[str]) -> None:
+    """TypeError, with the first of the names for an example, unless values are a mapping."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"a model takes values by name, as {{{next(iter(names), 'x')!r}: ...}}; got {kind(values)}")
+
+
+def _takes_tensors(part: nn.Module) -> bool:
+    """Whether a module is called with tensors, as networks are: one of torch's own, or one that says so."""
+    if hasattr(part, "given"):
+        return False
+    said = [each.annotation for each in inspect.signature(part.forward).parameters.values()]
+    return type(part).__module__.startswith("torch.nn.modules.") or any(
+        each in (Tensor, "Tensor", "torch.Tensor") for each in said
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat
 from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
-from polyvae.model.protocol import Embeds, Starts, check_part
+from polyvae.model.protocol import Embeds, Starts, check_part, check_values
 from polyvae.model.walk import Fixed, Walk, given_or, in_rows
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Feature", "Head", "Latent", "Observed", "Values"]
@@ -51,10 +52,12 @@ class VAE(nn.Module):
         summed: Iterable[str] = (),
     ) -> None:
         super().__init__()
+        if not isinstance(features, (Mapping, nn.ModuleDict, NoneType)):
+            raise TypeError(f"features go by name, as {{'h': polyvae.Feature(network, given)}}; got {kind(features)}")
         q, p, heads = by_name(posterior, "z"), by_name(prior, "z"), by_name(likelihood, "x")
-        for kind, named in {"posterior": q, "prior": p, "head": heads, "feature": features or {}}.items():
+        for role, named in {"posterior": q, "prior": p, "likelihood": heads, "feature": features or {}}.items():
             for name, part in named.items():
-                check_part(f"the {kind} of {name!r}", part)
+                check_part(role, name, part)
         self.posterior, self.prior = nn.ModuleDict(q), nn.ModuleDict(p)
         self.heads = nn.ModuleDict({n: h if isinstance(h, Head) else Head(h, of=n) for n, h in heads.items()})
         self.features = nn.ModuleDict(features or {})
@@ -124,6 +127,7 @@ class VAE(nn.Module):
 
     def decode(self, values: Values) -> dict[str, Distribution]:
         """Every head's distribution, given the latents and whatever else it reads; integer codes are embedded first."""
+        check_values(values, self.plan.latents)
         known = {name: self._embedded(name, value) for name, value in self._bare(values).items()}
         self._compute(known, self._given_heads)
         self._require(known, self._given_heads)
@@ -155,7 +159,7 @@ class VAE(nn.Module):
 
         Raises ValueError below one sample.
         """
-        given = given or {}
+        given = {} if given is None else given
         at_least("count", count, 1, "draws of the latents")
         self._require(given, self.conditions)
         self._check_single("fixed", fixed)
@@ -205,6 +209,7 @@ class VAE(nn.Module):
 
     def _bare(self, values: Values) -> dict[str, Tensor]:
         """The values without features, which are those of other values as soon as one of them changes."""
+        check_values(values, self.inputs)
         return {name: value for name, value in values.items() if name not in self.plan.features}
 
     def _compute(self, values: dict[str, Tensor], names: Iterable[str]) -> None:
@@ -234,6 +239,7 @@ class VAE(nn.Module):
 
     @staticmethod
     def _require(values: Values, names: Iterable[str]) -> None:
+        check_values(values, names)
         if missing := [name for name in names if name not in values]:
             raise KeyError(f"the model needs {missing}, the batch holds {sorted(values)}")
 

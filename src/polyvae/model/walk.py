@@ -66,7 +66,7 @@ class Walk:
         """Draws a latent, takes it as it is given, or runs through its values."""
         q, name = part(self.values(given(part), node.folds)), node.name
         rows = self.samples * self.count if node.folds else self.count
-        check_law(q, f"the posterior of {name!r}", [(rows,)], q.event_shape)
+        check_law(q, f"the posterior of {name!r}", [(rows,)])
         if name in self.fixed and self.fixed[name][0].shape[1:] != q.event_shape:
             found = list(self.fixed[name][0].shape[1:])
             raise ValueError(f"fixed gives {name!r} values of shape {found}; it has {list(q.event_shape)}")

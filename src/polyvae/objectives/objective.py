@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.checks.finite import check_finite
+from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import first_heads, total
 from polyvae.model.vae import Draw, Values
@@ -24,6 +25,9 @@ class Weighted(nn.Module):
 
     def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None) -> None:
         super().__init__()
+        if isinstance(term, type) or not callable(term):
+            write = f"{term.__name__}()" if isinstance(term, type) else "Weighted(term, weight)"
+            raise TypeError(f"a term is called with a draw; got {kind(term)}: write {write}")
         check_finite({"weight": weight, "target": target})
         self.term = term
         self.weight = weight
@@ -62,6 +66,8 @@ class Objective(nn.Module):
         super().__init__()
         at_least("samples", samples, 1, "draws of the latents")
         chosen = {"reconstruction": Reconstruction(), "kl": KL()} if terms is None else terms
+        if not isinstance(chosen, (Mapping, nn.ModuleDict)):
+            raise TypeError(f"terms go by name, as {{'kl': KL()}}; got {kind(chosen)}")
         if reserved := {"loss", "bound"} & set(chosen):
             raise ValueError(f"a term may not be named {sorted(reserved)}: the objective reports those itself")
         if not chosen:

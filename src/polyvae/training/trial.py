@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch.distributions import Distribution
 from torch.nn.parameter import is_lazy
 
 from polyvae.checks.finite import NonFiniteError
+from polyvae.checks.names import kind
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data
 from polyvae.evaluation.blocks import evaluation_mode
@@ -39,16 +41,16 @@ def as_recipe(anything: Any, build: Any) -> Recipe:
         starts = any(isinstance(part, Starts) for part in anything.posterior.values())
         return Recipe(anything, Objective(), start=anything.start if starts else None)
     if not isinstance(anything, Recipe):
-        kind = type(anything).__name__
+        got = type(anything).__name__
         how = "VAE(posterior, prior, likelihood) makes a model of modules" if isinstance(anything, nn.Module) else ""
         if callable(anything) and hasattr(anything, "__wrapped__"):
-            kind, how = f"the function {anything.__name__}", f"call it with the data's spec: {anything.__name__}(spec)"
-        raise TypeError(f"fit trains a Recipe, a VAE or the recipe of a name; got {kind}" + (how and f"; {how}"))
+            got, how = f"the function {anything.__name__}", f"call it with the data's spec: {anything.__name__}(spec)"
+        raise TypeError(f"fit trains a Recipe, a VAE or the recipe of a name; got {got}" + (how and f"; {how}"))
     if not isinstance(anything.model, VAE):
         raise TypeError(f"a recipe's model is a VAE; got {type(anything.model).__name__}")
     if not isinstance(anything.objective, nn.Module):
         raise TypeError(
-            f"a recipe's objective is a module, called with (model, batch, step); got {_kind(anything.objective)}. A "
+            f"a recipe's objective is a module, called with (model, batch, step); got {kind(anything.objective)}. A "
             "function of a draw is a term: Objective({'name': function})"
         )
     return anything
@@ -99,7 +101,7 @@ def _observed(recipe: Recipe, first: dict[str, Tensor]) -> Values:
     except Exception as error:
         raise ValueError(f"the recipe's transform of a batch failed: {_said(error)}") from error
     if not isinstance(held, Mapping):
-        raise ValueError(f"the recipe's transform of a batch returns values by name; got {_kind(held)}")
+        raise ValueError(f"the recipe's transform of a batch returns values by name; got {kind(held)}")
     tensors = (*recipe.model.parameters(), *recipe.model.buffers())
     return {name: value.to(tensors[0].device) for name, value in held.items()} if tensors else held
 
@@ -127,7 +129,7 @@ class _Trial:
                     raise
                 part, shapes = self.at_work[-1]
                 given = f", given {', '.join(map(str, shapes))}," if shapes else ""
-                raise ValueError(f"{part}{given} failed: {_said(error)}") from error
+                raise ValueError(f"{part}{given} failed: {_said(error)}{_meant(error)}") from error
 
     def _check(self) -> Draw:
         draw = self.model(self.batch, self.samples)
@@ -142,12 +144,12 @@ class _Trial:
         values = self.objective(self.model, self.batch, 0)
         self.at_work.pop()
         if not isinstance(values, Mapping):
-            raise _Told(f"the objective returns scalars by name, 'loss' and 'bound' among them; got {_kind(values)}")
+            raise _Told(f"the objective returns scalars by name, 'loss' and 'bound' among them; got {kind(values)}")
         if missing := {"loss", self.monitor} - set(values):
             raise _Told(f"the objective returns {sorted(values)}; training needs {sorted(missing)} too")
         for name, value in values.items():
             if not isinstance(value, Tensor) or value.ndim:
-                raise _Told(f"the objective's {name!r} is a scalar tensor; got {_kind(value)}")
+                raise _Told(f"the objective's {name!r} is a scalar tensor; got {kind(value)}")
         return draw
 
     def _check_term(self, part: str, value: Any, samples: int) -> None:
@@ -155,7 +157,7 @@ class _Trial:
         if not isinstance(value, Tensor) or tuple(value.shape) not in wanted:
             raise _Told(
                 f"{part} returns a tensor, a cost for each draw of each example [K, B] = {list(wanted[-1])} or a "
-                f"scalar; got {_kind(value)}"
+                f"scalar; got {kind(value)}"
             )
 
     @contextmanager
@@ -173,6 +175,9 @@ class _Trial:
     def _parts(self) -> Iterator[tuple[str, nn.Module, Check]]:
         """Every part that a user may have written, its name and what is asked of what it returns."""
         model = self.model
+        for name, feature in model.features.items():
+            part = f"the feature {name!r}"
+            yield part, feature, partial(_made, part)
         for name, posterior in model.posterior.items():
             part = f"the posterior of {name!r}"
             yield part, posterior, partial(self._law, part, (), partial(self.laws.__setitem__, part))
@@ -218,7 +223,7 @@ class _Trial:
         self, part: str, unbatched: tuple[int, ...] | None, then: Callable[[Distribution], None], law: Any, alone: bool
     ) -> None:
         if not isinstance(law, Distribution):
-            raise _Told(f"{part} returns a torch.distributions.Distribution; got {_kind(law)}")
+            raise _Told(f"{part} returns a torch.distributions.Distribution; got {kind(law)}")
         if not alone:  # asked by another part, as a VampPrior asks the posterior
             return
         wanted = {(self.rows,), (self.rows * self.samples,), unbatched}
@@ -238,9 +243,14 @@ class _Trial:
             raise _Told(f"{part} is a law over {list(law.event_shape)}, {posterior} one over {list(q.event_shape)}")
 
 
+def _made(part: str, made: Any, _: bool) -> None:
+    if not isinstance(made, Tensor):
+        raise _Told(f"{part} returns a tensor; got {kind(made)}")
+
+
 def _sized(part: str, needed: int | None, made: Any, _: bool) -> None:
     if not isinstance(made, Tensor) or made.ndim < 2:
-        raise _Told(f"the network of {part} makes a tensor [B, numbers, ...]; got {_kind(made)}")
+        raise _Told(f"the network of {part} makes a tensor [B, numbers, ...]; got {kind(made)}")
     if needed is not None and made.shape[1] != needed:
         raise _Told(f"{part} needs {needed} numbers along dimension 1, its network made {made.shape[1]}")
 
@@ -254,10 +264,10 @@ class _Told(ValueError):
     """A mistake that has its name already."""
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {list(value.shape)}"
-    return f"a {type(value).__name__}"
+def _meant(error: BaseException) -> str:
+    """What to write where a part seems to have taken its values for a tensor."""
+    mistaken = isinstance(error, (AttributeError, TypeError)) and re.search(r"\bdict\b", str(error))
+    return "; a part is called with values by name, as values['x'], a network with tensors" if mistaken else ""
 
 
 def _said(error: BaseException) -> str:
