@@ -241,6 +241,12 @@ def test_every_name_of_the_catalogue_can_be_asked_for():
     assert data.names() == list(CATALOGUE)
 
 
+@pytest.mark.parametrize("name", ["digits", "mnist", np.zeros((9, 2))])
+def test_options_are_not_taken_for_a_folder(name):
+    with pytest.raises(TypeError, match=r"options are given by name, .*; got Options"):
+        data.load(name, data.Options(limit=100))
+
+
 def test_an_option_that_is_not_known_is_named_with_the_nearest():
     with pytest.raises(TypeError, match="no setting is named 'binarize'; did you mean binarise"):
         data.load("digits", binarize="threshold")

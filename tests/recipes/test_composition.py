@@ -9,6 +9,7 @@ import pytest
 
 import polyvae as pv
 from helpers.contract import PICTURES, examples
+from polyvae.model.families.real import PixelNormal
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Reconstruction
 from polyvae.recipes import RECIPES
 from polyvae.recipes.options import CHOICES
@@ -117,6 +118,15 @@ def test_labels_are_read_beside_an_observation(name: str, decoder: str, spec: pv
     assert not [each for each, parameter in made.model.named_parameters() if parameter.grad is None]
     assert set(made.model.conditions) == {"m", "y"}
     assert all("y" in head.likelihood.given for head in made.model.heads.values())
+
+
+def test_two_levels_have_a_posterior_s_family_each() -> None:
+    family = PixelNormal("learned")
+    made = pv.recipes.two_level((5,), latent=3, top=3, posterior=family, network="mlp", widths=(6,))
+    z2, z1 = made.model.posterior.values()
+    assert z1.family is family
+    assert z2.family is not family
+    assert isinstance(z2.family, PixelNormal)
 
 
 def test_codes_of_a_conditioned_encoder_are_spread_over_its_labels() -> None:

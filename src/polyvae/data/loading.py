@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,12 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
 
     Files are looked for in `data_dir`, $POLYVAE_DATA and the user's cache, and downloaded if missing. Official parts
     are kept; without an official test part, a seeded tenth is held out. `options`: those of `Options`, by name. Raises
-    DataError for files, ValueError for a bad option, TypeError for an unknown one.
+    DataError for files, ValueError for a bad option, TypeError for an unknown one or one without its name.
     """
+    if not isinstance(data_dir, (str, PathLike, type(None))):
+        raise TypeError(
+            f"data_dir is a folder, and options are given by name, as in load(name, limit=100); got {type(data_dir).__name__}"
+        )
     asked = gathered(Options, options)
     whole = _whole(name, data_dir, asked)
     whole, cuts, cut = cut_as(whole, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -207,7 +208,8 @@ def two_level(
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """
     y = Condition(spec, condition, latent)
-    z2 = latent_part(replace(latent, dimensions=top), spec, y.shapes)
+    apart = replace(latent, dimensions=top, posterior=deepcopy(latent.posterior))  # a family may hold weights
+    z2 = latent_part(apart, spec, y.shapes)
     z1 = latent_part(latent, spec, {"z2": z2.shape, **y.shapes})
     below = normal_given("z2", z2.shape, latent.dimensions)
     p = decoder_of(spec, likelihood, z1.decoders["flat"], {"z1": z1.shape, "z2": z2.shape, **y.shapes})
