@@ -56,7 +56,20 @@ WRONG = {
     ),
     "the posterior's network": (
         lambda: pv.Recipe(model(encoder=nn.Linear(4, 6)), pv.Objective()),
-        "the posterior of 'z' needs 4 numbers along dimension 1, its network made 6",
+        "the posterior of 'z' needs 4 numbers along dimension 1, its network made 6; or else the prior of 'z', a law of "
+        "2 values, is of the wrong size",
+    ),
+    "a feature that is a pair": (
+        lambda: pv.Recipe(
+            pv.VAE(
+                pv.Conditional(nn.Linear(4, 4), pv.families.DiagonalNormal(), "h"),
+                pv.priors.StandardNormal(2),
+                model().heads["x"],
+                features={"h": pv.Feature(Part(lambda x: (x, x)), "x")},
+            ),
+            pv.Objective(),
+        ),
+        "the feature 'h' returns a tensor; got a tuple",
     ),
     "an input of the network": (
         lambda: pv.Recipe(model(encoder=nn.Linear(5, 4)), pv.Objective()),

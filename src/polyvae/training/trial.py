@@ -181,7 +181,9 @@ class _Trial:
         for name, posterior in model.posterior.items():
             part = f"the posterior of {name!r}"
             yield part, posterior, partial(self._law, part, (), partial(self.laws.__setitem__, part))
-            yield from self._network(part, posterior, self._prior_features(name))
+            size = self._prior_features(name)
+            other = f"; or else the prior of {name!r}, a law of {size} values, is of the wrong size"
+            yield from self._network(part, posterior, size, other)
         for name, prior in model.prior.items():
             part = f"the prior of {name!r}"
             yield part, prior, partial(self._law, part, (), partial(self._fits, part, f"the posterior of {name!r}"))
@@ -194,10 +196,12 @@ class _Trial:
             yield part, likelihood, partial(self._law, part, None, explains)  # pyright: ignore
             yield from self._network(part, likelihood, features)  # pyright: ignore
 
-    def _network(self, part: str, module: nn.Module, features: int | None) -> Iterator[tuple[str, nn.Module, Check]]:
+    def _network(
+        self, part: str, module: nn.Module, features: int | None, other: str = ""
+    ) -> Iterator[tuple[str, nn.Module, Check]]:
         if isinstance(module, Conditional):
             needed = None if features is None else module.family.size(features)
-            yield f"the network of {part}", module.net, partial(_sized, part, needed)
+            yield f"the network of {part}", module.net, partial(_sized, part, needed, other)
 
     def _prior_features(self, name: str) -> int | None:
         """How many features the latent has by its prior, where this reads nothing."""
@@ -248,11 +252,11 @@ def _made(part: str, made: Any, _: bool) -> None:
         raise _Told(f"{part} returns a tensor; got {kind(made)}")
 
 
-def _sized(part: str, needed: int | None, made: Any, _: bool) -> None:
+def _sized(part: str, needed: int | None, other: str, made: Any, _: bool) -> None:
     if not isinstance(made, Tensor) or made.ndim < 2:
         raise _Told(f"the network of {part} makes a tensor [B, numbers, ...]; got {kind(made)}")
     if needed is not None and made.shape[1] != needed:
-        raise _Told(f"{part} needs {needed} numbers along dimension 1, its network made {made.shape[1]}")
+        raise _Told(f"{part} needs {needed} numbers along dimension 1, its network made {made.shape[1]}{other}")
 
 
 def _explains(part: str, x: tuple[int, ...], law: Distribution) -> None:
