@@ -288,3 +288,11 @@ def test_in_half_precision_a_groups_true_gradient_is_clipped() -> None:
             loop._step(torch.arange(8))
     assert [critic for (_, critic), _ in seen] == pytest.approx([1e-3] * 3, rel=1e-2)
     assert not any(fused for _, fused in seen)  # a fused update would unscale after the clipping
+
+
+def test_a_rate_that_is_a_tensor_is_scaled_for_its_own_group_alone() -> None:
+    rate = torch.tensor(0.1)
+    with before_each_update(lambda optimizer: [float(group["lr"]) for group in optimizer.param_groups]) as seen:
+        fit(factor_vae(OWN), epochs=1, optimizer=lambda groups: torch.optim.AdamW(groups, lr=rate, foreach=False))
+    assert seen[0] == pytest.approx([0.1, 0.025])
+    assert float(rate) == pytest.approx(0.1)

@@ -55,9 +55,11 @@ class LastWord(nn.Module):
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
+        self.register_buffer("steps", torch.zeros(()))
 
     def forward(self, model: Any, batch: Any, step: Any = 0) -> dict[str, Tensor]:
         values = self.inner(model, batch, step)
+        self.steps += float(self.training)
         return {**values, "loss": values["loss"] * 0, "order": batch["x"][0].sum() * 1.0}
 
 
@@ -69,6 +71,8 @@ def test_validation_of_two_processes_is_exactly_that_of_one_and_each_epoch_is_sh
         recipe = replace(recipe, objective=LastWord(recipe.objective))
         options = {**OPTIONS, "weight_decay": 0.0, "batch_size": 64}
         runs.append(pv.fit(recipe, data, tmp_path / str(devices), devices=devices, **options))
+    steps = [run.recipe.objective.get_buffer("steps").item() for run in runs]
+    assert steps == [3, 3], "what an objective learns comes back from its processes too"
     for mine, theirs in zip(runs[0].history, runs[1].history, strict=True):
         keys = [name for name in mine if name.startswith("validation_")]
         assert {name: mine[name] for name in keys} == {name: theirs[name] for name in keys}

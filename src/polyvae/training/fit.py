@@ -41,9 +41,11 @@ from polyvae.training.store import (
     METRICS,
     STATE,
     WEIGHTS,
+    copy_tensors,
     load_tensors,
     read_metrics,
     read_tensors,
+    unique_tensors,
 )
 from polyvae.training.tensorboard import check_tensorboard
 from polyvae.training.trial import as_recipe, tried
@@ -186,6 +188,10 @@ def _train_many(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         in_processes(fabric, replace(job, folder=place), place)
         tensors, _ = read_tensors(place / WEIGHTS)
         load_tensors(recipe.model, tensors, place / WEIGHTS)
+        state, _ = read_tensors(place / STATE)
+        learned = {name.removeprefix("step/objective."): tensor for name, tensor in state.items()}
+        own = {name: tensor for name, tensor in unique_tensors(recipe.objective).items() if name in learned}
+        copy_tensors(own, {name: learned[name] for name in own}, place / STATE)
         recipe.model.eval()
         recipe.objective.eval()
         return read_metrics(place / METRICS)

@@ -36,7 +36,8 @@ def build(factory: Factory | None, groups: Sequence[Declared], settings: Setting
         _check_made(made, groups)
     scales = {parameter: each.group.lr_scale for each in groups for parameter in each.parameters}
     for group in made.param_groups:
-        group["lr"] *= next((scales.get(parameter, 1.0) for parameter in group["params"]), 1.0)
+        # Not in place: groups may share a tensor, which is the caller's.
+        group["lr"] = group["lr"] * next((scales.get(parameter, 1.0) for parameter in group["params"]), 1.0)
     return made
 
 
