@@ -498,3 +498,29 @@ def test_given_values_of_another_shape_are_refused() -> None:
             model({"x": x}, fixed={"z": (value.double(), known)})
     with pytest.raises(TypeError, match=r"True or False; got torch\.float32"):
         model({"x": x}, fixed={"z": (torch.zeros(4, 2).double(), torch.ones(4))})
+
+
+def test_what_is_fixed_is_checked_where_it_is_generated_from_too() -> None:
+    model = pv.recipes.cvae(pv.Spec((6,), classes=3), latent=2, network="mlp", widths=(4,), seed=0).model
+    y, z = torch.eye(3)[[0, 1, 2, 1]], torch.randn(4, 2)
+    for held, error, message in (
+        ((z[:1], torch.tensor([True])), ValueError, "a value for each of 4 examples; got 1 values"),
+        (z[:1], ValueError, "a value for each of 4 examples; got 1 values"),
+        ((z[:, :1], torch.ones(4, dtype=torch.bool)), ValueError, r"values of shape \[1\]; it has \[2\]"),
+        ((z, torch.ones(4)), TypeError, "True or False; got torch.float32"),
+    ):
+        with pytest.raises(error, match=message):
+            model.generate({"y": y}, 2, fixed={"z": held})
+    with pytest.raises(ValueError, match=r"\['z'\] are latents, which are drawn; .* as fixed="):
+        model.generate({"y": y, "z": z})
+
+
+def test_the_importance_weighted_bound_refuses_a_summed_latent_also_with_labelled_rows() -> None:
+    x, y = torch.randn(4, 4).double(), torch.eye(3)[[0, 1, 2, 1]].double()
+    known = torch.tensor([True, True, False, False])
+
+    def labelled(batch: pv.Values, samples: int) -> pv.Draw:
+        return m2()(batch, samples, fixed={"y": (y, known)})
+
+    with pytest.raises(ValueError, match="sums over 'y' whatever its posterior says"):
+        pv.ImportanceWeighted(2)(labelled, {"x": x})

@@ -19,7 +19,7 @@ from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_na
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
 from polyvae.model.protocol import Embeds, Starts, check_part, check_values
-from polyvae.model.walk import Fixed, Walk, given_or, in_rows
+from polyvae.model.walk import Fixed, Walk, check_fixed, given_or, in_rows
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Feature", "Head", "Latent", "Observed", "Values"]
 
@@ -163,13 +163,18 @@ class VAE(nn.Module):
         at_least("count", count, 1, "draws of the latents")
         self._require(given, self.conditions)
         self._check_single("fixed", fixed)
-        known = in_rows(fixed)
-        rows = next((len(value) for value in (*given.values(), *(value for value, _ in known.values()))), 1)
+        if latents := [name for name in self.plan.latents if name in given]:
+            raise ValueError(f"{latents} are latents, which are drawn; one that is given is given as fixed=")
+        first = (value[0] if isinstance(value, tuple) else value for value in fixed.values())
+        rows = next((len(value) for value in (*given.values(), *first)), 1)
+        known = in_rows(fixed, rows)
         values = {name: repeat(value, count) for name, value in self._bare(given).items()}
         for name, prior in self.prior.items():
             self._compute(values, self.plan.reads(prior))
             p = prior(values)
             z = p.sample() if p.batch_shape else p.sample((count * rows,))
+            if name in known:
+                check_fixed(name, known[name], p.event_shape)
             values.update(apart(prior, name, given_or(z, known.get(name), count)))
         return self._bare(values)
 

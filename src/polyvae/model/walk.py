@@ -39,13 +39,7 @@ class Walk:
     def __init__(self, batch: Values, samples: int, of: str, fixed: Fixed) -> None:
         self.rows, self.folded = dict(batch), dict[str, Tensor]()
         self.samples, self.count, self.device = samples, len(batch[of]), batch[of].device
-        self.fixed = in_rows(fixed)
-        for name, (value, known) in self.fixed.items():
-            if len(value) != self.count or (known is not None and known.shape != (self.count,)):
-                rows = f"{len(value)} values" + ("" if known is None else f" and rows {list(known.shape)}")
-                raise ValueError(f"fixed gives {name!r} a value for each of {self.count} examples; got {rows}")
-            if known is not None and known.dtype != torch.bool:
-                raise TypeError(f"fixed says of each row whether {name!r} is given, True or False; got {known.dtype}")
+        self.fixed = in_rows(fixed, self.count)
         self.proposed: dict[str, Proposed] = {}
         self.priors: dict[str, Distribution] = {}
 
@@ -67,9 +61,8 @@ class Walk:
         q, name = part(self.values(given(part), node.folds)), node.name
         rows = self.samples * self.count if node.folds else self.count
         check_law(q, f"the posterior of {name!r}", [(rows,)])
-        if name in self.fixed and self.fixed[name][0].shape[1:] != q.event_shape:
-            found = list(self.fixed[name][0].shape[1:])
-            raise ValueError(f"fixed gives {name!r} values of shape {found}; it has {list(q.event_shape)}")
+        if name in self.fixed:
+            check_fixed(name, self.fixed[name], q.event_shape)
         with full_precision(self.device):
             if name in self.fixed and self.fixed[name][1] is None:
                 made = Proposed(q, z := repeat(self.fixed[name][0], self.samples))
@@ -134,12 +127,31 @@ class Walk:
         return laws[0] if len(laws) == 1 else SideBySide(laws)
 
 
-def in_rows(fixed: Fixed) -> dict[str, tuple[Tensor, Tensor | None]]:
-    """Latents that are given, each with the rows in which it is, None for all of them."""
-    return {name: value if isinstance(value, tuple) else (value, None) for name, value in fixed.items()}
+Held = tuple[Tensor, Tensor | None]
 
 
-def given_or(z: Tensor, held: tuple[Tensor, Tensor | None] | None, samples: int) -> Tensor:
+def in_rows(fixed: Fixed, count: int) -> dict[str, Held]:
+    """Latents that are given, each with the rows in which it is, None for all of so many.
+
+    ValueError for another number of rows, TypeError for rows that are not booleans.
+    """
+    held: dict[str, Held] = {n: value if isinstance(value, tuple) else (value, None) for n, value in fixed.items()}
+    for name, (value, known) in held.items():
+        if len(value) != count or (known is not None and known.shape != (count,)):
+            rows = f"{len(value)} values" + ("" if known is None else f" and rows {list(known.shape)}")
+            raise ValueError(f"fixed gives {name!r} a value for each of {count} examples; got {rows}")
+        if known is not None and known.dtype != torch.bool:
+            raise TypeError(f"fixed says of each row whether {name!r} is given, True or False; got {known.dtype}")
+    return held
+
+
+def check_fixed(name: str, held: Held, event: Size) -> None:
+    """ValueError where the values that are given have another shape than the latent."""
+    if held[0].shape[1:] != event:
+        raise ValueError(f"fixed gives {name!r} values of shape {list(held[0].shape[1:])}; it has {list(event)}")
+
+
+def given_or(z: Tensor, held: Held | None, samples: int) -> Tensor:
     """z [K * B, ...], in the rows in which it is given the value that is given [B, ...]."""
     if held is None:
         return z

@@ -126,7 +126,7 @@ def report(loss: Tensor, terms: dict[str, Tensor], draw: Draw) -> dict[str, Tens
 def _check_bounded(draw: Draw) -> None:
     """ValueError where a head is not in the importance-weighted bound as it was asked for."""
     for name, latent in draw.latents.items():
-        if latent.summed is not None and latent.chosen is None:
+        if latent.summed is not None:
             raise ValueError(
                 f"the importance-weighted bound sums over {name!r} whatever its posterior says, which would not be "
                 "trained; take an Objective"
