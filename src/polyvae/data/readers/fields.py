@@ -11,7 +11,7 @@ import numpy as np
 
 from polyvae.data.columns.rounding import note, steps
 from polyvae.data.errors import DataError
-from polyvae.data.readers.numpy_files import PARTS, SYNONYMS, npz
+from polyvae.data.readers.numpy_files import SYNONYMS, npz, part_of
 
 TIMES = ("t", "time", "times")
 _RESERVED = {"x", "y", *SYNONYMS}
@@ -32,7 +32,8 @@ def field_names(path: Path) -> list[str]:
     values outside [0, 1]. Only the headers of the arrays are read if they decide it.
     """
     headers = _headers(path)
-    if any(_part(name) for name in headers) or len(headers.get("x", Header((0,), np.dtype(float))).shape) > 1:
+    x, of_parts = headers.get("x"), any(part_of(name)[0] != "all" for name in headers)
+    if of_parts or (x is not None and len(x.shape) > 1):
         return []  # pictures or a table, perhaps by part
     names = [name for name, found in headers.items() if found.dtype.kind == "f" and len(found.shape) == 3]
     names = [name for name in names if name not in _RESERVED]
@@ -83,11 +84,6 @@ def _static(headers: Mapping[str, Header], shape: tuple[int, ...]) -> list[str]:
     masks = [name for name, found in headers.items() if found.dtype.kind == "b" and found.shape == shape[1:]]
     times = [name for name in TIMES if name in headers and headers[name].shape == shape[:1]]
     return [*masks[:1], *times[:1]]
-
-
-def _part(name: str) -> bool:
-    """Whether a name belongs to the training, validation or test part."""
-    return bool({name.split("_")[0], name.rsplit("_")[-1]} & set(PARTS)) and "_" in name
 
 
 def _headers(path: Path) -> dict[str, Header]:

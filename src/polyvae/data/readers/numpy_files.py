@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zipfile
 import zlib
@@ -15,17 +14,7 @@ from polyvae.data.errors import AGAIN, DataError, reading
 from polyvae.data.memory_maps import is_large, opened
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
-
-
 SYNONYMS = {"data": "x", "images": "x", "imgs": "x", "target": "y", "labels": "y"}
-
-
-_PART_FIRST = re.compile(rf"({'|'.join(PARTS)})_(.+)")
-
-
-_PART_LAST = re.compile(rf"(.+)_({'|'.join(PARTS)})")
-
-
 BROKEN = (
     OSError,
     EOFError,
@@ -107,11 +96,7 @@ def npz_parts(path: Path) -> dict[str, dict[str, np.ndarray]]:
     arrays = npz(path)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for key, array in arrays.items():
-        part, name = "all", key
-        if match := _PART_FIRST.fullmatch(key):
-            part, name = PARTS[match[1]], match[2]
-        elif match := _PART_LAST.fullmatch(key):
-            part, name = PARTS[match[2]], match[1]
+        part, name = part_of(key)
         parts.setdefault(part, {})[SYNONYMS.get(name, name)] = array
     if len(arrays) == 1:
         parts = {"all": {"x": next(iter(arrays.values()))}}
@@ -119,3 +104,12 @@ def npz_parts(path: Path) -> dict[str, dict[str, np.ndarray]]:
         wanted = "x and y, or x_train, y_train, x_test and so on"
         raise DataError(path, wanted, f"the arrays {list(arrays)}", "rename them")
     return parts
+
+
+def part_of(key: str) -> tuple[str, str]:
+    """The part that an array belongs to by its name, and what it is there: x_train and train_x are x of "train"."""
+    first, _, rest = key.partition("_")
+    before, _, last = key.rpartition("_")
+    if rest and first in PARTS:
+        return PARTS[first], rest
+    return (PARTS[last], before) if before and last in PARTS else ("all", key)
