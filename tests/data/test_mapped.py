@@ -78,7 +78,7 @@ def test_a_users_own_large_array_is_not_copied_by_the_cut(large):
     x = torch.rand(60, 30)
     cut = wrap(x).train.tensors
     assert isinstance(cut, Rows)
-    assert cut._large["x"].data_ptr() == x.data_ptr()
+    assert cut._held["x"].data_ptr() == x.data_ptr()
 
 
 def test_what_is_not_finite_in_a_large_file_is_named(tmp_path, large):

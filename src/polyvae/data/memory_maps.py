@@ -106,41 +106,36 @@ class Rows(Mapping[str, "Tensor"]):
 
     def __init__(self, whole: Mapping[str, Tensor], index: Tensor) -> None:
         self.index = index
-        self._large = {name: tensor for name, tensor in whole.items() if is_large(tensor.nbytes)}
-        small = {name: tensor for name, tensor in whole.items() if name not in self._large}
-        self._small = {name: tensor.index_select(0, index) for name, tensor in small.items()}
-        self._names = list(whole)
+        self._large = {name for name, tensor in whole.items() if is_large(tensor.nbytes)}  # whole; the others are cut
+        self._held = {name: each if name in self._large else rows_of(each, index) for name, each in whole.items()}
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._small[name] if name in self._small else rows_of(self._large[name], self.index)
+        return rows_of(self._held[name], self.index) if name in self._large else self._held[name]
 
     def __contains__(self, name: object) -> bool:  # a Mapping's own would copy to see whether it can
-        return name in self._names
+        return name in self._held
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._held)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._held)
 
     @property
     def heads(self) -> dict[str, Tensor]:
         """The first row of each, to tell shape and type."""
-        return {name: (self._small if name in self._small else self._large)[name][:1] for name in self._names}
+        return {name: tensor[:1] for name, tensor in self._held.items()}
 
     def select(self, index: Tensor) -> dict[str, Tensor]:
         """The rows at `index` (int64 [B]) of these, as tensors of their own."""
         rows = self.index.index_select(0, index)
-        return {
-            name: self._small[name].index_select(0, index) if name in self._small else rows_of(self._large[name], rows)
-            for name in self._names
-        }
+        return {name: rows_of(held, rows if name in self._large else index) for name, held in self._held.items()}
 
     def take(self, index: Tensor) -> Rows:
         """The rows at `index` (int64 [n]) of these, as Rows."""
         taken = Rows({}, self.index.index_select(0, index))
-        taken._large, taken._names = self._large, self._names
-        taken._small = {name: tensor.index_select(0, index) for name, tensor in self._small.items()}
+        taken._large = self._large
+        taken._held = {name: held if name in self._large else rows_of(held, index) for name, held in self._held.items()}
         return taken
 
     def to(self, device: torch.device | str) -> Mapping[str, Tensor]:
