@@ -524,3 +524,10 @@ def test_the_importance_weighted_bound_refuses_a_summed_latent_also_with_labelle
 
     with pytest.raises(ValueError, match="sums over 'y' whatever its posterior says"):
         pv.ImportanceWeighted(2)(labelled, {"x": x})
+
+
+def test_shapes_that_a_law_does_not_fill_are_named() -> None:
+    model, x = pair("posterior"), torch.randn(4, 4).double()
+    model.posterior["both"].shapes = {"a": (2,), "b": (4,)}
+    with pytest.raises(ValueError, match=r"'both' has a law of shape \[5\]; its shapes .* are of a vector of 6 values"):
+        model({"x": x})

@@ -158,6 +158,25 @@ def test_a_users_own_flow_has_the_mean_of_its_own_draws() -> None:
     assert centre(Flow(base, td.AffineTransform(10.0, 2.0)))[0].tolist() == pytest.approx([10, 12], abs=0.2)
 
 
+class DrawsAndScores(Distribution):
+    """A law that only draws and scores at once."""
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def __init__(self, law: Distribution) -> None:
+        self.law = law
+        super().__init__(law.batch_shape, law.event_shape, validate_args=False)
+
+    def rsample_and_log_prob(self, shape: Any = ()) -> tuple[Tensor, Tensor]:
+        z = self.law.rsample(shape)
+        return z, self.law.log_prob(z)
+
+
+def test_a_law_that_only_draws_and_scores_at_once_has_a_centre() -> None:
+    law = DrawsAndScores(td.Independent(td.Normal(torch.tensor([[0.0, 4.0]]), 0.5), 1))
+    assert centre(law)[0].tolist() == pytest.approx([0, 4], abs=0.2)
+
+
 def test_a_law_without_a_gradient_through_its_draws_is_refused_where_it_would_not_be_trained() -> None:
     logits = torch.zeros(4, 3, requires_grad=True)
     with pytest.raises(ValueError, match=r"the posterior of 'y' \(OneHotCategorical\) has no gradient .* summed"):

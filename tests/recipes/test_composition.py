@@ -147,3 +147,17 @@ def test_a_point_is_trained_without_a_divergence() -> None:
         made = made_with(name, posterior="point")
         assert made.monitor == "reconstruction"
         assert "kl" not in made.objective.terms
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vae", {"prior": "mixture", "objective": pv.Objective({"reconstruction": pv.terms.Reconstruction()})}),
+        ("semi_conditional", {"prior": "vamp", "objective": pv.Objective({"r": pv.terms.Reconstruction()})}),
+        ("mmd_vae", {"alpha": 1.0, "prior": "mixture"}),
+        ("beta_vae", {"beta": 0.0, "prior": "vamp"}),
+    ],
+)
+def test_a_prior_that_no_term_trains_is_refused(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="prior: no term of the objective trains it; add the KL"):
+        RECIPES[name](pv.Spec((1, 8, 8)), network="mlp", widths=(4,), **options)

@@ -81,7 +81,7 @@ def centre(law: Distribution) -> Tensor:
     with torch.no_grad(), torch.random.fork_rng(devices, device_type=kind):
         torch.manual_seed(0)
         alike = _alike(law, len(law.batch_shape))
-        return (law.sample(Size((CENTRED,))) if alike is None else alike).mean(0)
+        return (drawn(law, (CENTRED,))[0] if alike is None else alike).mean(0)
 
 
 def _alike(law: Distribution, rows: int) -> Tensor | None:

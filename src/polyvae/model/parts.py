@@ -125,7 +125,11 @@ def apart(part: nn.Module, name: str, value: Tensor) -> dict[str, Tensor]:
     of = shapes(part)
     if not of:
         return {name: value}
-    pieces = value.split([prod(shape) for shape in of.values()], 1)
+    sizes = [prod(shape) for shape in of.values()]
+    if value.ndim != 2 or sum(sizes) != value.shape[1]:
+        found = list(value.shape[1:])
+        raise ValueError(f"{name!r} has a law of shape {found}; its shapes {of} are of a vector of {sum(sizes)} values")
+    pieces = value.split(sizes, 1)
     return {latent: each.reshape(-1, *shape) for (latent, shape), each in zip(of.items(), pieces, strict=True)}
 
 

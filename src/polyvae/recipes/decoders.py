@@ -15,10 +15,11 @@ from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared, prepared_observation
+from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
-from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
+from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.latents import LatentPart, Reader
@@ -92,11 +93,20 @@ def finished(
 ) -> Recipe:
     """The recipe of a model: its best weights are those of the best bound, which a point for a posterior has not.
 
-    ValueError where a prior has something to learn and a point for a posterior to learn it from.
+    ValueError where a prior has something to learn and a point for a posterior to learn it from, or no term.
     """
     point = any(isinstance(getattr(q, "family", None), Point) for q in model.posterior.values())
-    if point and any(True for _ in model.prior.parameters()):
+    shared = set(model.posterior.parameters())  # a codebook is trained with its encoder
+    learned = [p for p in model.prior.values() if any(each.requires_grad for each in set(p.parameters()) - shared)]
+    if point and learned:
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
+    if isinstance(objective, Objective) and learned:
+        own = {Reconstruction, CodebookCost, Commitment}
+        # The discrepancy does not move a mixture, which is drawn without a gradient.
+        own |= {MMD} if all(isinstance(prior, (Mixture, VampPrior)) for prior in learned) else set()
+        weighted = (cast(Weighted, each) for each in objective.terms.values())
+        if all(type(each.term) in own or (not callable(each.weight) and each.weight == 0) for each in weighted):
+            raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")
     return Recipe(model, objective, observe, "reconstruction" if point else "bound", start=start)
 
 
