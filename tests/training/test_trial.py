@@ -56,8 +56,8 @@ WRONG = {
     ),
     "the posterior's network": (
         lambda: pv.Recipe(model(encoder=nn.Linear(4, 6)), pv.Objective()),
-        "the posterior of 'z' needs 4 numbers along dimension 1, its network made 6; or else the prior of 'z', a law of "
-        "2 values, is of the wrong size",
+        "the posterior of 'z' needs 4 numbers along dimension 1, its network made 6; or else the prior of 'z', a law "
+        "of 2 values, is of the wrong size",
     ),
     "a feature that is a pair": (
         lambda: pv.Recipe(

@@ -43,9 +43,8 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
     DataError for files, ValueError for a bad option, TypeError for an unknown one or one without its name.
     """
     if not isinstance(data_dir, (str, PathLike, type(None))):
-        raise TypeError(
-            f"data_dir is a folder, and options are given by name, as in load(name, limit=100); got {type(data_dir).__name__}"
-        )
+        how = "options are given by name, as in load(name, limit=100)"
+        raise TypeError(f"data_dir is a folder, and {how}; got {type(data_dir).__name__}")
     asked = gathered(Options, options)
     whole = _whole(name, data_dir, asked)
     whole, cuts, cut = cut_as(whole, asked)
