@@ -254,6 +254,7 @@ def test_folders_without_a_study_or_a_run_are_refused(tmp_path: Path) -> None:
         (100.0, 25.0, "100 ± 25"),
         (0.5, math.nan, "0.5000"),
         (0.5, 0.0, "0.5000"),
+        (math.nan, 1.0, "–"),
         (2.1e-6, 3.2e-9, "2.10e-06 ± 3.2e-09"),
     ],
 )
@@ -271,6 +272,7 @@ def test_numbers_as_they_are_written() -> None:
         "0.0001200",
         "1.000e-07",
     ]
+    assert number(-0.0) == "0"
     assert percent(-0.0312) == "-3.1 %"
     assert percent(None) == "–"
     assert bounds(Interval(1.0, math.nan, -math.inf, math.inf, 1)) == "–"

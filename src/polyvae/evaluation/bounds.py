@@ -120,7 +120,7 @@ def importance_bound(
     """log 1/K sum_k p(x, z_k) / q(z_k | x) of every example, nats, float64 [N], K `samples`; it rises to log p(x) with
     K.
 
-    The same for every loader, and for every way of cutting the split whose cuts are multiples of 100 examples.
+    The same for every loader and batch size: the noise of an example goes by its place in the split, in blocks of 100.
 
     Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
     """
