@@ -31,3 +31,13 @@ def test_the_package_starts_without_torch() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'vea'"):
         pv.vea  # noqa: B018
+
+
+def test_the_flow_is_among_the_families_and_zuko_waits_for_it() -> None:
+    code = "import sys, polyvae as pv; pv.families.InverseAutoregressive; assert 'zuko' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_parts_share_and_how_they_train_is_at_the_top() -> None:
+    assert pv.Feature is pv.model.Feature
+    assert pv.Group is pv.model.Group

@@ -2,6 +2,7 @@
 
 from polyvae.model.families.columns import CategoryCodes, ColumnFamily, ColumnNormal, StandardisedFamily
 from polyvae.model.families.counts import COUNTS, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
+from polyvae.model.families.flow import InverseAutoregressive
 from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, posterior
 from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
@@ -19,6 +20,7 @@ __all__ = [
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
     "FullNormal",
+    "InverseAutoregressive",
     "Laplace",
     "NegativeBinomial",
     "PixelNormal",
