@@ -16,6 +16,7 @@ def start(rounds: int) -> Iterator[Result]:
     commands = {
         "import polyvae": (["-c", "import polyvae"], 1 / 1.3),
         "import polyvae and touch its parts": (["-c", USED], 1 / 1.3),
+        "import polyvae and touch fit": (["-c", "import polyvae as pv; pv.fit"], 1 / 1.3),
         "polyvae --help": (["-m", "polyvae", "--help"], 1.0),
     }
     for what, (arguments, bar) in commands.items():
