@@ -14,8 +14,8 @@ from polyvae.cli.commands import PLACES
 from polyvae.cli.options import Option, options_of
 from polyvae.cli.signatures import functions, recipes
 from polyvae.recipes import RECIPES
-from polyvae.recipes.flat import passed_on
 from polyvae.recipes.options import CHOICES
+from polyvae.recipes.sources import passed_on
 
 HELPS = """
 import contextlib, io, sys

@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import polyvae as pv
@@ -114,6 +116,7 @@ GIVEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"softadapt": True, "softadapt_variant": "normalised"} | {"softadapt_beta": 0.5, "softadapt_window": 3},
     ),
     ("multitask", {"tasks": Tasks(softadapt=None)}, {"softadapt": False}),
+    ("count_vae", {"latent": Gaussian(posterior="full")}, {"posterior": "full"}),
 ]
 
 
@@ -135,6 +138,7 @@ def test_a_field_that_is_not_given_is_the_recipes() -> None:
     assert [layer.out_features for layer in layers] == [128, 6]
 
 
+POINTS = np.array([1, 2, 5, 7])
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("multitask", {"latent": 3, "codes": 8}, "latent and codes exclude each other: latent is Gaussian or Codes"),
     ("multitask", {"mask": Mask("grid", 9), "count": 9}, "count is given twice"),
@@ -157,6 +161,30 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("multitask", {"softadapt": "no"}, "softadapt is True, False or a SoftAdapt; got 'no'"),
     ("multitask", {"softadapt_variant": "normalised"}, "softadapt_variant is an option of SoftAdapt; give softadapt"),
     ("vq_multitask", {"softadapt": False, "softadapt_beta": 0.5}, "softadapt_beta is an option of SoftAdapt; give"),
+    ("vae", {"latent": Codes()}, r"latent is a number or Gaussian\(...\); got Codes\(...\); vq_vae takes Codes"),
+    ("vae", {"latent": Gaussian}, r"latent is a number or Gaussian\(...\); got <class"),
+    ("vae", {"latent": {"dimensions": 8}}, r"latent is a number or Gaussian\(...\); got {'dim"),
+    ("vae", {"latent": None}, r"latent is a number or Gaussian\(...\); got None"),
+    ("vae", {"latent": np.array([8, 8])}, r"latent is a whole number of at least 1; got \[8, 8\]"),
+    ("arbitrary_conditioning", {"latent": Codes()}, "got Codes.*; vq_vae takes Codes"),
+    ("vq_vae", {"codes": Codes(64)}, "codes is a whole number of at least 2; got Codes"),
+    ("vq_vae", {"latent": Gaussian(8)}, r"latent is Codes\(...\); got Gaussian\(...\)"),
+    ("pca", {"latent": Gaussian(4)}, "latent is a whole number of at least 1; got Gaussian"),
+    ("two_level", {"top": None}, "top is a whole number of at least 1; got None"),
+    ("multitask", {"tasks": 2}, r"tasks is Tasks\(...\); got 2"),
+    ("multitask", {"tasks": SoftAdapt()}, r"tasks is Tasks\(...\); got SoftAdapt"),
+    ("multitask", {"mask": Mask("unifrom")}, "mask is one of uniform, .*; did you mean uniform"),  # pyright: ignore
+    ("multitask", {"mask": None}, r"mask is a name or Mask\(...\); got None"),
+    ("multitask", {"mask": pv.masks.observation("grid", 9)}, r"mask is a name or Mask\(...\); got SparsePixels"),
+    ("vae", {"latent": Gaussian(network="mlp"), "network": "mlp"}, "network is given twice, in Gaussian and by itself"),
+    ("multitask", {"latent": Codes(64), "codes": 32}, "codes is given twice, in Codes and by itself"),
+    ("multitask", {"tasks": Tasks(softadapt=SoftAdapt()), "softadapt": False}, "softadapt is given twice, in Tasks"),
+    ("full_covariance", {"posterior": "full"}, "posterior is no option of full_covariance: the recipe chooses it"),
+    ("vq_multitask", {"network": "mlp"}, "network is no option of vq_multitask: the recipe chooses it itself"),
+    ("vae", {"codes": 8}, "codes is no option of vae; vq_vae has it"),
+    ("vae", {"likelihood": pv.families.Bernoulli}, r"likelihood is a name or a family; got .*: give Bernoulli\(...\)"),
+    ("vae", {"posterior": pv.families.DiagonalNormal}, "posterior is a name or a family; got <class"),
+    ("vae", {"posterior": nn.Linear(3, 4)}, "posterior is a name or a family; got Linear"),
     ("vae", {"condition": "no"}, "condition is True or False; got 'no'"),
     ("vq_vae", {"kmeans": 1}, "kmeans is True or False; got 1"),
 ]
@@ -166,6 +194,23 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 def test_what_is_refused_is_named_as_it_is_laid_flat(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RECIPES[name](SHAPE, **options)
+
+
+def test_numbers_of_numpy_and_torch_are_recorded_as_numbers() -> None:
+    given = {"latent": np.int64(3), "beta": np.float32(2), "free_bits": torch.tensor(0.5), "condition": np.True_}
+    made = pv.recipes.beta_vae(pv.Spec(SHAPE, classes=3), widths=np.array([4, 6]), **given)
+    options = {"latent": 3, "beta": 2.0, "free_bits": 0.5, "condition": True, "widths": [4, 6]}
+    assert made.call is not None
+    assert made.call["options"] == options
+    at = pv.recipes.semi_conditional(SHAPE, latent=Gaussian(3, widths=(np.int8(4), 6)), mask="points", positions=POINTS)
+    assert at.call is not None
+    assert at.call["options"]["widths"] == [4, 6]
+    assert at.call["options"]["positions"] == [1, 2, 5, 7]
+
+
+def test_half_a_picture_is_a_mask_by_name() -> None:
+    made = pv.recipes.semi_conditional(SHAPE, mask="half", widths=(4,), seed=1)
+    assert made.observe == pv.masks.observation("half")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -37,8 +37,8 @@ def shortened(words: Sequence[str], most: int, more: str = " and {:,} more") -> 
 
 def one_of(known: Collection[str], name: str, kind: str, more: str = "") -> str:
     """The name; ValueError listing the known names and the nearest if it is none of them."""
-    if name not in known:
-        raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}{near(name, known)}")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{kind} is one of {', '.join(known)}{more}; got {name!r}{near(str(name), known)}")
     return name
 
 

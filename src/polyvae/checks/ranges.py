@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Annotated, Any, TypeVar
 
 Called = TypeVar("Called", bound=Callable[..., Any])
+NUMBERS = {int, float, str, Sequence, type(None)}  # the types of options that are numbers, lists of them or words
 LARGEST = 2**31 - 1  # of what is counted: larger ones overflow what they are multiplied with
 
 
@@ -78,17 +79,27 @@ def check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
     """
     for name, (found, admitted) in ranges_of(function).items():
         value = given.get(name)
-        several = isinstance(value, Sequence) and not isinstance(value, str)
-        if isinstance(value, Real) and admitted == {Sequence}:
+        several = isinstance(value, Sequence) and not isinstance(value, str) and Sequence in admitted
+        if isinstance(value, Real) and admitted - {type(None)} == {Sequence}:
             raise ValueError(f"{name} is a list of numbers, such as [{value}]; got {value!r}")
+        if name not in given or (value is None and type(None) in admitted):
+            continue
         for number in value if several else [value]:  # pyright: ignore[reportOptionalIterable, reportGeneralTypeIssues]
-            if isinstance(number, str) and str not in admitted:
-                raise ValueError(f"{name} is {found.expected(found.least)}; got {number!r}")
             if isinstance(number, Real) and not found.holds(number):
                 raise ValueError(f"{name} is {found.expected(float(number))}; got {number!r}")
+            if not isinstance(number, Real) and type(number) not in admitted and admitted <= NUMBERS:
+                raise ValueError(f"{name} is {found.expected(found.least)}; got {number!r}")
     for name in _switches(function):
         if not isinstance(given.get(name, False), bool):
             raise ValueError(f"{name} is True or False; got {given[name]!r}")
+
+
+def numbers(value: Any, hint: Any) -> Any:
+    """The value, an array or scalar of NumPy or torch as a list or number where its annotation asks for these."""
+    if type(value) in (list, tuple):
+        return type(value)(numbers(each, hint) for each in value)
+    wanted = _types_in(hint) & {bool, int, float, list, tuple, Sequence}
+    return value.tolist() if wanted and hasattr(value, "tolist") else value
 
 
 def ranged(function: Called) -> Called:
@@ -107,7 +118,7 @@ def ranged(function: Called) -> Called:
 def ranges_of(function: Callable[..., Any]) -> dict[str, tuple[Range, set[Any]]]:
     """The range of each parameter whose annotation has one, also of a member of a union, and the types that it admits.
 
-    None is left out of the types, and what a sequence holds.
+    What a sequence holds is left out of the types.
     """
     hints = typing.get_type_hints(function, include_extras=True)
     found = ((name, _range_in(hint), _types_in(hint)) for name, hint in hints.items())
@@ -125,7 +136,7 @@ def _types_in(hint: Any) -> set[Any]:
         return _types_in(members[0])
     if origin in (typing.Union, types.UnionType):
         return set().union(*map(_types_in, members))
-    return {origin or hint} - {type(None)}
+    return {origin or hint}
 
 
 def _range_in(hint: Any) -> Range | None:

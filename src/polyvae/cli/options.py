@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from polyvae.checks.ranges import ranges_of
 from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, within
-from polyvae.recipes.flat import LINE, explanations
+from polyvae.recipes.sources import LINE, explanations
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,19 @@ class Option:
 class Parser(argparse.ArgumentParser):
     """Takes whole option names only, leaves out what was not given, and names the neighbours of an unknown option.
 
-    `former`: what options were called before, and what they are called now.
+    `former`: what options were called before, and what they are called now. `hint`: what to say of another unknown
+    option in place of its neighbours, or nothing.
     """
 
-    def __init__(self, prog: str, usage: str, text: str, example: str, former: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        prog: str,
+        usage: str,
+        text: str,
+        example: str,
+        former: Mapping[str, str] | None = None,
+        hint: Callable[[str], str] = lambda flag: "",
+    ) -> None:
         super().__init__(
             prog=prog,
             description=text,
@@ -65,7 +74,7 @@ class Parser(argparse.ArgumentParser):
         # Shown here alone: it is read before the command, whose choices it may change.
         own = self.add_argument_group("recipes of your own")
         own.add_argument("--from", metavar="MODULE", help="a module, or its .py file, with recipes of yours; it is run")
-        self.former = former or {}
+        self.former, self.hint = former or {}, hint
 
     def add(self, title: str, options: Iterable[Option]) -> None:
         """Adds options under a heading of the help."""
@@ -102,7 +111,8 @@ class Parser(argparse.ArgumentParser):
         name = text.partition("=")[0].replace("_", "-")
         if name in self.former:
             return f"; did you mean {self.former[name]}?"
-        return near(name, [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")])
+        flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        return self.hint(name) or near(name, flags)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from polyvae.cli.options import Option, Parser, advising, options_of
 from polyvae.cli.reading import KINDS, check_known, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
-from polyvae.recipes.flat import describe
+from polyvae.recipes.flat import belongs, describe
 from polyvae.recipes.options import CHOICES
 from polyvae.training.settings import ELSEWHERE, Settings
 
@@ -115,7 +115,12 @@ def _parser(recipe: str | None) -> Parser:
     usage = (
         f"polyvae train {recipe or 'RECIPE'} --data NAME [options]\n       polyvae train --resume --run DIR [options]"
     )
-    return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"), FORMER)
+
+    def hint(flag: str) -> str:
+        name = flag.lstrip("-").replace("-", "_")
+        return "" if recipe is None else belongs(recipes()[recipe], name, lambda each: f"--{each}")
+
+    return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"), FORMER, hint)
 
 
 _TITLES = {"run": "the run", "recipe": "the recipe", "data": "the data", "settings": "how it is trained"}

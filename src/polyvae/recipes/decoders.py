@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
 
-from polyvae.checks.names import find
+from polyvae.checks.names import find, one_of
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
@@ -23,7 +23,7 @@ from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstr
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.latents import LatentPart, Reader
-from polyvae.recipes.options import Mask
+from polyvae.recipes.options import Mask, Where
 from polyvae.recipes.parts import Condition, decoder_family
 from polyvae.recipes.recording import Recipe
 
@@ -118,6 +118,7 @@ def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:
 
 def sparse_pixels(spec: Spec, mask: Mask) -> SparsePixels:
     """The transform that adds m, with `positions` of a picture as pairs or one after the other."""
+    one_of(get_args(Where), mask.kind, "mask")
     count, positions, table = mask.count, mask.positions, not is_picture(spec.x)
     if count is not None and mask.exponent is not None and mask.kind not in SIZED:
         raise ValueError(f"count and exponent exclude each other, fixed or drawn; got {count} and {mask.exponent}")

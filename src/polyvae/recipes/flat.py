@@ -9,23 +9,22 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
-import re
 import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
+from numbers import Real
 from typing import Annotated, Any
 
 from polyvae.checks.names import near
-from polyvae.recipes.options import Flat, given_fields
+from polyvae.checks.ranges import numbers
+from polyvae.recipes.options import HOMES, Flat, given_fields
+from polyvae.recipes.sources import Build, explanations, passed_on
 
-Build = Callable[..., Any]
-_MARK = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
-LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
+CHOSEN = ": the recipe chooses it itself"
 
 
 @dataclass(frozen=True)
@@ -56,22 +55,23 @@ class Bundle:
         return found
 
     def spread(self, value: Any) -> dict[str, Any]:
-        """A dataclass laid flat: the fields that were given, and the first where its name makes it stand for the whole.
+        """A dataclass laid flat: the fields that were given, and the first where its name chooses the kind.
 
-        ValueError for what is neither a dataclass of these kinds nor the switch's True or False.
+        The value itself where it may be that of its first field, by the same name; ValueError for any other.
         """
         if self.switch is not None and (value is None or isinstance(value, bool)):
             return {self.name: bool(value)}
         if not isinstance(value, self.kinds):
-            kinds = " or a ".join(kind.__name__ for kind in self.kinds)
-            raise ValueError(f"{self.name} is True, False or a {kinds}; got {value!r}")
+            if self._plain() and (isinstance(value, (str, Real)) or hasattr(value, "tolist")):
+                return {self.name: value}
+            raise ValueError(f"{self.name} is {self._admits()}; got {_told(value)}")
         found: dict[str, Any] = {} if self.switch is None else {self.name: True}
-        given = given_fields(value)
+        given, chosen = given_fields(value), type(value) is self.kinds[0]
         for place, each in enumerate(_declared(type(value), type(value)())):
             inner = getattr(value, each.field)
             if isinstance(each, Bundle):
                 found |= each.spread(inner) if each.field in given else {}
-            elif each.field in given or (place == 0 and self.switch is None and each.name != each.field):
+            elif each.field in given or (place == 0 and not chosen):
                 found[each.name] = inner
         return found
 
@@ -106,6 +106,17 @@ class Bundle:
         """As of an `Option`: the parameter's own name."""
         return self.name
 
+    def _plain(self) -> bool:
+        """Whether its name is also that of an option of its own."""
+        return self.switch is None and self.name in self.options()
+
+    def _admits(self) -> str:
+        kinds = " or ".join(f"{kind.__name__}(...)" for kind in self.kinds)
+        if self.switch is not None:
+            return f"True, False or a {self.kinds[0].__name__}"
+        words = self._plain() and typing.get_origin(*_members(self.options()[self.name].hint)) is typing.Literal
+        return f"a {'name' if words else 'number'} or {kinds}" if self._plain() else kinds
+
     def _start(self, kind: type) -> Any:
         return self.default if isinstance(self.default, kind) else kind()
 
@@ -137,17 +148,33 @@ def spread(build: Build, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     options, bundles, others = accepted(build)
     found: dict[str, Any] = {}
+    within: dict[str, str] = {}  # the dataclasses that options came in
     for name, value in given.items():
         bundle = bundles.get(name)
-        inside = bundle is not None and (bundle.switch is not None or isinstance(value, bundle.kinds))
-        for each, held in (bundle.spread(value) if bundle is not None and inside else {name: value}).items():
+        kind = type(value).__name__ if bundle is not None and isinstance(value, bundle.kinds) else ""
+        for each, held in ({name: value} if bundle is None else bundle.spread(value)).items():
             if each not in options and not others:
-                hint = near(each, options) or f"; its options are {', '.join(options)}"
+                hint = belongs(build, each) or near(each, options) or f"; its options are {', '.join(options)}"
                 raise ValueError(f"{each} is no option of {build.__name__}{hint}")
             if each in found:
-                raise ValueError(f"{each} is given twice, in a {type(value).__name__} and by itself")
-            found[each] = held
+                raise ValueError(f"{each} is given twice, in {within.get(each) or kind} and by itself")
+            found[each] = numbers(held, options[each].hint) if each in options else held
+            within |= {each: kind} if kind else {}
     return found
+
+
+def belongs(build: Build, name: str, written: Callable[[str], str] = str) -> str:
+    """What to say of a name that is no option of a function but is known all the same, or nothing."""
+    options, bundles, _ = accepted(build)
+    if name in options:
+        return ""
+    if name in bundles:
+        return f"; did you mean {written(next(iter(bundles[name].options())))}?"
+    for function, _ in passed_on(build):
+        names, whole, _ = accepted(function)
+        if name in {**names, **whole} or belongs(function, name) == CHOSEN:
+            return CHOSEN
+    return f"; {HOMES[name]} has it" if name in HOMES else ""
 
 
 def gathered(build: Build, flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,35 +214,16 @@ def describe(function: Any, build: Build) -> Any:
     return function
 
 
-def passed_on(build: Build) -> Iterator[tuple[Build, set[str]]]:
-    """The functions that a function's **options go on to, each with the parameters that it is given besides."""
-    options = [each.name for each in inspect.signature(build).parameters.values() if each.kind is each.VAR_KEYWORD]
-    if not options:
-        return
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(build)))
-    except OSError:  # code that was typed in
-        return
-    for call in ast.walk(tree):
-        if isinstance(call, ast.Call) and any(k.arg is None and ast.unparse(k.value) in options for k in call.keywords):
-            target = inspect.unwrap(eval(ast.unparse(call.func), build.__globals__))
-            by_place = list(inspect.signature(target).parameters)[: len(call.args)]
-            yield target, {each.arg for each in call.keywords if each.arg is not None} | set(by_place[1:])
-
-
-def explanations(source: Build) -> dict[str, str]:
-    """What a docstring says of each parameter: "`name`: text" anywhere, or "name, name: text" at a line's start."""
-    found: dict[str, str] = {}
-    for paragraph in inspect.cleandoc(source.__doc__ or "").split("\n\n"):
-        marks = list(_MARK.finditer(paragraph)) or list(LINE.finditer(paragraph))
-        for mark, end in zip(marks, [*(each.start() for each in marks[1:]), len(paragraph)], strict=bool(marks)):
-            said = " ".join(paragraph[mark.end() : end].split())
-            found |= {name: said for name in re.findall(r"\w+", mark[0]) if name not in found}
-    return found
-
-
 def _lonely(name: str, kind: type, missing: str) -> ValueError:
     return ValueError(f"{name} is an option of {kind.__name__}; give {missing} too")
+
+
+def _told(value: Any) -> str:
+    """A value that is refused, and the recipe that takes it where it is a dataclass of another, or its class."""
+    kind = value if isinstance(value, type) else type(value)
+    home = HOMES.get(kind.__name__.lower())
+    shown = f"{kind.__name__}(...)" if is_dataclass(value) and kind is not value else repr(value)
+    return shown if home is None else f"{shown}; {home} takes {kind.__name__}"
 
 
 def _declared(source: Build, held: Any = None) -> Iterator[Option | Bundle]:

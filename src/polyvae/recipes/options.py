@@ -67,7 +67,7 @@ Decoder = Literal["flat", "multiscale"]
 MapDecoder = Literal["map", "flat"]
 PriorNetwork = Literal["encoder", "perceptron"]
 Decoders = Annotated[int, Range(1, 2, whole=True)]
-Where = Literal["uniform", "gaussian", "grid", "box", "points", "left", "right", "top", "bottom"]
+Where = Literal["uniform", "gaussian", "grid", "box", "points", "half", "left", "right", "top", "bottom"]
 Slopes = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
 Window = Annotated[int, Range(2, LARGEST, whole=True)]
@@ -95,6 +95,16 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "posterior": ("diagonal", "full", "point"),
     "prior": ("standard", "mixture", "vamp", "conditional"),
     "kernel": ("rbf", "imq"),
+}
+
+
+# Recipes that take a dataclass or its options, told to who gives it, by its name, to one that does not.
+HOMES: Mapping[str, str] = {
+    "codes": "vq_vae",
+    "mask": "semi_conditional",
+    "tasks": "multitask",
+    "softadapt": "multitask",
+    "decoders": "multitask",
 }
 
 

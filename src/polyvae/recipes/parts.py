@@ -58,7 +58,7 @@ def network_of(latent: Gaussian) -> Builder:
 
 def encoder_family(which: str | Family) -> Family:
     """A posterior's family, by name or as it is."""
-    return families.posterior(which) if isinstance(which, str) else which
+    return families.posterior(which) if isinstance(which, str) else _made(which, "posterior")
 
 
 def decoder_family(which: str | Family | None, spec: Spec) -> Family:
@@ -66,12 +66,20 @@ def decoder_family(which: str | Family | None, spec: Spec) -> Family:
 
     Without columns a picture of two levels has Bernoulli bits; all else a normal with one learned scale.
     """
-    if isinstance(which, Family):
-        return which
+    if which is not None and not isinstance(which, str):
+        return _made(which, "likelihood")
     if spec.columns:
         return column_families.by_kind(spec) if which is None else column_families.named(which, spec)
     default = "bernoulli" if spec.levels == 2 and len(spec.x) == 3 else "normal-learned"
     return families.likelihood(which or default, spec.levels)
+
+
+def _made(which: Family, name: str) -> Family:
+    """The family; ValueError for its class or for anything else."""
+    if not isinstance(which, type) and callable(getattr(which, "size", None)):
+        return which
+    kind = getattr(which, "__name__", None)
+    raise ValueError(f"{name} is a name or a family; got {which!r}" + (f": give {kind}(...)" if kind else ""))
 
 
 def prior_of(latent: Gaussian, posterior: Conditional, spec: Spec) -> nn.Module:
