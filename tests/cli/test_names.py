@@ -67,3 +67,40 @@ def test_help_explains_every_option_and_speaks_of_absence(place: str, capsys: py
     told = capsys.readouterr().out
     assert not re.search(r"\bNone\b", told)
     assert "as above" not in told
+
+
+@pytest.mark.parametrize("place", ["", "train", "datasets", "recipes", "completion", *every_option()])
+def test_help_keeps_to_the_width_of_the_terminal(
+    place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*place.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert not [line for line in text.partition("example:")[0].splitlines() if len(line) > 80]
+
+
+@pytest.mark.parametrize("recipe", ["vae", "vq_vae", "arbitrary_conditioning", "multitask"])
+def test_help_of_a_recipe_says_each_thing_once_and_only_what_a_line_can_give(
+    recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", recipe, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("what the kinds of the data ask for") == 1
+    assert "`objective`" not in text
+    assert "builder of modules" not in text
+    assert "whether" not in text
+    if recipe == "vq_vae":
+        assert "--no-kmeans switch off that the words start at the centres" in text
+        assert "residual blocks after the convolutions" in text
+
+
+@pytest.mark.parametrize("command", ["recipes", "datasets"])
+def test_tables_in_a_pipe_are_as_wide_as_columns_says(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for asked, most in (("90", 90), (None, 160), ("0", 160)):
+        monkeypatch.setenv("COLUMNS", asked) if asked else monkeypatch.delenv("COLUMNS", raising=False)
+        assert main([command]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if line[0] in "┏┃│└"]
+        assert lines
+        assert max(map(len, lines)) <= most

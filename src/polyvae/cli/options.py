@@ -11,12 +11,13 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from polyvae.checks.ranges import ranges_of
 from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, within
-from polyvae.recipes.sources import LINE, explanations
+from polyvae.recipes.sources import LINE, MARK, explanations
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,20 @@ class Option:
         return replace(self, flag=flag, default=default, help=self.help if text is None else text)
 
 
+class _Help(argparse.HelpFormatter):
+    """Wraps the paragraphs that do not fit; lines of those that do, and of examples, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(map(partial(_wrapped, width), text.split("\n\n")))
+
+
+def _wrapped(width: int, paragraph: str) -> str:
+    lines = paragraph.splitlines()
+    if any(line.startswith(" ") for line in lines) or all(len(line) <= width for line in lines):
+        return paragraph
+    return textwrap.fill(" ".join(lines), width, break_long_words=False, break_on_hyphens=False)
+
+
 class Parser(argparse.ArgumentParser):
     """Takes whole option names only, leaves out what was not given, and names the neighbours of an unknown option.
 
@@ -67,7 +82,7 @@ class Parser(argparse.ArgumentParser):
             description=text,
             epilog="example:\n" + textwrap.indent(example, "  "),
             usage=usage,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
         )
@@ -194,7 +209,8 @@ def help_of(source: Callable[..., Any]) -> dict[str, str]:
 
 def without_options(text: str) -> str:
     """A docstring without the lines that explain parameters."""
-    return "\n\n".join(part for part in text.split("\n\n") if not LINE.match(part))
+    marked = (part for part in text.split("\n\n") if not MARK.match(part))
+    return "\n\n".join(part for part in marked if not (LINE.match(part) and part[0].islower()))
 
 
 def _option(name: str, members: Sequence[Any], default: Any, text: str, choices: tuple[str, ...]) -> Option:
@@ -202,8 +218,10 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
     literal = next((typing.get_args(member) for member in members if typing.get_origin(member) is typing.Literal), None)
     if members == [bool]:
         flag = f"--no-{dashed}" if default else f"--{dashed}"
+        text = re.sub("^whether ", "switch off that " if default else "", text)
         return Option(name, flag, None, "", text, default)
     if allowed := choices or literal:
+        text = _OBJECT.sub("", text)
         if choices and any(each not in text for each in allowed):
             text = f"{text}; one of {', '.join(allowed)}".lstrip("; ")
         metavar, read = ("{" + ",".join(allowed) + "}" if literal else "NAME"), one_of(allowed)
@@ -231,6 +249,7 @@ def _written(value: Any) -> str:
 
 
 _LED = re.compile(r"(\w+)(?:(?:, | and | or )\w+)*(?=[ :])")  # the names that a message begins with
+_OBJECT = re.compile(r",? or an? (?:builder of modules|family|module)\b")  # which no line can give
 _QUOTES = "'\""
 # An argument with its value, or a name of several words that is no path or part of a longer one.
 _ARGUMENT = re.compile(r"""(?<![\w./'"-])(?:(\w+)=('[^']*'|"[^"]*"|\w+(?:\.\w+)*)|(\w+_\w+)(?![\w/'"=]|\.\w))""")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from math import isfinite
 from typing import Any
 
@@ -11,8 +11,8 @@ from rich.table import Table
 
 
 def console() -> Console:
-    """Where to print: as wide as the terminal, or wide enough for any table where there is none."""
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    """Where to print: as wide as the terminal or $COLUMNS says, or wide enough for any table where neither does."""
+    return Console(width=shutil.get_terminal_size((160, 24)).columns, highlight=False)
 
 
 def stacked(table: Table, width: int) -> list[Table]:

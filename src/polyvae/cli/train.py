@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from polyvae.checks.ranges import LARGEST, Range
-from polyvae.cli.options import Option, Parser, advising, options_of
+from polyvae.cli.options import Option, Parser, advising, options_of, without_options
 from polyvae.cli.reading import KINDS, check_known, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
@@ -106,11 +106,11 @@ def _declared(build: Callable[..., Any]) -> list[Option]:
 def _parser(recipe: str | None) -> Parser:
     if recipe is None:
         text = (
-            f"Trains a recipe on data and keeps the run in a folder.\n\nrecipes: {', '.join(sorted(recipes()))}\n"
+            f"Trains a recipe on data and keeps the run in a folder.\n\nrecipes: {', '.join(sorted(recipes()))}\n\n"
             "`polyvae train RECIPE --help` lists the options of one, `polyvae recipes` their papers."
         )
     else:
-        text = inspect.cleandoc(recipes()[recipe].__doc__ or "")
+        text = without_options(inspect.cleandoc(recipes()[recipe].__doc__ or ""))
     prog = "polyvae train" if recipe is None else f"polyvae train {recipe}"
     usage = (
         f"polyvae train {recipe or 'RECIPE'} --data NAME [options]\n       polyvae train --resume --run DIR [options]"

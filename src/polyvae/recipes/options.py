@@ -112,9 +112,9 @@ HOMES: Mapping[str, str] = {
 class Gaussian:
     """A vector z: q(z | x) of any family, by default N(mu, diag s^2), and p(z), by default N(0, I).
 
-    `dimensions`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: its layers'
-    widths or channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance), "point" or a family.
-    `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data and
+    `dimensions`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: of the
+    network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance), "point"
+    or a family. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data and
     pseudo-inputs share the encoder), "conditional" (on y) or a module. `components`: of a mixture or VampPrior.
     """
 
@@ -131,10 +131,10 @@ class Codes:
     """A map z of the words of a codebook, each place of it the word nearest to the encoder's output.
 
     `count`: words in the codebook, K. `dim`: numbers in a word. `widths`: channels of the strided convolutions, each of
-    which halves the sides; the widths of a perceptron for tables. `blocks`: residual blocks after them. `codebook`:
-    "gradient", or "ema", moving averages in place of the codebook's cost. `beta`: weight of the commitment. `revive`:
-    the share of the even use below which a word starts anew. `kmeans`: whether the words start at the centres of the
-    first encoder outputs.
+    which halves the sides; the widths of a perceptron for tables. `blocks`: residual blocks after the
+    convolutions. `codebook`: "gradient", or "ema", moving averages in place of the codebook's cost. `beta`: weight of
+    the commitment. `revive`: the share of the even use below which a word starts anew. `kmeans`: whether the words
+    start at the centres of the first encoder outputs.
     """
 
     count: Annotated[Words, Flat("codes")] = 128

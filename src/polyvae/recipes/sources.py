@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Build = Callable[..., Any]
-_MARK = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
+MARK = re.compile(r"`\w+`(?:,\s+`\w+`)*:\s")
 LINE = re.compile(r"^\w+(?:, \w+)*: ", re.MULTILINE)
 
 
@@ -34,7 +34,7 @@ def explanations(source: Build) -> dict[str, str]:
     """What a docstring says of each parameter: "`name`: text" anywhere, or "name, name: text" at a line's start."""
     found: dict[str, str] = {}
     for paragraph in inspect.cleandoc(source.__doc__ or "").split("\n\n"):
-        marks = list(_MARK.finditer(paragraph)) or list(LINE.finditer(paragraph))
+        marks = list(MARK.finditer(paragraph)) or list(LINE.finditer(paragraph))
         for mark, end in zip(marks, [*(each.start() for each in marks[1:]), len(paragraph)], strict=bool(marks)):
             said = " ".join(paragraph[mark.end() : end].split())
             found |= {name: said for name in re.findall(r"\w+", mark[0]) if name not in found}
