@@ -97,6 +97,10 @@ def test_mistakes_name_the_option_and_what_was_expected(arguments: list[str], me
         ("or go on with quick=True.", "or go on with --quick."),
         ("leave centre=False away; got count=3", "leave --no-centre away; got --count 3"),
         ("the file /tmp/mode=b/x.csv and a='b'", "the file /tmp/mode=b/x.csv and a='b'"),
+        (
+            "balance: SoftAdapt(['x', 'm'], 'a', scale=0.1, count=5) now",
+            "balance: SoftAdapt(['x', 'm'], 'a', scale=0.1, count=5) now",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", [ValueError, RuntimeError, DataError, RunError])

@@ -96,10 +96,15 @@ def test_another_run_is_not_resumed_and_the_difference_is_named(tmp_path: Path) 
         trained("perceptron", tmp_path, resume=True, lr=0.1, seed=4)
     with pytest.raises(pv.RunError, match=r"recipe: .*'vae'.* then, .*'sigma_vae'.* now"):
         trained("optimal scale", tmp_path, resume=True)
+    recipe, data = _made("vae", likelihood="normal-network")
+    given = {"epochs": 1, "batch_size": 12, "lr": 1e-2, "seed": 3, "resume": True}
+    one_option = r"these: recipe: {'options': {.*}} then, {'options': {'likelihood': 'normal-network'}} now$"
+    with pytest.raises(pv.RunError, match=one_option):
+        pv.fit(recipe, data, tmp_path, **given)
     recipe, data = _made("vae")
     other = replace(data, train=replace(data.train, tensors={"x": 255 - data.train.tensors["x"]}))
     with pytest.raises(pv.RunError, match=r"data: .*checksum"):
-        pv.fit(recipe, other, tmp_path, epochs=1, batch_size=12, lr=1e-2, seed=3, resume=True)
+        pv.fit(recipe, other, tmp_path, **given)
     trained("perceptron", tmp_path, epochs=1, resume=True, save_every=5.0, max_steps=99, patience=4)
 
 

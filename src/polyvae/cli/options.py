@@ -137,7 +137,7 @@ def advising(options: Iterable[Option]) -> Iterator[None]:
 
     def option(word: re.Match[str]) -> str:
         name, value = word[1] or word[3], word[2]
-        if name not in flags:
+        if name not in flags or _REPR.search(word.string, 0, word.start()):
             return word[0]
         return flags[name] if value in (None, "True", "False") else f"{flags[name]} {shlex.quote(value.strip(_QUOTES))}"
 
@@ -253,4 +253,5 @@ _OBJECT = re.compile(r",? or an? (?:builder of modules|family|module)\b")  # whi
 _QUOTES = "'\""
 # An argument with its value, or a name of several words that is no path or part of a longer one.
 _ARGUMENT = re.compile(r"""(?<![\w./'"-])(?:(\w+)=('[^']*'|"[^"]*"|\w+(?:\.\w+)*)|(\w+_\w+)(?![\w/'"=]|\.\w))""")
+_REPR = re.compile(r"\b[A-Z]\w*\([^()]*$")  # what stands in an object's, SoftAdapt(beta=0.1, is no advice
 _SENTENCE = re.compile(r"\.\s+(?=[A-Z])")

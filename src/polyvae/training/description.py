@@ -100,6 +100,16 @@ def part_differences(recorded: Mapping[str, Any], described: Mapping[str, Any]) 
     return found
 
 
+def differing(then: Any, now: Any) -> tuple[Any, Any]:
+    """Two values, of mappings the entries alone that are not the same in both."""
+    if not isinstance(then, Mapping) or not isinstance(now, Mapping):
+        return then, now
+    names = [name for name in {**then, **now} if name not in then or name not in now or then[name] != now[name]]
+    pairs = {name: differing(then.get(name), now.get(name)) for name in names}
+    old, new = ({n: pair[place] for n, pair in pairs.items() if n in each} for place, each in enumerate((then, now)))
+    return old, new
+
+
 def _checksum(split: Split, examples: int = 512) -> str:
     """CRC-32 over evenly spaced examples: enough to tell that a run is resumed with other data."""
     chosen = range(0, len(split), max(1, len(split) // examples))

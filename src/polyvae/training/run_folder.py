@@ -10,7 +10,7 @@ from typing import Any
 from polyvae.checks.finite import NonFiniteError
 from polyvae.data.files.sealed import read_values
 from polyvae.data.files.writing import held
-from polyvae.training.description import part_differences
+from polyvae.training.description import differing, part_differences
 from polyvae.training.settings import Settings
 from polyvae.training.store import (
     DESCRIPTION,
@@ -101,7 +101,8 @@ def _check_same(folder: Path, recorded: dict[str, Any], description: dict[str, A
     differences = settings.differences(recorded["settings"])
     for part in ("recipe", "data"):
         if recorded.get(part) != description[part]:
-            differences.append(f"{part}: {recorded.get(part)} then, {description[part]} now")
+            then, now = differing(recorded.get(part), description[part])
+            differences.append(f"{part}: {then} then, {now} now")
     differences += part_differences(recorded, description)
     if not differences:
         return
