@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import polyvae as pv
 from polyvae.cli import main
+from polyvae.cli.modules import MOVED
 from polyvae.recipes import RECIPES
 from polyvae.training.store import DESCRIPTION
 
@@ -81,6 +84,7 @@ WRONG = {
     "no module": (["--from", "no_such_module"], "--from no_such_module: no module of that name is found"),
     "broken": (["--from", "broken.py"], "--from broken.py: importing it failed: ZeroDivisionError"),
     "an import": (["--from", "needs.py"], "--from needs.py: it imports not_there_at_all, which is not installed"),
+    "an old import": (["--from", "older.py"], "it imports polyvae.terms, which is polyvae.objectives.terms now"),
     "a name taken": (["--from", "json.py"], "--from json.py: a module named json is there already"),
     "a recipe's name taken": (["--from", "taken.py"], "polyvae has a recipe named vae already"),
 }
@@ -90,6 +94,7 @@ WRONG = {
 def test_a_module_that_cannot_be_had_is_named(which: str, place: Path, capsys: Any) -> None:
     (place / "broken.py").write_text("1 / 0")
     (place / "needs.py").write_text("import not_there_at_all")
+    (place / "older.py").write_text("from polyvae.terms import KL")
     (place / "json.py").write_text("")
     (place / "taken.py").write_text(
         "import polyvae as pv\n\n@pv.recipes.recipe\ndef vae(spec):\n    '''Another.'''\n    return None\n"
@@ -99,6 +104,15 @@ def test_a_module_that_cannot_be_had_is_named(which: str, place: Path, capsys: A
     assert code == 2
     assert message in text
     assert RECIPES["vae"].__module__.startswith("polyvae")
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_what_moved_is_where_the_message_and_the_changelog_say(old: str) -> None:
+    assert find_spec(MOVED[old]) is not None
+    with pytest.raises(ModuleNotFoundError):
+        import_module(old)
+    changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
+    assert f"`{old}` -> `{MOVED[old]}`" in " ".join(changelog.split())
 
 
 def test_own_recipes_are_listed_and_have_help(place: Path, capsys: Any) -> None:

@@ -11,6 +11,24 @@ from pathlib import Path
 from polyvae.cli.reading import UsageError
 
 FLAG = "--from"
+# Where the modules of polyvae are that lay beside its rooms before; the changelog prints them too.
+MOVED = {
+    "polyvae.balance": "polyvae.objectives.balance",
+    "polyvae.codes": "polyvae.model.distributions.codes",
+    "polyvae.core": "polyvae.model.vae",
+    "polyvae.distributions": "polyvae.model.distributions",
+    "polyvae.families": "polyvae.model.families",
+    "polyvae.masks": "polyvae.observe.masks",
+    "polyvae.networks": "polyvae.model.networks",
+    "polyvae.posteriors": "polyvae.model.posteriors",
+    "polyvae.priors": "polyvae.model.priors",
+    "polyvae.run": "polyvae.training.run",
+    "polyvae.second_stage": "polyvae.training.second_stage",
+    "polyvae.settings": "polyvae.training.settings",
+    "polyvae.spec": "polyvae.model.spec",
+    "polyvae.store": "polyvae.training.store",
+    "polyvae.terms": "polyvae.objectives.terms",
+}
 
 
 def loaded(arguments: Sequence[str]) -> list[str]:
@@ -44,7 +62,8 @@ def _load(source: str) -> None:
     except ModuleNotFoundError as error:
         if error.name == name:
             raise UsageError(f"{FLAG} {source}: no module of that name is found from {folder}") from None
-        raise UsageError(f"{FLAG} {source}: it imports {error.name}, which is not installed") from error
+        what = f"is {MOVED[error.name]} now" if error.name in MOVED else "is not installed"
+        raise UsageError(f"{FLAG} {source}: it imports {error.name}, which {what}") from error
     except Exception as error:  # whatever a user's own code raises
         raise UsageError(f"{FLAG} {source}: importing it failed: {type(error).__name__}: {error}") from error
     if file and Path(getattr(found, "__file__", None) or "").resolve() != path.resolve():
