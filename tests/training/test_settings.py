@@ -119,3 +119,9 @@ def test_a_falling_schedule_fixes_the_number_of_epochs() -> None:
     recorded = asdict(Settings(schedule="cosine", epochs=10))
     longer = Settings(schedule="cosine", epochs=20, max_steps=3)
     assert longer.differences(recorded) == ["epochs: 10 then, 20 now"]
+
+
+@pytest.mark.parametrize(("given", "told"), [(Settings(), "a Settings; settings go by name: settings="), (7, "a int$")])
+def test_what_is_given_in_the_place_of_a_folder_is_told(given: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=f"run is a folder; got {told}"):
+        pv.fit("vae", torch.zeros(20, 3), given)

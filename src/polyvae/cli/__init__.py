@@ -9,6 +9,7 @@ import io
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 
@@ -65,10 +66,17 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+        where = error.filename or _printing(error)
+        return _fail(f"{where}: {error.strerror}" if where else str(error), 1)
     except (ValueError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
         return _fail(str(error).strip() or type(error).__name__, 1)
     return 0
+
+
+def _printing(error: BaseException) -> str | None:
+    """Where a command was printing when it failed, of which the system says no name."""
+    innermost = list(traceback.walk_tb(error.__traceback__))[-1][0].f_globals["__name__"]
+    return "standard output" if innermost.startswith(("polyvae.cli", "rich.")) else None
 
 
 def _open_streams() -> None:

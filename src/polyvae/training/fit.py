@@ -8,12 +8,15 @@ import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
+from polyvae.checks.names import kind
 from polyvae.data.cuts import shuffled
 from polyvae.data.loading import as_data
 from polyvae.data.seeds import forked, seed_generators
@@ -104,6 +107,9 @@ def fit(
     the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting, settings in both
     ways or what is no recipe, NonFiniteError where the loss is not finite.
     """
+    if not isinstance(run, (str, PathLike, NoneType)):
+        how = "; settings go by name: settings=..." if isinstance(run, Settings) else ""
+        raise TypeError(f"run is a folder; got {kind(run)}{how}")
     settings, said = chosen(settings, named_settings)
     hooks = checked_hooks(optimizer, callbacks, said, settings.devices)
     folder = None if run is None else Path(run)
