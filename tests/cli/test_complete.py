@@ -10,30 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.commands import PNG, Say
 from polyvae.cli import main
 from polyvae.completion.scores import Score, score_completions
 
 SMALL = ["--network", "mlp", "--widths", "16", "--epochs", "2"]
 DIGITS = [*SMALL, "--data", "digits", "--limit", "300", "--latent", "3"]
 FAST = ["--draws", "40", "--score", "20"]
-PNG = b"\x89PNG"
-
-
-class Said:
-    """Runs a command: its exit code, standard output and standard error."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        self.capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        return code, *self.capsys.readouterr()
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], unhurried: None) -> Said:
-    return Said(capsys)
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_figures_arrays_and_a_table(say: Said, runs: Path) -> None:
+def test_figures_arrays_and_a_table(say: Say, runs: Path) -> None:
     code, out, err = say("complete", runs / "seeing", "--count", "20", *FAST)
     assert code == 0
     assert err == (
@@ -68,7 +52,7 @@ def test_figures_arrays_and_a_table(say: Said, runs: Path) -> None:
         assert arrays["mask"].sum((1, 2, 3)).tolist() == [20] * 6
 
 
-def test_errors_at_several_counts_as_json(say: Said, runs: Path, tmp_path: Path) -> None:
+def test_errors_at_several_counts_as_json(say: Say, runs: Path, tmp_path: Path) -> None:
     place = tmp_path / "here" / "made.png"
     asked = ("complete", runs / "seeing", "--count", "0.25", "--counts", "40,4", "--out", place, "--json")
     asked += ("--draws", "9", *FAST[2:])
@@ -93,7 +77,7 @@ def test_errors_at_several_counts_as_json(say: Said, runs: Path, tmp_path: Path)
 
 
 def test_trap50_a_seeded_subset_is_scored_whatever_the_order_of_the_file(
-    say: Said, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    say: Say, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from polyvae.cli import complete
 
@@ -124,7 +108,7 @@ def test_trap50_a_seeded_subset_is_scored_whatever_the_order_of_the_file(
         (["--counts", "5"], 5),
     ],
 )
-def test_every_mask_has_its_count(say: Said, runs: Path, tmp_path: Path, options: list[str], seen: int) -> None:
+def test_every_mask_has_its_count(say: Say, runs: Path, tmp_path: Path, options: list[str], seen: int) -> None:
     asked = ["complete", runs / "seeing", *options, *FAST, "--examples", "2", "--show-draws", "0", "--pixels"]
     code, out, _ = say(*asked, "--out", tmp_path / "a.png", "--npz", tmp_path / "b.npz", "--json")
     assert code == 0
@@ -136,13 +120,13 @@ def test_every_mask_has_its_count(say: Said, runs: Path, tmp_path: Path, options
         assert arrays["mask"].sum() == 2 * seen
 
 
-def test_from_x_the_decoder_stands_beside_itself_without_the_observation(say: Said, runs: Path, tmp_path: Path) -> None:
+def test_from_x_the_decoder_stands_beside_itself_without_the_observation(say: Say, runs: Path, tmp_path: Path) -> None:
     code, out, _ = say("complete", runs / "seeing", "--from-x", *FAST, "--out", tmp_path / "a.png", "--json")
     assert code == 0
     assert [row["method"] for row in json.loads(out)["scores"]][:2] == ["model", "without m"]
 
 
-def test_a_model_that_reads_no_observation_completes_by_weights(say: Said, runs: Path, tmp_path: Path) -> None:
+def test_a_model_that_reads_no_observation_completes_by_weights(say: Say, runs: Path, tmp_path: Path) -> None:
     asked = ["complete", runs / "plain", "--count", "10", *FAST, "--out", tmp_path / "a.png"]
     code, out, err = say(*asked)
     assert (code, out) == (1, "")
@@ -156,7 +140,7 @@ def test_a_model_that_reads_no_observation_completes_by_weights(say: Said, runs:
     assert json.loads(out)["notes"] == []  # no noise, no bits
 
 
-def test_a_table_is_completed_too(say: Said, runs: Path, tmp_path: Path) -> None:
+def test_a_table_is_completed_too(say: Say, runs: Path, tmp_path: Path) -> None:
     asked = ["complete", runs / "table", "--count", "2", "--counts", "1,4", *FAST, "--out", tmp_path / "a.png"]
     code, out, err = say(*asked)
     assert (code, err) == (0, "")
@@ -167,7 +151,7 @@ def test_a_table_is_completed_too(say: Said, runs: Path, tmp_path: Path) -> None
     assert (tmp_path / "a-errors.png").read_bytes().startswith(PNG)
 
 
-def test_without_scores_there_are_pictures_alone(say: Said, runs: Path, tmp_path: Path) -> None:
+def test_without_scores_there_are_pictures_alone(say: Say, runs: Path, tmp_path: Path) -> None:
     code, out, _ = say("complete", runs / "seeing", "--draws", "4", "--score", "0", "--out", tmp_path / "a.png")
     assert code == 0
     assert out.split() == [str(tmp_path / "a.png"), str(tmp_path / "a.npz")]
@@ -190,7 +174,7 @@ USAGE = {
 
 
 @pytest.mark.parametrize("case", USAGE)
-def test_a_command_line_not_understood_is_one_line_and_2(case: str, say: Said, runs: Path) -> None:
+def test_a_command_line_not_understood_is_one_line_and_2(case: str, say: Say, runs: Path) -> None:
     options, expected = USAGE[case]
     code, out, err = say("complete", runs / "seeing", *options)
     assert (code, out) == (2, "")
@@ -205,7 +189,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
-def test_a_failure_while_running_is_one_line_and_1(case: str, say: Said, runs: Path) -> None:
+def test_a_failure_while_running_is_one_line_and_1(case: str, say: Say, runs: Path) -> None:
     options, expected = FAILURES[case]
     code, out, err = say("complete", runs / "seeing", *options, *FAST)
     assert (code, out) == (1, "")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import polyvae as pv
+from helpers.commands import TINY
 from helpers.runs import pictures, small
 from polyvae.cli import COMMANDS, main
 from polyvae.evaluation import evaluate
@@ -20,8 +21,6 @@ from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL
 from polyvae.recipes import RECIPES
 from polyvae.training.store import WEIGHTS, read_tensors, write_tensors
-
-TINY = ["--data", "digits", "--network", "mlp", "--widths", "16", "--latent", "3", "--limit", "200"]
 
 
 @pytest.fixture(scope="module")

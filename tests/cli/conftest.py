@@ -1,0 +1,37 @@
+"""Fixtures of the commands, called within this process."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import TINY, Say
+from polyvae.cli import main
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command: its exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, to be read."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", "vae", *TINY, "--epochs", "2", "--run", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of that run, to be spoilt."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
