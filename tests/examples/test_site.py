@@ -99,6 +99,8 @@ def test_the_newcomers_questions_are_answered_and_files_of_the_repository_exist(
     table = GUIDE[GUIDE.index("## Where is what") : GUIDE.index("## House rules")]
     for asked in ("importance-weighted bound", "add a mask", "run resumed", "CSV read", "may a prior return"):
         assert asked in table
+    for asked in ("stop early", "clipped", "learning rate", "checkpoint", "several GPUs", "standardised", "cut into"):
+        assert asked in table
     for path in re.findall(r"`((?:src|tests|docs|examples)/[\w/.]+)`", GUIDE):
         assert (ROOT / path).exists(), path
 
