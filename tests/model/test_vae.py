@@ -1,180 +1,17 @@
-from __future__ import annotations
+"""The model from its parts: what these may be, what is checked, and what it encodes, decodes and generates."""
 
-import io
-import math
-from collections.abc import Sequence
+from __future__ import annotations
 
 import pytest
 import torch
-from beartype import beartype
-from hypothesis import given as drawn
-from hypothesis import settings
-from hypothesis import strategies as st
-from jaxtyping import Float, jaxtyped
-from rich.console import Console
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import kl_divergence
 
 import polyvae as pv
-from polyvae.model.families.pixels import Bernoulli
-from polyvae.model.families.real import DiagonalNormal, FullNormal, PixelNormal
-from polyvae.model.networks import mlp
+from helpers.models import INFERENCES, Affine, part, plain, two_level
+from polyvae.model.families.real import DiagonalNormal, PixelNormal
 from polyvae.model.priors.mixture import Mixture
 from polyvae.model.priors.normal import StandardNormal
-from polyvae.objectives.terms import Reconstruction
-
-
-def part(
-    given: str | Sequence[str], inputs: Sequence[int], output: int, family: pv.Family | None = None
-) -> pv.Conditional:
-    family = family or DiagonalNormal()
-    return pv.Conditional(mlp([(size,) for size in inputs], (family.size(output),), (5,)), family, given)
-
-
-def plain(d: int = 2, width: int = 4, family: pv.Family | None = None) -> pv.VAE:
-    return pv.VAE(part("x", [width], d, family), StandardNormal(d), part("z", [d], width))
-
-
-def two_level(bottom_up: bool = False) -> pv.VAE:
-    """p(top) p(low | top) p(x | low, top), inferred from the top or from the bottom."""
-    low_first = {"low": part("x", [4], 2), "top": part(("x", "low"), [4, 2], 3)}
-    top_first = {"top": part("x", [4], 3), "low": part(("x", "top"), [4, 3], 2)}
-    prior = {"top": StandardNormal(3), "low": part("top", [3], 2)}
-    return pv.VAE(low_first if bottom_up else top_first, prior, part(("low", "top"), [2, 3], 4))
-
-
-class Affine(nn.Module):
-    """A user's own part: N(sum_i w_i v_i + b, s^2) of one-dimensional values."""
-
-    def __init__(self, bias: float, scale: float, **weights: float) -> None:
-        super().__init__()
-        self.bias, self.scale, self.weights, self.given = bias, scale, weights, tuple(weights)
-
-    def forward(self, values: pv.Values) -> Distribution:
-        loc = sum((w * values[name] for name, w in self.weights.items()), torch.tensor(self.bias).double())
-        return Independent(Normal(loc, torch.full_like(loc, self.scale)), 1)
-
-
-class Prepared:
-    """Stands for torch's normal noise: the tensors given, in turn, in whatever shape is asked for."""
-
-    def __init__(self, *noise: Tensor) -> None:
-        self.noise = list(noise)
-
-    def __call__(self, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
-        return self.noise.pop(0).reshape(shape)
-
-
-@jaxtyped(typechecker=beartype)
-def check_shapes(
-    z: Float[Tensor, "k b d"],
-    folded: Float[Tensor, "kb d"],
-    per_draw: dict[str, Float[Tensor, "k b"]],
-    per_example: dict[str, Float[Tensor, " b"]],
-) -> None:
-    assert len(folded) == len(z) * len(z[0])
-
-
-@settings(max_examples=10, deadline=None)
-@drawn(samples=st.integers(1, 4), rows=st.integers(1, 4), d=st.integers(1, 3), full=st.booleans())
-def test_everything_on_a_draw_has_one_row_a_sample_and_one_column_an_example(samples, rows, d, full) -> None:
-    draw = plain(d, family=FullNormal() if full else None)({"x": torch.randn(rows, 4)}, samples)
-    latent, head = draw.latents["z"], draw.heads["x"]
-    kl = draw.latents["z"].analytic_kl
-    assert kl is not None
-    per_draw = {"log_px": draw.log_px, "kl": draw.kl, "weight": draw.log_weight, "head": head.log_p, "analytic": kl}
-    per_draw |= {"log_q": latent.log_q, "log_p": latent.log_p}
-    check_shapes(latent.z, draw.values["z"], per_draw, {"elbo": draw.elbo, "bound": draw.importance_bound})
-    assert draw.samples == samples
-    torch.testing.assert_close(draw.values["z"], latent.z.flatten(0, 1))
-
-
-@pytest.mark.parametrize("bottom_up", [False, True])
-def test_k_samples_are_k_passes_with_the_same_noise(bottom_up, monkeypatch) -> None:
-    model, batch, samples = two_level(bottom_up).double(), {"x": torch.randn(3, 4).double()}, 5
-    widths = (2, 3) if bottom_up else (3, 2)
-    noise = [torch.randn(samples, 3, width).double() for width in widths]
-    where = "torch.distributions.normal._standard_normal"
-    monkeypatch.setattr(where, Prepared(*noise))
-    together = model(batch, samples)
-    for k in range(samples):
-        monkeypatch.setattr(where, Prepared(*[each[k] for each in noise]))
-        alone = model(batch)
-        torch.testing.assert_close(together.log_px[k], alone.log_px[0])
-        torch.testing.assert_close(together.kl[k], alone.kl[0])
-        torch.testing.assert_close(together.log_weight[k], alone.log_weight[0])
-        for name, latent in alone.latents.items():
-            torch.testing.assert_close(together.latents[name].z[k], latent.z[0])
-
-
-@pytest.mark.parametrize("samples", [1, 2, 7])
-def test_the_encoder_runs_once_on_the_batch_and_networks_see_one_leading_dimension(samples) -> None:
-    model, seen = two_level(), {}
-    for name, module in model.named_modules():
-        if isinstance(module, pv.Conditional):
-            module.net.register_forward_pre_hook(lambda m, inputs, name=name: seen.setdefault(name, []).append(inputs))
-    model({"x": torch.randn(3, 4)}, samples)
-    assert set(seen) == {"posterior.top", "posterior.low", "prior.low", "heads.x.likelihood"}
-    for name, calls in seen.items():
-        rows = 3 if name == "posterior.top" else 3 * samples
-        assert [[tuple(t.shape) for t in inputs] for inputs in calls] == [[(rows, t.shape[1]) for t in calls[0]]], name
-
-
-def test_latents_are_drawn_top_first_with_a_closed_form_at_every_level() -> None:
-    torch.manual_seed(0)
-    model = two_level()
-    draw = model({"x": torch.randn(3, 4)}, 6)
-    assert list(draw.latents) == ["top", "low"]
-    for latent in draw.latents.values():
-        assert latent.separate
-        assert latent.analytic
-        exact = kl_divergence(latent.q, latent.p)
-        torch.testing.assert_close(latent.kl, exact.view(-1, 3).expand(6, 3))
-
-
-def test_bottom_up_inference_takes_the_sampled_divergence_where_the_closed_form_is_wrong() -> None:
-    draw = two_level(bottom_up=True)({"x": torch.randn(3, 4)}, 6)
-    low, top = draw.latents["low"], draw.latents["top"]
-    assert not low.separate
-    assert low.analytic_kl is None
-    assert not low.analytic
-    torch.testing.assert_close(low.kl, low.log_q - low.log_p)
-    assert top.separate
-    assert top.analytic
-
-
-# p(b) p(a | b) p(x | a, b) and three ways to infer: from the top, from the bottom, and both at once.
-INFERENCES = {
-    "top first": {"b": Affine(0.1, 0.8, x=0.4), "a": Affine(-0.2, 0.6, x=0.3, b=0.5)},
-    "bottom up": {"a": Affine(0.1, 0.7, x=0.5), "b": Affine(0.2, 0.9, a=0.6, x=0.1)},
-    "mean field": {"b": Affine(0.1, 0.8, x=0.4), "a": Affine(-0.2, 0.6, x=0.3)},
-    "mean field, bottom first": {"a": Affine(-0.2, 0.6, x=0.3), "b": Affine(0.1, 0.8, x=0.4)},
-}
-
-
-@pytest.mark.parametrize("name", INFERENCES)
-def test_two_levels_agree_with_numerical_integration(name) -> None:
-    torch.manual_seed(1)
-    prior = {"b": Affine(0.0, 1.0, zero=0.0), "a": Affine(0.3, 0.5, b=0.8)}
-    model = pv.VAE(INFERENCES[name], prior, Affine(0.1, 0.6, a=1.1, b=-0.4))
-    x, zero = torch.tensor([[0.7], [-1.2]]).double(), torch.zeros(2, 1).double()
-    axis = torch.linspace(-8, 8, 801).double()
-    b, a = (grid.reshape(-1, 1) for grid in torch.meshgrid(axis, axis, indexing="ij"))
-    exact, marginal = [], []
-    for row in x:
-        values = {"a": a, "b": b, "x": row.expand_as(a), "zero": torch.zeros_like(a)}
-        log_q = sum(q(values).log_prob(values[n]) for n, q in model.posterior.items())
-        log_p = sum(p(values).log_prob(values[n]) for n, p in model.prior.items())
-        log_p = log_p + model.heads["x"](values).log_prob(values["x"])
-        area = (axis[1] - axis[0]) ** 2
-        exact.append((log_q.exp() * (log_p - log_q)).sum() * area)
-        marginal.append(log_p.logsumexp(0) + area.log())
-    draw = model({"x": x, "zero": zero}, 20_000)
-    terms = draw.log_px - draw.kl
-    error = terms.std(0) / math.sqrt(len(terms))
-    assert ((draw.elbo - torch.stack(exact)).abs() < 4 * error).all()
-    spread = (draw.log_weight - draw.importance_bound).exp().std(0) / math.sqrt(len(terms))
-    assert ((draw.importance_bound - torch.stack(marginal)).abs() < 4 * spread).all()
 
 
 def test_a_conditional_prior_reads_the_condition() -> None:
@@ -235,29 +72,6 @@ def test_encode_and_reconstruct_are_deterministic_and_leave_no_trace() -> None:
     torch.testing.assert_close(again, model.decode(means)["x"].mean)
 
 
-def test_heads_have_a_value_a_weight_and_rows_they_count_in() -> None:
-    torch.manual_seed(0)
-    heads = {
-        "x": part("z", [2], 4),
-        "again": pv.Head(part("z", [2], 4, PixelNormal("learned")), of="x", weight=0.25),
-        "tags": pv.Head(part("z", [2], 3, Bernoulli()), of="t", weight=2.0, where="seen"),
-    }
-    model = pv.VAE(part("x", [4], 2), StandardNormal(2), heads)
-    assert model.inputs == ("seen", "t", "x")
-    assert model.conditions == ()
-    seen = torch.tensor([True, False, True])
-    draw = model({"x": torch.randn(3, 4), "t": torch.rand(3, 3).round(), "seen": seen}, 2)
-    scores = {name: head.log_p for name, head in draw.heads.items()}
-    z = draw.latents["z"].z
-    for name, head in draw.heads.items():
-        full = torch.stack([heads[name]({"z": z[k]}).log_prob(head.x) for k in range(2)])
-        torch.testing.assert_close(scores[name], full * seen if name == "tags" else full)
-    torch.testing.assert_close(draw.log_px, scores["x"] + scores["tags"])
-    weighted = scores["x"] + 0.25 * scores["again"] + 2 * scores["tags"]
-    torch.testing.assert_close(Reconstruction()(draw), -weighted)
-    assert set(model.reconstruct({"x": torch.randn(3, 4)})) == set(heads)
-
-
 def test_any_module_goes_in_where_a_network_goes() -> None:
     class Sum(nn.Module):
         def __init__(self) -> None:
@@ -312,58 +126,10 @@ def test_what_is_missing_is_named() -> None:
         conditional.decode({"y": torch.randn(2, 3)})
 
 
-def test_values_that_no_part_reads_pass_through() -> None:
-    batch = {"x": torch.randn(2, 4), "name": torch.arange(2)}
-    draw = plain()(batch, 3)
-    assert draw.values["name"] is batch["name"]
-    assert set(draw.values) == {"x", "name", "z"}
-
-
 def test_half_precision_networks_are_scored_in_single() -> None:
     net = nn.Linear(4, 4).to(torch.bfloat16)
     law = pv.Conditional(net, DiagonalNormal(), "x")({"x": torch.randn(2, 4, dtype=torch.bfloat16)})
     assert law.mean.dtype == torch.float32
-
-
-def test_repr_shows_what_is_given_and_how_a_head_counts() -> None:
-    text = repr(pv.VAE(part("x", [4], 2), StandardNormal(2), {"b": pv.Head(part("z", [2], 4), "x", 0.5, "seen")}))
-    for piece in ("given=('x',)", "of='x', weight=0.5, where='seen'", "StandardNormal(2)", "DiagonalNormal"):
-        assert piece in text
-
-
-def test_rows_that_are_not_scored_may_hold_anything() -> None:
-    net = nn.Linear(2, 3)
-    head = pv.Head(pv.Conditional(net, Bernoulli(), given="z"), of="x", where="seen")
-    q = pv.Conditional(nn.Linear(1, 4), DiagonalNormal(), given="u")
-    x = torch.ones(4, 3)
-    x[2] = torch.nan
-    batch = {"x": x, "u": torch.randn(4, 1), "seen": torch.tensor([True, True, False, True])}
-    draw = pv.VAE(q, StandardNormal(2), {"x": head})(batch, samples=3)
-    draw.elbo.sum().backward()
-    assert (draw.heads["x"].log_p[:, 2] == 0).all()
-    assert net.weight.grad is not None
-    assert net.weight.grad.isfinite().all()
-
-
-def test_of_two_heads_of_one_value_the_first_enters_every_bound() -> None:
-    torch.manual_seed(0)
-    heads = {"x": part("z", [2], 4), "second": pv.Head(part("z", [2], 4), of="x", weight=3.0)}
-    model = pv.VAE(part("x", [4], 2), StandardNormal(2), heads)
-    batch = {"x": torch.randn(5, 4)}
-    draw = model(batch, 2)
-    assert draw.heads["second"].of == "x"
-    assert model.bounded_given == ()
-    assert torch.equal(draw.log_px, draw.heads["x"].log_p)
-    chosen = {name: Reconstruction(heads=(name,))(draw) for name in heads}
-    assert torch.equal(chosen["second"], -3 * draw.heads["second"].log_p)
-    assert torch.allclose(Reconstruction()(draw), chosen["x"] + chosen["second"])
-    alone = pv.VAE(model.posterior, model.prior, heads["x"])
-    data = pv.data.wrap(batch, validation=1)
-    both, one = (pv.evaluation.both_bounds(m, data.train, samples=3) for m in (model, alone))
-    assert torch.equal(both.plain, one.plain)
-    assert torch.equal(both.importance, one.importance)
-    assert set(both.heads) == {"x", "second"}
-    assert pv.evaluate(model, data.train, samples=3)["dimensions"] == 4
 
 
 def test_integer_codes_are_embedded_before_they_are_decoded() -> None:
@@ -377,19 +143,3 @@ def test_integer_codes_are_embedded_before_they_are_decoded() -> None:
     codes = torch.arange(3)
     embedded = torch.stack([codes, codes.square()], 1).float()
     assert torch.equal(model.decode({"z": codes})["x"].mean, model.decode({"z": embedded})["x"].mean)
-
-
-def test_what_the_bounds_are_conditional_on_is_named() -> None:
-    prior, plain_head = part("y", [3], 2), part("z", [2], 4)
-    seeing = pv.Head(part(("z", "m"), [2, 5], 4), of="x")
-    q = part("x", [4], 2)
-    assert pv.VAE(q, StandardNormal(2), {"x": plain_head, "x_given_m": seeing}).bounded_given == ()
-    assert pv.VAE(q, StandardNormal(2), {"x_given_m": seeing, "x": plain_head}).bounded_given == ("m",)
-    assert pv.VAE(q, prior, {"x": seeing}).bounded_given == ("m", "y")
-    model = pv.VAE(q, prior, plain_head)
-    data = pv.data.wrap({"x": torch.randn(6, 4), "y": torch.randn(6, 3)}, validation=1)
-    report = pv.evaluate(model, data.train, samples=2, spec=data.spec)
-    assert report["given"] == ["y"]
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(pv.evaluation.table(report))
-    assert "plain bound on log p(x | y)" in console.export_text()

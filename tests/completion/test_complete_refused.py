@@ -1,0 +1,87 @@
+"""What cannot be completed is refused by name, with what to do."""
+
+import pytest
+import torch
+
+import polyvae as pv
+from helpers.completing import SHAPE, close, data, decoder, encoder, semi_conditional
+from polyvae.completion.predictive import Completer
+from polyvae.model.families.real import PixelNormal
+from polyvae.model.priors.normal import StandardNormal
+from polyvae.model.vae import VAE, Head
+
+
+def test_latents_come_from_one_of_three_places() -> None:
+    with pytest.raises(ValueError, match="one of prior, weighed, posterior; got 'z'"):
+        Completer(latents="z")
+
+
+def test_a_model_that_sees_nothing_is_refused_with_what_to_do() -> None:
+    plain = VAE(encoder(), StandardNormal(2), decoder("z"))
+    x, mask = data()
+    with pytest.raises(ValueError, match=r"neither prior nor likelihood .* Take weigh='seen'"):
+        pv.complete(plain, x, mask)
+    with pytest.raises(ValueError, match="it would only reconstruct x, whatever is seen"):
+        pv.complete(plain, x, mask, use_x=True)
+    found = pv.complete(plain, x, mask, use_x=True, head="x", draws=3000)
+    assert close(found.mean, plain.reconstruct({"x": x})["x"].mean.detach(), 0.1)
+
+
+BAD = {
+    "x of other dimensions": ({"x": torch.zeros(5, 6, 7)}, r"\[N, C, H, W\] or \[N, d\]"),
+    "no examples": ({"x": torch.zeros(0, *SHAPE)}, "at least one"),
+    "a mask of each channel": ({"mask": torch.ones(5, 2, 2, 3)}, r"mask is \[5 or 1, 1, 2, 3\] .* got \[5, 2, 2, 3\]"),
+    "a mask of other sides": ({"mask": torch.ones(5, 1, 3, 2)}, r"got \[5, 1, 3, 2\]"),
+    "a mask of other examples": ({"mask": torch.ones(4, *SHAPE)}, r"got \[4, 1, 2, 3\]"),
+    "a mask without examples": ({"mask": torch.ones(2, 3)}, r"got \[2, 3\]"),
+    "a mask of shares": ({"mask": torch.full((5, *SHAPE), 0.5)}, "it holds other numbers"),
+    "a mask that is no number": ({"mask": torch.full((5, *SHAPE), torch.nan)}, "it holds other numbers"),
+    "NaN that is seen": ({"x": torch.full((5, *SHAPE), torch.nan)}, "10 seen values of x are not finite"),
+    "NaN the posterior reads": (
+        {"x": torch.full((5, *SHAPE), torch.nan), "mask": torch.zeros(1, *SHAPE), "use_x": True},
+        "the posterior reads all of x",
+    ),
+    "no draws": ({"draws": 0}, "at least 1; got 0"),
+    "a quantile in per cent": ({"quantiles": (0.5, 95)}, r"between 0 and 1; got \[95\]"),
+    "no candidates": ({"weigh": "seen", "candidates": 0}, "candidates counts draws .* got 0"),
+    "candidates for nothing": ({"candidates": 5}, "without weights there are none"),
+    "another weighing": ({"weigh": "all"}, "weigh is one of none, seen; got 'all'"),
+    "weights of a posterior": ({"weigh": "seen", "use_x": True}, "they come from the posterior"),
+    "another head": ({"head": "y"}, r"a head of the model is one of x; got 'y'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_by_name(case: str) -> None:
+    x, mask = data()
+    changed, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        pv.complete(semi_conditional(), **{"x": x, "mask": mask, **changed})
+
+
+def test_a_quantile_that_was_not_asked_for_is_refused() -> None:
+    x, mask = data()
+    with pytest.raises(ValueError, match=r"those of 0\.05, 0\.5, 0\.95; got 0\.1"):
+        pv.complete(semi_conditional(), x, mask).quantile(0.1)
+    assert pv.complete(semi_conditional(), x, mask, quantiles=()).quantiles.shape == (0, 5, *SHAPE)
+
+
+def test_a_model_of_something_else_is_refused() -> None:
+    model = VAE(encoder(), StandardNormal(2), {"y": Head(decoder("z"), of="y")})
+    with pytest.raises(ValueError, match=r"no head of this model explains 'x'; its heads are \['y'\]"):
+        Completer().head_of(model)
+
+
+def test_settings_are_named_and_unknown_ones_refused() -> None:
+    x, mask = data()
+    with pytest.raises(TypeError, match="no setting is named 'quantile'; did you mean quantiles"):
+        pv.complete(semi_conditional(), x, mask, quantile=0.5)
+    with pytest.raises(ValueError, match="keep is a whole number of at least 0; got -1"):
+        pv.complete(semi_conditional(), x, mask, keep=-1)
+
+
+def test_what_no_candidate_explains_is_refused_by_name() -> None:
+    narrow = VAE(encoder(), StandardNormal(2), decoder("z", family=PixelNormal(1e-20)))  # errors overflow their squares
+    x, mask = data()
+    with pytest.raises(ValueError, match="no finite likelihood at any of its candidates"):
+        pv.complete(narrow, 1e3 * x, mask, weigh="seen")
