@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs" / "making"))
 
 from docstrings import in_code  # noqa: E402
+from reference import page_of  # noqa: E402
 
 SOURCE = ROOT / "src" / "polyvae"
 WALK = (ROOT / "docs" / "walk.md").read_text(encoding="utf-8")
@@ -111,6 +112,15 @@ def test_the_reference_has_a_page_for_each_room() -> None:
         assert f"- {room.name}: reference/{room.name}.md" in menu
         page = (ROOT / "docs" / "reference" / f"{room.name}.md").read_text(encoding="utf-8")
         assert page == f"# {room.name}\n\n::: polyvae.{room.name}\n"
+
+
+def test_the_reference_of_recipes_begins_with_what_one_calls_and_has_each_once() -> None:
+    shown = re.findall(r"^::: polyvae\.recipes\.([\w.]+)$", page_of("recipes"), re.MULTILINE)
+    assert shown[0] == "variants.vae"
+    assert sum(name.endswith(".Recipe") for name in shown) == 1
+    offered = [name.partition(".")[2] for name in shown if "." in name]
+    assert {*pv.recipes.RECIPES, "Recipe", "Gaussian", "Codes"} <= set(offered)
+    assert len(offered) == len(set(offered))
 
 
 @pytest.mark.parametrize(
