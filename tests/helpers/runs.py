@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+import polyvae as pv
 from polyvae.data import Data, wrap
 from polyvae.recipes import Recipe, named
 from polyvae.training.store import unique_tensors
@@ -27,6 +30,26 @@ def small(name: str, data: Data, seed: int = 0, **options: Any) -> Recipe:
     """A recipe of few weights, a perceptron unless asked otherwise."""
     given = {"network": "mlp", "widths": [8], "latent": 2, **options}
     return named(name)(data.spec, seed=seed, **given)
+
+
+def trained(
+    name: str = "vae", options: Mapping[str, Any] | None = None, run: Path | None = None, **given: Any
+) -> pv.Run:
+    """A small recipe trained on pictures, two epochs of three steps unless asked otherwise."""
+    data = pictures()
+    settings = {"epochs": 2, "batch_size": 16, **given}
+    return pv.fit(small(name, data, **(options or {})), data, run, progress=False, **settings)
+
+
+def fitted(data: Data, name: str = "vae", **options: Any) -> pv.Run:
+    """A small recipe trained on these data for one epoch."""
+    return pv.fit(small(name, data, **options), data, epochs=1, batch_size=16, progress=False)
+
+
+def seen(run: pv.Run) -> np.ndarray:
+    """New pictures of the run's shape."""
+    shape = run.recipe.call["spec"]["x"]  # pyright: ignore
+    return np.random.default_rng(1).random((250, *shape), dtype=np.float32)
 
 
 def weights(recipe: Recipe) -> dict[str, Tensor]:

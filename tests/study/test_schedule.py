@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from helpers.processes import alive
 from helpers.study_runs import FAKE, ROOT, fake_result, job
 from polyvae.study import Cell, Method, Outcome, Plan, Protocol, Records, StudyError, cells, multitask
 from polyvae.study.progress import Bar
@@ -167,14 +168,6 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, workers:
     while any(alive(process) for process in processes) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(alive(process) for process in processes)
-
-
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_a_run_that_another_process_holds_is_waited_for(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a run is given beside its data's kinds is refused by column, row and what to do; names come back as given."""
+"""What a run is given beside its data's shape or kinds is refused by column, row and what to do; names come back."""
 
 from __future__ import annotations
 
@@ -195,3 +195,36 @@ def test_numbers_given_as_text_and_one_number_for_several_are_named() -> None:
         pv.recipes.vae(pv.Spec((4,)), latent="8")
     with pytest.raises(ValueError, match=r"widths is a list of numbers, such as \[5\]; got 5"):
         pv.recipes.vae(pv.Spec((4,)), widths=5)
+
+
+WRONG = {
+    "one picture": (np.zeros((1, 4, 4)), None),
+    "one grey picture": (
+        np.zeros((4, 4)),
+        r"\[N, 1, 4, 4\] or \[N, 4, 4\], N of them; got \[4, 4\]: one example.*x\[None\]",
+    ),
+    "another size": (np.zeros((3, 1, 5, 5)), r"\[N, 1, 4, 4\].*got \[3, 1, 5, 5\]"),
+    "colours": (np.zeros((2, 3, 4, 4)), r"\[N, 1, 4, 4\].*got \[2, 3, 4, 4\]"),
+}
+
+
+@pytest.mark.parametrize("which", WRONG)
+def test_pictures_of_another_shape_are_refused_with_the_shape(run: pv.Run, which: str) -> None:
+    x, message = WRONG[which]
+    if message is None:
+        assert run.encode(x).shape == (1, 2)
+        return
+    for ask in (run.encode, run.reconstruct, run.score, run.complete):
+        with pytest.raises(ValueError, match=message):
+            ask(x)
+
+
+def test_tables_of_another_width_are_refused_with_the_number_of_columns(tables: pv.Run) -> None:
+    with pytest.raises(ValueError, match=r"\[N, 5\], N of them; got \[9, 4\]: 4 columns and not 5"):
+        tables.encode(np.zeros((9, 4)))
+    with pytest.raises(ValueError, match=r"got \[5\]: one example without a dimension for N; give x\[None\]"):
+        tables.score(np.zeros(5))
+    with pytest.raises(ValueError, match=r"z is \[N, 2\]; got \[4, 3\]"):
+        tables.decode(np.zeros((4, 3), dtype=np.float32))
+    with pytest.raises(ValueError, match="finite"):
+        tables.encode(np.full((2, 5), np.nan))
