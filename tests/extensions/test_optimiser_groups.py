@@ -7,8 +7,6 @@ the product of its marginals; its logit is then the density ratio within the tot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import polyvae as pv
 from helpers.runs import pictures, same, small, timeless, weights
-from helpers.training import half_precision
+from helpers.training import before_each_update, half_precision
 from polyvae.model import Group
 from polyvae.objectives.terms import KL, Reconstruction
 from polyvae.training.groups import groups_of
@@ -89,16 +87,6 @@ def factor_vae(group: Group | None = OWN) -> pv.Recipe:
 def fit(recipe: pv.Recipe, run: Path | None = None, **settings: Any) -> pv.Run:
     """48 training examples in 3 steps an epoch."""
     return pv.fit(recipe, DATA, run, **{"batch_size": 16, "device": "cpu", "progress": False, "epochs": 3, **settings})
-
-
-@contextmanager
-def before_each_update(look: Callable[[torch.optim.Optimizer], Any]) -> Iterator[list[Any]]:
-    seen: list[Any] = []
-    handle = register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: seen.append(look(optimizer)))
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 def norms(optimizer: torch.optim.Optimizer) -> list[float]:
