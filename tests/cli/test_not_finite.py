@@ -23,13 +23,6 @@ from polyvae.recipes import RECIPES
 from polyvae.training.store import WEIGHTS, read_tensors, write_tensors
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finite") / "run"
-    assert main(["train", "vae", *TINY, "--epochs", "1", "--run", str(folder)]) == 0
-    return folder
-
-
 def spoilt(folder: Path, value: float) -> str:
     """Puts the value into one weight of a run; the weight's name."""
     tensors, metadata = read_tensors(folder / WEIGHTS)

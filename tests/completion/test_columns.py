@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from helpers.completing import of
 from polyvae import figures, recipes
 from polyvae.cli.complete import table
 from polyvae.cli.printing import stacked
@@ -64,10 +65,6 @@ def law_of(made: Recipe) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     law = made.model.decode({"z": torch.zeros(1, 2), "m": torch.zeros(1, 10)})["x"]
     chances = [part.logits[0].detach() for part in law.parts if hasattr(part, "logits")]  # pyright: ignore
     return law.mean[0].detach(), law.variance[0].sqrt().detach(), chances[0][0].exp(), chances[1].sigmoid()
-
-
-def of(scores: list[Score], method: str) -> Score:
-    return next(score for score in scores if score.method == method)
 
 
 def scored(made: Recipe, data: Data, column: int = 0, draws: int = 8, trained: bool = True) -> list[Score]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.completing import of
 from polyvae import figures, recipes
 from polyvae.cli import main
 from polyvae.cli.complete import table
@@ -18,7 +19,7 @@ from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import complete
 from polyvae.completion.errors import Numbers, of_numbers
 from polyvae.completion.predictive import Completer
-from polyvae.completion.scores import Score, score_completions
+from polyvae.completion.scores import score_completions
 from polyvae.data import wrap
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.calibration import LEVELS, calibrate, crps
@@ -73,10 +74,6 @@ def log_normal(sd: float, count: int = 1000) -> tuple[Recipe, Data]:
         family.scale.fill_(sd)
         family.family.raw_scale.fill_(-1e-4)  # 0.001 + exp(10 a) is 1
     return made, data
-
-
-def of(scores: list[Score], method: str = "model") -> Score:
-    return next(score for score in scores if score.method == method)
 
 
 @pytest.mark.parametrize("sd", [1.0, 3.0, 9.2])

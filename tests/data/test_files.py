@@ -7,15 +7,11 @@ import pytest
 import torch
 
 from helpers import format_files
-from helpers.splits import everything, lengths
+from helpers.splits import everything, keys, lengths
 from polyvae import data
 from polyvae.data import DataError
 from polyvae.data.readers import pictures
 from polyvae.model.spec import Spec
-
-
-def keys(split):
-    return [row.tobytes() for row in split.tensors["x"].flatten(1).numpy()]
 
 
 def test_a_path_leads_to_a_users_own_file(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import format_files
-from helpers.splits import everything, lengths
+from helpers.splits import everything, keys, lengths
 from polyvae import data
 from polyvae.data.loading import _total
 from polyvae.data.preprocessing import binarised, dequantised, resized
@@ -21,11 +21,6 @@ from polyvae.model.spec import Spec
 @pytest.fixture
 def mnist(tmp_path):
     return format_files.mnist(tmp_path / "data" / "mnist", train=600, test=200)
-
-
-def keys(split):
-    """The examples by their bytes; those of the written sets are all different."""
-    return [row.tobytes() for row in split.tensors["x"].flatten(1).numpy()]
 
 
 def test_the_official_test_part_stays_and_validation_is_cut_by_seed(mnist):

@@ -1,10 +1,11 @@
-"""Linear models whose completions have a closed form, and what they are given."""
+"""Linear models whose completions have a closed form, what they are given, and their scores."""
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 import polyvae as pv
+from polyvae.completion.scores import Score
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.vae import VAE, Conditional, Family
@@ -79,3 +80,8 @@ def close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
 def maps(model: VAE) -> list[Tensor]:
     """The matrices of the likelihood, one for each value it is given."""
     return [layer.weight.data for layer in model.heads["x"].likelihood.net.maps]  # pyright: ignore
+
+
+def of(scores: list[Score], method: str = "model") -> Score:
+    """The first score of a method."""
+    return next(score for score in scores if score.method == method)
