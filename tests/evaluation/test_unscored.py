@@ -52,7 +52,7 @@ def test_what_stands_in_rows_that_are_not_scored_moves_no_figure(family: str, al
         x = x.round()
     vae = model(chosen)
     reports = []
-    for held in (x[~has], torch.zeros(()), torch.tensor(0.123), torch.tensor(math.nan)):
+    for held in (x[~has], torch.zeros(()), torch.tensor(0.123), torch.tensor(7.3), torch.tensor(math.nan)):
         filled = x.clone()
         filled[~has] = held
         reports.append(report(Passed(vae) if alone else vae, filled, has))

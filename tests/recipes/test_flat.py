@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import polyvae as pv
 from helpers.observing import SHAPE
 from helpers.runs import pictures, same, weights
 from polyvae.recipes import RECIPES, Codes, Gaussian, Mask, SoftAdapt, Tasks, rebuild, recipe
+from polyvae.recipes.catalogue import current
 
 FOLDER = Path(__file__).parent / "recorded"  # written before options were dataclasses
 CALLS: list[dict[str, Any]] = json.loads((FOLDER / "calls.json").read_text())
@@ -239,3 +241,37 @@ def test_a_recipe_of_ones_own_may_be_typed_where_no_source_is() -> None:
         assert made.call["options"] == {"network": "mlp", "widths": [4]}
     finally:
         RECIPES.pop("typed", None)
+
+
+def test_a_dataclass_that_is_handed_on_or_replaced_leaves_the_choice_where_it_was() -> None:
+    def handing(spec: Any, latent: Gaussian = THREE) -> pv.Recipe:
+        return pv.recipes.ae(spec, latent=latent)
+
+    try:
+        made = recipe(handing)
+        for options in ({}, {"latent": 4}, {"latent": Gaussian(4)}, {"latent": replace(Gaussian(), dimensions=4)}):
+            assert made(SHAPE, **options).monitor == "reconstruction", options
+        assert made(SHAPE, latent=Gaussian(4, posterior="diagonal")).monitor == "bound"
+    finally:
+        RECIPES.pop("handing", None)
+    assert pv.recipes.full_covariance(SHAPE, latent=replace(Gaussian(), dimensions=4)).model.prior["z"].loc.shape == (
+        4,
+    )
+
+
+OLD: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("multitask", {"softadapt_window": 3, "latent": 3}, {"latent": 3}),
+    ("semi_conditional", {"dim": 4, "widths": [4, 4]}, {"codes": 128, "dim": 4, "widths": [4, 4]}),
+    ("vae", {"widths": [4, 4]}, {"widths": [4, 4]}),
+]
+
+
+@pytest.mark.parametrize(("name", "recorded", "now"), OLD)
+def test_calls_recorded_before_some_were_refused_are_those_that_would_be_recorded_now(
+    name: str, recorded: dict[str, Any], now: dict[str, Any]
+) -> None:
+    call = {"name": name, "spec": {"x": list(SHAPE), "levels": 256}, "options": recorded}
+    assert current(call)["options"] == now
+    made = rebuild(call)
+    assert made.call is not None
+    assert made.call["options"] == now

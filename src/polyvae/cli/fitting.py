@@ -26,6 +26,7 @@ from polyvae.data.columns.roles import FEW
 from polyvae.data.columns.table import is_number
 from polyvae.data.sources.listing import unknown
 from polyvae.recipes import RECIPES, Recipe
+from polyvae.recipes.catalogue import current
 from polyvae.training.run import Run
 from polyvae.training.settings import Settings
 from polyvae.training.store import DESCRIPTION, STATE, RunError, read_history
@@ -89,7 +90,7 @@ def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
             else f"its {settings.schedule} schedule ends there, for more train a new run"
         )
         print(f"polyvae: note: {folder} has all its {done} epochs; {more}", file=sys.stderr)
-    options = {key: value for key, value in recorded["options"].items() if key != "seed"}
+    options = {key: value for key, value in current(recorded)["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, groups["recipe"])
     check_machine(settings)
     return _fit(recipe, loaded, folder, settings, resume=True)

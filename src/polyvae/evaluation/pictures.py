@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import Any
 
 import torch
@@ -38,7 +37,7 @@ def reconstruction_errors(
     model = _reconstructing(source)
     of = model.heads[first_head(model)].of
     if unit is None:
-        unit = in_unit(recorded_spec(source) if of == "x" else None, split.tensors[of])
+        unit = in_unit(recorded_spec(source) if of == "x" else None, scored_values(model, split))
 
     def measure(x: Tensor, law: Distribution) -> dict[str, Tensor]:
         return errors(x, law.mean, unit, limits)
@@ -101,21 +100,24 @@ def _squared(x: Tensor, reconstruction: Tensor) -> Tensor:
     return (x - reconstruction).square().flatten(1).mean(1)
 
 
-def in_unit(spec: Spec | None, x: Tensor) -> bool:
-    """Whether values lie in [0, 1] by what they are: as the kinds of a spec say, else as all of x [N, ...] do.
+def scored_values(model: VAE, split: Split) -> Tensor:
+    """The values that pictures are compared with: those of the rows that their head scores."""
+    head = model.heads[first_head(model)]
+    x = split.tensors[str(head.of)]
+    return x if head.where is None else x[split.tensors[str(head.where)]]
 
-    NaN, which a row that is not scored may hold, is no value.
-    """
+
+def in_unit(spec: Spec | None, x: Tensor) -> bool:
+    """Whether values lie in [0, 1] by what they are: as the kinds of a spec say, else as all of x [N, ...] do."""
     if spec is not None and spec.columns:
         return spec.unit
-    return x.dtype is torch.uint8 or not any(bool(((part < 0) | (part > 1)).any()) for part in x.split(4096))
+    return x.dtype is torch.uint8 or all(bool(((part >= 0) & (part <= 1)).all()) for part in x.split(4096))
 
 
 def limits_of(x: Tensor) -> Limits:
     """The smallest and the largest value of each channel of x [N, C, ...], as floats; bytes count as k / 255."""
     parts = [part.transpose(0, 1).flatten(1) for part in x.split(4096)]  # a mapped file is read piece by piece
-    low = torch.stack([torch.where(p.isnan(), inf, p).amin(1) for p in parts]).amin(0)
-    high = torch.stack([torch.where(p.isnan(), -inf, p).amax(1) for p in parts]).amax(0)
+    low, high = torch.stack([p.amin(1) for p in parts]).amin(0), torch.stack([p.amax(1) for p in parts]).amax(0)
     return (low / 255, high / 255) if x.dtype is torch.uint8 else (low.float(), high.float())
 
 

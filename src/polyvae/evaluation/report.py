@@ -23,7 +23,15 @@ from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
-from polyvae.evaluation.pictures import errors, first_head, in_unit, limits_of, reconstructed, recorded_spec
+from polyvae.evaluation.pictures import (
+    errors,
+    first_head,
+    in_unit,
+    limits_of,
+    reconstructed,
+    recorded_spec,
+    scored_values,
+)
 from polyvae.model.spec import Spec
 from polyvae.model.weights import check_weights
 
@@ -128,9 +136,10 @@ def _reconstruction(source: Any, split: Split, asked: EvaluationSettings, notes:
     """How near the deterministic reconstruction comes, column by column where there are some, and the samples."""
     model, spec = source_of(source).model, asked.spec or spec_of(split.tensors)
     of = model.heads[first_head(model)].of
-    x, range_of = split.tensors[of], None if asked.train is None else asked.train.tensors.get(of)
+    x = scored_values(model, split)
+    known = asked.train is not None and of in asked.train.tensors
     unit = in_unit(spec if of == "x" else None, x)
-    limits = None if unit or range_of is None else limits_of(range_of)
+    limits = None if unit or not known else limits_of(scored_values(model, asked.train))  # pyright: ignore
     columns = spec.columns if of == "x" else ()
     measures = [lambda x, law: errors(x, law.mean, unit, limits), *([by_column(spec)] if columns else [])]
     measured = reconstructed(source, split, measures, asked.seed, asked.device)

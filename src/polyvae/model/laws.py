@@ -85,9 +85,9 @@ def centre(law: Distribution) -> Tensor:
 
 
 def _alike(law: Distribution, rows: int) -> Tensor | None:
-    """Draws [256, *batch, *event] of a normal law, or of one under maps, by noise that is the same in all rows, which
-    are the first dimensions: a row's do not depend on the others in its batch. Each with its mirror image, so that an
-    affine map's mean is exact. None for other laws."""
+    """Draws [256, *batch, *event] of a `Normal` or `MultivariateNormal`, or of one under maps, by noise that is the
+    same in all rows, which are the first dimensions: a row's do not depend on the others in its batch. Each with its
+    mirror image, so that an affine map's mean is exact. None for other laws."""
     if isinstance(law, Independent):
         return _alike(law.base_dist, rows)
     if isinstance(law, (Normal, MultivariateNormal)):

@@ -27,5 +27,10 @@ def named(name: str) -> Callable[..., Recipe]:
 
 def rebuild(call: Mapping[str, Any]) -> Recipe:
     """The recipe of a recorded call."""
-    build = named(call["name"])
-    return build(Spec.from_dict(call["spec"]), **heeded(inspect.unwrap(build), call["options"]))
+    return named(call["name"])(Spec.from_dict(call["spec"]), **current(call)["options"])
+
+
+def current(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded call as it would be recorded now; one of a recipe that is not known as it is."""
+    build = RECIPES.get(call["name"])
+    return dict(call) if build is None else {**call, "options": heeded(inspect.unwrap(build), call["options"])}

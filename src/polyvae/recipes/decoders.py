@@ -103,7 +103,7 @@ def finished(
     if isinstance(objective, Objective) and learned:
         own = {Reconstruction, CodebookCost, Commitment}
         # The discrepancy does not move a mixture, which is drawn without a gradient.
-        own |= {MMD} if all(isinstance(prior, (Mixture, VampPrior)) for prior in learned) else set()
+        own |= {MMD} if all(type(prior) in (Mixture, VampPrior) for prior in learned) else set()
         weighted = (cast(Weighted, each) for each in objective.terms.values())
         if all(type(each.term) in own or (not callable(each.weight) and each.weight == 0) for each in weighted):
             raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")

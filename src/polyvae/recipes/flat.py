@@ -15,13 +15,13 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass
 from numbers import Real
 from typing import Annotated, Any
 
 from polyvae.checks.names import near
 from polyvae.checks.ranges import numbers
-from polyvae.recipes.options import HOMES, Flat, given_fields
+from polyvae.recipes.options import HOMES, Flat, given_fields, moved
 from polyvae.recipes.sources import Build, explanations, passed_on
 
 CHOSEN = ": the recipe chooses it itself"
@@ -92,10 +92,19 @@ class Bundle:
                 first = names[kind][0]
                 if place and first not in given:
                     raise _lonely(next(iter(given)), kind, first)
-                return replace(self._start(kind), **gathered(kind, given))
+                return moved(self._start(kind), gathered(kind, given))
         apart = [next(name for name in given if name not in names[kind]) for kind in reversed(self.kinds)]
         kinds = " or ".join(kind.__name__ for kind in self.kinds)
         raise ValueError(f"{' and '.join(apart)} exclude each other: {self.name} is {kinds}")
+
+    def chosen(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """The first option, at its default, of another kind than the default's that has options here of its own."""
+        for kind in self.kinds[1:]:
+            options, usual = _flat(_declared(kind, kind())), _flat(_declared(self.kinds[0], self.kinds[0]()))
+            first = next(iter(options))
+            if first not in flat and any(name in flat for name in set(options) - set(usual)):
+                return {first: options[first].default}
+        return {}
 
     def is_off(self, flat: Mapping[str, Any]) -> bool:
         """Whether it is None with these options."""
@@ -189,10 +198,14 @@ def gathered(build: Build, flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def heeded(build: Build, flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The options but for those of what is switched off, which calls recorded before may hold."""
-    off = [each for each in accepted(build)[1].values() if each.is_off(flat)]
-    idle = {name for each in off for name in each.options() if name != each.name}
-    return {name: value for name, value in flat.items() if name not in idle}
+    """The options of a call that may have been recorded before some were refused.
+
+    Those of what is switched off had no effect, and those of another kind than the default's chose it alone.
+    """
+    bundles = accepted(build)[1].values()
+    idle = {name for each in bundles if each.is_off(flat) for name in each.options() if name != each.name}
+    chosen = {name: value for each in bundles for name, value in each.chosen(flat).items()}
+    return {**chosen, **{name: value for name, value in flat.items() if name not in idle}}
 
 
 def describe(function: Any, build: Build) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Positive, Range, Share, Weight, Widths
@@ -48,9 +48,21 @@ def bundle(kind: type[T]) -> type[T]:
     return made
 
 
+def moved(value: T, changes: Mapping[str, Any]) -> T:
+    """A dataclass with other values in some fields, which then are given beside those that were."""
+    made = replace(value, **changes)  # pyright: ignore[reportArgumentType, reportCallIssue, reportType]
+    if hasattr(value, "_given"):
+        object.__setattr__(made, "_given", given_fields(value) | set(changes))
+    return made
+
+
 def given_fields(value: Any) -> frozenset[str]:
-    """The fields of a dataclass that were given; of one that does not know, those that are not at their defaults."""
-    if (known := getattr(value, "_given", None)) is not None:
+    """The fields of a dataclass that were given; of one that does not know, those that are not at their defaults.
+
+    `dataclasses.replace` gives all fields, and so says nothing of any.
+    """
+    known = getattr(value, "_given", None)
+    if known is not None and len(known) < len(fields(value)):
         return known
     default = type(value)()
     return frozenset(each.name for each in fields(value) if getattr(value, each.name) != getattr(default, each.name))

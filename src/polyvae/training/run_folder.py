@@ -10,6 +10,7 @@ from typing import Any
 from polyvae.checks.finite import NonFiniteError
 from polyvae.data.files.sealed import read_values
 from polyvae.data.files.writing import held
+from polyvae.recipes.catalogue import current
 from polyvae.training.description import differing, part_differences
 from polyvae.training.settings import Settings
 from polyvae.training.store import (
@@ -100,8 +101,10 @@ def _check_same(folder: Path, recorded: dict[str, Any], description: dict[str, A
     """RunError where the folder holds another run, with what to do where only the epochs of a schedule differ."""
     differences = settings.differences(recorded["settings"])
     for part in ("recipe", "data"):
-        if recorded.get(part) != description[part]:
-            then, now = differing(recorded.get(part), description[part])
+        known = recorded.get(part)
+        known = current(known) if part == "recipe" and known else known
+        if known != description[part]:
+            then, now = differing(known, description[part])
             differences.append(f"{part}: {then} then, {now} now")
     differences += part_differences(recorded, description)
     if not differences:
