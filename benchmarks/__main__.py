@@ -96,9 +96,7 @@ Training is a call of `fit`, validation of 128 pictures included, with batches o
 epoch of 5,120 pictures for the thesis network, four of MNIST's 50,000 for the perceptron. The bare loop
 is written out by hand on the same modules in the same memory layout with the same fused optimiser. pythae trains by
 its own trainer's epochs, without its evaluation and saving, once around the same layers written plainly in torch and
-once around our modules. Masks are drawn by two threads where there is no accelerator; "masks asked for" is the bar
-itself, a fixed number. PixelCNN samples are drawn with the recipe's default network; of the 784 passes that a binary
-picture would need were its whole map computed for each position, 49 are timed.
+once around our modules.{_others(results)}
 
 ## A step by its pieces
 
@@ -108,6 +106,16 @@ terms, where the bare loop writes one formula down; its Python is paid whatever 
 
 {_table(pieces)}
 """
+
+
+def _others(results: list[Result]) -> str:
+    """What is to be said of rows that not every page has."""
+    said = {
+        "masks": "Masks are drawn by two threads where there is no accelerator; `masks asked for` is a fixed number.",
+        "PixelCNN": "PixelCNN samples are drawn with the recipe's default network; of the 784 passes that a binary "
+        "picture would need were its whole map computed for each position, 49 are timed.",
+    }
+    return "".join(f"\n\n{text}" for name, text in said.items() if any(name in each.what for each in results))
 
 
 def _table(rows: list[list[str]]) -> str:
