@@ -21,7 +21,8 @@ from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.model.distributions.codes import Quantised
 from polyvae.model.draw import first_heads
-from polyvae.model.parts import given, shapes
+from polyvae.model.laws import centre
+from polyvae.model.parts import apart, given, shapes
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.recipes import Recipe
@@ -58,8 +59,11 @@ class Trained:
         """The posterior means of x, [N, d]; integer codes of a quantised latent; of several latents a dict by name."""
 
         def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-            codes = {name: q.codes for name, q in model.encode(batch).items() if isinstance(q, Quantised)}
-            return codes if len(codes) == len(model.posterior) else {**model.centres(batch), **codes}
+            found: dict[str, Tensor] = {}
+            for name, q in model.encode(batch).items():
+                coded = isinstance(q, Quantised)
+                found |= {name: q.codes} if coded else apart(model.posterior[name], name, centre(q))
+            return found
 
         split = self._inside(x, y, given)
         found = joined(each_block(self, split, measure))
