@@ -10,12 +10,12 @@ SOURCE = Path(__file__).parents[2] / "src" / "polyvae"
 
 
 def page_of(room: str) -> str:
-    """The blocks of a room without folders that lists its names in `__init__.pyi`, those of the fullest file first."""
+    """The blocks of a room without folders that lists its names in `__init__.pyi`, those one begins with first."""
     files = {path.stem: dict(_defined(path)) for path in sorted((SOURCE / room).glob("[!_]*.py"))}
     stub = ast.parse((SOURCE / room / "__init__.pyi").read_text(encoding="utf-8"))
     public = {each.name for node in stub.body if isinstance(node, ast.ImportFrom) for each in node.names}
     offered = {file: [name for name in names if name in public] for file, names in files.items()}
-    order = sorted(offered, key=lambda file: -len(offered[file]))
+    order = sorted(offered, key=lambda file: (file != FIRST.get(room), -len(offered[file])))
     blocks = [_block(f"polyvae.{room}", "members: false"), "## What it offers\n"]
     blocks += [_block(f"polyvae.{room}.{file}.{name}", *SHOWN) for file in order for name in offered[file]]
     blocks += ["## The files behind it\n"]
@@ -34,6 +34,7 @@ def on_page_markdown(text: str, page: object, **_: object) -> str:
     return text.replace(block, page_of(room))
 
 
+FIRST = {"recipes": "variants"}  # the file of a room that one begins with, where it is not the fullest
 SHOWN = ("heading_level: 3", "show_root_heading: true", "show_root_toc_entry: true")
 
 

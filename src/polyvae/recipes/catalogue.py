@@ -8,12 +8,34 @@ from typing import Any
 
 from polyvae.checks.names import near
 from polyvae.model.spec import Spec
-from polyvae.recipes import autoregressive, baselines, conditioning, quantised, variants
+from polyvae.recipes import (
+    autoregressive,
+    baselines,
+    bounds,
+    conditioning,
+    likelihoods,
+    posteriors,
+    priors,
+    quantised,
+    regularised,
+    variants,
+)
 from polyvae.recipes.flat import heeded
 from polyvae.recipes.recording import RECIPES, Recipe, as_spec, is_own, recipe
 
 __all__ = ["RECIPES", "Recipe", "as_spec", "is_own", "named", "rebuild", "recipe"]
-WHERE = (autoregressive, baselines, conditioning, quantised, variants)  # each enters its own
+WHERE = (  # each enters its own
+    variants,
+    posteriors,
+    priors,
+    likelihoods,
+    bounds,
+    regularised,
+    conditioning,
+    quantised,
+    autoregressive,
+    baselines,
+)
 
 
 def named(name: str) -> Callable[..., Recipe]:

@@ -6,19 +6,16 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from polyvae.checks.ranges import Amount, Count, Positive, Weight
-from polyvae.model.families.columns import check, standardised
-from polyvae.model.families.real import PixelNormal
+from polyvae.checks.ranges import Count
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import VAE
-from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
-from polyvae.objectives.schedules import Linear
-from polyvae.objectives.terms import KL, MMD, Reconstruction
+from polyvae.objectives.objective import Objective
+from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.transforms import chain
 from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import latent_part
 from polyvae.recipes.library_size import library_of
-from polyvae.recipes.options import Gaussian, Library, Likelihood, Module, Network, Posterior, Prior
+from polyvae.recipes.options import Gaussian, Library, Likelihood, Module, Posterior, Prior
 from polyvae.recipes.parts import Condition, normal_given
 from polyvae.recipes.recording import Recipe, recipe
 
@@ -64,119 +61,6 @@ def ae(spec: Spec, posterior: Posterior = "point", **options: Any) -> Recipe:
     if isinstance(prior, str) and prior != "standard":
         raise ValueError(f"prior: nothing trains one where the divergence is left out; got {prior!r}")
     return vae(spec, posterior=posterior, objective=Objective({"reconstruction": Reconstruction()}), **options)
-
-
-@recipe
-def beta_vae(spec: Spec, beta: Weight = 4.0, kl_warmup: Amount = 0, free_bits: Weight = 0.0, **options: Any) -> Recipe:
-    """E_q[log p(x | z)] - beta KL(q(z | x) || p(z)).
-
-    `beta`: the weight of the KL. `kl_warmup`: steps over which it rises from 0. `free_bits`: nats below which a latent
-    dimension is not pressed further.
-
-    Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed, Lerchner: beta-VAE, 2017.
-    """
-    weight = Linear(0.0, beta, kl_warmup) if kl_warmup else beta
-    terms = {"reconstruction": Reconstruction(), "kl": Weighted(KL(free_bits), weight)}
-    return vae(spec, objective=Objective(terms), **options)
-
-
-@recipe
-def capacity_vae(
-    spec: Spec, gamma: Weight = 100.0, capacity: Weight = 25.0, steps: Count = 10_000, **options: Any
-) -> Recipe:
-    """E_q[log p(x | z)] - gamma |KL(q(z | x) || p(z)) - C|, where C rises from 0.
-
-    `gamma`: how hard the KL is held at C. `capacity`: the last C, in nats. `steps`: how many steps C takes.
-
-    Burgess, Higgins, Pal, Matthey, Watters, Desjardins, Lerchner: Understanding Disentangling in beta-VAE, 2018.
-    """
-    kl = Weighted(KL(), gamma, target=Linear(0.0, capacity, steps))
-    return vae(spec, objective=Objective({"reconstruction": Reconstruction(), "kl": kl}), **options)
-
-
-@recipe
-def iwae(spec: Spec, samples: Count = 5, **options: Any) -> Recipe:
-    """The importance-weighted bound log 1/K sum_k p(x, z_k) / q(z_k | x).
-
-    `samples`: K, the draws for each example.
-
-    Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
-    """
-    return vae(spec, objective=ImportanceWeighted(samples), **options)
-
-
-@recipe
-def full_covariance(spec: Spec, **options: Any) -> Recipe:
-    """q(z | x) = N(mu, L L^T): z = mu + L eps with L lower triangular.
-
-    Kingma, Welling: An Introduction to Variational Autoencoders, 2019, section 2.5.1.
-    """
-    return vae(spec, posterior="full", **options)
-
-
-@recipe
-def sigma_vae(spec: Spec, scale: Positive | str = "learned", **options: Any) -> Recipe:
-    """A normal likelihood whose scale is not fixed beforehand.
-
-    `scale`: "learned" (one number), "network" (one for each value), "optimal" (what fits the batch best) or a number.
-
-    ValueError for columns that a normal is no law of, such as counts, or that are of several kinds.
-
-    Rybkin, Daniilidis, Levine: Simple and Effective VAE Training with Calibrated Decoders, 2021.
-    """
-    if spec.columns:
-        check("normal", spec)
-    return vae(spec, likelihood=standardised(PixelNormal(scale), spec), **options)
-
-
-@recipe
-def vamp_prior(spec: Spec, components: Count = 500, network: Network = "mlp", **options: Any) -> Recipe:
-    """p(z) = 1/M sum_m q(z | u_m) over M learned pseudo-inputs.
-
-    `components`: M, how many pseudo-inputs. `network`: "mlp", "conv", "residual" (these two with GroupNorm) or a
-    builder of modules without BatchNorm, whose statistics would mix data and pseudo-inputs.
-
-    Tomczak, Welling: VAE with a VampPrior, 2018.
-    """
-    return vae(spec, prior="vamp", components=components, network=network, **options)
-
-
-@recipe
-def mixture_prior(spec: Spec, components: Count = 10, **options: Any) -> Recipe:
-    """p(z) = sum_m w_m N(mu_m, diag s_m^2), learned.
-
-    `components`: how many normals.
-
-    Dilokthanakul, Mediano, Garnelo, Lee, Salimbeni, Arulkumaran, Shanahan: Deep Unsupervised Clustering with Gaussian
-    Mixture Variational Autoencoders, 2016, is a relative with a discrete latent.
-    """
-    return vae(spec, prior="mixture", components=components, **options)
-
-
-@recipe
-def mmd_vae(
-    spec: Spec, alpha: float = 0.0, scale: float = 10.0, kernel: str = "rbf", bandwidth: Positive = 1.0, **options: Any
-) -> Recipe:
-    """E_q[log p(x | z)] - (1 - alpha) KL(q(z | x) || p(z)) - (alpha + scale - 1) MMD(q(z), p(z)).
-
-    Both weights must be at least 0. `alpha`: how much of the KL is left out. `scale`: what the MMD weighs beside it.
-    `kernel`: "rbf" or "imq". `bandwidth`: the kernel's, in standard deviations of the prior.
-
-    Zhao, Song, Ermon: InfoVAE: Balancing Learning and Inference in Variational Autoencoders, 2019, whose lambda is
-    `scale`.
-    """
-    kl, mmd = 1 - alpha, alpha + scale - 1
-    if min(kl, mmd) < 0:
-        raise ValueError(
-            f"alpha and scale weigh the KL by 1 - alpha = {kl:g} and the MMD by alpha + scale - 1 = {mmd:g}, both "
-            f"must be at least 0; got {alpha} and {scale}"
-        )
-    terms = {
-        "reconstruction": Reconstruction(),
-        "kl": Weighted(KL(), kl),
-        "mmd": Weighted(MMD(kernel, bandwidth), mmd),
-    }
-    return vae(spec, objective=Objective(terms), **options)
 
 
 @recipe
