@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from helpers.study_runs import FAKE, ROOT, fake_result
 from polyvae.study import Plan, Protocol, Records, cells, multitask
 from polyvae.study.records import read_rows, write_rows
-from polyvae.study.thesis import records as recording
+from polyvae.study import tables as recording
 from polyvae.study.thesis.records import CURVE, MASK, ROW
 
 TABLES = ("curves.csv", "masks.csv", "runs.csv")  # in the order in which a run is added to them
@@ -119,22 +119,24 @@ def test_tables_of_an_earlier_version_are_gone_on_with(tmp_path: Path) -> None:
 
 def test_the_picture_of_a_cell_is_that_of_its_first_fold(tmp_path: Path) -> None:
     """Also where another process has recorded folds that this one has not read."""
-    from polyvae.study.thesis.study import _record, _settled, picture
+    from polyvae.study.thesis.study import kept, picture
+
+    study = kept(tmp_path, keep="all")
 
     def recorded(records: Records, fold: int) -> bytes:
         job = next(
             job for job in Plan(["digits"], ["vq"], [1], folds=3, only="*two-grid").jobs(tmp_path) if job.fold == fold
         )
-        _record(tmp_path, records, job, {**fake_result(job.cell, fold), "picture": "AAA" + "ABC"[fold]}, "all")
+        study.record(records, job, {**fake_result(job.cell, fold), "picture": "AAA" + "ABC"[fold]})
         return picture(tmp_path, job.cell.name).read_bytes()
 
-    mine, other = _settled(tmp_path), _settled(tmp_path)
+    mine, other = study.settled(), study.settled()
     second = recorded(mine, 1)
     assert recorded(mine, 2) == second
     first = recorded(other, 0)
     assert first != second
     shutil.rmtree(tmp_path / "pictures")
-    assert recorded(_settled(tmp_path), 0) == first
+    assert recorded(study.settled(), 0) == first
     assert recorded(Records(), 2) == first
 
 

@@ -19,7 +19,7 @@ from helpers.processes import alive
 from helpers.study_runs import FAKE, ROOT, fake_result, job
 from polyvae.study import Cell, Method, Outcome, Plan, Protocol, Records, StudyError, cells, multitask
 from polyvae.study.progress import Bar
-from polyvae.study.thesis.run import held
+from polyvae.data.files.writing import held
 from polyvae.training.progress import duration
 
 SMALL = Protocol(limit=200, epochs=3, widths=(4, 8))
@@ -172,7 +172,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, workers:
 
 def test_a_run_that_another_process_holds_is_waited_for(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from polyvae.study.thesis.run import held\n"
+        "import sys, time; from pathlib import Path; from polyvae.data.files.writing import held\n"
         f"with held(Path({str(tmp_path)!r}) / 'lock'): print('held', flush=True); time.sleep(1)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

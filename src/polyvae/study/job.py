@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
+
+from polyvae.checks.finite import NonFiniteError
+from polyvae.data.files.writing import held, write_text
+from polyvae.study.records import RESULT, read_result
 
 
 class RunFailed(RuntimeError):
@@ -15,11 +22,15 @@ class RunFailed(RuntimeError):
 class Job(Protocol):
     """A run to be made, which one process hands to another by pickle.
 
-    `key`: the name of its cell, and its fold. `folder`: where it is trained, for so many `epochs`, on which `device`.
+    `key`: a name and a number, such as a cell and its fold, and `title`, what messages call it. `folder`: where it is
+    trained, for so many `epochs`, on which `device`.
     """
 
     @property
     def key(self) -> tuple[str, int]: ...
+
+    @property
+    def title(self) -> str: ...
 
     @property
     def folder(self) -> Path: ...
@@ -34,10 +45,22 @@ class Job(Protocol):
 Runner = Callable[[Any], dict[str, Any]]
 
 
-def title(job: Job) -> str:
-    """What messages call a run."""
-    cell, fold = job.key
-    return f"{cell}, fold {fold}"
+def once(job: Job, work: Runner, parts: Collection[str] = ("row",), failing: tuple[type[Exception], ...] = ()) -> Any:
+    """The result of a job, made by `work` unless the run's folder holds one, which it does from then on.
+
+    A second process that wants the same run waits for the first. Raises RunFailed where a loss is not finite, memory
+    does not suffice or `work` raises what is `failing`; Ctrl-C leaves the folder ready to go on.
+    """
+    with held(job.folder.with_name(f".{job.folder.name}.lock")):
+        result = read_result(job.folder, parts)
+        if result is None:
+            try:
+                result = work(job)
+            except (NonFiniteError, torch.OutOfMemoryError, *failing) as error:
+                said = str(error) if isinstance(error, NonFiniteError) else f"{type(error).__name__}: {error}"
+                raise RunFailed(f"{job.title}: {said}") from error
+            write_text(job.folder / RESULT, json.dumps(result))
+    return result
 
 
 def named_runner(name: str) -> Runner:

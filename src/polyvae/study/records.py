@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,15 @@ def _lines(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, type]) -> st
     return text.getvalue()
 
 
-def read_rows(path: Path, columns: Mapping[str, type]) -> list[Row]:
-    """The rows of `write_rows` and `append_rows`; none where there is no file. Raises StudyError."""
+def read_rows(path: Path, columns: Mapping[str, type], keys: Sequence[str] = KEYS) -> list[Row]:
+    """The rows of `write_rows` and `append_rows`; none where there is no file. Raises StudyError.
+
+    `keys`: the columns that a table of the study has, whichever version wrote it.
+    """
     try:
         held = path.read_bytes()
         reader = csv.DictReader(io.StringIO(held[: held.rfind(b"\n") + 1].decode(), newline=""))
-        if missing := [name for name in KEYS if name not in (reader.fieldnames or ())]:
+        if missing := [name for name in keys if name not in (reader.fieldnames or ())]:
             raise ValueError(f"it has no column {missing[0]}")
         # A column that an earlier version did not write is empty.
         return [{name: _read(row.get(name) or "", kind) for name, kind in columns.items()} for row in reader]
@@ -73,13 +76,13 @@ def _read(text: str, kind: type) -> Any:
     return None if text == "" else kind(text)
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """What a run left in its folder when it was measured, or None. Raises StudyError."""
+def read_result(folder: Path, parts: Collection[str] = ("row",)) -> dict[str, Any] | None:
+    """What a run left in its folder when it was measured, or None. Raises StudyError where it lacks one of `parts`."""
     path = folder / RESULT
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if not {"row", "curve", "masks"} <= set(result):
-            raise ValueError("it holds no row, curve and masks")
+        if missing := [part for part in parts if part not in result]:
+            raise ValueError(f"it holds no {missing[0]}")
         return result
     except (FileNotFoundError, NotADirectoryError):
         return None

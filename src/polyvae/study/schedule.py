@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from polyvae.study.job import Job, RunFailed, named_runner, title
+from polyvae.study.job import Job, RunFailed, named_runner
 from polyvae.training.cpu import processors
 
 WORKER = "import sys; from polyvae.study.worker import main; main(sys.argv[1])"
@@ -87,7 +87,7 @@ def _beside(jobs: Sequence[Job], runner: str, workers: int) -> Answers:
                 continue
             if found is None:
                 code = processes[number].wait()
-                raise RuntimeError(f"the process of {title(job)}, ended with status {code}")
+                raise RuntimeError(f"the process of {job.title}, ended with status {code}")
             yield job, found
             give(number)
     finally:

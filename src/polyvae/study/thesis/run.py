@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,16 +12,14 @@ from typing import Any
 import torch
 
 from polyvae import data
-from polyvae.checks.finite import NonFiniteError
 from polyvae.data import Data
-from polyvae.data.files.writing import held, write_text
 from polyvae.evaluation.blocks import device_of
 from polyvae.recipes import named
-from polyvae.study.job import RunFailed, title
-from polyvae.study.records import RESULT, read_result
+from polyvae.study.job import once
 from polyvae.study.thesis.grid import FOLDS, Cell
 from polyvae.study.thesis.measure import by_size, measure, pictures, pixels_of
 from polyvae.study.thesis.protocol import Protocol
+from polyvae.study.thesis.records import LAYOUT
 from polyvae.study.thesis.watch import watch
 
 RUNNER = "polyvae.study.thesis.run:run"
@@ -47,6 +44,10 @@ class Job:
         return self.cell.name, self.fold
 
     @property
+    def title(self) -> str:
+        return f"{self.cell.name}, fold {self.fold}"
+
+    @property
     def folder(self) -> Path:
         """The run's folder, STUDY/runs/CELL/fold-K."""
         return self.study / "runs" / self.cell.name / f"fold-{self.fold}"
@@ -62,15 +63,7 @@ def run(job: Job) -> dict[str, Any]:
     A second process that wants the same run waits for the first. Raises RunFailed, RunError and what loading data
     raises; Ctrl-C leaves the folder ready to go on.
     """
-    with held(job.folder.with_name(f".{job.folder.name}.lock")):
-        result = read_result(job.folder)
-        if result is None:
-            try:
-                result = _result(job)
-            except (NonFiniteError, torch.OutOfMemoryError) as error:
-                raise RunFailed(f"{title(job)}: {error}") from error
-            write_text(job.folder / RESULT, json.dumps(result))
-    return result
+    return once(job, _result, ("row", *LAYOUT.sides))
 
 
 def _result(job: Job) -> dict[str, Any]:

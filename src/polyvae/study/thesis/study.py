@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import base64
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from polyvae import data
 from polyvae.checks.ranges import at_least
-from polyvae.data.files.writing import held, replacing
+from polyvae.data.files.writing import replacing
 from polyvae.data.sources.listing import unknown
-from polyvae.study.job import title
-from polyvae.study.progress import shown
-from polyvae.study.records import Key, StudyError, open_study, read_result
-from polyvae.study.schedule import answers
+from polyvae.study.grown import Keep, Study, grown
+from polyvae.study.grown import Outcome as Grown
+from polyvae.study.records import Key, open_study
 from polyvae.study.thesis.grid import Cell, cells, chosen_folds, dataset_name, select
 from polyvae.study.thesis.protocol import Protocol
 from polyvae.study.thesis.records import Records
 from polyvae.study.thesis.run import RUNNER, Job
-from polyvae.training.store import STATE, WEIGHTS
 
-PICTURES, LOCK = "pictures", ".lock"
-Keep = Literal["all", "weights", "none"]
-SHED: dict[str, tuple[str, ...]] = {"all": (), "weights": (STATE,), "none": (STATE, WEIGHTS)}
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
@@ -66,13 +61,7 @@ def _source(name: str) -> str:
     return str(path)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a study has come to: its records, and the runs that failed with why."""
-
-    folder: Path
-    records: Records
-    failed: dict[Key, str] = field(default_factory=dict)
+Outcome = Grown[Records]
 
 
 def multitask(
@@ -100,49 +89,18 @@ def multitask(
     at_least("workers", workers, 1, "runs at once")
     jobs = plan.jobs(out, device)
     open_study(out, "multitask", asdict(plan.protocol))
-    records = _settled(out)
-    missing = [job for job in jobs if job.key not in records.rows]
-    found = {job: result for job in missing if (result := read_result(job.folder)) is not None}
-    for job, result in found.items():
-        _record(out, records, job, result, keep)
-    missing = [job for job in missing if job not in found]
-    failed: dict[Key, str] = {}
-    display = shown(missing, len(jobs) - len(missing), progress)
-    try:
-        for job, answer in answers(missing, runner, workers, ray):
-            if "error" in answer:
-                raise StudyError(f"{title(job)}: {answer['error']} ({answer['kind']})")
-            if "failed" in answer:
-                failed[job.key] = answer["failed"]
-            else:
-                _record(out, records, job, answer["result"], keep)
-            display.tell(job, _said(job, answer))
-    finally:
-        display.close()
-    for message in failed.values():
-        warnings.warn(message, stacklevel=2)
-    return Outcome(out, _settled(out), failed)
+    return grown(kept(out, runner, keep), jobs, workers, ray, progress)
 
 
-def _settled(out: Path) -> Records:
-    """The study's records, whose tables are written anew for runs to be added to."""
-    with held(out / LOCK):
-        records = Records.read(out)
-        records.write(out)
-    return records
+def kept(out: Path, runner: str = RUNNER, keep: Keep = "weights") -> Study[Records]:
+    """The study in a folder, whose cells have a picture of their first fold each."""
 
-
-def _record(out: Path, records: Records, job: Job, result: dict[str, Any], keep: Keep) -> None:
-    """Adds a result to the study's tables and, of a cell's first fold, its pictures; sheds what is not kept."""
-    # Another study may be writing other cells into the same folder.
-    with held(out / LOCK):
-        key = records.add(result)
+    def pictured(records: Records, key: Key, result: Mapping[str, Any]) -> None:
         if result.get("picture") and _is_first(key, records, out):
             with replacing(picture(out, key[0])) as part:
                 part.write_bytes(base64.b64decode(result["picture"]))
-        records.append(out, key)
-    for name in SHED[keep]:
-        (job.folder / name).unlink(missing_ok=True)
+
+    return Study(out, Records, runner, _said, pictured, keep)
 
 
 def _is_first(key: Key, records: Records, out: Path) -> bool:
@@ -160,11 +118,8 @@ def picture(folder: Path, cell: str) -> Path:
     return folder / PICTURES / f"{cell}.png"
 
 
-def _said(job: Job, answer: Mapping[str, Any]) -> str:
-    """A run's result, or what it failed with, in a line."""
-    if "failed" in answer:
-        return f"failed: {answer['failed']}"
-    row = answer["result"]["row"]
+def _said(job: Job, row: Mapping[str, Any]) -> str:
+    """A run's result in a line."""
     unit = {"gaussian": "KL", "vq": "code loss"}.get(row["family"], "latent")
     numbers = f"mse {row['mse']:.5f}, {unit} {row['latent']:.4g}"
     return f"{job.cell.name} fold {job.fold}: {numbers}, {row['seconds']:.0f} s"
