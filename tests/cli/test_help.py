@@ -7,7 +7,7 @@ import pytest
 from helpers.commands import Say
 from polyvae.cli import COMMANDS
 
-HELPS = [*([name] for name in COMMANDS), ["train", "beta_vae"], ["datasets", "fetch"]]
+HELPS = [*([name] for name in COMMANDS), ["train", "beta_vae"], ["datasets", "fetch"], ["study", "multitask"]]
 
 
 @pytest.mark.parametrize("command", HELPS, ids=" ".join)

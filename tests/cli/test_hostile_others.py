@@ -9,8 +9,8 @@ import pytest
 from helpers.hostile import Table, assert_refused
 
 LINES: Table = {
-    "study": (2, "NAME"),
-    "study ''": (2, "NAME"),
+    "study ''": (2, "''", "multitask"),
+    "study --data mnist": (2, "--data"),
     "study multitsk": (2, "multitsk", "did you mean multitask"),
     "study multitask extra": (2, "'extra'", "too many"),
     "study multitask --data ''": (2, "--data", "''"),

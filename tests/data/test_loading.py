@@ -125,6 +125,15 @@ def test_dynamic_binarisation_is_fresh_in_training_only(mnist):
     assert ((mean - chance).abs() <= 5.5 * spread + 1e-9).all()
 
 
+@pytest.mark.parametrize("mode", ["dynamic", "fixed", "threshold"])
+def test_pictures_that_are_kept_as_numbers_become_bits_too(mode):
+    """Their training part stays in numbers, the others are bytes: they are no fields of two scales."""
+    loaded = data.load("digits", binarise=mode)
+    assert (loaded.spec.levels, loaded.spec.columns) == (2, ())
+    for part in loaded.parts.values():
+        assert set(everything(part).unique().tolist()) == {0.0, 1.0}
+
+
 def test_what_is_binary_already_is_left_alone(tmp_path):
     format_files.binarized_mnist(tmp_path / "data" / "binarized_mnist")
     loaded = data.load("binarized_mnist", binarise="dynamic")

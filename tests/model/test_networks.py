@@ -14,6 +14,7 @@ from polyvae.model.networks.residual import Block
 
 SMALL = {
     "mlp": partial(mlp, hidden=(7, 5), activation=nn.Tanh),  # five ReLUs may all be off at once
+    "mlp-tanh": partial(network("mlp-tanh"), hidden=(5, 7)),
     "conv": partial(conv, channels=(3, 4, 5)),
     "residual": partial(residual, channels=(3, 4, 5)),
 }
@@ -259,3 +260,10 @@ def test_values_of_other_shapes_than_built_for_are_named(name, output):
     for wrong in ([(1, 6, 8), (4,)], [(1, 8, 6)], [(1, 8, 6), (4,), (4,)]):
         with pytest.raises(ValueError, match=r"reads values of shapes \[\(1, 8, 6\), \(4,\)\]"):
             net(*values(wrong))
+
+
+def test_a_perceptron_with_tanh_is_a_network_by_name_and_mirrors_itself() -> None:
+    build = partial(network("mlp-tanh"), hidden=(7, 5))
+    there, back = build([(3,)], (2,)), mirrored(build)([(2,)], (3,))
+    assert [type(layer) for layer in there.layers] == [nn.Linear, nn.Tanh, nn.Linear, nn.Tanh, nn.Linear]
+    assert [layer.out_features for layer in back.layers if isinstance(layer, nn.Linear)] == [5, 7, 3]

@@ -22,7 +22,7 @@ def test_every_recipe_keeps_the_contract(name, tmp_path) -> None:
     check_recipe(name, tmp_path)
 
 
-@pytest.mark.parametrize("network", sorted(set(NETWORKS) - {"mlp"}))
+@pytest.mark.parametrize("network", sorted(set(NETWORKS) - {"mlp", "mlp-tanh"}))
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_trains_every_network_on_any_picture(name, network) -> None:
     for shape in ((1, 8, 8), (3, 7, 10)):

@@ -45,7 +45,7 @@ def test_the_command_from_its_first_run_to_its_page(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("arguments", "said", "code"),
     [
-        (["other", *TINY], "no study is named other", 2),
+        (["other", *TINY], "study has no 'other'", 2),
         (
             ["multitask", *TINY, "--family", "gauss"],
             "--family is one of gaussian, vq; got 'gauss'; did you mean gaussian?",

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from helpers.study_runs import FAKE, ROOT, fake_result
 from polyvae.study import Plan, Protocol, Records, cells, multitask
-from polyvae.study.records import read_rows, write_rows
 from polyvae.study import tables as recording
+from polyvae.study.records import read_rows, write_rows
 from polyvae.study.thesis.records import CURVE, MASK, ROW
 
 TABLES = ("curves.csv", "masks.csv", "runs.csv")  # in the order in which a run is added to them

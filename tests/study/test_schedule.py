@@ -17,9 +17,9 @@ import pytest
 
 from helpers.processes import alive
 from helpers.study_runs import FAKE, ROOT, fake_result, job
+from polyvae.data.files.writing import held
 from polyvae.study import Cell, Method, Outcome, Plan, Protocol, Records, StudyError, cells, multitask
 from polyvae.study.progress import Bar
-from polyvae.data.files.writing import held
 from polyvae.training.progress import duration
 
 SMALL = Protocol(limit=200, epochs=3, widths=(4, 8))

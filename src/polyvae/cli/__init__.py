@@ -27,7 +27,7 @@ COMMANDS = {
     "interpolate": ("polyvae.cli.commands", "from one example to another through the latents"),
     "complete": ("polyvae.cli.commands", "examples from a few of their pixels, beside baselines"),
     "figures": ("polyvae.cli.commands", "every figure of a run: curves, reconstructions, samples, codes"),
-    "study": ("polyvae.cli.commands", "a grid of runs over folds, in tables beside the published ones"),
+    "study": ("polyvae.cli.commands", "grids of runs, in tables beside the published ones"),
     "datasets": ("polyvae.cli.commands", "data sets: which there are, which are here; fetch gets one"),
     "recipes": ("polyvae.cli.commands", "the recipes and their papers"),
     "completion": ("polyvae.cli.commands", "a script that lets bash, zsh or fish complete these commands"),

@@ -10,7 +10,6 @@ from polyvae.cli.options import Option, Parser, gathered, naming, options_of, wi
 from polyvae.cli.reading import UsageError, near, quoted
 from polyvae.cli.signatures import functions
 
-STUDIES = ("multitask",)
 # Words of the line -> where their function is, and what its options were called before.
 PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "evaluate": ("evaluation.evaluate", {"--prior": "--code-prior"}),
@@ -30,6 +29,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "figures": ("pictures.figures", {"--npz": "--arrays"}),
     "complete": ("complete.complete", {"--samples": "--show-draws", "--prior": "--code-prior"}),
     "study": ("study.study", {}),
+    "study multitask": ("study.multitask", {}),
     "recipes": ("lists.recipes", {}),
     "datasets": ("lists.datasets", {}),
     "datasets list": ("lists.datasets", {}),
@@ -68,6 +68,11 @@ def signature(place: str) -> Callable[..., None]:
 def options_at(place: str) -> list[Option]:
     """The options of a command."""
     return options_of(signature(place))
+
+
+def studies() -> list[str]:
+    """The names of the studies."""
+    return [place.removeprefix("study ") for place in PLACES if place.startswith("study ")]
 
 
 def _place(name: str, arguments: list[str]) -> tuple[str, list[str]]:

@@ -10,7 +10,7 @@ import shtab
 
 from polyvae import data
 from polyvae.cli import COMMANDS, prior, train
-from polyvae.cli.commands import PLACES, STUDIES, options_at
+from polyvae.cli.commands import PLACES, options_at
 from polyvae.cli.options import Option
 from polyvae.cli.signatures import recipes
 
@@ -52,7 +52,7 @@ def places() -> dict[str, dict[str, Option]]:
 
 def _parser() -> argparse.ArgumentParser:
     """The commands as shtab reads them."""
-    words = {"study": list(STUDIES), "datasets fetch": data.names()}  # that may stand by place
+    words = {"datasets fetch": data.names()}  # that may stand by place
     found, below = places(), {}
     made = {"": argparse.ArgumentParser("polyvae", add_help=False)}
     for place in ("--help", "--version", *COMMANDS, *(each for each in found if " " in each)):

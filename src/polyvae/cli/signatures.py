@@ -20,6 +20,7 @@ LIGHT = (
     "polyvae.checks.ranges",
     "polyvae.cli.arguments",
     "polyvae.recipes.options",
+    "polyvae.study.budget",
     "polyvae.study.thesis.protocol",
 )
 WITHIN = "polyvae.recipes."

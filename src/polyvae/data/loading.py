@@ -207,5 +207,6 @@ def _made(whole: Whole, cuts: Mapping[str, Cut], asked: Options) -> Data:
         splits[part] = replace(split, transform=transform)
     levels = None if asked.dequantise else 2 if binarise is not None else spec.levels
     spec = replace(spec, levels=levels, dequantised=spec.levels if asked.dequantise else None)
-    spec = with_columns(spec, splits, whole.features, asked.kind, whole.name)
+    if binarise is None or asked.kind is not None:  # bits need no kind, and the parts hold them as other numbers
+        spec = with_columns(spec, splits, whole.features, asked.kind, whole.name)
     return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec)

@@ -87,7 +87,7 @@ Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 
 # The names that parameters without a `Literal` admit beside objects.
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "network": ("mlp", "conv", "residual"),
+    "network": ("mlp", "mlp-tanh", "conv", "residual"),
     "likelihood": (
         "bernoulli",
         "normal",
@@ -124,10 +124,11 @@ HOMES: Mapping[str, str] = {
 class Gaussian:
     """A vector z: q(z | x) of any family, by default N(mu, diag s^2), and p(z), by default N(0, I).
 
-    `dimensions`: dimensions of z. `network`: "mlp", "conv", "residual" or a builder of modules. `widths`: of the
-    network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance), "point"
-    or a family. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since data and
-    pseudo-inputs share the encoder), "conditional" (on y) or a module. `components`: of a mixture or VampPrior.
+    `dimensions`: dimensions of z. `network`: "mlp", "mlp-tanh", "conv", "residual" or a builder of modules. `widths`:
+    of the network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance),
+    "point" or a family. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since
+    data and pseudo-inputs share the encoder), "conditional" (on y) or a module. `components`: of a mixture or
+    VampPrior.
     """
 
     dimensions: Annotated[Count, Flat("latent")] = 16

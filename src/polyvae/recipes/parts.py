@@ -53,7 +53,7 @@ def network_of(latent: Gaussian) -> Builder:
         build = WITHOUT_STATISTICS.get(latent.network, build)
     if latent.widths is None:
         return build
-    return partial(build, **{"hidden" if build is mlp else "channels": tuple(latent.widths)})
+    return partial(build, **{"hidden" if getattr(build, "func", build) is mlp else "channels": tuple(latent.widths)})
 
 
 def encoder_family(which: str | Family) -> Family:

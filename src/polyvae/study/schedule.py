@@ -51,7 +51,9 @@ def _beside(jobs: Sequence[Job], runner: str, workers: int) -> Answers:
     waiting = list(reversed(jobs))
     done: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
     command = [sys.executable, "-c", WORKER, runner]
-    environment = {**os.environ, "OMP_NUM_THREADS": share(workers)}
+    # What this process can import, such as a user's recipes, the others can.
+    paths = os.pathsep.join(filter(None, [*sys.path, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "OMP_NUM_THREADS": share(workers), "PYTHONPATH": paths}
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         for _ in range(workers)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from torch import nn
 
 from polyvae.model.networks.conv import conv
 from polyvae.model.networks.layers import Builder, Shape
 from polyvae.model.networks.mlp import mirrored, mlp
 from polyvae.model.networks.residual import residual
 
-NETWORKS: dict[str, Callable[..., Any]] = {"mlp": mlp, "conv": conv, "residual": residual}
+NETWORKS: dict[str, Callable[..., Any]] = {
+    "mlp": mlp,
+    "mlp-tanh": partial(mlp, activation=nn.Tanh),
+    "conv": conv,
+    "residual": residual,
+}
 
 __all__ = [
     "NETWORKS",

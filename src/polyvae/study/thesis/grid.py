@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from polyvae.checks.names import find
 from polyvae.model.spec import Spec
+from polyvae.study.sources import dataset_name
 
 FOLDS = 5
 DECODERS = {"flat": "flat", "multiscale": "map"}  # how all decoders of a study are made: of z and m, of a map z alone
@@ -124,12 +124,6 @@ def cells(
         if wanted is None or config in wanted
     ]
     return [Cell(*group, method) for group in groups for method in methods()]
-
-
-def dataset_name(source: str) -> str:
-    """What a data set is called in the names of cells: its name, or the stem of its path."""
-    stem = Path(source).stem if re.search(r"[\\/.]", source) else source
-    return re.sub(r"[^a-z0-9_]+", "_", stem.lower()).strip("_") or "data"
 
 
 def select(chosen: Sequence[Cell], only: str | None) -> list[Cell]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from polyvae import data
 from polyvae.data import Data
 from polyvae.evaluation.blocks import device_of
 from polyvae.recipes import named
@@ -21,6 +16,8 @@ from polyvae.study.thesis.measure import by_size, measure, pictures, pixels_of
 from polyvae.study.thesis.protocol import Protocol
 from polyvae.study.thesis.records import LAYOUT
 from polyvae.study.thesis.watch import watch
+from polyvae.study.trained import commit_of, device_name
+from polyvae.study.trained import loaded as kept
 
 RUNNER = "polyvae.study.thesis.run:run"
 CURVED = ("mse", "latent", "conditioned_mse")
@@ -101,10 +98,10 @@ def _result(job: Job) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in recipe.model.parameters()),
         **means,
         "pixels": pixels_of(cut.validation),
-        "device": _device(device_of(recipe.model)),
+        "device": device_name(device_of(recipe.model)),
         "precision": protocol.precision,
         "seed": seed,
-        "commit": _commit(done.description.get("git")),
+        "commit": commit_of(done.description.get("git")),
         **{package: done.description["versions"][package] for package in ("polyvae", "torch")},
     }
     curve = [
@@ -131,21 +128,9 @@ def _training(history: list[dict[str, Any]], examples: int) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=1)
 def loaded(source: str, data_dir: Path | None, limit: int | None, fold: int) -> Data:
     """The data cut for a fold, kept for the next run of this process. Raises DataError, ValueError for tables."""
-    found = data.load(source, data_dir, limit=limit, size=SIDES.get(source), fold=fold, folds=FOLDS)
+    found = kept(source, data_dir, limit=limit, size=SIDES.get(source), fold=fold, folds=FOLDS)
     if len(found.spec.x) != 3:
         raise ValueError(f"the study is of pictures; {source} holds examples of shape {found.spec.x}")
-    # Where the files lie now is no part of the run: it goes on with them elsewhere.
-    return replace(found, call={name: value for name, value in found.call.items() if name != "data_dir"})
-
-
-def _device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
-
-
-def _commit(state: Mapping[str, Any] | None) -> str:
-    return "" if state is None else state["commit"][:12] + ("+" if state["changed"] else "")
+    return found

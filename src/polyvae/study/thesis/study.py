@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polyvae import data
 from polyvae.checks.ranges import at_least
 from polyvae.data.files.writing import replacing
-from polyvae.data.sources.listing import unknown
 from polyvae.study.grown import Keep, Study, grown
 from polyvae.study.grown import Outcome as Grown
 from polyvae.study.records import Key, open_study
-from polyvae.study.thesis.grid import Cell, cells, chosen_folds, dataset_name, select
+from polyvae.study.sources import dataset_name, whole_source
+from polyvae.study.thesis.grid import Cell, cells, chosen_folds, select
 from polyvae.study.thesis.protocol import Protocol
 from polyvae.study.thesis.records import Records
 from polyvae.study.thesis.run import RUNNER, Job
@@ -40,7 +39,7 @@ class Plan:
 
     def jobs(self, study: Path, device: str = "auto") -> list[Job]:
         """Every run, fold after fold, so that a table stands early. Raises ValueError, DataError."""
-        sources = {dataset_name(source): _source(source) for source in self.data}
+        sources = {dataset_name(source): whole_source(source) for source in self.data}
         # Other processes may have another working directory.
         place = None if self.data_dir is None else self.data_dir.absolute()
         chosen = select(cells(self.data, self.families, self.configs), self.only)
@@ -49,16 +48,6 @@ class Plan:
             for fold in chosen_folds(self.folds)
             for cell in chosen
         ]
-
-
-def _source(name: str) -> str:
-    """The name of a data set, or the whole path of a file. Raises DataError for neither."""
-    if name in data.names():
-        return name
-    path = Path(name).expanduser().absolute()
-    if not path.exists():
-        raise unknown(name)
-    return str(path)
 
 
 Outcome = Grown[Records]

@@ -1,0 +1,1 @@
+"""The study that compares recipes: the same networks and budget, one table beside published numbers."""
