@@ -58,7 +58,7 @@ RECIPES: Table = {
     "cvae --prior none": (2, "--prior"),
     "two_level --top 0": (2, "--top", "at least 1"),
     "two_level --latent -1": (2, "--latent", "at least 1"),
-    "two_level --prior flow": (2, "--prior", "vamp"),
+    "two_level --prior flat": (2, "--prior", "vamp"),
     "two_level --widths 8,x": (2, "--widths", "commas"),
     "ppca --latent 0": (2, "--latent", "at least 1"),
     "ppca --latent 64": (2, "--latent", "64"),

@@ -30,17 +30,18 @@ VALUES: dict[str, dict[Any, Any]] = {
 VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
 OWN = ["ae", "beta_vae", "capacity_vae", "iwae", "mmd_vae"]  # whose objective is what they are
 CLOSED = ["pca", "ppca"]
+PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 # What mathematics does not allow: by option, recipe -> the values that are refused.
 REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     "condition": [(["cvae", *CLOSED], [True])],
     "prior": [
-        ([*VQ, *CLOSED, "pixel_cnn", "vamp_prior", "mixture_prior"], [*CHOICES["prior"]]),
-        (["ae", "arbitrary_conditioning"], ["mixture", "vamp", "conditional"]),
+        ([*VQ, *CLOSED, "pixel_cnn", *PRIORS], [*CHOICES["prior"]]),
+        (["ae", "arbitrary_conditioning"], [name for name in CHOICES["prior"] if name != "standard"]),
     ],
     "posterior": [
         ([*VQ, *CLOSED, "pixel_cnn", "full_covariance"], [*CHOICES["posterior"]]),
         (["beta_vae", "capacity_vae", "iwae", "mmd_vae"], ["point"]),
-        (["two_level", "arbitrary_conditioning", "vamp_prior", "mixture_prior"], ["point"]),
+        (["two_level", "arbitrary_conditioning", *PRIORS], ["point"]),
     ],
     "likelihood": [
         ([*CLOSED, "pixel_cnn", "sigma_vae"], [*CHOICES["likelihood"]]),

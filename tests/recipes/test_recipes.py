@@ -13,6 +13,7 @@ from polyvae.data import wrap
 from polyvae.model.networks import NETWORKS
 from polyvae.objectives.terms import KL, Reconstruction
 from polyvae.recipes import RECIPES, Recipe, recipe
+from polyvae.recipes.options import CHOICES
 
 GREY_PICTURES = ["pixel_cnn"]  # recipes of nothing else
 
@@ -90,7 +91,7 @@ def test_the_axes_combine_in_one_expression() -> None:
     assert lit[1] + 0.1 < lit[2]
 
 
-@pytest.mark.parametrize("prior", ["standard", "mixture", "vamp", "conditional"])
+@pytest.mark.parametrize("prior", CHOICES["prior"])
 @pytest.mark.parametrize("name", ["vae", "iwae", "mmd_vae", "beta_vae", "capacity_vae", "sigma_vae", "full_covariance"])
 def test_every_prior_goes_with_every_objective_and_family(name, prior) -> None:
     check_training(make(name, prior=prior, condition=True, components=3), PICTURES)
@@ -133,7 +134,8 @@ def test_recipes_refuse_what_makes_no_sense() -> None:
         with pytest.raises(ValueError, match="needs labels or vectors y; these data have none"):
             make("vae", pv.Spec((1, 8, 8)), **options)
     with pytest.raises(
-        ValueError, match="prior is one of standard, mixture, vamp, conditional, or a module; got 'flat'"
+        ValueError,
+        match=r"prior is one of standard, mixture, .*exemplar, conditional, or a module; got 'flat'",
     ):
         make("vae", prior="flat")
     with pytest.raises(

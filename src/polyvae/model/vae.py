@@ -180,11 +180,16 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def start(self, batch: Values) -> None:
-        """Shows examples to every part that starts from data, in the order in which latents are drawn."""
+        """Shows examples to every part that starts from data: posteriors, in the order of the latents, then priors."""
         modes = [(module, module.training) for module in self.modules()]
         home = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.eval()
-        self._encode({name: value.to(home) for name, value in self._bare(batch).items()}, starting=True)
+        values = {name: value.to(home) for name, value in self._bare(batch).items()}
+        self._encode(values, starting=True)
+        for prior in self.prior.values():
+            if isinstance(prior, Starts):
+                self._compute(values, self.plan.reads(prior))
+                prior.start(values)
         for module, training in modes:
             module.training = training
 

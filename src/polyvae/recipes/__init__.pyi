@@ -18,6 +18,9 @@ from .options import Mask as Mask
 from .options import SoftAdapt as SoftAdapt
 from .options import Tasks as Tasks
 from .posteriors import full_covariance as full_covariance
+from .priors import autoregressive_prior as autoregressive_prior
+from .priors import exemplar_prior as exemplar_prior
+from .priors import flow_prior as flow_prior
 from .priors import mixture_prior as mixture_prior
 from .priors import vamp_prior as vamp_prior
 from .quantised import vq_multitask as vq_multitask

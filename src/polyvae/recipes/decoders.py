@@ -15,7 +15,9 @@ from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared, prepared_observation
+from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.mixture import Mixture, VampPrior
+from polyvae.model.protocol import Starts
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
@@ -103,11 +105,25 @@ def finished(
     if isinstance(objective, Objective) and learned:
         own = {Reconstruction, CodebookCost, Commitment}
         # The discrepancy does not move a mixture, which is drawn without a gradient.
-        own |= {MMD} if all(type(prior) in (Mixture, VampPrior) for prior in learned) else set()
+        own |= {MMD} if all(type(prior) in (Mixture, VampPrior, AutoregressivePrior) for prior in learned) else set()
         weighted = (cast(Weighted, each) for each in objective.terms.values())
         if all(type(each.term) in own or (not callable(each.weight) and each.weight == 0) for each in weighted):
             raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")
-    return Recipe(model, objective, observe, "reconstruction" if point else "bound", start=start)
+    return Recipe(model, objective, observe, "reconstruction" if point else "bound", start=_started(model, start))
+
+
+def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Values], None] | None:
+    """What a recipe shows the first examples to: what is said, then every prior that starts from data."""
+    priors = [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
+    if not priors:
+        return first
+
+    def start(values: Values) -> None:
+        for each in (first, *priors):
+            if each is not None:
+                each(values)
+
+    return start
 
 
 def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:

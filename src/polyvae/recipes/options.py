@@ -72,6 +72,7 @@ Network = str | Builder
 Likelihood = str | Family
 Posterior = str | Family
 Prior = str | Module
+Flow = Literal["nsf", "maf"]
 Library = Literal["none", "observed", "latent"]
 Words = Annotated[int, Range(2, LARGEST, whole=True)]
 Learning = Literal["gradient", "ema"]
@@ -105,7 +106,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "zero-inflated-negative-binomial-network",
     ),
     "posterior": ("diagonal", "full", "point"),
-    "prior": ("standard", "mixture", "vamp", "conditional"),
+    "prior": ("standard", "mixture", "vamp", "flow", "autoregressive", "exemplar", "conditional"),
     "kernel": ("rbf", "imq"),
 }
 
@@ -126,9 +127,9 @@ class Gaussian:
 
     `dimensions`: dimensions of z. `network`: "mlp", "mlp-tanh", "conv", "residual" or a builder of modules. `widths`:
     of the network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance),
-    "point" or a family. `prior`: "standard", "mixture", "vamp" (with which "conv" and "residual" have GroupNorm, since
-    data and pseudo-inputs share the encoder), "conditional" (on y) or a module. `components`: of a mixture or
-    VampPrior.
+    "point" or a family. `prior`: "standard", "mixture", "vamp" or "exemplar" (with which "conv" and "residual" have
+    GroupNorm, since data and pseudo-inputs share the encoder), "flow", "autoregressive", "conditional" (on y) or a
+    module. `components`: of a mixture, a VampPrior or each law of an autoregressive prior, or how many exemplars.
     """
 
     dimensions: Annotated[Count, Flat("latent")] = 16

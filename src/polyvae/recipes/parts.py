@@ -12,15 +12,20 @@ from torch import nn
 from polyvae.checks.names import find
 from polyvae.model import families
 from polyvae.model.families import columns as column_families
-from polyvae.model.families.real import DiagonalNormal
+from polyvae.model.families.real import DiagonalNormal, Point
 from polyvae.model.networks import Builder, Shape, conv, mlp, network, residual
 from polyvae.model.networks.prepared import Prepared, prepared_shape
+from polyvae.model.priors.autoregressive import AutoregressivePrior
+from polyvae.model.priors.exemplar import ExemplarPrior
+from polyvae.model.priors.flow import FlowPrior
 from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Family
 from polyvae.observe.transforms import Chain, OneHot, chain
 from polyvae.recipes.options import Gaussian
+
+Making = Callable[[Gaussian, Conditional, Spec], nn.Module]  # a prior of so many dimensions
 
 
 class Condition:
@@ -83,9 +88,9 @@ def _made(which: Family, name: str) -> Family:
 
 
 def prior_of(latent: Gaussian, posterior: Conditional, spec: Spec) -> nn.Module:
-    """A vector's prior, by name or as it is."""
+    """A vector's prior, by name, as it is, or as a `Making` makes it."""
     if not isinstance(latent.prior, str):
-        return latent.prior
+        return latent.prior if isinstance(latent.prior, nn.Module) else latent.prior(latent, posterior, spec)
     return find(PRIORS, latent.prior, "prior", ", or a module")(latent, posterior, spec)
 
 
@@ -100,6 +105,18 @@ def _vamp(latent: Gaussian, posterior: Conditional, spec: Spec) -> VampPrior:
     return VampPrior(posterior, start)
 
 
+def _exemplar(latent: Gaussian, posterior: Conditional, spec: Spec) -> ExemplarPrior:
+    if isinstance(posterior.family, Point):
+        raise ValueError("posterior: a point has no density, which an exemplar prior is a mixture of; take another one")
+    shapes = {"x": spec.x} | ({} if spec.condition is None else {"y": (spec.condition,)})
+    return ExemplarPrior(posterior, {name: shapes[name] for name in posterior.given}, latent.components)
+
+
+def flow_of(flow: str = "nsf", transforms: int = 3) -> Making:
+    """What makes a flow of these numbers, in the place of a prior's name."""
+    return lambda latent, posterior, spec: FlowPrior(latent.dimensions, flow, transforms)
+
+
 def _conditional(latent: Gaussian, posterior: Conditional, spec: Spec) -> Conditional:
     assert spec.condition is not None  # which `Condition` has seen to
     return normal_given("y", (spec.condition,), latent.dimensions)
@@ -112,14 +129,17 @@ def normal_given(name: str, shape: Shape, dimensions: int) -> Conditional:
 
 
 CONDITIONAL = "conditional"
-PRIORS: dict[str, Callable[[Gaussian, Conditional, Spec], nn.Module]] = {
+PRIORS: dict[str, Making] = {
     "standard": lambda latent, posterior, spec: StandardNormal(latent.dimensions),
     "mixture": lambda latent, posterior, spec: Mixture(latent.dimensions, latent.components),
     "vamp": _vamp,
+    "flow": flow_of(),
+    "autoregressive": lambda latent, posterior, spec: AutoregressivePrior(latent.dimensions, latent.components),
+    "exemplar": _exemplar,
     CONDITIONAL: _conditional,
 }
 
-SHARING = ("vamp",)  # the priors that are made of the posterior's own network
+SHARING = ("vamp", "exemplar")  # the priors that are made of the posterior's own network
 WITHOUT_STATISTICS: dict[str, Builder] = {
     "conv": partial(conv, norm="group"),
     "residual": partial(residual, norm="group"),

@@ -7,6 +7,7 @@ from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson
 from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
 from polyvae.model.distributions.law import Law
+from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, SharedNormal
 from polyvae.model.distributions.point import Point
 
@@ -28,6 +29,7 @@ __all__ = [
     "Quantised",
     "SharedNormal",
     "Standardised",
+    "Stratified",
     "UniformCodes",
     "ZeroInflatedNegativeBinomial",
 ]

@@ -28,11 +28,11 @@ class InverseAutoregressive(Family):
 
     def __init__(self, features: int, context: int = 32, transforms: int = 2, widths: Sequence[int] = (64,)) -> None:
         super().__init__()
-        zuko = _zuko()
+        library = zuko()
         self.features, self.context = at_least("features", features, 1), at_least("context", context, 1)
-        flow = zuko.flows.MAF(features, context, transforms=transforms, hidden_features=tuple(widths))
-        inverse = zuko.lazy.LazyInverse(zuko.lazy.LazyComposedTransform(*flow.transform.transforms))
-        self.flow = zuko.flows.Flow(inverse, flow.base)
+        flow = library.flows.MAF(features, context, transforms=transforms, hidden_features=tuple(widths))
+        inverse = library.lazy.LazyInverse(library.lazy.LazyComposedTransform(*flow.transform.transforms))
+        self.flow = library.flows.Flow(inverse, flow.base)
 
     def size(self, features: int) -> int:
         if features != self.features:
@@ -43,7 +43,7 @@ class InverseAutoregressive(Family):
         return self.flow(full(raw))
 
 
-def _zuko() -> Any:
+def zuko() -> Any:
     """zuko, with torch's checks of distributions as they were: it turns them off for everybody as it is imported."""
     before = Distribution._validate_args
     try:

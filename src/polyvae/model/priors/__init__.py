@@ -6,12 +6,18 @@ reads the batch, [K B] where it reads a latent; `given` names what it reads. It 
 generate, for `sample`; where torch knows the KL to the posterior in closed form, that is taken.
 """
 
+from polyvae.model.priors.autoregressive import AutoregressivePrior
+from polyvae.model.priors.exemplar import ExemplarPrior
+from polyvae.model.priors.flow import FlowPrior
 from polyvae.model.priors.mixture import Mixture, VampPrior, mixture
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.priors.pixelcnn import PixelCNNPrior
 from polyvae.model.priors.uniform import UniformPrior
 
 __all__ = [
+    "AutoregressivePrior",
+    "ExemplarPrior",
+    "FlowPrior",
     "Mixture",
     "PixelCNNPrior",
     "StandardNormal",

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
+from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
 from polyvae.checks.ranges import at_least
+from polyvae.model.distributions.mixture import mixture
 from polyvae.model.vae import Values
 
 
@@ -60,8 +61,3 @@ class VampPrior(nn.Module):
         """The mixture's logits [M], all equal."""
         first = next(iter(self.pseudo_inputs.values()))
         return first.new_zeros(len(first))
-
-
-def mixture(logits: Tensor, components: Distribution) -> MixtureSameFamily:
-    """sum_m softmax(logits)_m p_m from components with batch shape [M]."""
-    return MixtureSameFamily(Categorical(logits=logits, validate_args=False), components, validate_args=False)
