@@ -23,6 +23,7 @@ DENSITIES = {
     "full": families.FullNormal,
     **{f"normal {s}": lambda s=s: families.PixelNormal(s) for s in (0.3, "learned", "network", "optimal")},
     **{f"laplace {s}": lambda s=s: families.Laplace(s) for s in (0.3, "learned", "network")},
+    **{f"structured {n}": lambda n=n: families.StructuredNormal(n) for n in (0, 1)},
 }
 PROBABILITIES = {
     "bernoulli": (families.Bernoulli, 2),

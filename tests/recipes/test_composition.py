@@ -44,7 +44,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         (["two_level", "arbitrary_conditioning", *PRIORS], ["point"]),
     ],
     "likelihood": [
-        ([*CLOSED, "pixel_cnn", "sigma_vae"], [*CHOICES["likelihood"]]),
+        ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals"], [*CHOICES["likelihood"]]),
         (["count_vae"], [name for name in CHOICES["likelihood"] if name not in COUNTS]),
     ],
     "objective": [

@@ -12,6 +12,7 @@ from .conditioning import arbitrary_conditioning as arbitrary_conditioning
 from .conditioning import multitask as multitask
 from .conditioning import semi_conditional as semi_conditional
 from .likelihoods import sigma_vae as sigma_vae
+from .likelihoods import structured_residuals as structured_residuals
 from .options import Codes as Codes
 from .options import Gaussian as Gaussian
 from .options import Mask as Mask

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from polyvae.checks.ranges import Positive
+from polyvae.checks.ranges import Amount, Positive
 from polyvae.model.families.columns import check, standardised
+from polyvae.model.families.named import structured
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.spec import Spec
 from polyvae.recipes.recording import Recipe, recipe
@@ -25,3 +26,19 @@ def sigma_vae(spec: Spec, scale: Positive | str = "learned", **options: Any) -> 
     if spec.columns:
         check("normal", spec)
     return vae(spec, likelihood=standardised(PixelNormal(scale), spec), **options)
+
+
+@recipe
+def structured_residuals(spec: Spec, neighbourhood: Amount = 1, **options: Any) -> Recipe:
+    """A normal likelihood whose residuals depend on their neighbours', by a sparse factor of the precision, L L'.
+
+    log p(x | z) = -1/2 |L' (x - mu)|^2 + sum log L_ii - D / 2 log 2 pi, mu and L from the network.
+
+    `neighbourhood`: how many rows and columns a residual reads, 0 for the other channels of its place alone. Of a table
+    all columns depend on each other. ValueError for columns that it is no law of, such as counts, or of several kinds.
+
+    Dorta, Vicente, Agapito, Campbell, Simpson: Training VAEs Under Structured Residuals, 2018.
+    """
+    if spec.columns:
+        check("structured", spec)
+    return vae(spec, likelihood=standardised(structured(spec, neighbourhood), spec), **options)

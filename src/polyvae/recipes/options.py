@@ -96,6 +96,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "normal-network",
         "normal-optimal",
         "laplace",
+        "structured",
         "logistic",
         "logistic-mixture",
         "categorical",

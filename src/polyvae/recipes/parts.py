@@ -76,7 +76,7 @@ def decoder_family(which: str | Family | None, spec: Spec) -> Family:
     if spec.columns:
         return column_families.by_kind(spec) if which is None else column_families.named(which, spec)
     default = "bernoulli" if spec.levels == 2 and len(spec.x) == 3 else "normal-learned"
-    return families.likelihood(which or default, spec.levels)
+    return families.likelihood(which or default, spec.levels, spec.x)
 
 
 def _made(which: Family, name: str) -> Family:

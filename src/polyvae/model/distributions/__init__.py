@@ -10,6 +10,7 @@ from polyvae.model.distributions.law import Law
 from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, SharedNormal
 from polyvae.model.distributions.point import Point
+from polyvae.model.distributions.structured import StructuredNormal
 
 __all__ = [
     "Bernoulli",
@@ -30,6 +31,7 @@ __all__ = [
     "SharedNormal",
     "Standardised",
     "Stratified",
+    "StructuredNormal",
     "UniformCodes",
     "ZeroInflatedNegativeBinomial",
 ]

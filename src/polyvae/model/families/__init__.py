@@ -3,6 +3,7 @@
 from polyvae.model.families.columns import CategoryCodes, ColumnFamily, ColumnNormal, StandardisedFamily
 from polyvae.model.families.counts import COUNTS, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from polyvae.model.families.flow import InverseAutoregressive
+from polyvae.model.families.joint import StructuredNormal
 from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, posterior
 from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
@@ -27,6 +28,7 @@ __all__ = [
     "Point",
     "Poisson",
     "StandardisedFamily",
+    "StructuredNormal",
     "ZeroInflatedNegativeBinomial",
     "likelihood",
     "posterior",

@@ -127,7 +127,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
     "bits": ("bernoulli",),
     "counts": tuple(COUNTS),
     "positive": NORMAL,
-    "real": (*NORMAL, "laplace"),
+    "real": (*NORMAL, "laplace", "structured"),
     "category": (),
     "grey": tuple(LIKELIHOODS),
 }
@@ -146,7 +146,7 @@ def named(which: str, spec: Spec) -> Family:
     check(which, spec)
     if spec.kinds == ("counts",):
         return _counts(spec.columns, which)
-    return standardised(likelihood(which, spec.levels), spec)
+    return standardised(likelihood(which, spec.levels, spec.x), spec)
 
 
 def check(which: str, spec: Spec) -> None:

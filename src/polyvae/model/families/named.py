@@ -7,25 +7,28 @@ from math import sqrt
 
 from polyvae.checks.names import find
 from polyvae.model.families.counts import COUNTS
+from polyvae.model.families.joint import StructuredNormal
 from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture, grey
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
+from polyvae.model.spec import Spec
 from polyvae.model.vae import Family
 
-# Names on the command line. A likelihood is made for a number of grey levels, None where the data have none.
+# Names on the command line. A likelihood is made for the shape and the grey levels of a spec.
 POSTERIORS: Mapping[str, Callable[[], Family]] = {"diagonal": DiagonalNormal, "full": FullNormal, "point": Point}
 
 
-LIKELIHOODS: Mapping[str, Callable[[int | None], Family]] = {
-    "bernoulli": lambda levels: Bernoulli(),
-    "normal": lambda levels: PixelNormal(sqrt(0.5)),  # squared error summed over the values, plus a constant
-    "normal-learned": lambda levels: PixelNormal("learned"),
-    "normal-network": lambda levels: PixelNormal("network"),
-    "normal-optimal": lambda levels: PixelNormal("optimal"),
-    "laplace": lambda levels: Laplace("learned"),
-    "logistic": lambda levels: DiscretisedLogistic(grey(levels)),
-    "logistic-mixture": lambda levels: DiscretisedLogisticMixture(levels=grey(levels)),
-    "categorical": lambda levels: Categorical(grey(levels)),
-    **{name: lambda levels, make=make: make() for name, make in COUNTS.items()},
+LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
+    "bernoulli": lambda spec: Bernoulli(),
+    "normal": lambda spec: PixelNormal(sqrt(0.5)),  # squared error summed over the values, plus a constant
+    "normal-learned": lambda spec: PixelNormal("learned"),
+    "normal-network": lambda spec: PixelNormal("network"),
+    "normal-optimal": lambda spec: PixelNormal("optimal"),
+    "laplace": lambda spec: Laplace("learned"),
+    "structured": lambda spec: structured(spec),
+    "logistic": lambda spec: DiscretisedLogistic(grey(spec.levels)),
+    "logistic-mixture": lambda spec: DiscretisedLogisticMixture(levels=grey(spec.levels)),
+    "categorical": lambda spec: Categorical(grey(spec.levels)),
+    **{name: lambda spec, make=make: make() for name, make in COUNTS.items()},
 }
 
 
@@ -34,6 +37,14 @@ def posterior(name: str) -> Family:
     return find(POSTERIORS, name, "posterior")()
 
 
-def likelihood(name: str, levels: int | None = 256) -> Family:
-    """A new family of that name in `LIKELIHOODS`; ValueError with the known names if there is none."""
-    return find(LIKELIHOODS, name, "likelihood")(levels)
+def likelihood(name: str, levels: int | None = 256, shape: tuple[int, ...] = (1, 1, 1)) -> Family:
+    """A new family of that name in `LIKELIHOODS` for values of that shape and so many grey levels, None for none.
+
+    ValueError with the known names if there is none.
+    """
+    return find(LIKELIHOODS, name, "likelihood")(Spec(shape, levels=levels))
+
+
+def structured(spec: Spec, neighbourhood: int = 1) -> StructuredNormal:
+    """Structured residuals of this reach; of a table, which has no neighbours, of all its columns."""
+    return StructuredNormal(neighbourhood if len(spec.x) > 1 else 0)
