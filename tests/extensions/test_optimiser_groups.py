@@ -1,7 +1,6 @@
 """A term whose critic is trained beside the model: a learning rate, betas and a clip of its own, in one backward.
 
-The critic is that of FactorVAE (Kim, Mnih: Disentangling by Factorising, 2018), which tells draws of q(z) from draws of
-the product of its marginals; its logit is then the density ratio within the total correlation.
+The critic is that of FactorVAE, see `polyvae.objectives.critics`.
 """
 
 from __future__ import annotations
@@ -13,15 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.functional import softplus
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import polyvae as pv
 from helpers.runs import pictures, same, small, timeless, weights
 from helpers.training import before_each_update, half_precision
 from polyvae.model import Group
+from polyvae.objectives.critics import Critic, Discrimination, Ratio, permuted
 from polyvae.objectives.terms import KL, Reconstruction
 from polyvae.training.groups import groups_of
 from polyvae.training.loop import Loop
@@ -33,52 +31,16 @@ DATA = pictures()
 OWN = Group(lr_scale=0.25, betas=(0.5, 0.9), clip=1e-3)
 
 
-class Critic(nn.Module):
-    """The logit of z being a draw of q(z), [..., d] -> [...]."""
-
-    def __init__(self, features: int, group: Group | None = OWN) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(features, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1))
-        self.optimizer = group
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.net(z).squeeze(-1)
-
-
-class TotalCorrelation(nn.Module):
-    """The log ratio that the critic sees at the draws; no gradient reaches the critic."""
-
-    def __init__(self, critic: Critic) -> None:
-        super().__init__()
-        self.critic = critic
-
-    def forward(self, draw: pv.Draw) -> Tensor:
-        as_it_is = {name: parameter.detach() for name, parameter in self.critic.named_parameters()}
-        return functional_call(self.critic, as_it_is, (draw.latents["z"].z,))
-
-
-class Discrimination(nn.Module):
-    """The critic's own loss; no gradient reaches the model. Each dimension is permuted across the batch by itself."""
-
-    def __init__(self, critic: Critic) -> None:
-        super().__init__()
-        self.critic = critic
-
-    def forward(self, draw: pv.Draw) -> Tensor:
-        z = draw.latents["z"].z.detach()
-        permuted = z.gather(1, torch.rand_like(z).argsort(1))
-        return (softplus(-self.critic(z)) + softplus(self.critic(permuted))) / 2
-
-
 def factor_vae(group: Group | None = OWN) -> pv.Recipe:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        critic = Critic(2, group)
+        critic = Critic(2, (8,))
+    critic.optimizer = group
     terms = {
         "reconstruction": Reconstruction(),
         "kl": KL(),
-        "tc": TotalCorrelation(critic),
-        "critic": Discrimination(critic),
+        "tc": Ratio(critic),
+        "critic": Discrimination(critic, permuted),
     }
     made = small("vae", DATA, likelihood="bernoulli")
     return replace(made, objective=pv.Objective(terms), call=None)

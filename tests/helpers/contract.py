@@ -17,6 +17,7 @@ from torch import Tensor
 import polyvae as pv
 from polyvae.data import wrap
 from polyvae.recipes import RECIPES, Recipe
+from polyvae.training.sharing import tell_examples
 from polyvae.training.validation import validate
 
 PICTURES = pv.Spec((1, 8, 8), classes=3)
@@ -44,6 +45,7 @@ def make(name: str, spec: pv.Spec = PICTURES, **options: Any) -> Recipe:
     made = build(spec, seed=1, **{key: value for key, value in small.items() if open_ended or key in taken})
     if made.solve is not None:
         made.solve(made.observe(examples(spec))["x"])
+    tell_examples(made.objective, 24)  # as a fit does
     return made
 
 

@@ -13,6 +13,7 @@ from polyvae.model.families.real import PixelNormal
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Reconstruction
 from polyvae.recipes import RECIPES
 from polyvae.recipes.options import CHOICES
+from polyvae.training.sharing import tell_examples
 
 COUNTS = [name for name in CHOICES["likelihood"] if "poisson" in name or "binomial" in name]
 OBJECTIVES = {
@@ -28,7 +29,8 @@ VALUES: dict[str, dict[Any, Any]] = {
     "objective": OBJECTIVES,
 }
 VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
-OWN = ["ae", "beta_vae", "capacity_vae", "iwae", "mmd_vae"]  # whose objective is what they are
+CRITICS = ["factor_vae", "adversarial_autoencoder"]
+OWN = ["ae", "beta_vae", "capacity_vae", "iwae", "mmd_vae", "beta_tcvae", *CRITICS]  # whose objective is what they are
 CLOSED = ["pca", "ppca"]
 PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 # What mathematics does not allow: by option, recipe -> the values that are refused.
@@ -36,11 +38,14 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     "condition": [(["cvae", *CLOSED], [True])],
     "prior": [
         ([*VQ, *CLOSED, "pixel_cnn", *PRIORS], [*CHOICES["prior"]]),
-        (["ae", "arbitrary_conditioning"], [name for name in CHOICES["prior"] if name != "standard"]),
+        (
+            ["ae", "arbitrary_conditioning", "beta_tcvae", "adversarial_autoencoder"],
+            [name for name in CHOICES["prior"] if name != "standard"],
+        ),
     ],
     "posterior": [
         ([*VQ, *CLOSED, "pixel_cnn", "full_covariance"], [*CHOICES["posterior"]]),
-        (["beta_vae", "capacity_vae", "iwae", "mmd_vae"], ["point"]),
+        (["beta_vae", "capacity_vae", "iwae", "mmd_vae", "beta_tcvae", "factor_vae"], ["point"]),
         (["two_level", "arbitrary_conditioning", *PRIORS], ["point"]),
     ],
     "likelihood": [
@@ -66,7 +71,9 @@ def made_with(name: str, **options: Any) -> pv.Recipe:
     given = {key: value for key, value in small.items() if key in taken}
     if options.get("prior") == "conditional" and "condition" in taken:
         given["condition"] = True
-    return RECIPES[name](PICTURES, seed=1, **given, **options)
+    made = RECIPES[name](PICTURES, seed=1, **given, **options)
+    tell_examples(made.objective, 24)
+    return made
 
 
 @pytest.mark.parametrize(("name", "option"), HELD)

@@ -139,7 +139,7 @@ def test_recipes_refuse_what_makes_no_sense() -> None:
     ):
         make("vae", prior="flat")
     with pytest.raises(
-        ValueError, match="no recipe is named 'nothing'; the recipes are ae, arbitrary_conditioning, beta_vae"
+        ValueError, match="no recipe is named 'nothing'; the recipes are adversarial_autoencoder, ae, arbitrary"
     ):
         pv.recipes.named("nothing")
     with pytest.raises(TypeError, match="a recipe needs a Spec, the shape of one example or a data set; got str"):

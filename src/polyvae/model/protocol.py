@@ -74,6 +74,13 @@ class Counted(Protocol):
     counted: int
 
 
+@runtime_checkable
+class TrainedOn(Protocol):
+    """A term that stands for all of the data and not for a batch: it is told how many examples a run trains on."""
+
+    def trained_on(self, examples: int) -> None: ...
+
+
 class TrainsApart(Protocol):
     """A module whose own parameters are a group of the optimiser, with a rate, betas or a clip of their own."""
 

@@ -1,7 +1,9 @@
 """Objectives: what training minimises, read off one draw of a model."""
 
 from polyvae.objectives import terms
+from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
 from polyvae.objectives.balance import SoftAdapt
+from polyvae.objectives.critics import Critic, Discrimination, Fooled, Ratio
 from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
 from polyvae.objectives.schedules import Cyclical, Linear
 from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction
@@ -11,12 +13,19 @@ __all__ = [
     "MMD",
     "CodebookCost",
     "Commitment",
+    "Critic",
     "Cyclical",
+    "DimensionKL",
+    "Discrimination",
+    "Fooled",
     "ImportanceWeighted",
     "Linear",
+    "MutualInformation",
     "Objective",
+    "Ratio",
     "Reconstruction",
     "SoftAdapt",
+    "TotalCorrelation",
     "Weighted",
     "terms",
 ]

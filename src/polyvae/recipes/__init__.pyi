@@ -28,8 +28,11 @@ from .quantised import vq_multitask as vq_multitask
 from .quantised import vq_semi_conditional as vq_semi_conditional
 from .quantised import vq_vae as vq_vae
 from .recording import Recipe as Recipe
+from .regularised import adversarial_autoencoder as adversarial_autoencoder
+from .regularised import beta_tcvae as beta_tcvae
 from .regularised import beta_vae as beta_vae
 from .regularised import capacity_vae as capacity_vae
+from .regularised import factor_vae as factor_vae
 from .regularised import mmd_vae as mmd_vae
 from .variants import ae as ae
 from .variants import count_vae as count_vae

@@ -20,6 +20,8 @@ from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.protocol import Starts
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
+from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
+from polyvae.objectives.critics import Discrimination, Fooled, Ratio
 from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
 from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
@@ -29,6 +31,7 @@ from polyvae.recipes.options import Mask, Where
 from polyvae.recipes.parts import Condition, decoder_family
 from polyvae.recipes.recording import Recipe
 
+DIVERGENCES = {KL, MutualInformation, TotalCorrelation, DimensionKL}  # infinite where the posterior is a point
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
 
@@ -76,7 +79,7 @@ def trained_by(
         return objective
     weighted = isinstance(objective, ImportanceWeighted)
     held = {type(cast(Weighted, each).term) for each in ([] if weighted else objective.terms.values())}
-    if not z.terms and (weighted or KL in held):
+    if not z.terms and (weighted or DIVERGENCES & held):
         raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
     if missing := [name for name, each in z.terms.items() if type(each.term) not in {KL, *held}]:
         raise ValueError(f"objective: codes are trained by {' and '.join(missing)}; take an Objective with these terms")
@@ -103,7 +106,8 @@ def finished(
     if point and learned:
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
     if isinstance(objective, Objective) and learned:
-        own = {Reconstruction, CodebookCost, Commitment}
+        own = {Reconstruction, CodebookCost, Commitment, Ratio, Fooled, Discrimination, MutualInformation}
+        own |= {TotalCorrelation}
         # The discrepancy does not move a mixture, which is drawn without a gradient.
         own |= {MMD} if all(type(prior) in (Mixture, VampPrior, AutoregressivePrior) for prior in learned) else set()
         weighted = (cast(Weighted, each) for each in objective.terms.values())

@@ -83,6 +83,7 @@ Decoders = Annotated[int, Range(1, 2, whole=True)]
 Where = Literal["uniform", "gaussian", "grid", "box", "points", "half", "left", "right", "top", "bottom"]
 Slopes = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
+Estimator = Literal["stratified", "weighted"]
 Window = Annotated[int, Range(2, LARGEST, whole=True)]
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from polyvae.checks.ranges import Amount, Count, Positive, Weight
+import torch
+
+from polyvae.checks.ranges import Amount, Count, Positive, Weight, Widths
 from polyvae.model.spec import Spec
+from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation, check_split
+from polyvae.objectives.critics import USUAL, Critic, Discrimination, Fooled, Ratio, from_prior, permuted
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
+from polyvae.recipes.options import Estimator, Gaussian
 from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.variants import vae
 
@@ -65,3 +71,90 @@ def mmd_vae(
         "mmd": Weighted(MMD(kernel, bandwidth), mmd),
     }
     return vae(spec, objective=Objective(terms), **options)
+
+
+@recipe
+def beta_tcvae(
+    spec: Spec,
+    alpha: Weight = 1.0,
+    beta: Weight = 6.0,
+    gamma: Weight = 1.0,
+    estimator: Estimator = "stratified",
+    examples: Count | None = None,
+    **options: Any,
+) -> Recipe:
+    """E_q[log p(x | z)] - alpha I(x; z) - beta KL(q(z) || prod_j q(z_j)) - gamma sum_j KL(q(z_j) || p(z_j)).
+
+    `alpha`, `beta`, `gamma`: weights of the index-code mutual information, of the total correlation and of the
+    divergence of single dimensions, which sum to the KL. `estimator`: of q(z) from a batch, "stratified" or "weighted".
+    `examples`: how many the data hold, by default those that it is trained on. `prior`: one that factorises.
+
+    Chen, Li, Grosse, Duvenaud: Isolating Sources of Disentanglement in Variational Autoencoders, 2018.
+    """
+    parts = {"mutual_information": (MutualInformation, alpha), "total_correlation": (TotalCorrelation, beta)}
+    parts["dimension_kl"] = (DimensionKL, gamma)
+    terms = {name: Weighted(part(estimator, examples), weight) for name, (part, weight) in parts.items()}
+    return _split(vae(spec, objective=Objective({"reconstruction": Reconstruction(), **terms}), **options))
+
+
+@recipe
+def factor_vae(
+    spec: Spec,
+    gamma: Weight = 10.0,
+    latent: Gaussian = Gaussian(),
+    critic: Widths = (256, 256, 256),
+    critic_rate: Positive = 1.0,
+    **options: Any,
+) -> Recipe:
+    """E_q[log p(x | z)] - KL(q(z | x) || p(z)) - gamma KL(q(z) || prod_j q(z_j)), the last as a critic sees it.
+
+    The critic tells draws of z from draws with each dimension permuted across the batch. `gamma`: what the total
+    correlation weighs. `critic`: widths of its layers. `critic_rate`: factor of the learning rate for it.
+
+    Kim, Mnih: Disentangling by Factorising, 2018, with a critic of 6 layers of 1000.
+    """
+    judge = _critic(latent, critic, critic_rate)
+    terms = {"reconstruction": Reconstruction(), "kl": KL(), "total_correlation": Weighted(Ratio(judge), gamma)}
+    terms["critic"] = Discrimination(judge, permuted)
+    return vae(spec, latent, objective=Objective(terms), **options)
+
+
+@recipe
+def adversarial_autoencoder(
+    spec: Spec,
+    adversary: Weight = 10.0,
+    latent: Gaussian = Gaussian(posterior="point"),
+    critic: Widths = (256, 256, 256),
+    critic_rate: Positive = 1.0,
+    **options: Any,
+) -> Recipe:
+    """E_q[log p(x | z)], where a critic that tells q(z) from p(z) is to be fooled; the AAE.
+
+    No divergence is computed, so that the posterior may be a point, which has no bound on log p(x). `adversary`: what
+    it weighs to fool the critic. `critic`: widths of its layers. `critic_rate`: factor of the learning rate for it.
+    `posterior`: "point", or a law, of which noise is drawn. `prior`: one with nothing to learn.
+
+    Makhzani, Shlens, Jaitly, Goodfellow, Frey: Adversarial Autoencoders, 2015.
+    """
+    judge = _critic(latent, critic, critic_rate)
+    terms = {"reconstruction": Reconstruction(), "adversary": Weighted(Fooled(judge), adversary)}
+    terms["critic"] = Discrimination(judge, from_prior)
+    return vae(spec, latent, objective=Objective(terms), **options)
+
+
+def _critic(latent: Gaussian, widths: Widths, rate: float) -> Critic:
+    """A critic of z. Its weights are drawn apart, so that a seed draws the model's as it does without one."""
+    with torch.random.fork_rng(devices=[]):
+        return Critic(latent.dimensions, widths, replace(USUAL, lr_scale=rate))
+
+
+def _split(made: Recipe) -> Recipe:
+    """The recipe; ValueError where the divergence of a latent has no split over dimensions."""
+    for name, q in made.model.posterior.items():
+        prior, family = made.model.prior[name], getattr(q, "family", None)
+        if getattr(prior, "given", ()):
+            raise ValueError("prior: the divergence is split by one prior for all examples; take the standard one")
+        if family is not None:
+            p = prior({})
+            check_split(family(torch.zeros(2, family.size(p.event_shape[0]))), p)
+    return made

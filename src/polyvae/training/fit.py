@@ -39,16 +39,16 @@ from polyvae.training.resume import restore_state
 from polyvae.training.run import Run
 from polyvae.training.run_folder import trained_in
 from polyvae.training.settings import Settings, chosen
+from polyvae.training.sharing import tell_examples
 from polyvae.training.step import Step
 from polyvae.training.store import (
     METRICS,
     STATE,
     WEIGHTS,
-    copy_tensors,
     load_tensors,
     read_metrics,
     read_tensors,
-    unique_tensors,
+    take_objective,
 )
 from polyvae.training.tensorboard import check_tensorboard
 from polyvae.training.trial import as_recipe, tried
@@ -122,6 +122,7 @@ def fit(
     recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=settings.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
+    tell_examples(recipe.objective, len(data.train))
     check_support(recipe, data, tried(recipe, data, settings.seed))
     fabric = fabric_of(settings)  # before the folder: what this machine has not leaves none behind
     description = describe(recipe, data, asdict(settings))
@@ -194,10 +195,7 @@ def _train_many(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         in_processes(fabric, replace(job, folder=place), place)
         tensors, _ = read_tensors(place / WEIGHTS)
         load_tensors(recipe.model, tensors, place / WEIGHTS)
-        state, _ = read_tensors(place / STATE)
-        learned = {name.removeprefix("step/objective."): tensor for name, tensor in state.items()}
-        own = {name: tensor for name, tensor in unique_tensors(recipe.objective).items() if name in learned}
-        copy_tensors(own, {name: learned[name] for name in own}, place / STATE)
+        take_objective(recipe.objective, place)
         recipe.model.eval()
         recipe.objective.eval()
         return read_metrics(place / METRICS)

@@ -9,6 +9,7 @@ from typing import Any
 
 from polyvae.recipes import Recipe, rebuild
 from polyvae.training.description import check_known
+from polyvae.training.sharing import tell_examples
 from polyvae.training.store import (
     DESCRIPTION,
     METRICS,
@@ -20,6 +21,7 @@ from polyvae.training.store import (
     read_description,
     read_metrics,
     read_tensors,
+    take_objective,
     unique_tensors,
     write_description,
     write_metrics,
@@ -60,7 +62,11 @@ class Run(Trained):
         tensors, _ = read_tensors(folder / WEIGHTS)
         materialise(recipe.model, tensors)
         load_tensors(recipe.model, tensors, folder / WEIGHTS)
+        take_objective(recipe.objective, folder)
+        if examples := description.get("data", {}).get("examples", {}).get("train"):
+            tell_examples(recipe.objective, examples)
         recipe.model.eval()
+        recipe.objective.eval()
         return cls(recipe, folder, read_metrics(folder / METRICS), description)
 
     def save(self, folder: str | Path) -> Run:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polyvae.model.protocol import TrainedOn
+
 
 def share_of(index: Tensor, rank: int, processes: int) -> tuple[Tensor, int]:
     """What one of several processes reads of a batch, and for how many of the batch's examples it then stands.
@@ -34,6 +36,13 @@ def counting(module: nn.Module, share: int) -> Iterator[None]:
     finally:
         for part in parts:
             part.counted = 1  # pyright: ignore[reportArgumentType]
+
+
+def tell_examples(module: nn.Module, examples: int) -> None:
+    """Tells parts that stand for all of the data how many examples these are."""
+    for part in module.modules():
+        if isinstance(part, TrainedOn):
+            part.trained_on(examples)
 
 
 def summed(fabric: Any, tensor: Tensor) -> Tensor:

@@ -75,6 +75,19 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: Path 
     copy_tensors(unique_tensors(module), tensors, source)
 
 
+def take_objective(objective: nn.Module, folder: Path) -> None:
+    """Gives an objective what it had learned when the run was last saved, where it learns and there is a state.
+
+    Raises RunError for a state that cannot be read.
+    """
+    mine = unique_tensors(objective)
+    if mine and (folder / STATE).exists():
+        state, _ = read_tensors(folder / STATE)
+        learned = {name.removeprefix("step/objective."): tensor for name, tensor in state.items()}
+        own = {name: tensor for name, tensor in mine.items() if name in learned}
+        copy_tensors(own, {name: learned[name] for name in own}, folder / STATE)
+
+
 def materialise(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Gives the parameters and buffers that a lazy module left open the shapes of `tensors` of the same names."""
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
