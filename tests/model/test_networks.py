@@ -227,7 +227,7 @@ def test_a_network_is_named_or_given():
     assert network(residual) is residual
     build = partial(mlp, hidden=(3,))
     assert network(build) is build
-    with pytest.raises(ValueError, match=r"no network is called 'cnov'; known: mlp, conv, residual"):
+    with pytest.raises(ValueError, match=r"no network is called 'cnov'; known: mlp, mlp-tanh, conv, residual"):
         network("cnov")
 
 

@@ -147,6 +147,20 @@ class Cells:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Which recipes a study trains, on which data.
+
+    recipes: names with commas between them, each with options of its own behind a colon and a label behind " as ".
+    data: a name of `polyvae datasets`, or a path.
+    data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
+    """
+
+    recipes: str = "vae,iwae"
+    data: str = "mnist"
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
 class Machines:
     """Where the runs of a study are trained, and what is kept of them.
 

@@ -29,6 +29,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "figures": ("pictures.figures", {"--npz": "--arrays"}),
     "complete": ("complete.complete", {"--samples": "--show-draws", "--prior": "--code-prior"}),
     "study": ("study.study", {}),
+    "study compare": ("compare.compare", {}),
     "study multitask": ("study.multitask", {}),
     "recipes": ("lists.recipes", {}),
     "datasets": ("lists.datasets", {}),

@@ -21,6 +21,7 @@ LIGHT = (
     "polyvae.cli.arguments",
     "polyvae.recipes.options",
     "polyvae.study.budget",
+    "polyvae.study.compare.scoring",
     "polyvae.study.thesis.protocol",
 )
 WITHIN = "polyvae.recipes."

@@ -96,7 +96,7 @@ def frechet_report(
     if classifier is None:
         notes.append("no Fréchet distance in a classifier's features: no classifier was given")
     else:
-        features, ours = _features(classifier, pictures), _features(classifier, made)
+        features, ours = classifier_features(classifier, pictures), classifier_features(classifier, made)
         found["distance"] = frechet_distance(ours, features[:count])
         if half >= 2:
             first, second = features[:half], features[half : 2 * half]
@@ -133,8 +133,8 @@ def _generate(model: VAE, observe: Any, split: Split, index: Tensor) -> Any:
     return model.generate({name: batch[name] for name in model.conditions})
 
 
-def _features(classifier: nn.Module, pictures: Tensor) -> Tensor:
-    """[N, d] on the CPU; the logits where the classifier has no `features`."""
+def classifier_features(classifier: nn.Module, pictures: Tensor) -> Tensor:
+    """What a classifier sees in pictures [N, C, H, W], [N, d] on the CPU; the logits where it has no `features`."""
     read = getattr(classifier, "features", classifier)
     with evaluating(classifier) as device:
         return torch.cat([read(part.to(device)).flatten(1).cpu() for part in pictures.split(BLOCK)])

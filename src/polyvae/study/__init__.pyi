@@ -1,4 +1,10 @@
+from .budget import Budget as Budget
+from .budget import Networks as Networks
+from .compare.scoring import Scoring as Scoring
+from .compare.study import compare as compare
+from .grid import Grid as Grid
 from .records import StudyError as StudyError
+from .reports import report as report
 from .statistics import Interval as Interval
 from .statistics import interval as interval
 from .statistics import paired as paired
@@ -15,7 +21,6 @@ from .thesis.published import Published as Published
 from .thesis.published import published as published
 from .thesis.records import Records as Records
 from .thesis.report import Report as Report
-from .thesis.report import report as report
 from .thesis.run import Job as Job
 from .thesis.run import run as run
 from .thesis.study import Outcome as Outcome
@@ -23,3 +28,5 @@ from .thesis.study import Plan as Plan
 from .thesis.study import multitask as multitask
 from .thesis.table import Group as Group
 from .thesis.table import Table as Table
+from .variants import Variant as Variant
+from .variants import variants as variants

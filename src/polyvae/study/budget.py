@@ -15,7 +15,8 @@ class Budget:
     """What every run of a study of recipes is given, so that they can be compared; the optimiser is Adam.
 
     seeds: runs of each recipe, with seeds from 0 on, of the weights, the order and the noise.
-    epochs, batch_size: passes over the training part, and examples a step, of every run.
+    epochs: passes over the training part of every run.
+    batch_size: examples a step.
     lr: Adam's.
     limit: so many training examples, the other parts in proportion.
     binarise: bits drawn anew for every training batch and once for the other parts (dynamic), or once in all (fixed), a

@@ -53,7 +53,10 @@ def variants(said: str | Iterable[str | Variant]) -> list[Variant]:
     if not found:
         raise ValueError(f"recipes are names with commas between them, such as vae,iwae:samples=50; got {said!r}")
     for each in found:
-        named(each.recipe)
+        try:
+            named(each.recipe)
+        except ValueError as error:
+            raise ValueError(f"recipes: {error}") from error
     places = [each.place for each in found]
     if twice := [each.label for each in found if places.count(each.place) > 1]:
         raise ValueError(f"recipes: {twice[0]!r} stands there twice; give one another label, {twice[0]} as NAME")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -37,6 +38,13 @@ def kept_heap() -> Iterator[None]:
         yield
     finally:
         libc.mallopt(TRIM, USUAL_TRIM)
+        libc.malloc_trim(0)
+
+
+def give_back() -> None:
+    """Gives freed memory back to the system, so that what a process holds is what it uses; on glibc alone."""
+    gc.collect()
+    if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 
