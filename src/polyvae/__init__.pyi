@@ -31,7 +31,7 @@ from .model.vae import Observed as Observed
 from .model.vae import Values as Values
 from .objectives import balance as balance
 from .objectives import terms as terms
-from .objectives.objective import ImportanceWeighted as ImportanceWeighted
+from .objectives.bounds import ImportanceWeighted as ImportanceWeighted
 from .objectives.objective import Objective as Objective
 from .objectives.objective import Weighted as Weighted
 from .observe import masks as masks

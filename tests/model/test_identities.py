@@ -12,7 +12,8 @@ import polyvae as pv
 from polyvae.model.networks import mlp
 from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.priors.normal import StandardNormal
-from polyvae.objectives.objective import ImportanceWeighted, Objective
+from polyvae.objectives.bounds import ImportanceWeighted
+from polyvae.objectives.objective import Objective
 from polyvae.recipes import Recipe
 
 PICTURES = pv.Spec((1, 4, 4), classes=2)

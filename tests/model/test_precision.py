@@ -12,7 +12,8 @@ from torch.distributions import Distribution, Independent, Normal
 import polyvae as pv
 from polyvae.model.priors.pixelcnn import PixelCodes
 from polyvae.objectives.balance import SoftAdapt
-from polyvae.objectives.objective import ImportanceWeighted, Objective
+from polyvae.objectives.bounds import ImportanceWeighted
+from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import MMD, Reconstruction, mmd
 from polyvae.recipes import Recipe
 from polyvae.recipes.conditioning import TASKS

@@ -19,6 +19,13 @@ COUNTS = [name for name in CHOICES["likelihood"] if "poisson" in name or "binomi
 OBJECTIVES = {
     "bound": pv.Objective({"reconstruction": Reconstruction(), "kl": pv.Weighted(KL(), 2.0)}),
     "weighted": pv.ImportanceWeighted(2),
+    "groups": pv.ImportanceWeighted(2, groups=2),
+    "combined": pv.objectives.Combined(2),
+    "partial": pv.objectives.PartiallyImportanceWeighted(2, 2),
+    "doubly": pv.objectives.DoublyReparametrised(2),
+    "landing": pv.objectives.StickingTheLanding(),
+    "renyi": pv.objectives.Renyi(2),
+    "thermodynamic": pv.objectives.Thermodynamic(3, 2),
     "codes": pv.Objective({"r": Reconstruction(), "a": CodebookCost(), "b": Commitment()}),
 }
 VALUES: dict[str, dict[Any, Any]] = {
@@ -30,7 +37,9 @@ VALUES: dict[str, dict[Any, Any]] = {
 }
 VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
 CRITICS = ["factor_vae", "adversarial_autoencoder"]
-OWN = ["ae", "beta_vae", "capacity_vae", "iwae", "mmd_vae", "beta_tcvae", *CRITICS]  # whose objective is what they are
+ESTIMATES = [name for name, each in OBJECTIVES.items() if isinstance(each, pv.objectives.Bound)]
+BOUNDS = ["iwae", "miwae", "ciwae", "piwae", "dreg", "sticking_the_landing", "renyi", "thermodynamic"]
+OWN = ["ae", "beta_vae", "capacity_vae", "mmd_vae", "beta_tcvae", *CRITICS, *BOUNDS]  # whose objective is what they are
 CLOSED = ["pca", "ppca"]
 PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 # What mathematics does not allow: by option, recipe -> the values that are refused.
@@ -45,8 +54,8 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     ],
     "posterior": [
         ([*VQ, *CLOSED, "pixel_cnn", "full_covariance"], [*CHOICES["posterior"]]),
-        (["beta_vae", "capacity_vae", "iwae", "mmd_vae", "beta_tcvae", "factor_vae"], ["point"]),
         (["two_level", "arbitrary_conditioning", *PRIORS], ["point"]),
+        (["beta_vae", "capacity_vae", "mmd_vae", "beta_tcvae", "factor_vae", *BOUNDS], ["point"]),
     ],
     "likelihood": [
         ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals"], [*CHOICES["likelihood"]]),
@@ -54,9 +63,9 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     ],
     "objective": [
         ([*CLOSED, *OWN, "pixel_cnn"], [*OBJECTIVES]),
-        (VQ, ["bound", "weighted"]),
+        (VQ, ["bound", *ESTIMATES]),
         ([name for name in RECIPES if name not in VQ], ["codes"]),
-        (["multitask"], ["weighted"]),
+        (["multitask"], ESTIMATES),
     ],
 }
 HELD = [(name, option) for option in VALUES for name in RECIPES]

@@ -25,7 +25,7 @@ from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Head
-from polyvae.objectives.objective import ImportanceWeighted
+from polyvae.objectives.bounds import ImportanceWeighted
 from polyvae.observe.transforms import Binarise
 
 

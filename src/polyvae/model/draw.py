@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, log
 from typing import Any
@@ -139,9 +139,10 @@ class Observed:
 class Draw:
     """What one pass of a VAE leaves behind, for K samples of B examples.
 
-    `values` holds the batch and every latent, folded to [K * B, ...]. Where a
-    latent is summed over, K counts each draw once for every value. `decode` and `encode` are the model's, for terms
-    that look at other latents than these, such as draws of the prior.
+    `values` holds the batch and every latent, folded to [K * B, ...]. Where a latent is summed over, K counts each draw
+    once for every value. `decode` and `encode` are the model's, for terms that look at other latents than these, such
+    as draws of the prior. `paths` are the latents as posteriors read them that are drawn later; heads and priors read
+    those of `values`, which are views of these.
     """
 
     samples: int
@@ -150,6 +151,7 @@ class Draw:
     heads: Mapping[str, Observed]
     decode: Callable[[Values], dict[str, Distribution]] | None = None
     encode: Callable[[Values], dict[str, Distribution]] | None = None
+    paths: Values = field(default_factory=dict)
 
     @cached_property
     def log_px(self) -> Tensor:

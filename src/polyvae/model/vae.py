@@ -119,7 +119,7 @@ class VAE(nn.Module):
         latents = {name: walk.latent(unit) for name, unit in self.plan.units.items()}
         kept = {name: walk.folded[name] for name in self.plan.latents}
         decode, encode = as_here(self.decode, walk.device), as_here(self.encode, walk.device)
-        return Draw(walk.samples, {**batch, **kept}, latents, heads, decode, encode)
+        return Draw(walk.samples, {**batch, **kept}, latents, heads, decode, encode, walk.paths)
 
     def encode(self, batch: Values) -> dict[str, Distribution]:
         """Every posterior, lower ones given the centres of those above. Deterministic."""

@@ -33,11 +33,13 @@ class Walk:
     """Values by name at the B rows of a batch (`rows`) and at the K * B rows of the draws (`folded`).
 
     K is `samples`; a latent that is summed over multiplies it by the number of its values. `fixed` are latents that are
-    given: a value [B, ...], or a pair of it and of the rows, boolean [B], in which it is given.
+    given: a value [B, ...], or a pair of it and of the rows, boolean [B], in which it is given. `paths` are the latents
+    as later posteriors read them; `folded` holds views of them, which what scores reads, so that an objective may weigh
+    what is said of a draw by its scores apart from what is said by later draws.
     """
 
     def __init__(self, batch: Values, samples: int, of: str, fixed: Fixed) -> None:
-        self.rows, self.folded = dict(batch), dict[str, Tensor]()
+        self.rows, self.folded, self.paths = dict(batch), dict[str, Tensor](), dict[str, Tensor]()
         self.samples, self.count, self.device = samples, len(batch[of]), batch[of].device
         self.fixed = in_rows(fixed, self.count)
         self.proposed: dict[str, Proposed] = {}
@@ -58,7 +60,8 @@ class Walk:
 
     def posterior(self, node: Node, part: nn.Module, summed: bool) -> None:
         """Draws a latent, takes it as it is given, or runs through its values."""
-        q, name = part(self.values(given(part), node.folds)), node.name
+        read = self.values(given(part), node.folds)
+        q, name = part({**read, **self.paths} if node.folds else read), node.name
         rows = self.samples * self.count if node.folds else self.count
         check_law(q, f"the posterior of {name!r}", [(rows,)])
         if name in self.fixed:
@@ -73,7 +76,8 @@ class Walk:
                 made, z = Proposed(q, draws, log_q), draws if node.folds else draws.flatten(0, 1)
                 z = given_or(z, self.fixed.get(name), self.samples)
         self.proposed[name] = made
-        self.folded.update(apart(part, name, z))
+        self.paths.update(latents := apart(part, name, z))
+        self.folded.update({latent: value.view_as(value) for latent, value in latents.items()})
 
     def prior(self, node: Node, part: nn.Module, unit: Unit) -> None:
         """Reads a prior."""
@@ -119,6 +123,7 @@ class Walk:
             support = support.unsqueeze(1).expand(-1, self.samples, *support.shape[1:]).flatten(1, 2)
             log_q = log_q.unsqueeze(1).expand(-1, self.samples, -1)
         self.folded = {name: repeat(value, values) for name, value in self.folded.items()}
+        self.paths = {name: repeat(value, values) for name, value in self.paths.items()}
         self.samples *= values
         return Proposed(q, support, log_q.reshape(self.samples, self.count), values), support.flatten(0, 1)
 

@@ -3,28 +3,42 @@
 from polyvae.objectives import terms
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
 from polyvae.objectives.balance import SoftAdapt
+from polyvae.objectives.bounds import Bound, Combined, ImportanceWeighted, Renyi
 from polyvae.objectives.critics import Critic, Discrimination, Fooled, Ratio
-from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
+from polyvae.objectives.gradients import (
+    DoublyReparametrised,
+    PartiallyImportanceWeighted,
+    StickingTheLanding,
+    Thermodynamic,
+)
+from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.schedules import Cyclical, Linear
 from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction
 
 __all__ = [
     "KL",
     "MMD",
+    "Bound",
     "CodebookCost",
+    "Combined",
     "Commitment",
     "Critic",
     "Cyclical",
     "DimensionKL",
     "Discrimination",
+    "DoublyReparametrised",
     "Fooled",
     "ImportanceWeighted",
     "Linear",
     "MutualInformation",
     "Objective",
+    "PartiallyImportanceWeighted",
     "Ratio",
     "Reconstruction",
+    "Renyi",
     "SoftAdapt",
+    "StickingTheLanding",
+    "Thermodynamic",
     "TotalCorrelation",
     "Weighted",
     "terms",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from polyvae.checks.finite import check_finite
 from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
-from polyvae.model.draw import first_heads, total
+from polyvae.model.draw import total
 from polyvae.model.vae import Draw, Values
 from polyvae.objectives.schedules import Number, Step, _at
 from polyvae.objectives.terms import KL, Reconstruction, Term
@@ -93,53 +93,7 @@ class Objective(nn.Module):
         return report(total(costs.values()), terms, draw)
 
 
-class ImportanceWeighted(nn.Module):
-    """-log 1/K sum_k p(x, z_k) / q(z_k | x), averaged over the batch, in nats.
-
-    It is the bound itself, so every head counts once: ValueError for one with another weight than 1, or a second head
-    of one value, which no bound holds and which it would not train.
-
-    Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
-    """
-
-    def __init__(self, samples: int = 5) -> None:
-        super().__init__()
-        at_least("samples", samples, 1, "draws of the latents")
-        self.samples = samples
-
-    def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
-        draw = model(batch, self.samples)
-        _check_bounded(draw)
-        terms = {"reconstruction": -draw.weighed(draw.log_px).mean(), "kl": draw.weighed(draw.kl).mean()}
-        return report(-draw.importance_bound.mean(), terms, draw)
-
-    def extra_repr(self) -> str:
-        return f"samples={self.samples}"
-
-
 def report(loss: Tensor, terms: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:
     """What an objective returns: the loss, the terms and the plain bound, which no weight or schedule touches."""
     with torch.no_grad():
         return {"loss": loss, **{n: t.detach() for n, t in terms.items()}, "bound": draw.elbo.mean()}
-
-
-def _check_bounded(draw: Draw) -> None:
-    """ValueError where a head is not in the importance-weighted bound as it was asked for."""
-    for name, latent in draw.latents.items():
-        if latent.summed is not None:
-            raise ValueError(
-                f"the importance-weighted bound sums over {name!r} whatever its posterior says, which would not be "
-                "trained; take an Objective"
-            )
-    first = first_heads(draw.heads)
-    for name, head in draw.heads.items():
-        if name not in first:
-            raise ValueError(
-                f"the importance-weighted bound holds one head a value: {name!r} is a second one of {head.of!r} and "
-                "would not be trained; take an Objective with Reconstruction"
-            )
-        if head.weight != 1:
-            raise ValueError(
-                f"the importance-weighted bound has no weights: the head {name!r} has {head.weight}; take weight 1, or "
-                "an Objective with Reconstruction"
-            )

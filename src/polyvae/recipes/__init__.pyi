@@ -1,7 +1,14 @@
 from .autoregressive import pixel_cnn as pixel_cnn
 from .baselines import pca as pca
 from .baselines import ppca as ppca
+from .bounds import ciwae as ciwae
+from .bounds import dreg as dreg
 from .bounds import iwae as iwae
+from .bounds import miwae as miwae
+from .bounds import piwae as piwae
+from .bounds import renyi as renyi
+from .bounds import sticking_the_landing as sticking_the_landing
+from .bounds import thermodynamic as thermodynamic
 from .catalogue import RECIPES as RECIPES
 from .catalogue import as_spec as as_spec
 from .catalogue import is_own as is_own

@@ -21,8 +21,9 @@ from polyvae.model.protocol import Starts
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
+from polyvae.objectives.bounds import Bound
 from polyvae.objectives.critics import Discrimination, Fooled, Ratio
-from polyvae.objectives.objective import ImportanceWeighted, Objective, Weighted
+from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
@@ -75,9 +76,9 @@ def trained_by(
     """The objective given, or one of these terms and those of z; ValueError for one that leaves a part untrained."""
     if objective is None:
         return Objective({**terms, **z.terms}, balance=balance)
-    if not isinstance(objective, (Objective, ImportanceWeighted)):
+    if not isinstance(objective, (Objective, Bound)):
         return objective
-    weighted = isinstance(objective, ImportanceWeighted)
+    weighted = isinstance(objective, Bound)
     held = {type(cast(Weighted, each).term) for each in ([] if weighted else objective.terms.values())}
     if not z.terms and (weighted or DIVERGENCES & held):
         raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
@@ -86,7 +87,7 @@ def trained_by(
     if held & {CodebookCost, Commitment} and "commitment" not in z.terms:
         raise ValueError("objective: the terms of a codebook need codes; z is a vector")
     if weighted and len(terms) > 1:
-        raise ValueError("objective: an importance-weighted bound holds one decoder of x; take decoders = 1")
+        raise ValueError(f"objective: {objective.called} holds one decoder of x; take decoders = 1")
     return objective
 
 

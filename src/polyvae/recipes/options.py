@@ -85,6 +85,9 @@ Slopes = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
 Estimator = Literal["stratified", "weighted"]
 Window = Annotated[int, Range(2, LARGEST, whole=True)]
+Several = Annotated[int, Range(2, LARGEST, whole=True)]
+Part = Annotated[float, Range(0, 1)]
+Within = Annotated[float, Range(0, 1, open=True, below=True)]
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 
 # The names that parameters without a `Literal` admit beside objects.
