@@ -224,54 +224,6 @@ def test_a_law_that_hides_its_networks_says_so_or_answers_itself() -> None:
     assert isinstance(detached(Answers(nn.Linear(2, 2))), td.Normal)
 
 
-class DReG(nn.Module):
-    """The doubly reparameterised gradient of the importance-weighted bound.
-
-    sum_k w_k^2 log p(x, z_k) / q(z_k | x) for the encoder, w_k for the decoder, w the normalised weights, detached
-
-    Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, 2019.
-    """
-
-    def __init__(self, samples: int) -> None:
-        super().__init__()
-        self.samples = samples
-
-    def forward(self, model: pv.VAE, batch: dict[str, Tensor], step: int = 0) -> dict[str, Tensor]:
-        draw = model(batch, self.samples)
-        latent = draw.latents["z"]
-        log_w = draw.log_px + latent.log_p - detached(latent.q).log_prob(latent.drawn)
-        w = log_w.detach().softmax(0)
-        if latent.drawn.requires_grad:
-            latent.drawn.register_hook(lambda gradient: w.unsqueeze(-1) * gradient)
-        return pv.objectives.objective.report(-(w * log_w).sum(0).mean(), {}, draw)
-
-
-@pytest.mark.parametrize("posterior", ["diagonal", "full"])
-def test_dreg_has_the_gradient_of_the_importance_weighted_bound_and_less_spread(posterior: str) -> None:
-    torch.manual_seed(0)
-    recipe = pv.recipes.vae((3,), latent=2, network="mlp", widths=[4], posterior=posterior, likelihood="normal", seed=0)
-    model, x = recipe.model.double(), torch.randn(1, 3).double()
-    encoder = [p for p in model.posterior.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(encoder, 0.05)
-    for _ in range(150):  # near the posterior, where what DReG leaves out is most of the spread
-        optimizer.zero_grad()
-        recipe.objective(model, {"x": x}, 0)["loss"].backward()
-        optimizer.step()
-
-    def gradients(objective: nn.Module, repeats: int = 400) -> Tensor:
-        torch.manual_seed(7)
-        rows = []
-        for _ in range(repeats):
-            loss = objective(model, {"x": x}, 0)["loss"]
-            rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, encoder)]))
-        return torch.stack(rows)
-
-    ours, known = gradients(DReG(8)), gradients(pv.ImportanceWeighted(8))
-    error = (ours.var(0) / len(ours) + known.var(0) / len(known)).sqrt()
-    assert ((ours.mean(0) - known.mean(0)).abs() <= 5 * error + 1e-9).all()
-    assert ours.std(0).mean() < 0.5 * known.std(0).mean()
-
-
 def test_a_law_in_a_copied_model_is_detached_too() -> None:
     model = copy.deepcopy(pv.recipes.vae((3,), latent=2, network="mlp", widths=[4]).model)
     assert not detached(model.encode({"x": torch.zeros(2, 3)})["z"]).mean.requires_grad

@@ -247,7 +247,8 @@ def test_trap30_models_that_are_compared_have_equal_networks(network) -> None:
         return [layers(part) for part in (model.posterior["z"].net, model.heads["x"].likelihood.net)]
 
     expected = sizes("vae")
-    for name in ("beta_vae", "capacity_vae", "iwae", "vamp_prior", "mixture_prior", "mmd_vae"):
+    bounds = ("iwae", "miwae", "ciwae", "piwae", "dreg", "sticking_the_landing", "renyi", "thermodynamic")
+    for name in ("beta_vae", "capacity_vae", *bounds, "vamp_prior", "mixture_prior", "mmd_vae"):
         assert sizes(name) == expected
     code_bigger = sizes("full_covariance")
     assert code_bigger[1] == expected[1]

@@ -21,7 +21,7 @@ class Bound(nn.Module, ABC):
     It is the bound itself, so every head counts once: ValueError for one with another weight than 1, or a second head
     of one value, which no bound holds and which it would not train; also for a latent that is summed over.
 
-    `called` is what errors say of it. `compiles` is False where gradients are moved by hooks, which a compiled step
+    `samples` are then all draws, M K. `called` is what errors say of it. `compiles` is False where gradients are moved by hooks, which a compiled step
     would leave out.
     """
 
@@ -30,12 +30,13 @@ class Bound(nn.Module, ABC):
 
     def __init__(self, samples: int, groups: int = 1) -> None:
         super().__init__()
-        self.samples = at_least("samples", samples, 1, "draws of the latents")
+        at_least("samples", samples, 1, "draws of the latents")
         self.groups = at_least("groups", groups, 1, "groups of draws")
+        self.samples = samples * groups
 
     def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
         """The loss to minimise, reconstruction and divergence, and the plain bound; scalars."""
-        draw = model(batch, self.groups * self.samples)
+        draw = model(batch, self.samples)
         self._check(draw)
         terms = {"reconstruction": -draw.weighed(draw.log_px).mean(), "kl": draw.weighed(draw.kl).mean()}
         return report(-self.estimate(draw).mean(), terms, draw)
@@ -65,7 +66,7 @@ class Bound(nn.Module, ABC):
                 )
 
     def extra_repr(self) -> str:
-        return f"samples={self.samples}" + ("" if self.groups == 1 else f", groups={self.groups}")
+        return f"samples={self.samples // self.groups}" + ("" if self.groups == 1 else f", groups={self.groups}")
 
 
 class ImportanceWeighted(Bound):

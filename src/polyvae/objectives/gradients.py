@@ -86,8 +86,9 @@ class PartiallyImportanceWeighted(Bound):
         encoding = encoding / self.groups
         # A group far behind the best has no share in the first. One below the rounding of their sum changes no gradient
         # and leaves something to be weighed anew.
-        generating = generating.maximum(torch.finfo(log_w.dtype).eps * encoding)
-        _weigh_paths(draw, encoding / generating)
+        numbers = torch.finfo(log_w.dtype)
+        generating = generating.maximum(numbers.eps * encoding)
+        _weigh_paths(draw, encoding / generating.clamp(min=numbers.tiny))
         return _carried(grouped(log_w, 1)[0], generating * log_p - encoding * log_q)
 
 
@@ -155,9 +156,8 @@ def path_log_q(draw: Draw) -> Tensor:
         leaf = latent.drawn.detach().requires_grad_(latent.drawn.requires_grad)
         log_q = replace(latent, drawn=leaf, drawn_log_q=None).log_q
         value = log_q.detach()
-        if log_q.requires_grad and torch.is_grad_enabled():
-            sources = [latent.drawn, *paths] if leaf.requires_grad else paths
-            wanted = [leaf, *paths] if leaf.requires_grad else paths
+        if leaf.requires_grad and log_q.requires_grad:
+            sources, wanted = [latent.drawn, *paths], [leaf, *paths]
             gradients = torch.autograd.grad(log_q.sum(), wanted, retain_graph=True, allow_unused=True)
             for source, gradient in zip(sources, gradients, strict=True):
                 if gradient is not None:
