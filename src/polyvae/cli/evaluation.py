@@ -37,6 +37,7 @@ def evaluate(
     baselines: bool = False,
     frechet: Amount = 0,
     code_prior: CodePrior | None = None,
+    factors: bool = False,
     json: bool = False,
     out: Path | None = None,
     *,
@@ -49,6 +50,7 @@ def evaluate(
     frechet: so many samples judged by a classifier that is trained first; 0 for none.
     code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
         where there is one and set beside the other.
+    factors: scores of disentanglement too, of data that hold the factors of their examples, such as sprites.
     json: print one JSON document instead of the table.
     out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
 
@@ -62,6 +64,7 @@ def evaluate(
     part, examples = found.split(reading.split)
     train, device = found.data.train, usable(reading.device)
     asked: dict[str, Any] = {"samples": samples, "seed": reading.seed, "device": device, "train": train}
+    more = _disentanglement(found.run, examples, found.data.name, reading.seed, device) if factors else {}
     judged = _frechet(found.data, frechet, run) if frechet else {}
     if samples >= _MANY:
         what = f"{len(examples):,} examples of the {part} part, {samples:,} draws of the latents each"
@@ -70,7 +73,14 @@ def evaluate(
     with counted("evaluating") as shown:
         report = report_on(judged_run, examples, **asked, **judged, spec=found.data.spec, progress=shown)
     description = found.run.description
-    report = {"run": str(run), "recipe": description["recipe"], "data": description["data"], "split": part, **report}
+    report = {
+        "run": str(run),
+        "recipe": description["recipe"],
+        "data": description["data"],
+        "split": part,
+        **report,
+        **more,
+    }
     if judged_run is not found.run:
         learned = {name: report[name] for name in ("kl", "bound", "bound_bits")}
         report["priors"] = {"uniform": with_uniform_codes(found.run.model, report), "learned": learned}
@@ -84,6 +94,8 @@ def evaluate(
     shown.print(table(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}"))
     if "priors" in report:
         shown.print(priors(report))
+    if factors:
+        shown.print(disentangled(report["disentanglement"]))
     if report.get("baselines"):
         shown.print(beside(report))
     shown.print(f"report: {place}", markup=False, soft_wrap=True)
@@ -174,6 +186,30 @@ def priors(report: Mapping[str, Any]) -> Table:
     for name, found in report["priors"].items():
         bits = found["bound_bits"]
         shown.add_row(name, f"{found['kl']:.2f}", f"{found['bound']:.2f}", "-" if bits is None else f"{bits:.4f}")
+    return shown
+
+
+def _disentanglement(run: Any, examples: Split, data: str, seed: int, device: Any) -> dict[str, Any]:
+    """The scores, by which names the factors have where they are known."""
+    from polyvae.evaluation.disentanglement import disentanglement, factors_of
+
+    names, categorical = factors_of(data)
+    try:
+        found = disentanglement(run, examples, seed, device, categorical=categorical)
+    except ValueError as error:
+        raise UsageError(f"--factors: {error}") from error
+    varying = [names[column] if names else str(column) for column in found["varying"]]
+    return {"disentanglement": {**found, "factors": varying}}
+
+
+def disentangled(found: Mapping[str, Any]) -> Table:
+    """The scores of disentanglement, one a row."""
+    from polyvae.evaluation.disentanglement import SCORES
+
+    shown = Table(f"disentanglement of {', '.join(found['factors'])}", title_justify="left")
+    shown.add_column("", justify="right")
+    for name, words in SCORES.items():
+        shown.add_row(words, "-" if found[name] is None else f"{found[name]:.3f}")
     return shown
 
 

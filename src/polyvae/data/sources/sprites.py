@@ -28,6 +28,8 @@ FILES = (
 )
 SPEC = Spec((1, 64, 64), classes=3, levels=2)
 COUNTS = {"all": 737_280}
+FACTORS = ("colour", "shape", "scale", "orientation", "x", "y")
+CATEGORICAL = (1,)  # the factors whose numbers are in no order
 
 
 def _arrays(found: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
