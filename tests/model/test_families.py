@@ -21,6 +21,8 @@ from polyvae.model.vae import Family
 DENSITIES = {
     "diagonal": families.DiagonalNormal,
     "full": families.FullNormal,
+    "low-rank": families.LowRankNormal,
+    "mixture": families.MixtureNormal,
     **{f"normal {s}": lambda s=s: families.PixelNormal(s) for s in (0.3, "learned", "network", "optimal")},
     **{f"laplace {s}": lambda s=s: families.Laplace(s) for s in (0.3, "learned", "network")},
     **{f"structured {n}": lambda n=n: families.StructuredNormal(n) for n in (0, 1)},
@@ -37,6 +39,7 @@ MAKERS: dict[str, Callable[[], Family]] = {
     **families.COUNTS,
     "point": families.Point,
 }
+VECTORS = ("full", "low-rank", "mixture")  # whose event is a vector
 by_name = pytest.mark.parametrize("name", MAKERS)
 
 
@@ -49,7 +52,7 @@ def raw_for(family: Family, features: int, *rest: int, rows: int = 3) -> Tensor:
 @given(features=st.integers(1, 4), rest=st.sampled_from([(), (3,), (2, 5)]), rows=st.integers(1, 3))
 def test_shapes_are_those_promised(name, features, rest, rows) -> None:
     family = MAKERS[name]()
-    rest = () if name == "full" else rest
+    rest = () if name in VECTORS else rest
     raw = raw_for(family, features, *rest, rows=rows)
     law = family(raw)
     event = (features, *rest)
@@ -141,7 +144,7 @@ def test_autocast_leaves_draws_and_scores_alone(name) -> None:
     torch.testing.assert_close(results[0], results[1])
 
 
-@pytest.mark.parametrize("name", ["diagonal", "full"])
+@pytest.mark.parametrize("name", ["diagonal", *VECTORS])
 @pytest.mark.parametrize("extreme", [-50.0, 0.0, 50.0])
 def test_posterior_gradients_are_finite_at_extremes(name, extreme) -> None:
     """At its own draws and in the divergence, which is what training reads."""
@@ -151,7 +154,8 @@ def test_posterior_gradients_are_finite_at_extremes(name, extreme) -> None:
     z, log_q = drawn(q, (2,))
     log_q = q.log_prob(z) if log_q is None else log_q  # as a pass asks for it
     prior = Independent(Normal(torch.zeros(6), torch.ones(6)), 1)
-    for score in (log_q - prior.log_prob(z), kl_divergence(q, prior)):
+    closed = [] if name == "mixture" else [kl_divergence(q, prior)]
+    for score in (log_q - prior.log_prob(z), *closed):
         (gradient,) = torch.autograd.grad(score.sum(), raw, retain_graph=True)
         assert score.isfinite().all()
         assert gradient.isfinite().all()
@@ -242,6 +246,8 @@ def test_a_family_survives_saving(name) -> None:
         (lambda: families.Categorical(1), "levels"),
         (lambda: families.DiagonalNormal(0.0), "floor"),
         (lambda: families.FullNormal(1.0), "floor"),
+        (lambda: families.LowRankNormal(0), "rank"),
+        (lambda: families.MixtureNormal(0), "components"),
     ],
 )
 def test_bad_arguments_are_refused_at_once(make, message) -> None:
@@ -253,8 +259,12 @@ def test_the_catalogue_makes_every_name() -> None:
     assert {type(posterior(name)) for name in POSTERIORS} == {
         families.DiagonalNormal,
         families.FullNormal,
+        families.LowRankNormal,
+        families.MixtureNormal,
+        families.InverseAutoregressive,
         families.Point,
     }
+    assert posterior("iaf", 7).size(7) == 2 * 7 + 32
     assert set(families.COUNTS) <= set(LIKELIHOODS)
     for name in families.COUNTS:
         family = likelihood(name, None)
@@ -267,7 +277,7 @@ def test_the_catalogue_makes_every_name() -> None:
 
 
 def test_the_catalogue_lists_what_it_knows() -> None:
-    with pytest.raises(ValueError, match=r"posterior is one of diagonal, full, point; got 'diag'"):
+    with pytest.raises(ValueError, match=r"posterior is one of diagonal, full, low-rank, mixture, .*; got 'diag'"):
         posterior("diag")
     with pytest.raises(ValueError, match=r"likelihood is one of bernoulli, normal"):
         likelihood("gaussian")

@@ -42,6 +42,7 @@ BOUNDS = ["iwae", "miwae", "ciwae", "piwae", "dreg", "sticking_the_landing", "re
 OWN = ["ae", "beta_vae", "capacity_vae", "mmd_vae", "beta_tcvae", *CRITICS, *BOUNDS]  # whose objective is what they are
 CLOSED = ["pca", "ppca"]
 PRIORS = [name for name in RECIPES if name.endswith("_prior")]
+POSTERIORS = ["full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
 # What mathematics does not allow: by option, recipe -> the values that are refused.
 REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     "condition": [(["cvae", *CLOSED], [True])],
@@ -53,9 +54,10 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         ),
     ],
     "posterior": [
-        ([*VQ, *CLOSED, "pixel_cnn", "full_covariance"], [*CHOICES["posterior"]]),
+        ([*VQ, *CLOSED, "pixel_cnn", *POSTERIORS], [*CHOICES["posterior"]]),
         (["two_level", "arbitrary_conditioning", *PRIORS], ["point"]),
         (["beta_vae", "capacity_vae", "mmd_vae", "beta_tcvae", "factor_vae", *BOUNDS], ["point"]),
+        (["beta_tcvae"], ["iaf"]),
     ],
     "likelihood": [
         ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals"], [*CHOICES["likelihood"]]),

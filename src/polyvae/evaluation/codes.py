@@ -16,6 +16,7 @@ from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
 from polyvae.evaluation.bounds import certain
 from polyvae.model.distributions.codes import CodePrior, Quantised
+from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.distributions.point import Point
 from polyvae.model.laws import centre
 from polyvae.model.posteriors.codebook import usage
@@ -263,7 +264,7 @@ def _at_draws(law: Distribution, z: Tensor) -> Tensor:
 
 def _moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
     """Mean [*batch, d] and covariance [*batch, d, d], or None where one is unknown."""
-    if isinstance(law, MultivariateNormal):
+    if isinstance(law, (MultivariateNormal, LowRankNormal)):
         return law.mean, law.covariance_matrix
     if isinstance(law, MixtureSameFamily):
         inner = _moments(law.component_distribution)

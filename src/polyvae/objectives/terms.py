@@ -18,6 +18,7 @@ from torch.distributions import (
 from torch.nn import functional
 
 from polyvae.model.distributions.codes import Quantised
+from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.draw import total
 from polyvae.model.vae import Draw, Latent
 
@@ -160,7 +161,7 @@ def marginals(distribution: Distribution) -> Distribution | None:
     if isinstance(distribution, Independent):
         inner = distribution.base_dist
         return inner if not inner.event_shape else marginals(inner)
-    if isinstance(distribution, MultivariateNormal):
+    if isinstance(distribution, (MultivariateNormal, LowRankNormal)):
         return Normal(distribution.mean, distribution.variance.sqrt(), validate_args=False)
     if isinstance(distribution, MixtureSameFamily):
         component = marginals(distribution.component_distribution)

@@ -26,6 +26,9 @@ from .options import Mask as Mask
 from .options import SoftAdapt as SoftAdapt
 from .options import Tasks as Tasks
 from .posteriors import full_covariance as full_covariance
+from .posteriors import iaf as iaf
+from .posteriors import low_rank as low_rank
+from .posteriors import mixture_posterior as mixture_posterior
 from .priors import autoregressive_prior as autoregressive_prior
 from .priors import exemplar_prior as exemplar_prior
 from .priors import flow_prior as flow_prior

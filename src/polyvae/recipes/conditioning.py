@@ -161,7 +161,7 @@ def arbitrary_conditioning(
 
 def _placed_by_m(latent: Gaussian, spec: Spec, y: Condition, network: PriorNet) -> LatentPart:
     """z with a posterior that reads x and m as one picture or table, and a prior that reads m."""
-    q_family, p_family = encoder_family(latent.posterior), DiagonalNormal()
+    q_family, p_family = encoder_family(latent.posterior, latent.dimensions), DiagonalNormal()
     m, others = prepared_observation(spec, observation_shape(spec.x)), list(y.shapes.values())
     both = (prepared_shape(spec)[0] + m[0], *m[1:])
     q_net = Stacked(network_of(latent)((both, *others), (q_family.size(latent.dimensions),)), 2)

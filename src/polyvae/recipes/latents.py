@@ -60,7 +60,7 @@ def latent_part(latent: object, spec: Spec, beside: Mapping[str, Shape]) -> Late
 
 @latent_part.register
 def _gaussian(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart:
-    family, given = encoder_family(latent.posterior), ("x", *beside)
+    family, given = encoder_family(latent.posterior, latent.dimensions), ("x", *beside)
     net = network_of(latent)((prepared_shape(spec), *beside.values()), (family.size(latent.dimensions),))
     q = Conditional(prepared(net, spec, given), family, given)
     decoders = vector_decoders(latent, spec)

@@ -70,7 +70,7 @@ def given_fields(value: Any) -> frozenset[str]:
 
 Network = str | Builder
 Likelihood = str | Family
-Posterior = str | Family
+Posterior = str | Family | Callable[[int], Family]
 Prior = str | Module
 Flow = Literal["nsf", "maf"]
 Library = Literal["none", "observed", "latent"]
@@ -110,7 +110,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "zero-inflated-negative-binomial",
         "zero-inflated-negative-binomial-network",
     ),
-    "posterior": ("diagonal", "full", "point"),
+    "posterior": ("diagonal", "full", "low-rank", "mixture", "iaf", "point"),
     "prior": ("standard", "mixture", "vamp", "flow", "autoregressive", "exemplar", "conditional"),
     "kernel": ("rbf", "imq"),
 }
@@ -132,8 +132,9 @@ class Gaussian:
 
     `dimensions`: dimensions of z. `network`: "mlp", "mlp-tanh", "conv", "residual" or a builder of modules. `widths`:
     of the network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance),
-    "point" or a family. `prior`: "standard", "mixture", "vamp" or "exemplar" (with which "conv" and "residual" have
-    GroupNorm, since data and pseudo-inputs share the encoder), "flow", "autoregressive", "conditional" (on y) or a
+    "low-rank" (and diagonal), "mixture" (of normals), "iaf" (a flow), "point", a family, or what is called with the
+    dimensions and makes one. `prior`: "standard", "mixture", "vamp" or "exemplar" (with which "conv" and "residual"
+    have GroupNorm, since data and pseudo-inputs share the encoder), "flow", "autoregressive", "conditional" (on y) or a
     module. `components`: of a mixture, a VampPrior or each law of an autoregressive prior, or how many exemplars.
     """
 

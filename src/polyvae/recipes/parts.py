@@ -61,9 +61,12 @@ def network_of(latent: Gaussian) -> Builder:
     return partial(build, **{"hidden" if getattr(build, "func", build) is mlp else "channels": tuple(latent.widths)})
 
 
-def encoder_family(which: str | Family) -> Family:
-    """A posterior's family, by name or as it is."""
-    return families.posterior(which) if isinstance(which, str) else _made(which, "posterior")
+def encoder_family(which: str | Family | Callable[[int], Family], dimensions: int) -> Family:
+    """A posterior's family for a latent of so many dimensions: by name, as it is, or of what makes one."""
+    if isinstance(which, str):
+        return families.posterior(which, dimensions)
+    makes = callable(which) and not isinstance(which, (type, nn.Module))
+    return _made(which(dimensions) if makes else which, "posterior")  # pyright: ignore[reportArgumentType]
 
 
 def decoder_family(which: str | Family | None, spec: Spec) -> Family:

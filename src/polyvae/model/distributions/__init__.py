@@ -7,8 +7,10 @@ from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson
 from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
 from polyvae.model.distributions.law import Law
+from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, SharedNormal
+from polyvae.model.distributions.normal_mixture import NormalMixture
 from polyvae.model.distributions.point import Point
 from polyvae.model.distributions.structured import StructuredNormal
 
@@ -22,7 +24,9 @@ __all__ = [
     "Exact",
     "GridCategorical",
     "Law",
+    "LowRankNormal",
     "NegativeBinomial",
+    "NormalMixture",
     "OptimalNormal",
     "Point",
     "Poisson",

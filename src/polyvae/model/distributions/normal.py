@@ -123,7 +123,7 @@ class CholeskyNormal(MultivariateNormal):
 @register_kl(MultivariateNormal, Independent)
 def _kl_full_diagonal(p: MultivariateNormal, q: Independent) -> Tensor:
     """1/2 sum_i [(sum_j L_ij^2 + (mu_i - m_i)^2) / s_i^2 - 1] + sum_i log s_i - log L_ii"""
-    base = _diagonal_normal(q)
+    base = diagonal_normal(q)
     variance = p.scale_tril.square().sum(-1)
     spread = (variance + (p.loc - base.loc).square()) / base.scale.square()
     return (0.5 * (spread - 1) + base.scale.log() - _log_diagonal(p.scale_tril)).sum(-1)
@@ -132,14 +132,15 @@ def _kl_full_diagonal(p: MultivariateNormal, q: Independent) -> Tensor:
 @register_kl(Independent, MultivariateNormal)
 def _kl_diagonal_full(p: Independent, q: MultivariateNormal) -> Tensor:
     """1/2 (|L^-1 diag s|^2 + |L^-1 (m - mu)|^2 - d) + sum_i log L_ii - log s_i"""
-    base = _diagonal_normal(p)
+    base = diagonal_normal(p)
     scale, shift = torch.broadcast_tensors(base.scale, base.loc - q.loc)
     columns = torch.cat([scale.diag_embed(), shift.unsqueeze(-1)], -1)
     spread = torch.linalg.solve_triangular(q.scale_tril, columns, upper=False).square().sum((-2, -1))
     return 0.5 * (spread - q.event_shape[0]) + (_log_diagonal(q.scale_tril) - base.scale.log()).sum(-1)
 
 
-def _diagonal_normal(law: Independent) -> Normal:
+def diagonal_normal(law: Independent) -> Normal:
+    """The normal of each value of a vector; NotImplementedError for other laws."""
     if not isinstance(law.base_dist, Normal) or len(law.event_shape) != 1:
         raise NotImplementedError(f"no closed form between a multivariate normal and {law}")
     return law.base_dist

@@ -7,6 +7,7 @@ from polyvae.model.families.joint import StructuredNormal
 from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, posterior
 from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
+from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
 
 __all__ = [
     "COUNTS",
@@ -23,6 +24,8 @@ __all__ = [
     "FullNormal",
     "InverseAutoregressive",
     "Laplace",
+    "LowRankNormal",
+    "MixtureNormal",
     "NegativeBinomial",
     "PixelNormal",
     "Point",

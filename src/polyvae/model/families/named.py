@@ -7,15 +7,24 @@ from math import sqrt
 
 from polyvae.checks.names import find
 from polyvae.model.families.counts import COUNTS
+from polyvae.model.families.flow import InverseAutoregressive
 from polyvae.model.families.joint import StructuredNormal
 from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture, grey
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
+from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Family
 
-# Names on the command line. A likelihood is made for the shape and the grey levels of a spec.
-POSTERIORS: Mapping[str, Callable[[], Family]] = {"diagonal": DiagonalNormal, "full": FullNormal, "point": Point}
-
+# Names on the command line. A posterior is made for a number of dimensions, a likelihood for the shape and the grey
+# levels of a spec.
+POSTERIORS: Mapping[str, Callable[[int], Family]] = {
+    "diagonal": lambda dimensions: DiagonalNormal(),
+    "full": lambda dimensions: FullNormal(),
+    "low-rank": lambda dimensions: LowRankNormal(),
+    "mixture": lambda dimensions: MixtureNormal(),
+    "iaf": InverseAutoregressive,
+    "point": lambda dimensions: Point(),
+}
 
 LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
     "bernoulli": lambda spec: Bernoulli(),
@@ -32,9 +41,10 @@ LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
 }
 
 
-def posterior(name: str) -> Family:
-    """A new family of that name in `POSTERIORS`; ValueError with the known names if there is none."""
-    return find(POSTERIORS, name, "posterior")()
+def posterior(name: str, dimensions: int = 16) -> Family:
+    """A new family of that name in `POSTERIORS`, of a latent of so many dimensions; ValueError with the known names if
+    there is none."""
+    return find(POSTERIORS, name, "posterior")(dimensions)
 
 
 def likelihood(name: str, levels: int | None = 256, shape: tuple[int, ...] = (1, 1, 1)) -> Family:

@@ -16,6 +16,8 @@ from polyvae.model.families.scales import OPTIMAL, SCALES, scale_of
 from polyvae.model.precision import full
 from polyvae.model.vae import Family
 
+FLOOR = 1e-4  # of a posterior's scale
+
 
 class DiagonalNormal(Family):
     """Normal with independent values, loc and scale from the network.
@@ -26,9 +28,9 @@ class DiagonalNormal(Family):
     overflows; the floor bounds log q.
     """
 
-    def __init__(self, floor: float = 1e-4) -> None:
+    def __init__(self, floor: float = FLOOR) -> None:
         super().__init__()
-        self.floor = _floor(floor)
+        self.floor = checked_floor(floor)
 
     def size(self, features: int) -> int:
         return 2 * features
@@ -47,9 +49,9 @@ class FullNormal(Family):
     are; with these zero it is `DiagonalNormal`.
     """
 
-    def __init__(self, floor: float = 1e-4) -> None:
+    def __init__(self, floor: float = FLOOR) -> None:
         super().__init__()
-        self.floor = _floor(floor)
+        self.floor = checked_floor(floor)
 
     def size(self, features: int) -> int:
         return features * (features + 3) // 2
@@ -112,7 +114,8 @@ def positive(raw: Tensor, floor: float) -> Tensor:
     return floor + F.softplus(raw + log(expm1(1 - floor)))
 
 
-def _floor(floor: float) -> float:
+def checked_floor(floor: float) -> float:
+    """The floor of a scale; ValueError unless it lies between 0 and 1."""
     if not 0 < floor < 1:
         raise ValueError(f"floor must lie between 0 and 1, got {floor}")
     return floor
