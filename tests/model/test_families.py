@@ -25,16 +25,20 @@ DENSITIES = {
     "mixture": families.MixtureNormal,
     **{f"normal {s}": lambda s=s: families.PixelNormal(s) for s in (0.3, "learned", "network", "optimal")},
     **{f"laplace {s}": lambda s=s: families.Laplace(s) for s in (0.3, "learned", "network")},
+    **{f"student-t {s}": lambda s=s: families.StudentT(s) for s in (0.3, "learned", "network")},
     **{f"structured {n}": lambda n=n: families.StructuredNormal(n) for n in (0, 1)},
 }
 PROBABILITIES = {
     "bernoulli": (families.Bernoulli, 2),
     **{f"logistic {n}": (lambda n=n: families.DiscretisedLogistic(n), n) for n in (2, 7, 256)},
     **{f"mixture {n}": (lambda n=n: families.DiscretisedLogisticMixture(4, n), n) for n in (2, 7, 256)},
+    **{f"coupled {n}": (lambda n=n: families.CoupledLogisticMixture(4, n), n) for n in (2, 7, 256)},
     **{f"categorical {n}": (lambda n=n: families.Categorical(n), n) for n in (2, 7)},
 }
+UNIT = {"continuous bernoulli": families.ContinuousBernoulli}  # densities over [0, 1]
 MAKERS: dict[str, Callable[[], Family]] = {
     **DENSITIES,
+    **UNIT,
     **{name: make for name, (make, _) in PROBABILITIES.items()},
     **families.COUNTS,
     "point": families.Point,
@@ -109,7 +113,7 @@ def test_probabilities_sum_to_one_over_all_pictures(name) -> None:
     torch.testing.assert_close(law.mean, mean, atol=0.5 / 255 if levels > 32 else 1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("name", sorted((DENSITIES.keys() | PROBABILITIES.keys()) - {"full"}))
+@pytest.mark.parametrize("name", sorted((DENSITIES.keys() | UNIT.keys() | PROBABILITIES.keys()) - {"full"}))
 @pytest.mark.parametrize("extreme", [-50.0, 0.0, 50.0])
 def test_gradients_are_finite_at_extremes(name, extreme) -> None:
     family = MAKERS[name]()
@@ -279,7 +283,7 @@ def test_the_catalogue_makes_every_name() -> None:
 def test_the_catalogue_lists_what_it_knows() -> None:
     with pytest.raises(ValueError, match=r"posterior is one of diagonal, full, low-rank, mixture, .*; got 'diag'"):
         posterior("diag")
-    with pytest.raises(ValueError, match=r"likelihood is one of bernoulli, normal"):
+    with pytest.raises(ValueError, match=r"likelihood is one of bernoulli, continuous-bernoulli, normal"):
         likelihood("gaussian")
     with pytest.raises(ValueError, match="scale is one of learned, network, optimal, or a positive number"):
         families.PixelNormal("shared")

@@ -27,6 +27,14 @@ class Family(nn.Module, ABC):
         """[B, size(F), *rest] -> a distribution with batch shape [B] and event shape [F, *rest]."""
 
 
+def features_of(family: Family, size: int) -> int:
+    """The number of features that a family asks so many numbers for; ValueError where there is none."""
+    found = next(count for count in range(1, size + 2) if family.size(count) >= size or count > size)
+    if family.size(found) != size:
+        raise ValueError(f"{family} asks for {family.size(found)} numbers along dimension 1, or for others; got {size}")
+    return found
+
+
 class Feature(nn.Module):
     """h = net(given): a deterministic value that several parts read and that is computed once.
 

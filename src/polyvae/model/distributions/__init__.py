@@ -1,9 +1,10 @@
 """Distributions and Kullback-Leibler divergences that torch.distributions lacks. None of them checks its arguments."""
 
-from polyvae.model.distributions.bernoulli import Bernoulli
+from polyvae.model.distributions.bernoulli import Bernoulli, ContinuousBernoulli
 from polyvae.model.distributions.codes import CodePrior, Quantised, UniformCodes
 from polyvae.model.distributions.columns import Categories, Product, Standardised
 from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
+from polyvae.model.distributions.coupled import CoupledLogisticMixture
 from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
 from polyvae.model.distributions.law import Law
@@ -13,13 +14,16 @@ from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, Sh
 from polyvae.model.distributions.normal_mixture import NormalMixture
 from polyvae.model.distributions.point import Point
 from polyvae.model.distributions.structured import StructuredNormal
+from polyvae.model.distributions.student import StudentT
 
 __all__ = [
     "Bernoulli",
     "Categories",
     "CholeskyNormal",
     "CodePrior",
+    "ContinuousBernoulli",
     "Counts",
+    "CoupledLogisticMixture",
     "DiscretisedLogistic",
     "Exact",
     "GridCategorical",
@@ -36,6 +40,7 @@ __all__ = [
     "Standardised",
     "Stratified",
     "StructuredNormal",
+    "StudentT",
     "UniformCodes",
     "ZeroInflatedNegativeBinomial",
 ]

@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log, pi
 
 import torch
-from torch import Tensor
-from torch import distributions as td
+from torch import Size, Tensor
+from torch.distributions import Distribution, constraints
 
-_SERIES = 20.0  # degrees of freedom from which the difference of two log-gammas is its series
+from polyvae.model.distributions.law import Law
+
+_MANY = 20.0  # degrees of freedom from which the difference of two log-gammas is a series
 
 
-class StudentT(td.StudentT):
-    """Student's t with df degrees of freedom, also where there are many.
+class StudentT(Law):
+    """Student's t with more than 2 degrees of freedom df, so that it has a mean and a variance.
 
     log p(x) = -(df + 1) / 2 log(1 + y^2 / df) + log G((df + 1) / 2) - log G(df / 2) - log(pi df) / 2 - log s,
-    y = (x - loc) / s
+    y = (x - loc) / s, one law for each value; its variance is s^2 df / (df - 2).
 
-    Two large log-gammas leave no digits of their difference in single precision; from 20 degrees of freedom on its
-    series stands for it, off by less than 1e-8.
+    torch's law of that name takes the difference of the two log-gammas as it stands, which in single precision leaves
+    no digit of it where df is large, and looks at its arguments, which makes a GPU wait.
     """
+
+    has_rsample = True
+    support = constraints.real
+
+    def __init__(self, df: Tensor, loc: Tensor, scale: Tensor) -> None:
+        self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
+        super().__init__(self.loc.shape)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> StudentT:
+        shape = Size(batch_shape)
+        return StudentT(self.df.expand(shape), self.loc.expand(shape), self.scale.expand(shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale.square() * self.df / (self.df - 2)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        shape = self._extended_shape(Size(sample_shape))
+        eps = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+        half = 0.5 * self.df.expand(shape)
+        return self.loc + self.scale * eps * (torch._standard_gamma(half) / half).rsqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:
         y = (value - self.loc) / self.scale
-        constant = _gammas(self.df) - 0.5 * self.df.log() - 0.5 * log(pi) - self.scale.log()
+        constant = _gammas(self.df) - 0.5 * (self.df.log() + log(pi)) - self.scale.log()
         return constant - 0.5 * (self.df + 1) * torch.log1p(y.square() / self.df)
 
 
 def _gammas(df: Tensor) -> Tensor:
     """log G((df + 1) / 2) - log G(df / 2)"""
-    few, many = df.clamp(max=_SERIES), df.clamp(min=_SERIES)
+    few, many = df.clamp(max=_MANY), df.clamp(min=_MANY)
     z = 1 / many
-    series = 0.5 * (0.5 * many).log() - z / 4 + z**3 / 24 - z**5 / 20 + 17 * z**7 / 112
-    return torch.where(df < _SERIES, torch.lgamma((few + 1) / 2) - torch.lgamma(few / 2), series)
+    series = 0.5 * (0.5 * many).log() - z / 4 + z**3 / 24 - z**5 / 20
+    return torch.where(df < _MANY, torch.lgamma((few + 1) / 2) - torch.lgamma(few / 2), series)

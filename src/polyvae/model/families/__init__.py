@@ -8,6 +8,15 @@ from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, po
 from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
 from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
+from polyvae.model.families.pixels import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    CoupledLogisticMixture,
+    DiscretisedLogistic,
+    DiscretisedLogisticMixture,
+)
+from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
 
 __all__ = [
     "COUNTS",
@@ -18,6 +27,8 @@ __all__ = [
     "CategoryCodes",
     "ColumnFamily",
     "ColumnNormal",
+    "ContinuousBernoulli",
+    "CoupledLogisticMixture",
     "DiagonalNormal",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
@@ -32,6 +43,7 @@ __all__ = [
     "Poisson",
     "StandardisedFamily",
     "StructuredNormal",
+    "StudentT",
     "ZeroInflatedNegativeBinomial",
     "likelihood",
     "posterior",

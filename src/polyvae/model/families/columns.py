@@ -127,7 +127,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
     "bits": ("bernoulli",),
     "counts": tuple(COUNTS),
     "positive": NORMAL,
-    "real": (*NORMAL, "laplace", "structured"),
+    "real": (*NORMAL, "laplace", "student-t", "structured"),
     "category": (),
     "grey": tuple(LIKELIHOODS),
 }

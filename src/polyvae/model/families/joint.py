@@ -10,8 +10,8 @@ from polyvae.checks.ranges import at_least
 from polyvae.model import distributions
 from polyvae.model.distributions.structured import later
 from polyvae.model.families.scales import HIGHEST, LOWEST, between
+from polyvae.model.parts import Family, features_of
 from polyvae.model.precision import full
-from polyvae.model.vae import Family
 
 _MOST = 2.0  # of a weight, either way: the smoothest continuation of a picture, down + right - down and right, needs 1
 _GAIN = 1 / 8  # of a weight: as many as there are add up, and a picture starts near independent residuals
@@ -40,7 +40,7 @@ class StructuredNormal(Family):
         return 2 * features + features * (features - 1) // 2 + self.places * features**2
 
     def forward(self, raw: Tensor) -> Distribution:
-        channels, rest = self._channels(raw.shape[1]), raw.shape[2:]
+        channels, rest = features_of(self, raw.shape[1]), raw.shape[2:]
         sizes = [channels, channels, channels * (channels - 1) // 2, self.places * channels**2]
         loc, scale, within, around = full(raw).split(sizes, 1)
         row, column = torch.triu_indices(channels, channels, 1, device=raw.device)
@@ -50,10 +50,6 @@ class StructuredNormal(Family):
         weights = torch.cat([own.unsqueeze(1), around], 1)
         scale = between(scale, LOWEST, HIGHEST)
         return distributions.StructuredNormal(loc, scale, weights, self.neighbourhood, raw.ndim - 1)
-
-    def _channels(self, size: int) -> int:
-        """The features that have this size."""
-        return next(count for count in range(1, size + 1) if self.size(count) >= size)
 
     def extra_repr(self) -> str:
         return f"neighbourhood={self.neighbourhood}"

@@ -12,6 +12,16 @@ from polyvae.model.families.joint import StructuredNormal
 from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture, grey
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
 from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
+from polyvae.model.families.pixels import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    CoupledLogisticMixture,
+    DiscretisedLogistic,
+    DiscretisedLogisticMixture,
+    grey,
+)
+from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Family
 
@@ -28,14 +38,17 @@ POSTERIORS: Mapping[str, Callable[[int], Family]] = {
 
 LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
     "bernoulli": lambda spec: Bernoulli(),
+    "continuous-bernoulli": lambda spec: ContinuousBernoulli(),
     "normal": lambda spec: PixelNormal(sqrt(0.5)),  # squared error summed over the values, plus a constant
     "normal-learned": lambda spec: PixelNormal("learned"),
     "normal-network": lambda spec: PixelNormal("network"),
     "normal-optimal": lambda spec: PixelNormal("optimal"),
     "laplace": lambda spec: Laplace("learned"),
+    "student-t": lambda spec: StudentT("learned"),
     "structured": lambda spec: structured(spec),
     "logistic": lambda spec: DiscretisedLogistic(grey(spec.levels)),
     "logistic-mixture": lambda spec: DiscretisedLogisticMixture(levels=grey(spec.levels)),
+    "coupled-logistic-mixture": lambda spec: CoupledLogisticMixture(levels=grey(spec.levels)),
     "categorical": lambda spec: Categorical(grey(spec.levels)),
     **{name: lambda spec, make=make: make() for name, make in COUNTS.items()},
 }

@@ -1,4 +1,4 @@
-"""Families over pixels: bits and grey values."""
+"""Families over pixels: bits, grey values, and values in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from polyvae.model import distributions
 from polyvae.model.distributions import grey as discretised
 from polyvae.model.distributions.law import whole
 from polyvae.model.families.scales import between
+from polyvae.model.parts import Family, features_of
 from polyvae.model.precision import full
-from polyvae.model.vae import Family
 
 
 class DiscretisedLogistic(Family):
@@ -42,7 +42,7 @@ class DiscretisedLogisticMixture(Family):
 
     The raw locs are counted from evenly spaced grey values, so that the components start apart.
 
-    Salimans, Karpathy, Chen, Kingma: PixelCNN++, 2017 (without its coupling of colours).
+    Salimans, Karpathy, Chen, Kingma: PixelCNN++, 2017, without its coupling of colours: see `CoupledLogisticMixture`.
     """
 
     centres: Tensor
@@ -60,6 +60,41 @@ class DiscretisedLogisticMixture(Family):
         logits, loc, scale = full(raw).unflatten(1, (3, self.components, -1)).movedim(2, -1).unbind(1)
         parts = _logistic(loc + self.centres, scale, self.levels)
         return whole(MixtureSameFamily(td.Categorical(logits=logits, validate_args=False), parts, validate_args=False))
+
+    def extra_repr(self) -> str:
+        return f"components={self.components}, levels={self.levels}"
+
+
+class CoupledLogisticMixture(Family):
+    """Mixture of `components` discretised logistics for all channels of a pixel, each loc moved by the colours before.
+
+    Green is moved by a (red - 1/2), blue by red and green, a = tanh raw. All else is as in
+    `DiscretisedLogisticMixture`, which it is where there is one channel; of a table the channels are its columns.
+
+    Salimans, Karpathy, Chen, Kingma: PixelCNN++, 2017.
+    """
+
+    centres: Tensor
+
+    def __init__(self, components: int = 5, levels: int = 256) -> None:
+        super().__init__()
+        self.components = at_least("components", components, 1)
+        self.levels = at_least("levels", levels, 2)
+        self.register_buffer("centres", (torch.arange(components) + 0.5) / components, persistent=False)
+
+    def size(self, features: int) -> int:
+        return self.components * (1 + 2 * features + features * (features - 1) // 2)
+
+    def forward(self, raw: Tensor) -> Distribution:
+        channels = features_of(self, raw.shape[1])
+        sizes = [self.components * count for count in (1, channels, channels, channels * (channels - 1) // 2)]
+        logits, loc, scale, pairs = (each.unflatten(1, (self.components, -1)) for each in full(raw).split(sizes, 1))
+        loc = loc + self.centres.view(-1, *[1] * (raw.ndim - 1))
+        row, column = torch.tril_indices(channels, channels, -1, device=raw.device)
+        coupling = loc.new_zeros(*loc.shape[:3], channels, *loc.shape[3:])
+        coupling[:, :, row, column] = pairs.tanh()
+        scale = _scale(scale, self.levels)
+        return distributions.CoupledLogisticMixture(logits.squeeze(2), loc, scale, coupling, self.levels, raw.ndim - 1)
 
     def extra_repr(self) -> str:
         return f"components={self.components}, levels={self.levels}"
@@ -83,7 +118,11 @@ class Categorical(Family):
 
 
 def _logistic(loc: Tensor, scale: Tensor, levels: int) -> Distribution:
-    return discretised.DiscretisedLogistic(loc, between(scale, 1 / (16 * (levels - 1)), 4.0), levels)
+    return discretised.DiscretisedLogistic(loc, _scale(scale, levels), levels)
+
+
+def _scale(raw: Tensor, levels: int) -> Tensor:
+    return between(raw, 1 / (16 * (levels - 1)), 4.0)
 
 
 def grey(levels: int | None) -> int:
@@ -101,3 +140,18 @@ class Bernoulli(Family):
     def forward(self, raw: Tensor) -> Distribution:
         raw = full(raw)
         return distributions.Bernoulli(raw, raw.ndim - 1)
+
+
+class ContinuousBernoulli(Family):
+    """Independent values in [0, 1] of density proportional to exp(x l), l the raw output: `Bernoulli` with the
+    normaliser that grey values need.
+
+    Loaiza-Ganem, Cunningham: The continuous Bernoulli: fixing a pervasive error in variational autoencoders, 2019.
+    """
+
+    def size(self, features: int) -> int:
+        return features
+
+    def forward(self, raw: Tensor) -> Distribution:
+        raw = full(raw)
+        return distributions.ContinuousBernoulli(raw, raw.ndim - 1)
