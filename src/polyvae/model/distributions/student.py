@@ -7,7 +7,7 @@ from math import log, pi
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, Gamma, constraints
 
 from polyvae.model.distributions.law import Law
 
@@ -25,7 +25,6 @@ class StudentT(Law):
     """
 
     has_rsample = True
-    support = constraints.real
 
     def __init__(self, df: Tensor, loc: Tensor, scale: Tensor) -> None:
         self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
@@ -34,6 +33,10 @@ class StudentT(Law):
     def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> StudentT:
         shape = Size(batch_shape)
         return StudentT(self.df.expand(shape), self.loc.expand(shape), self.scale.expand(shape))
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.real
 
     @property
     def mean(self) -> Tensor:
@@ -47,7 +50,7 @@ class StudentT(Law):
         shape = self._extended_shape(Size(sample_shape))
         eps = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
         half = 0.5 * self.df.expand(shape)
-        return self.loc + self.scale * eps * (torch._standard_gamma(half) / half).rsqrt()
+        return self.loc + self.scale * eps * Gamma(half, half, validate_args=False).rsample().rsqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:
         y = (value - self.loc) / self.scale

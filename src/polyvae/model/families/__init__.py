@@ -5,9 +5,6 @@ from polyvae.model.families.counts import COUNTS, NegativeBinomial, Poisson, Zer
 from polyvae.model.families.flow import InverseAutoregressive
 from polyvae.model.families.joint import StructuredNormal
 from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, posterior
-from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture
-from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
-from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
 from polyvae.model.families.pixels import (
     Bernoulli,
     Categorical,
@@ -17,6 +14,7 @@ from polyvae.model.families.pixels import (
     DiscretisedLogisticMixture,
 )
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
+from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
 
 __all__ = [
     "COUNTS",

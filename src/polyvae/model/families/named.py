@@ -9,9 +9,6 @@ from polyvae.checks.names import find
 from polyvae.model.families.counts import COUNTS
 from polyvae.model.families.flow import InverseAutoregressive
 from polyvae.model.families.joint import StructuredNormal
-from polyvae.model.families.pixels import Bernoulli, Categorical, DiscretisedLogistic, DiscretisedLogisticMixture, grey
-from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point
-from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
 from polyvae.model.families.pixels import (
     Bernoulli,
     Categorical,
@@ -22,6 +19,7 @@ from polyvae.model.families.pixels import (
     grey,
 )
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
+from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Family
 
