@@ -37,6 +37,7 @@ SHARED = {"latent": 8, "network": "mlp-tanh", "widths": (16, 16)}
             ],
         ),
         ("vae:widths=300,300 as wide, ae", [("wide", "vae", {"widths": [300, 300]}), ("ae", "ae", {})]),
+        ("vae:widths=[8] as narrow", [("narrow", "vae", {"widths": [8]})]),
         ("cvae:condition=true", [("cvae:condition=true", "cvae", {"condition": True})]),
         (
             "vq_vae:widths=8,16,beta=1e-1",

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from polyvae.cli.arguments import Chosen, Machines
-from polyvae.cli.commands import options_at
-from polyvae.cli.options import naming
 from polyvae.cli.study import finished
 from polyvae.study.budget import Budget, Networks
 from polyvae.study.compare.scoring import Scoring
@@ -50,7 +48,6 @@ def compare(
         from polyvae import study
 
         grid = Grid(chosen.recipes, chosen.data, budget, networks, chosen.data_dir)
-        with naming(options_at("study compare")):
-            return study.compare(grid, out, scoring=scoring, **asdict(machines))  # pyright: ignore[reportArgumentType]
+        return study.compare(grid, out, scoring=scoring, **asdict(machines))  # pyright: ignore[reportArgumentType]
 
     finished(out, machines, None if report_only else run, json)

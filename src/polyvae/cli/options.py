@@ -251,7 +251,7 @@ def _written(value: Any) -> str:
 _LED = re.compile(r"(\w+)(?:(?:, | and | or )\w+)*(?=[ :])")  # the names that a message begins with
 _OBJECT = re.compile(r",? or an? (?:builder of modules|family|module)\b")  # which no line can give
 _QUOTES = "'\""
-# An argument with its value, or a name of several words that is no path or part of a longer one.
-_ARGUMENT = re.compile(r"""(?<![\w./'"-])(?:(\w+)=('[^']*'|"[^"]*"|\w+(?:\.\w+)*)|(\w+_\w+)(?![\w/'"=]|\.\w))""")
+# An argument with its value, or a name of several words that is no path or part of a longer one, such as vae:latent=3.
+_ARGUMENT = re.compile(r"""(?<![\w./'":,-])(?:(\w+)=('[^']*'|"[^"]*"|\w+(?:\.\w+)*)|(\w+_\w+)(?![\w/'"=]|\.\w))""")
 _REPR = re.compile(r"\b[A-Z]\w*\([^()]*$")  # what stands in an object's, SoftAdapt(beta=0.1, is no advice
 _SENTENCE = re.compile(r"\.\s+(?=[A-Z])")

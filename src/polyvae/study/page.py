@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from polyvae.data.files.writing import write_text
+from polyvae.study.document import Block, markdown
+
+REPORT, PAGE = "REPORT.md", "report.html"
 # Of the HTML that the Markdown makes, in which every text is escaped.
 CAPTION = r"(?:<p><em>(?P<caption>[^<]*)</em></p>\n)?"
 PICTURE = re.compile(r'<p><img src="(?P<path>[^"]*)" alt="(?P<alt>[^"]*)" /></p>\n' + CAPTION)
 GALLERY = re.compile(r"(?:<figure>.*</figure>\n){2,}")
 TABLE = re.compile(r"<table>\n(?P<rows>.*?)</table>\n" + CAPTION, re.DOTALL)
 VERDICT = re.compile(r"<td>(holds|fails|undecided)</td>")
+
+
+def written(blocks: Sequence[Block], folder: Path) -> tuple[Path, Path]:
+    """Writes a report of these blocks as Markdown and as one page into a folder, and returns their paths."""
+    text = markdown(blocks)
+    write_text(folder / REPORT, text)
+    write_text(folder / PAGE, page(text, folder))
+    return folder / REPORT, folder / PAGE
 
 
 def page(text: str, folder: Path) -> str:

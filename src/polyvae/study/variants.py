@@ -97,11 +97,11 @@ def _variant(text: str) -> Variant:
 
 
 def _value(text: str) -> Any:
-    """A number, true, false, none, or the text itself."""
+    """A number, a list of one like [300], true, false, none, or the text itself."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-    return value if isinstance(value, (int, float)) else text
+    return value if isinstance(value, (int, float, list)) else text

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyvae.data.files.writing import write_text
 from polyvae.figures.plots import save
-from polyvae.study.document import Block, code, heading, image, markdown, plain
-from polyvae.study.page import page
+from polyvae.study.document import Block, code, heading, image, plain
+from polyvae.study.page import written
 from polyvae.study.records import StudyError, read_study
 from polyvae.study.thesis.claims import TEXTS, Judged, judge
 from polyvae.study.thesis.figures import figures
@@ -20,7 +19,7 @@ from polyvae.study.thesis.sections import claims, differences, observed, parts, 
 from polyvae.study.thesis.study import cells_of, picture
 from polyvae.study.thesis.table import Table
 
-REPORT, PAGE, FIGURES = "REPORT.md", "report.html", "figures"
+FIGURES = "figures"
 HOW = (
     "Every number is measured by our own evaluation on the validation fold, with the weights of the best epoch by the "
     "plain bound on that fold: squared error per value of the reconstruction without m (two decoders: the decoder that "
@@ -132,10 +131,7 @@ def report(folder: str | Path) -> Report:
         *_plots(table, records, folder),
         *_pictures(table, folder),
     ]
-    text = markdown(blocks)
-    write_text(folder / REPORT, text)
-    write_text(folder / PAGE, page(text, folder))
-    return Report(folder / REPORT, folder / PAGE, judged, len(records.rows))
+    return Report(*written(blocks, folder), judged, len(records.rows))
 
 
 def _plots(table: Table, records: Records, folder: Path) -> list[Block]:
