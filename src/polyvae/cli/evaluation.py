@@ -6,10 +6,11 @@ import json as json_module
 import sys
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
-from math import log, prod
+from math import log
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from polyvae.checks.ranges import Amount, Count
@@ -23,9 +24,10 @@ from polyvae.data.cuts import subset
 from polyvae.data.files.writing import write_text
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
+from polyvae.evaluation.blocks import each_block
 from polyvae.evaluation.tables import COLUMNS
-from polyvae.model.vae import VAE
 from polyvae.training.progress import counted
+from polyvae.training.run import Run
 
 _MANY = 100  # draws, from which on it is said how to have fewer
 _PICTURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4))  # what only pictures have
@@ -83,7 +85,7 @@ def evaluate(
     }
     if judged_run is not found.run:
         learned = {name: report[name] for name in ("kl", "bound", "bound_bits")}
-        report["priors"] = {"uniform": with_uniform_codes(found.run.model, report), "learned": learned}
+        report["priors"] = {"uniform": with_uniform_codes(found.run, examples, report), "learned": learned}
     if baselines:
         report["baselines"] = _baselines(found.data, examples, report, asked)
     write_text(place, json_module.dumps(report, indent=2) + "\n")
@@ -170,9 +172,10 @@ def beside(report: Mapping[str, Any]) -> Table:
     return shown
 
 
-def with_uniform_codes(model: VAE, report: Mapping[str, Any]) -> dict[str, Any]:
+def with_uniform_codes(run: Run, split: Split, report: Mapping[str, Any]) -> dict[str, Any]:
     """KL and bound of a report on a model of codes were these equally probable: the rest of the bound is the same."""
-    kl = sum(prod(prior.positions) * log(prior.codebook.size) for prior in model.prior.values())  # pyright: ignore
+    costs = each_block(run, split, lambda model, batch: model.infer(batch).kl[0].cpu())
+    kl = float(torch.cat(costs).double().mean())
     bits = report["bound_bits"]
     more = (report["kl"] - kl) / (report["dimensions"] * log(2))
     return {"kl": kl, "bound": report["bound"] + report["kl"] - kl, "bound_bits": None if bits is None else bits - more}

@@ -15,32 +15,18 @@ from polyvae.data.cuts import shuffled
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
 from polyvae.evaluation.bounds import certain
-from polyvae.model.distributions.codes import CodePrior, Quantised
+from polyvae.evaluation.code_use import CodeUse, entropy_of, use_of
+from polyvae.model.distributions.categorical_codes import CategoricalCodes
+from polyvae.model.distributions.codes import CodeLaw, CodePrior, Quantised, depth_of
 from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.distributions.point import Point
 from polyvae.model.laws import centre
-from polyvae.model.posteriors.codebook import usage
 from polyvae.model.vae import VAE, Draw, Latent, Values
 from polyvae.objectives.terms import marginals
 
 ACTIVE = 0.01  # variance of the posterior mean above which a unit counts as active
 _DRAWS = 8  # of the latents for each example, where a divergence is sampled
 _PAIRS = 2**22  # values in one chunk of log q(z_n | x_m)
-
-
-@dataclass(frozen=True)
-class CodeUse:
-    """How N examples use a codebook of `size` words, a map of `positions` codes each.
-
-    `perplexity`: exp H of the codes at all positions together, from 1 to `size`. `usage`: the share of words used.
-    `counts`: how often each word was used at each position, [positions, size].
-    """
-
-    size: int
-    positions: int
-    perplexity: float
-    usage: float
-    counts: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,7 +38,8 @@ class Code:
     factorise. `analytic`: in closed form, not sampled. `information`: I(x; z) by q over a seeded `aggregate` of
     examples, at most log `aggregate`, or None where a finite aggregate cannot be had. `mean` [d], `covariance` [d, d]:
     of the aggregate posterior, `prior_mean` and `prior_covariance` of the aggregate prior; None where a moment is
-    unknown. `words`: of a quantised latent, whose information is the entropy of its maps of codes.
+    unknown. `words`: of a latent of codes, the likeliest where they are drawn; where they are not, its information is
+    the entropy of its maps of codes.
     """
 
     means: Tensor
@@ -166,17 +153,20 @@ class _Part:
     moments: tuple[Tensor, Tensor] | None
     prior_moments: tuple[Tensor, Tensor] | None
     kept: _Kept | None
-    coded: tuple[Tensor, int] | None = None
+    coded: tuple[Tensor, int, int] | None = None  # codes [B, positions], words and number of each codebook
+    drawn: bool = False
 
 
 def _part(draw: Draw, name: str, means: Tensor, keep: bool) -> _Part:
     latent = draw.latents[name]
     kl, analytic = _per_dimension(latent, draw)
-    if isinstance(latent.q, Quantised):
-        codes = latent.q.codes.flatten(1).cpu()
-        size = latent.p.codebook.size if isinstance(latent.p, CodePrior) else int(codes.max()) + 1
-        return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, None, (codes, size))
     kept = _kept(latent) if keep else None
+    if isinstance(latent.q, CodeLaw):
+        codes = latent.q.codes.flatten(1).cpu()
+        words = latent.p.codebook if isinstance(latent.p, CodePrior) else None
+        size, (codebooks,) = int(codes.max()) + 1 if words is None else words.size, depth_of(words) or (1,)
+        drawn = not isinstance(latent.q, Quantised)
+        return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, kept, (codes, size, codebooks), drawn)
     # Below a latent that is summed over, the rows of a law do not count alike.
     alike = draw.log_share is None, (torch.Size(), latent.z.shape[1:2])
     known, prior = (moments(law) if alike[0] or law.batch_shape in alike[1] else None for law in (latent.q, latent.p))
@@ -186,6 +176,8 @@ def _part(draw: Draw, name: str, means: Tensor, keep: bool) -> _Part:
 def _kept(latent: Latent) -> _Kept | None:
     """None where a posterior reads another latent's draw, which has no finite aggregate, or has no density."""
     alone = latent.q.batch_shape == latent.z.shape[1:2] and not isinstance(latent.q, Quantised)
+    if alone and isinstance(latent.q, CategoricalCodes):  # integers compare faster than words
+        return latent.q.over_codes, latent.q.codebook.nearest(latent.z[0])
     if not alone or (latent.summed is None and not bool(latent.log_q.isfinite().all())):
         return None
     return latent.q, latent.z[0] if latent.summed is None else latent.q.sample()
@@ -201,9 +193,10 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
     information, aggregate, words = None, 0, None
     coded = [part.coded for part in parts if part.coded is not None]
     if coded:
-        codes = torch.cat([codes for codes, _ in coded])
-        words = _words(codes, max(size for _, size in coded))
-        aggregate, information = len(codes), _entropy(codes.unique(dim=0, return_counts=True)[1])
+        codes = torch.cat([codes for codes, _, _ in coded])
+        words = use_of(codes, max(size for _, size, _ in coded), coded[0][2])
+        if not parts[0].drawn:
+            aggregate, information = len(codes), entropy_of(codes)
     if kept:
         aggregate = sum(len(z) for _, z in kept)
         information = mutual_information([q for q, _ in kept], torch.cat([z for _, z in kept]))
@@ -217,21 +210,6 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
         _pool([part.prior_moments for part in parts], share),
         words,
     )
-
-
-def _words(codes: Tensor, size: int) -> CodeUse:
-    """The use of `size` words by codes [N, P]."""
-    positions = codes.shape[1]
-    place = codes + size * torch.arange(positions)
-    counts = place.flatten().bincount(minlength=size * positions).view(positions, size)
-    found = usage(counts.sum(0).double())
-    return CodeUse(size, positions, found["perplexity"], found["usage"], counts)
-
-
-def _entropy(counts: Tensor) -> float:
-    """In nats, of a law in proportion to counts."""
-    share = counts.double() / counts.sum()
-    return float(-torch.xlogy(share, share).sum())
 
 
 def _per_dimension(latent: Latent, draw: Draw) -> tuple[Tensor | None, bool]:

@@ -20,7 +20,8 @@ from polyvae.data.split import Data, Split
 from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds
-from polyvae.evaluation.codes import ACTIVE, Code, CodeUse, describe_codes
+from polyvae.evaluation.code_use import CodeUse
+from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.pictures import (

@@ -12,7 +12,8 @@ from torch import Tensor
 from polyvae.data.cuts import shuffled, subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import evaluating
-from polyvae.evaluation.codes import CodeUse, describe_codes
+from polyvae.evaluation.code_use import CodeUse
+from polyvae.evaluation.codes import describe_codes
 from polyvae.figures.kinds import Strips
 from polyvae.figures.latents import latent_of
 from polyvae.figures.looks import part

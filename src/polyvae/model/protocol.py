@@ -63,7 +63,10 @@ class HasCodebook(Protocol):
 
 @runtime_checkable
 class TellsEpoch(Protocol):
-    """A part, term or balance with numbers of its own for each row of metrics; telling them starts the next epoch's."""
+    """A part, term or balance with numbers of its own for each row of metrics; telling them starts the next epoch's.
+
+    It tells for the modules that it holds too, which are not asked.
+    """
 
     def epoch_values(self) -> dict[str, float]: ...
 

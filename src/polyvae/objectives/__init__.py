@@ -4,6 +4,7 @@ from polyvae.objectives import terms
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
 from polyvae.objectives.balance import SoftAdapt
 from polyvae.objectives.bounds import Bound, Combined, ImportanceWeighted, Renyi
+from polyvae.objectives.code_terms import EntropyPenalty
 from polyvae.objectives.critics import Critic, Discrimination, Fooled, Ratio
 from polyvae.objectives.gradients import (
     DoublyReparametrised,
@@ -27,6 +28,7 @@ __all__ = [
     "DimensionKL",
     "Discrimination",
     "DoublyReparametrised",
+    "EntropyPenalty",
     "Fooled",
     "ImportanceWeighted",
     "Linear",

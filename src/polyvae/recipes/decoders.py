@@ -15,6 +15,7 @@ from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared, prepared_observation
+from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.protocol import Starts
@@ -22,6 +23,7 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
 from polyvae.objectives.bounds import Bound
+from polyvae.objectives.code_terms import EntropyPenalty
 from polyvae.objectives.critics import Discrimination, Fooled, Ratio
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction, Term
@@ -85,7 +87,9 @@ def trained_by(
     if missing := [name for name, each in z.terms.items() if type(each.term) not in {KL, *held}]:
         raise ValueError(f"objective: codes are trained by {' and '.join(missing)}; take an Objective with these terms")
     if held & {CodebookCost, Commitment} and "commitment" not in z.terms:
-        raise ValueError("objective: the terms of a codebook need codes; z is a vector")
+        raise ValueError("objective: the terms of a codebook need codes of one; z has none that they would train")
+    if weighted and isinstance(z.posterior, Quantiser) and not z.posterior.certain:
+        raise ValueError("objective: codes that are relaxed in training have no density; take an Objective with the KL")
     if weighted and len(terms) > 1:
         raise ValueError(f"objective: {objective.called} holds one decoder of x; take decoders = 1")
     return objective
@@ -108,7 +112,7 @@ def finished(
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
     if isinstance(objective, Objective) and learned:
         own = {Reconstruction, CodebookCost, Commitment, Ratio, Fooled, Discrimination, MutualInformation}
-        own |= {TotalCorrelation}
+        own |= {TotalCorrelation, EntropyPenalty}
         # The discrepancy does not move a mixture, which is drawn without a gradient.
         own |= {MMD} if all(type(prior) in (Mixture, VampPrior, AutoregressivePrior) for prior in learned) else set()
         weighted = (cast(Weighted, each) for each in objective.terms.values())

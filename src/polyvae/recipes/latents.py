@@ -9,25 +9,24 @@ from math import prod
 
 from torch import nn
 
-from polyvae.checks.names import find
+from polyvae.model.distributions.codes import depth_of
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape, mirrored
 from polyvae.model.networks.layers import Stacked, is_picture
 from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.networks.sparse import multiscale
 from polyvae.model.networks.vq import downsampling, flat, upsampling
-from polyvae.model.posteriors.codebook import Codebook
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.uniform import UniformPrior
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Values
 from polyvae.objectives.objective import Weighted
-from polyvae.objectives.terms import KL, CodebookCost, Commitment
+from polyvae.objectives.terms import KL
 from polyvae.recipes.options import Codes, Gaussian
 from polyvae.recipes.parts import encoder_family, network_of, prior_of
+from polyvae.recipes.quantisers import coder_of
 
 Reader = Callable[[Sequence[Shape], Shape], nn.Module]
-CODEBOOKS = {"gradient": False, "ema": True}  # whether the words are moving averages
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ def latent_part(latent: object, spec: Spec, beside: Mapping[str, Shape]) -> Late
 
     Both squared errors of codes, terms "codebook" and "commitment", are summed over z and weighed by D_x / D_z, the
     numbers of values in x and z, the commitment by `beta` too: beside a squared error summed over x they stand as means
-    of elements do beside a mean over pixels. Moving averages have no codebook term.
+    of elements do beside a mean over pixels. Moving averages have no codebook term. Other quantisers have other terms:
+    see `quantisers`.
     """
     raise TypeError(f"latent is Gaussian(...) or Codes(...); got {type(latent).__name__}")
 
@@ -88,12 +88,9 @@ def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
 @latent_part.register
 def _codes(latent: Codes, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart:
     widths, blocks = latent.widths, latent.blocks
-    average = find(CODEBOOKS, latent.codebook, "codebook")
-    net, shape = downsampling(prepared_shape(spec), latent.dim, widths, blocks, tuple(beside.values()))
-    words = Codebook(latent.count, latent.dim, average, revive=latent.revive)
-    ratio = spec.dimensions / prod(shape)
-    terms = {} if average else {"codebook": Weighted(CodebookCost(), ratio)}
-    terms["commitment"] = Weighted(Commitment(), latent.beta * ratio)
+    coder = coder_of(latent)
+    net, shape = downsampling(prepared_shape(spec), coder.dim, widths, blocks, tuple(beside.values()))
+    words = coder.build()
     given = ("x", *beside)
     posterior = Quantiser(prepared(net, spec, given), words, given)
 
@@ -107,8 +104,9 @@ def _codes(latent: Codes, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart
         return _meeting(inputs, lambda z, m: multiscale((z, m), output, widths, blocks, statistics=False))
 
     decoders = {"flat": flattened, "map": mapped, "multiscale": scales if is_picture(spec.x) else flattened}
-    start = posterior.start if latent.kmeans else None
-    return LatentPart(posterior, lambda: UniformPrior(words, shape[1:]), shape, terms, decoders, start)
+    start = posterior.start if latent.kmeans and hasattr(words, "start") else None
+    positions, terms = (*depth_of(words), *shape[1:]), coder.terms(spec.dimensions, prod(shape))
+    return LatentPart(posterior, lambda: UniformPrior(words, positions), shape, terms, decoders, start)
 
 
 def _meeting(inputs: Sequence[Shape], build: Callable[[Shape, Shape], nn.Module]) -> nn.Module:

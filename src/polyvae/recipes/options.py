@@ -76,6 +76,8 @@ Flow = Literal["nsf", "maf"]
 Library = Literal["none", "observed", "latent"]
 Words = Annotated[int, Range(2, LARGEST, whole=True)]
 Learning = Literal["gradient", "ema"]
+Quantisation = Literal["nearest", "residual", "grouped", "finite-scalar", "lookup-free", "gumbel"]
+Levels = Annotated[Sequence[int], Range(3, LARGEST, whole=True)]
 Decoder = Literal["flat", "multiscale"]
 MapDecoder = Literal["map", "flat"]
 PriorNetwork = Literal["encoder", "perceptron"]
@@ -157,7 +159,12 @@ class Codes:
     which halves the sides; the widths of a perceptron for tables. `blocks`: residual blocks after the
     convolutions. `codebook`: "gradient", or "ema", moving averages in place of the codebook's cost. `beta`: weight of
     the commitment. `revive`: the share of the even use below which a word starts anew. `kmeans`: whether the words
-    start at the centres of the first encoder outputs.
+    start at the centres of the first encoder outputs. `quantiser`: how a vector becomes integers: "nearest", "residual"
+    (several codebooks, one after the other), "grouped" (several, each for a part of the channels), "finite-scalar"
+    (every channel rounded), "lookup-free" (signs) or "gumbel" (drawn). `depth`: integers at a place, of "residual" and
+    "grouped". `rotation`: whether the gradient passes to the encoder by the rotation trick, where a word is the
+    nearest. `levels`: of each channel, of "finite-scalar". `entropy`: weight of the entropies, of "lookup-free".
+    `temperature`: of "gumbel", reached from 1 after `anneal` steps. `hard`: whether its draws are words in training.
     """
 
     count: Annotated[Words, Flat("codes")] = 128
@@ -168,6 +175,14 @@ class Codes:
     beta: Weight = 0.25
     revive: Share = 0.1
     kmeans: bool = True
+    quantiser: Quantisation = "nearest"
+    depth: Count = 2
+    rotation: bool = False
+    levels: Levels = (5, 5, 5)
+    entropy: Weight = 0.5
+    temperature: Positive = 0.5
+    anneal: Count = 1000
+    hard: bool = False
 
 
 @bundle

@@ -26,11 +26,16 @@ def check_validation(values: Mapping[str, float], monitor: str) -> None:
 
 
 def epoch_values(module: nn.Module) -> dict[str, float]:
-    """What parts of the model or objective tell of the epoch; their `epoch_values` also starts their next one."""
+    """What parts of the model or objective tell of the epoch; their `epoch_values` also starts their next one.
+
+    A part tells for those that it holds.
+    """
     found: dict[str, float] = {}
+    silent: set[nn.Module] = set()
     for part in module.modules():
-        if isinstance(part, TellsEpoch):
+        if isinstance(part, TellsEpoch) and part not in silent:
             found |= part.epoch_values()
+            silent.update(part.modules())
     return found
 
 

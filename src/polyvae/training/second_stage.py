@@ -19,8 +19,8 @@ from polyvae.data.files.hashes import file_hash
 from polyvae.data.loading import as_data
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import each_block
-from polyvae.model.distributions.codes import Quantised
-from polyvae.model.priors.pixelcnn import PixelCNNPrior, map_shape
+from polyvae.model.distributions.codes import CodeLaw
+from polyvae.model.priors.pixelcnn import PixelCNNPrior, as_maps, map_shape
 from polyvae.model.priors.uniform import UniformPrior
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
@@ -108,8 +108,9 @@ def has_prior(folder: Path) -> bool:
 def code_data(run: Run, data: Any) -> Data:
     """The codes of a run as pictures of one channel and as many grey levels as there are codes; labels beside them.
 
-    A map of codes [h, w] is a picture [1, h, w] of small integers, a row of codes [n] one of [1, 1, n]. Raises RunError
-    for a run without codes.
+    A map of codes [h, w] is a picture [1, h, w] of small integers, a row of codes [n] one of [1, 1, n]; several
+    integers a place, [C, h, w], stand beside each other as [1, h, w C]. Codes that are drawn are drawn once. Raises
+    RunError for a run without codes.
     """
     (name, uniform), data = _quantised(run), retold(as_data(data), run.spec)
     shape = (1, *map_shape(uniform.positions))
@@ -146,8 +147,9 @@ def _codes(run: Run, name: str, split: Split, levels: Levels, shape: tuple[int, 
 
     def measure(model: VAE, batch: Values) -> Tensor:
         q = model.encode(batch)[name]
-        assert isinstance(q, Quantised)
-        return q.codes.to(dtype).cpu()
+        assert isinstance(q, CodeLaw)
+        # Of codes that are drawn, a draw: their prior is that of all draws, not of the likeliest alone.
+        return as_maps(q.sample_codes()).to(dtype).cpu()
 
     codes = torch.cat(each_block(run, split, measure)).reshape(-1, *shape)
     labels = {"y": split.tensors["y"].cpu()} if "y" in split.tensors else {}

@@ -19,7 +19,7 @@ from polyvae.data.readers.frames import is_frame
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
-from polyvae.model.distributions.codes import Quantised
+from polyvae.model.distributions.codes import CodeLaw
 from polyvae.model.draw import first_heads
 from polyvae.model.laws import centre
 from polyvae.model.parts import apart, given, shapes
@@ -61,7 +61,7 @@ class Trained:
         def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
             found: dict[str, Tensor] = {}
             for name, q in model.encode(batch).items():
-                coded = isinstance(q, Quantised)
+                coded = isinstance(q, CodeLaw)
                 found |= {name: q.codes} if coded else apart(model.posterior[name], name, centre(q))
             return found
 

@@ -1,7 +1,8 @@
 """Distributions and Kullback-Leibler divergences that torch.distributions lacks. None of them checks its arguments."""
 
 from polyvae.model.distributions.bernoulli import Bernoulli, ContinuousBernoulli
-from polyvae.model.distributions.codes import CodePrior, Quantised, UniformCodes
+from polyvae.model.distributions.categorical_codes import CategoricalCodes, RelaxedCodes
+from polyvae.model.distributions.codes import CodeLaw, CodePrior, Quantised, UniformCodes
 from polyvae.model.distributions.columns import Categories, Product, Standardised
 from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from polyvae.model.distributions.coupled import CoupledLogisticMixture
@@ -18,8 +19,10 @@ from polyvae.model.distributions.student import StudentT
 
 __all__ = [
     "Bernoulli",
+    "CategoricalCodes",
     "Categories",
     "CholeskyNormal",
+    "CodeLaw",
     "CodePrior",
     "ContinuousBernoulli",
     "Counts",
@@ -36,6 +39,7 @@ __all__ = [
     "Poisson",
     "Product",
     "Quantised",
+    "RelaxedCodes",
     "SharedNormal",
     "Standardised",
     "Stratified",

@@ -2,11 +2,19 @@
 
 from polyvae.model.posteriors.codebook import Codebook
 from polyvae.model.posteriors.exact import ExactCode, ExactDecoder
+from polyvae.model.posteriors.gumbel import GumbelCodes
+from polyvae.model.posteriors.lattice import FiniteScalar, LookupFree
 from polyvae.model.posteriors.quantiser import Quantiser
+from polyvae.model.posteriors.stages import Grouped, Residual
 
 __all__ = [
     "Codebook",
     "ExactCode",
     "ExactDecoder",
+    "FiniteScalar",
+    "Grouped",
+    "GumbelCodes",
+    "LookupFree",
     "Quantiser",
+    "Residual",
 ]

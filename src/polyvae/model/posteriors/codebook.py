@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polyvae.model.distributions.codes import Quantised, straight_through
+from polyvae.model.posteriors.rotation import rotated
 from polyvae.model.precision import full
 
 _SMALL = 1e-12  # of an averaged use: far below any share that a position of a batch can be
@@ -28,16 +30,26 @@ class Codebook(nn.Module):
     with a probability in proportion to the squared distance from its nearest word, and its use starts again at 1 / K;
     0 revives none (Dhariwal, Jun, Payne, Kim, Radford, Sutskever: Jukebox, 2020; Arthur, Vassilvitskii: k-means++,
     2007). Several processes sum their batches and hold the same words; one whose batch stands for no example sets
-    `counted` to 0, and takes part in the sums with zeros.
+    `counted` to 0, and takes part in the sums with zeros. `rotation`: the gradient passes to the encoder by the
+    rotation trick, see `rotation.rotated`, in the place of straight through.
     """
 
     counted = 1
+    certain = True  # all draws of its law are one
 
     use: Tensor
     steps: Tensor
     seen: Tensor
 
-    def __init__(self, size: int, dim: int, average: bool = False, decay: float = 0.99, revive: float = 0.1) -> None:
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        average: bool = False,
+        decay: float = 0.99,
+        revive: float = 0.1,
+        rotation: bool = False,
+    ) -> None:
         super().__init__()
         if size < 2 or dim < 1:
             raise ValueError(f"a codebook holds at least 2 codes of at least 1 number; got {size} of {dim}")
@@ -47,6 +59,7 @@ class Codebook(nn.Module):
             raise ValueError(f"revive is a share of the even use, from 0 (never) to below 1; got {revive}")
         self.size, self.dim = size, dim
         self.average, self.decay, self.revive = average, decay, revive
+        self.through = rotated if rotation else straight_through
         words = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
         if average:
             self.register_buffer("weight", words)
@@ -65,6 +78,11 @@ class Codebook(nn.Module):
         if self.training:
             self._learn(rows, codes, gaps)
         return shaped, words
+
+    def quantise(self, encoded: Tensor) -> Quantised:
+        """The law of encoder outputs [B, D, *rest]: all probability on the map of their nearest words."""
+        codes, words = self(encoded)
+        return Quantised(codes, encoded, words, self.through(encoded, words))
 
     def embed(self, codes: Tensor) -> Tensor:
         """Codes [B, *rest] -> their words [B, D, *rest]."""
@@ -97,9 +115,7 @@ class Codebook(nn.Module):
 
     def epoch_values(self) -> dict[str, float]:
         """Perplexity exp H of the codes used since the last call, between 1 and K, and the share of codes used."""
-        counts = self.seen.double().cpu() if self.seen.device.type == "mps" else self.seen.double()
-        self.seen.zero_()
-        return usage(counts)
+        return told(self.seen)
 
     @torch.no_grad()
     def _nearest(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,10 +169,47 @@ class Codebook(nn.Module):
 
 
 def usage(counts: Tensor) -> dict[str, float]:
-    """Perplexity exp H and share of the codes used, from how often each was, [K]."""
-    share = counts / counts.sum().clamp(min=1)
-    entropy = -torch.xlogy(share, share).sum()
+    """Perplexity exp H and share of the codes used, from how often each was, [K], or [C, K] of C codebooks.
+
+    The perplexity of several codebooks is that of their mean entropy.
+    """
+    share = counts / counts.sum(-1, keepdim=True).clamp(min=1)
+    entropy = -torch.xlogy(share, share).sum(-1).mean()
     return {"perplexity": float(entropy.exp()), "usage": float((counts > 0).double().mean())}
+
+
+class Tally(nn.Module):
+    """How often each of K codes was used in training, for codebooks that have nothing else to learn from it.
+
+    Several processes sum what they count, as those of a `Codebook` do.
+    """
+
+    counted = 1
+    seen: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(size, dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, codes: Tensor) -> None:
+        """Counts integers of any shape, in training mode."""
+        if self.training:
+            counts = torch.zeros_like(self.seen)
+            flat = codes.flatten()
+            counts = counts.index_add_(0, flat, torch.ones_like(flat)) if self.counted else counts
+            self.seen += _of_all(counts)
+
+    def epoch_values(self) -> dict[str, float]:
+        """Perplexity and share of the codes used since the last call."""
+        return told(self.seen)
+
+
+def told(seen: Tensor) -> dict[str, float]:
+    """What counts [K] or [C, K] say of the use of the codes, after which they start again."""
+    counts = seen.double().cpu() if seen.device.type == "mps" else seen.double()
+    seen.zero_()
+    return usage(counts)
 
 
 def _of_all(tensor: Tensor) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from polyvae.model.distributions.codes import Quantised
-from polyvae.model.posteriors.codebook import Codebook
+from polyvae.model.distributions.codes import CodeLaw
 from polyvae.model.precision import full
 from polyvae.model.vae import Values
 
@@ -16,25 +16,24 @@ _BLOCK = 256  # examples encoded at a time before training
 
 
 class Quantiser(nn.Module):
-    """q(z | x): a network's output [B, D, *rest], each of its vectors replaced by the nearest word of a codebook.
+    """q(z | x): a network's output [B, D, *rest], each of its vectors replaced by words of a codebook.
 
-    `net` is called with one tensor per name in `given`, in that order.
+    `net` is called with one tensor per name in `given`, in that order. `codebook`: a `Codebook`, of whose words the
+    nearest is taken, or another module with what `distributions.codes.Words` asks for and `quantise`, from encoder
+    outputs to a law over maps of its words; it says in `certain` whether all draws of that law are one.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
     """
 
-    certain = True  # all its draws are one
-
-    def __init__(self, net: nn.Module, codebook: Codebook, given: str | Sequence[str] = ("x",)) -> None:
+    def __init__(self, net: nn.Module, codebook: Any, given: str | Sequence[str] = ("x",)) -> None:
         super().__init__()
         self.net = net
         self.codebook = codebook
         self.given = (given,) if isinstance(given, str) else tuple(given)
+        self.certain = bool(codebook.certain)
 
-    def forward(self, values: Values) -> Quantised:
-        encoded = self._encoded(values)
-        codes, vectors = self.codebook(encoded)
-        return Quantised(codes, encoded, vectors)
+    def forward(self, values: Values) -> CodeLaw:
+        return self.codebook.quantise(self._encoded(values))
 
     def embed(self, codes: Tensor) -> Tensor:
         """Codes [B, *rest] -> z [B, D, *rest]."""
@@ -42,7 +41,9 @@ class Quantiser(nn.Module):
 
     @torch.no_grad()
     def start(self, values: Values) -> None:
-        """Sets the codebook by k-means over what the untrained network makes of some examples."""
+        """Sets a codebook that starts from data by what the untrained network makes of some examples."""
+        if not hasattr(self.codebook, "start"):
+            return
         training, device = self.net.training, self.codebook.weight.device
         self.net.eval()
         count = len(values[self.given[0]])
