@@ -71,7 +71,8 @@ def test_at_low_temperature_a_draw_is_the_word_of_the_largest_of_logits_and_nois
     counts = torch.stack([(many == code).sum(0) for code in range(5)], 1)
     assert ((counts - expected) ** 2 / expected).sum() < 147  # p = 0.0005 of 96 degrees
     hot = RelaxedCodes(cold.logits, cold.codebook, 1e6)
-    torch.testing.assert_close(hot.rsample(), hot.codebook.weight.mean(0).view(1, 3, 1, 1).expand(4, 3, 2, 3), atol=1e-3, rtol=0)  # fmt: skip
+    middle = hot.codebook.weight.mean(0).view(1, 3, 1, 1).expand(4, 3, 2, 3)
+    torch.testing.assert_close(hot.rsample(), middle, atol=1e-3, rtol=0)
 
 
 def test_hard_draws_are_words_with_the_gradient_of_the_soft_ones() -> None:
@@ -105,9 +106,7 @@ def test_the_temperature_falls_with_the_steps_and_is_kept_in_the_state() -> None
     torch.manual_seed(0)
     words = GumbelCodes(5, 3, temperature=0.25, anneal=8)
     encoded = torch.randn(2, 3, 4)
-    found = []
-    for _ in range(12):
-        found.append(words.quantise(encoded).temperature.item())
+    found = [words.quantise(encoded).temperature.item() for _ in range(12)]
     assert found == pytest.approx([0.25 ** min(step / 8, 1) for step in range(12)])
     words.eval()
     assert type(words.quantise(encoded)) is CategoricalCodes

@@ -85,7 +85,7 @@ def test_codes_are_integers_that_decode_to_the_reconstruction(quantiser: str) ->
     size, stacked = SIZES.get(quantiser, 6), (STACKED[quantiser],) if quantiser in STACKED else ()
     assert codes.dtype == torch.int64
     assert codes.shape == (6, *stacked, 2, 2)
-    assert 0 <= codes.min()
+    assert codes.min() >= 0
     assert codes.max() < size
     rebuilt = model.reconstruct({"x": x})["x"].mean
     torch.testing.assert_close(model.decode({"z": codes})["x"].mean, rebuilt)
