@@ -151,8 +151,10 @@ def test_near_names_neighbours_only() -> None:
 
 EXCLUSIVE = (  # of `Gaussian`, and of `Codes`
     ("latent", "network", "posterior", "prior", "components"),
-    ("codes", "dim", "blocks", "codebook", "beta", "revive", "kmeans", "quantiser", "depth", "rotation", "levels")
-    + ("entropy", "temperature", "anneal", "hard"),
+    (
+        *("codes", "dim", "blocks", "codebook", "beta", "revive", "kmeans", "quantiser", "depth", "rotation", "levels"),
+        *("entropy", "temperature", "anneal", "hard"),
+    ),
 )
 
 
