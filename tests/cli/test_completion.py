@@ -46,7 +46,7 @@ def test_bash_completes_commands_recipes_options_values_and_paths(script: Path, 
     (tmp_path / "rows.csv").write_text("")
     for words, expected in {
         "polyvae tra": {"train", "train-prior", "traverse"},
-        "polyvae train beta": {"beta_vae"},
+        "polyvae train beta": {"beta_vae", "beta_tcvae"},
         "polyvae train beta_vae --fre": {"--free-bits"},
         "polyvae train vae --fre": set(),
         "polyvae train vae --network ''": {"mlp", "mlp-tanh", "conv", "residual"},

@@ -30,6 +30,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "complete": ("complete.complete", {"--samples": "--show-draws", "--prior": "--code-prior"}),
     "study": ("study.study", {}),
     "study compare": ("compare.compare", {}),
+    "study disentangle": ("disentangle.disentangle", {}),
     "study multitask": ("study.multitask", {}),
     "recipes": ("lists.recipes", {}),
     "datasets": ("lists.datasets", {}),

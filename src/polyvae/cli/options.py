@@ -181,7 +181,10 @@ def options_of(
         if parameter.kind is parameter.VAR_KEYWORD or name == "spec":  # what data are, which no line says
             continue
         if is_dataclass(hints.get(name)):
-            found += [replace(each, help=helps.get(each.name, each.help)) for each in options_of(hints[name])]
+            usual = parameter.default  # an object may have others than its class
+            inner = [replace(each, help=helps.get(each.name, each.help)) for each in options_of(hints[name])]
+            known = isinstance(usual, hints[name])
+            found += [replace(each, default=getattr(usual, each.name)) if known else each for each in inner]
             continue
         admitted = tuple((choices or {}).get(name, ()))
         if members := plain(hints.get(name)):
@@ -194,10 +197,12 @@ def options_of(
 
 def gathered(source: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a function out of the values of its options, its dataclasses made of those that are theirs."""
-    hints, found = typing.get_type_hints(source), dict(given)
+    hints, found, parameters = typing.get_type_hints(source), dict(given), inspect.signature(source).parameters
     for name, kind in hints.items():
         if isinstance(kind, type) and is_dataclass(kind):
-            found[name] = kind(**{each.name: found.pop(each.name) for each in fields(kind) if each.name in found})
+            mine = {each.name: found.pop(each.name) for each in fields(kind) if each.name in found}
+            usual = parameters[name].default if name in parameters else None
+            found[name] = replace(usual, **mine) if isinstance(usual, kind) else kind(**mine)
     return found
 
 

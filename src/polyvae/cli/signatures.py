@@ -22,6 +22,7 @@ LIGHT = (
     "polyvae.recipes.options",
     "polyvae.study.budget",
     "polyvae.study.compare.scoring",
+    "polyvae.study.disentangle.scoring",
     "polyvae.study.thesis.protocol",
 )
 WITHIN = "polyvae.recipes."

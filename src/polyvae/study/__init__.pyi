@@ -2,6 +2,8 @@ from .budget import Budget as Budget
 from .budget import Networks as Networks
 from .compare.scoring import Scoring as Scoring
 from .compare.study import compare as compare
+from .disentangle.scoring import Factored as Factored
+from .disentangle.study import disentangle as disentangle
 from .grid import Grid as Grid
 from .records import StudyError as StudyError
 from .reports import report as report

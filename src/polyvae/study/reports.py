@@ -8,7 +8,11 @@ from typing import Any
 
 from polyvae.study.records import STUDY, StudyError, read_study
 
-WHERE = {"multitask": "polyvae.study.thesis.report", "compare": "polyvae.study.compare.report"}
+WHERE = {
+    "multitask": "polyvae.study.thesis.report",
+    "compare": "polyvae.study.compare.report",
+    "disentangle": "polyvae.study.disentangle.report",
+}
 
 
 def report(folder: str | Path) -> Any:
