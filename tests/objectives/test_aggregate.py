@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 import polyvae as pv
+from polyvae.evaluation import describe_codes
+from polyvae.evaluation.disentanglement.correlation import of_covariance
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation, stratified, weighted
 
 PARTS = (MutualInformation, TotalCorrelation, DimensionKL)
@@ -189,3 +191,15 @@ def test_what_cannot_be_split_is_refused_by_name() -> None:
             TotalCorrelation(examples=9)(below.model({"x": torch.rand(4, 5)}, samples))
     top = TotalCorrelation(examples=9, latents=("z2",))(below.model({"x": torch.rand(4, 5)}, 3))
     assert top.shape == (3, 4)
+
+
+@pytest.mark.slow
+def test_on_digits_the_dimensions_hang_together_less_than_a_vaes() -> None:
+    data, found = pv.data.load("digits"), {}
+    for name in ("vae", "beta_tcvae"):
+        made = pv.recipes.named(name)(data.spec, latent=4, network="mlp", widths=[64], seed=0)
+        run = pv.fit(made, data, epochs=25, batch_size=64, device="cpu", progress=False)
+        moments = describe_codes(run, data.test)["z"].moments
+        assert moments is not None
+        found[name] = of_covariance(moments[1])
+    assert found["beta_tcvae"] < 0.7 * found["vae"], found

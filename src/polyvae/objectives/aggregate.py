@@ -26,7 +26,7 @@ def stratified(batch: int, examples: int, like: Tensor) -> Tensor:
 
     (N - 1) / (N (B - 1)) off the diagonal: the mean over the others in the batch stands for the N - 1 others, so that
     the estimate of q(z) is unbiased. It is the paper's stratified estimator, averaged over which of the others has the
-    weight that makes up the sum. With B = N it is q(z) itself.
+    weight that makes up the sum. Its logarithm is biased, unless B = N, where it is q(z) itself.
     """
     others = log((examples - 1) / (examples * (batch - 1)))
     return torch.full((batch, batch), others, dtype=like.dtype, device=like.device).fill_diagonal_(-log(examples))
