@@ -1,4 +1,4 @@
-"""Normals with a sparse precision factor, beside the same normal written out as a matrix."""
+"""Normals whose values depend on each other, beside the same normals written out as matrices."""
 
 from __future__ import annotations
 
@@ -207,3 +207,27 @@ def test_wide_pictures_are_drawn_and_scored_without_a_matrix(radius) -> None:
     eps = law.noise(x)
     assert abs(float(eps.mean())) < 0.05
     assert float(eps.std()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("event", [(4,), (2, 3), (3, 2, 2)])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_residuals_of_low_rank_are_the_dense_normal_in_the_shape_of_x(event, rank) -> None:
+    torch.manual_seed(0)
+    family = families.LowRankResiduals(rank)
+    raw = torch.randn(2, family.size(event[0]), *event[1:], dtype=torch.float64)
+    law, x = family(raw), torch.randn(5, 2, *event, dtype=torch.float64)
+    loc, plain = raw[:, : event[0]], families.PixelNormal("network")(raw[:, : 2 * event[0]])
+    columns = raw[:, 2 * event[0] :].unflatten(1, (rank, event[0])).flatten(2)
+    covariance = plain.variance.flatten(1).diag_embed() + columns.mT @ columns
+    dense = MultivariateNormal(loc.flatten(1), covariance)
+    torch.testing.assert_close(law.log_prob(x), dense.log_prob(x.flatten(2)))
+    torch.testing.assert_close(law.variance.flatten(1), dense.variance)
+    assert torch.equal(law.mean, loc)
+    drawn = law.rsample((100_000,))[:, 0].flatten(1)
+    spread = dense.variance[0].sqrt()
+    torch.testing.assert_close(
+        drawn.T.cov() / spread.outer(spread), covariance[0] / spread.outer(spread), atol=0.03, rtol=0
+    )
+    raw[:, 2 * event[0] :] = 0
+    torch.testing.assert_close(family(raw).log_prob(x), plain.log_prob(x))
+    assert not detached(family(raw.requires_grad_())).log_prob(x).requires_grad

@@ -26,6 +26,7 @@ DENSITIES = {
     **{f"normal {s}": lambda s=s: families.PixelNormal(s) for s in (0.3, "learned", "network", "optimal")},
     **{f"laplace {s}": lambda s=s: families.Laplace(s) for s in (0.3, "learned", "network")},
     **{f"student-t {s}": lambda s=s: families.StudentT(s) for s in (0.3, "learned", "network")},
+    "low-rank residuals": lambda: families.LowRankResiduals(2),
     **{f"structured {n}": lambda n=n: families.StructuredNormal(n) for n in (0, 1)},
 }
 PROBABILITIES = {

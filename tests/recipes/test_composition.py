@@ -60,7 +60,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         (["beta_tcvae"], ["iaf"]),
     ],
     "likelihood": [
-        ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals"], [*CHOICES["likelihood"]]),
+        ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals", "low_rank_residuals"], [*CHOICES["likelihood"]]),
         (["count_vae"], [name for name in CHOICES["likelihood"] if name not in COUNTS]),
     ],
     "objective": [

@@ -15,9 +15,9 @@ from polyvae.data import wrap
 from polyvae.model.draw import Draw
 from polyvae.recipes import RECIPES
 
-DENSITIES = ["continuous-bernoulli", "student-t", "structured"]
+DENSITIES = ["continuous-bernoulli", "low-rank", "student-t", "structured"]
 NEW = [*DENSITIES, "coupled-logistic-mixture"]
-COUPLED = ["structured", "coupled-logistic-mixture"]
+COUPLED = ["low-rank", "structured", "coupled-logistic-mixture"]
 SMALL: dict[str, Any] = {"latent": 3, "network": "mlp", "widths": (6,), "seed": 1}
 SPEC = pv.Spec((3, 6, 5), classes=2, levels=8)
 
@@ -121,7 +121,7 @@ def test_real_columns_take_heavy_tails_and_columns_that_depend_on_each_other() -
     columns = tuple(pv.Column("real", centre=100.0 * n, scale=10.0**n) for n in range(4))
     spec = pv.Spec((4,), levels=None, columns=columns)
     x = torch.randn(30, 4) * torch.tensor([1.0, 10, 100, 1000]) + torch.tensor([0.0, 100, 200, 300])
-    for likelihood in ("student-t", "structured"):
+    for likelihood in ("low-rank", "student-t", "structured"):
         made = pv.recipes.vae(spec, likelihood=likelihood, **SMALL)
         law = made.model.eval().reconstruct({"x": x})["x"]
         assert law.sample().shape == x.shape

@@ -18,6 +18,7 @@ from .catalogue import recipe as recipe
 from .conditioning import arbitrary_conditioning as arbitrary_conditioning
 from .conditioning import multitask as multitask
 from .conditioning import semi_conditional as semi_conditional
+from .likelihoods import low_rank_residuals as low_rank_residuals
 from .likelihoods import sigma_vae as sigma_vae
 from .likelihoods import structured_residuals as structured_residuals
 from .options import Codes as Codes

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from polyvae.checks.ranges import Amount, Positive
+from polyvae.checks.ranges import Amount, Count, Positive
 from polyvae.model.families.columns import check, standardised
+from polyvae.model.families.joint import LowRankResiduals
 from polyvae.model.families.named import structured
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.spec import Spec
@@ -42,3 +43,18 @@ def structured_residuals(spec: Spec, neighbourhood: Amount = 1, **options: Any) 
     if spec.columns:
         check("structured", spec)
     return vae(spec, likelihood=standardised(structured(spec, neighbourhood), spec), **options)
+
+
+@recipe
+def low_rank_residuals(spec: Spec, rank: Count = 5, **options: Any) -> Recipe:
+    """A normal likelihood whose residuals share a few directions: p(x | z) = N(mu, diag s^2 + V V^T), from the network.
+
+    `rank`: columns of V.
+
+    ValueError for columns that it is no law of, such as counts, or of several kinds.
+
+    Monteiro, Le Folgoc, de Castro, et al.: Stochastic Segmentation Networks, 2020.
+    """
+    if spec.columns:
+        check("low-rank", spec)
+    return vae(spec, likelihood=standardised(LowRankResiduals(rank), spec), **options)

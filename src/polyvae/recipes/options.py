@@ -102,6 +102,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "normal-learned",
         "normal-network",
         "normal-optimal",
+        "low-rank",
         "laplace",
         "student-t",
         "structured",

@@ -8,6 +8,7 @@ from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson
 from polyvae.model.distributions.coupled import CoupledLogisticMixture
 from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
+from polyvae.model.distributions.joint import Reshaped
 from polyvae.model.distributions.law import Law
 from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.distributions.mixture import Stratified
@@ -40,6 +41,7 @@ __all__ = [
     "Product",
     "Quantised",
     "RelaxedCodes",
+    "Reshaped",
     "SharedNormal",
     "Standardised",
     "Stratified",

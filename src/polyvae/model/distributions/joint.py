@@ -1,4 +1,4 @@
-"""Several laws side by side as one law of all their values in a row."""
+"""Laws of vectors and laws of values in other shapes, one made of the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from polyvae.model.distributions.law import Law
 
@@ -62,3 +62,33 @@ class SideBySide(Law):
             for value, law in zip(values, self.laws, strict=True)
         ]
         return torch.cat([each.expand(*lead, each.shape[-1]) for each in flat], -1)
+
+
+class Reshaped(Law):
+    """A law of a vector of real numbers as one of values in another shape, row by row."""
+
+    def __init__(self, base: Distribution, shape: Sequence[int]) -> None:
+        self.base = base
+        self.has_rsample = base.has_rsample
+        super().__init__(base.batch_shape, shape)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(constraints.real, len(self.event_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._shaped(self.base.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        return self._shaped(self.base.variance)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self._shaped(self.base.rsample(Size(sample_shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base.log_prob(value.flatten(-len(self.event_shape)))
+
+    def _shaped(self, vector: Tensor) -> Tensor:
+        return vector.unflatten(-1, self.event_shape)

@@ -3,7 +3,7 @@
 from polyvae.model.families.columns import CategoryCodes, ColumnFamily, ColumnNormal, StandardisedFamily
 from polyvae.model.families.counts import COUNTS, NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from polyvae.model.families.flow import InverseAutoregressive
-from polyvae.model.families.joint import StructuredNormal
+from polyvae.model.families.joint import LowRankResiduals, StructuredNormal
 from polyvae.model.families.named import LIKELIHOODS, POSTERIORS, likelihood, posterior
 from polyvae.model.families.pixels import (
     Bernoulli,
@@ -34,6 +34,7 @@ __all__ = [
     "InverseAutoregressive",
     "Laplace",
     "LowRankNormal",
+    "LowRankResiduals",
     "MixtureNormal",
     "NegativeBinomial",
     "PixelNormal",

@@ -122,7 +122,7 @@ DEFAULTS: Mapping[str, Callable[[Sequence[Column]], Family]] = {
     "grey": lambda columns: ColumnNormal(len(columns)),
 }
 # What each law by name is a law of; those of real numbers are laws of what was standardised.
-NORMAL = ("normal", "normal-learned", "normal-network", "normal-optimal")
+NORMAL = ("normal", "normal-learned", "normal-network", "normal-optimal", "low-rank")
 LAWS: Mapping[str, tuple[str, ...]] = {
     "bits": ("bernoulli",),
     "counts": tuple(COUNTS),

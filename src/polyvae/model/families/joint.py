@@ -57,3 +57,31 @@ class StructuredNormal(Family):
 
 def _weight(raw: Tensor) -> Tensor:
     return _MOST * (_GAIN / _MOST * raw).tanh()
+
+
+class LowRankResiduals(Family):
+    """Normal with covariance diag s^2 + V V^T over all values of a picture or a table, all of it from the network.
+
+    x = mu + s eps + V a, eps and a standard normal, V [D, rank]
+
+    What many values share, such as the light on a picture, is one of the `rank` numbers a. The scales are those of
+    `PixelNormal("network")`, which it is where V is zero. See `distributions.LowRankNormal`.
+
+    Monteiro, Le Folgoc, de Castro, et al.: Stochastic Segmentation Networks, 2020.
+    """
+
+    def __init__(self, rank: int = 5) -> None:
+        super().__init__()
+        self.rank = at_least("rank", rank, 1)
+
+    def size(self, features: int) -> int:
+        return (2 + self.rank) * features
+
+    def forward(self, raw: Tensor) -> Distribution:
+        loc, scale, *columns = full(raw).unflatten(1, (2 + self.rank, -1)).unbind(1)
+        factor = torch.stack([column.flatten(1) for column in columns], -1)
+        scale = between(scale, LOWEST, HIGHEST).flatten(1)
+        return distributions.Reshaped(distributions.LowRankNormal(loc.flatten(1), factor, scale), loc.shape[1:])
+
+    def extra_repr(self) -> str:
+        return f"rank={self.rank}"

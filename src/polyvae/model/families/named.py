@@ -8,7 +8,7 @@ from math import sqrt
 from polyvae.checks.names import find
 from polyvae.model.families.counts import COUNTS
 from polyvae.model.families.flow import InverseAutoregressive
-from polyvae.model.families.joint import StructuredNormal
+from polyvae.model.families.joint import LowRankResiduals, StructuredNormal
 from polyvae.model.families.pixels import (
     Bernoulli,
     Categorical,
@@ -41,6 +41,7 @@ LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
     "normal-learned": lambda spec: PixelNormal("learned"),
     "normal-network": lambda spec: PixelNormal("network"),
     "normal-optimal": lambda spec: PixelNormal("optimal"),
+    "low-rank": lambda spec: LowRankResiduals(),
     "laplace": lambda spec: Laplace("learned"),
     "student-t": lambda spec: StudentT("learned"),
     "structured": lambda spec: structured(spec),
