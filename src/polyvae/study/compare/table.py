@@ -48,7 +48,7 @@ class Line:
         values = self.values(column)
         if not values:
             return NONE
-        if len(values) > 1:
+        if len(set(values)) > 1:
             return plus_minus(self.mean(column), self.deviation(column))
         return str(values[0]) if isinstance(values[0], int) else number(values[0], figures)
 
