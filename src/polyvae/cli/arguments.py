@@ -37,6 +37,26 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What an evaluation tells beside the bounds.
+
+    baselines: PCA and probabilistic PCA with as many latents beside it, or the most that leave noise; a code is one.
+    frechet: so many samples judged by a classifier that is trained first; 0 for none.
+    factors: scores of disentanglement too, of data that hold the factors of their examples, such as sprites.
+    refine: gradient steps on each example's posterior, and by how much they raise the plain bound; 0 for none.
+    ais: temperatures of annealed importance sampling, which estimates log p(x); 0 for none.
+    ais_examples: on how many examples, a seeded subset.
+    """
+
+    baselines: bool = False
+    frechet: Amount = 0
+    factors: bool = False
+    refine: Amount = 0
+    ais: Amount = 0
+    ais_examples: Count = 100
+
+
+@dataclass(frozen=True)
 class Writing:
     """Where a figure goes. Raises UsageError for files of another kind.
 

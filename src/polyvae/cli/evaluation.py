@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from polyvae.checks.ranges import Amount, Count
-from polyvae.cli.arguments import CodePrior, Reading
+from polyvae.checks.ranges import Count
+from polyvae.cli.arguments import Beside, CodePrior, Reading
 from polyvae.cli.printing import console
 from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import check_place, chosen_prior, opened
@@ -36,23 +36,18 @@ _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
 
 def evaluate(
     samples: Count = 5000,
-    baselines: bool = False,
-    frechet: Amount = 0,
     code_prior: CodePrior | None = None,
-    factors: bool = False,
     json: bool = False,
     out: Path | None = None,
     *,
+    beside: Beside,
     reading: Reading,
 ) -> None:
     """Bounds in nats and bits, errors of the reconstruction and what the latents carry, whatever trained the model.
 
     samples: draws of the latents for each example, K of the importance-weighted bound.
-    baselines: PCA and probabilistic PCA with as many latents beside it, or the most that leave noise; a code is one.
-    frechet: so many samples judged by a classifier that is trained first; 0 for none.
     code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
         where there is one and set beside the other.
-    factors: scores of disentanglement too, of data that hold the factors of their examples, such as sprites.
     json: print one JSON document instead of the table.
     out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
 
@@ -66,14 +61,15 @@ def evaluate(
     part, examples = found.split(reading.split)
     train, device = found.data.train, usable(reading.device)
     asked: dict[str, Any] = {"samples": samples, "seed": reading.seed, "device": device, "train": train}
-    more = _disentanglement(found.run, examples, found.data.name, reading.seed, device) if factors else {}
-    judged = _frechet(found.data, frechet, run) if frechet else {}
+    gaps = {"refine": beside.refine, "ais": beside.ais, "ais_examples": beside.ais_examples}
+    more = _disentanglement(found.run, examples, found.data.name, reading.seed, device) if beside.factors else {}
+    judged = _frechet(found.data, beside.frechet, run) if beside.frechet else {}
     if samples >= _MANY:
         what = f"{len(examples):,} examples of the {part} part, {samples:,} draws of the latents each"
         quicker = f"--samples {samples // 10} takes about a tenth of the time"
         print(f"evaluating {run}: {what}; {quicker}", file=sys.stderr, flush=True)
     with counted("evaluating") as shown:
-        report = report_on(judged_run, examples, **asked, **judged, spec=found.data.spec, progress=shown)
+        report = report_on(judged_run, examples, **asked, **judged, **gaps, spec=found.data.spec, progress=shown)
     description = found.run.description
     report = {
         "run": str(run),
@@ -86,7 +82,7 @@ def evaluate(
     if judged_run is not found.run:
         learned = {name: report[name] for name in ("kl", "bound", "bound_bits")}
         report["priors"] = {"uniform": with_uniform_codes(found.run, examples, report), "learned": learned}
-    if baselines:
+    if beside.baselines:
         report["baselines"] = _baselines(found.data, examples, report, asked)
     write_text(place, json_module.dumps(report, indent=2) + "\n")
     if json:
@@ -96,10 +92,10 @@ def evaluate(
     shown.print(table(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}"))
     if "priors" in report:
         shown.print(priors(report))
-    if factors:
+    if beside.factors:
         shown.print(disentangled(report["disentanglement"]))
     if report.get("baselines"):
-        shown.print(beside(report))
+        shown.print(baselines(report))
     shown.print(f"report: {place}", markup=False, soft_wrap=True)
 
 
@@ -149,7 +145,7 @@ def linear(data: Data, report: MutableMapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def beside(report: Mapping[str, Any]) -> Table:
+def baselines(report: Mapping[str, Any]) -> Table:
     """The numbers that a run shares with its baselines, a column each."""
     columns = {report["recipe"]["name"]: report, **report["baselines"]}
     latents = report["baselines"]["ppca"]["latents"]["z"]["dimensions"]

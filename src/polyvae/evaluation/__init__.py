@@ -1,5 +1,6 @@
 """Evaluation: bounds, codes, pictures and distances, the same whatever trained the model and however it was batched."""
 
+from polyvae.evaluation.ais import Annealed, Annealing, annealed
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, seeded
 from polyvae.evaluation.bounds import Bounds, LogMeanExp, both_bounds, importance_bound
 from polyvae.evaluation.calibration import Calibration, calibrate, coverage, crps, normal_crps, varying
@@ -7,18 +8,23 @@ from polyvae.evaluation.classifier import Classifier, accuracy, recognisable, tr
 from polyvae.evaluation.codes import Code, describe_codes, moments, mutual_information
 from polyvae.evaluation.frechet import frechet_distance, sampled_pictures
 from polyvae.evaluation.pictures import errors, reconstruction_errors
+from polyvae.evaluation.refine import Refinement, refined, refinement
 from polyvae.evaluation.report import EvaluationSettings, evaluate
 from polyvae.evaluation.tables import table
 
 __all__ = [
     "BLOCK",
+    "Annealed",
+    "Annealing",
     "Bounds",
     "Calibration",
     "Classifier",
     "Code",
     "EvaluationSettings",
     "LogMeanExp",
+    "Refinement",
     "accuracy",
+    "annealed",
     "both_bounds",
     "calibrate",
     "coverage",
@@ -35,6 +41,8 @@ __all__ = [
     "normal_crps",
     "recognisable",
     "reconstruction_errors",
+    "refined",
+    "refinement",
     "sampled_pictures",
     "seeded",
     "table",

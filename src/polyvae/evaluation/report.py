@@ -24,6 +24,7 @@ from polyvae.evaluation.code_use import CodeUse
 from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
+from polyvae.evaluation.gaps import gaps
 from polyvae.evaluation.pictures import (
     errors,
     first_head,
@@ -48,6 +49,9 @@ class EvaluationSettings:
     frechet: how many samples are set beside as many real pictures, 0 for none.
     classifier: in whose features, see `train_classifier`.
     train: the training part, whose range is the scale of what leaves [0, 1]; that of Data by default.
+    refine: gradient steps on each example's posterior, 0 for none, see `refined`.
+    ais: temperatures of annealed importance sampling, 0 for none, see `annealed`.
+    ais_examples: on how many examples, a seeded subset.
     """
 
     samples: Count = 5000
@@ -57,6 +61,9 @@ class EvaluationSettings:
     frechet: Amount = 0
     classifier: nn.Module | None = None
     train: Split | None = None
+    refine: Amount = 0
+    ais: Amount = 0
+    ais_examples: Count = 100
 
     def __post_init__(self) -> None:
         check(EvaluationSettings, vars(self))
@@ -78,7 +85,8 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     reconstruction; pictures in [0, 1] are clamped to it, other values are not, and have PSNR and SSIM on the scale on
     which each channel of the training part becomes [0, 1]; tables with categories, whose codes are in no order, have no
     mse. unexplained, wrong, columns: of tables and fields, see `column_errors`. frechet: the distance of samples to
-    real pictures. Whatever is None or approximate is explained in notes.
+    real pictures. refined, ais: on request, the plain bound of refined posteriors and log p(x) by annealed importance
+    sampling, see `gaps`. Whatever is None or approximate is explained in notes.
 
     Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number, TypeError for an unknown
     setting. No training weight enters, the model's mode and torch's generators are left as they were, and nothing
@@ -95,6 +103,7 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     check_weights(model)
     found = both_bounds(source, split, asked.samples, asked.seed, asked.device, progress)
     report = {**_bounds(source, split, asked, found, notes), "latents": {}, "mse": None, "psnr": None, "ssim": None}
+    report |= gaps(source, split, found, asked.refine, (asked.ais, asked.ais_examples), asked.seed, asked.device)
     if missing := [name for name in ("encode", "reconstruct") if not hasattr(model, name)]:
         what = "no codes, no reconstruction" + ", no Fréchet distance" * bool(asked.frechet)
         notes.append(f"{what}: {type(model).__name__} has no {' and no '.join(missing)}")

@@ -42,6 +42,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield words.format(**report, x=x), _number(report[name]), "nats an example"
         yield "  standard error over the examples", _number(report[f"{name}_error"]), "nats"
         yield "  the same", _number(report[f"{name}_bits"], 4), "bits per dimension"
+    yield from _gap_rows(report)
     for name, value in report["reconstruction"].items():
         yield f"reconstruction of {escape(name)}, -E log p", _number(value), "nats an example"
     yield "KL, all latents", _number(report["kl"]), "nats an example"
@@ -65,6 +66,21 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if found["accuracy"] is not None:
             yield "  accuracy of the classifier", _number(100 * found["accuracy"]), "%"
         yield "FID", _number(found["inception"]), "Inception features"
+
+
+def _gap_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    if refined := report.get("refined"):
+        steps = f"{refined['steps']} steps"
+        yield f"plain bound, posteriors refined by {steps}", _number(refined["bound"]), "nats an example"
+        yield "  gain", _number(refined["gain"]), "nats"
+    if ais := report.get("ais"):
+        yield f"log p by annealing, {ais['temperatures']} temperatures", _number(ais["log_px"]), "nats an example"
+        yield f"  of {ais['examples']} examples, whose plain bound is", _number(ais["bound"]), "nats an example"
+        yield "  their importance-weighted bound", _number(ais["importance_bound"]), "nats an example"
+        if "approximation_gap" in ais:
+            yield "  between: by one encoder for all", _number(ais["amortisation_gap"]), "nats"
+            yield "  between: by the family of laws", _number(ais["approximation_gap"]), "nats"
+        yield "  gap of its bounds on simulated data", _number(ais["simulated"]["gap"]), "nats"
 
 
 def _latent_rows(name: str, latent: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polyvae.checks.ranges import Count, Seed, ranged
+from polyvae.checks.ranges import Amount, Count, Seed, ranged
 from polyvae.completion.complete import Completion, complete
 from polyvae.data.exchange.codes import check_values, named
 from polyvae.data.exchange.given import conditions, labels_in, pictured, present, taken, tensor
@@ -19,6 +19,7 @@ from polyvae.data.readers.frames import is_frame
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
+from polyvae.evaluation.refine import refined
 from polyvae.model.distributions.codes import CodeLaw
 from polyvae.model.draw import first_heads
 from polyvae.model.laws import centre
@@ -55,18 +56,26 @@ class Trained:
         record = self.description.get("spec") or (self.recipe.call or {}).get("spec")
         return None if record is None else Spec.from_dict(record)
 
-    def encode(self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
-        """The posterior means of x, [N, d]; integer codes of a quantised latent; of several latents a dict by name."""
+    @ranged
+    def encode(
+        self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None, refine: Amount = 0, seed: Seed = 0
+    ) -> Any:
+        """The posterior means of x, [N, d]; integer codes of a quantised latent; of several latents a dict by name.
+
+        `refine`: first so many gradient steps on each example's posterior, see `polyvae.evaluation.refined`, whose
+        draws follow from `seed`.
+        """
 
         def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
             found: dict[str, Tensor] = {}
+            model = refined(model, batch, refine)[0] if refine else model
             for name, q in model.encode(batch).items():
                 coded = isinstance(q, CodeLaw)
                 found |= {name: q.codes} if coded else apart(model.posterior[name], name, centre(q))
             return found
 
         split = self._inside(x, y, given)
-        found = joined(each_block(self, split, measure))
+        found = joined(each_block(self, split, measure, seed))
         return _one({name: returned(value, kind_of(x)) for name, value in found.items()})
 
     def decode(self, z: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
