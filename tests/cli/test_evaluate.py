@@ -25,6 +25,19 @@ def test_of_a_table_nothing_is_said_of_pictures(say: Say, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("unhurried")
+def test_the_gaps_of_the_bound_are_told_where_they_are_asked_for(say: Say, run: Path) -> None:
+    asked = ("--samples", "5", "--refine", "4", "--ais", "4", "--ais-examples", "3")
+    code, out, _ = say("evaluate", run, *asked)
+    assert code == 0
+    assert "posteriors refined by 4 steps" in out
+    assert "annealing, 4 temperatures" in out
+    report = json.loads((run / "evaluation.json").read_text())
+    assert report["ais"]["examples"] == 3
+    assert report["refined"]["steps"] == 4
+    assert say("evaluate", run, "--refine", "-1")[0] == 2
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_evaluation_is_one_json_document_with_its_baselines(say: Say, run: Path) -> None:
     code, out, err = say("evaluate", run, "--samples", "7", "--json", "--baselines")
     assert (code, err) == (0, "")
