@@ -21,7 +21,7 @@ class Bound(nn.Module, ABC):
     It is the bound itself, so every head counts once: ValueError for one with another weight than 1, or a second head
     of one value, which no bound holds and which it would not train; also for a latent that is summed over.
 
-    The attribute `samples` counts all draws, M K. `called` is what errors say of it. `compiles` is False where gradients
+    The attribute `samples` counts all draws. `called` is what errors say of it. `compiles` is False where gradients
     are moved by hooks, which a compiled step would leave out.
     """
 
