@@ -37,9 +37,11 @@ VALUES: dict[str, dict[Any, Any]] = {
 }
 VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
 CRITICS = ["factor_vae", "adversarial_autoencoder"]
+POINTS = ["adversarial_autoencoder", "wae", "rae"]
 ESTIMATES = [name for name, each in OBJECTIVES.items() if isinstance(each, pv.objectives.Bound)]
 BOUNDS = ["iwae", "miwae", "ciwae", "piwae", "dreg", "sticking_the_landing", "renyi", "thermodynamic"]
-OWN = ["ae", "beta_vae", "capacity_vae", "mmd_vae", "beta_tcvae", *CRITICS, *BOUNDS]  # whose objective is what they are
+PENALTIES = ["beta_vae", "capacity_vae", "mmd_vae", "dip_vae", "beta_tcvae"]
+OWN = ["ae", "wae", "rae", *PENALTIES, *CRITICS, *BOUNDS]  # whose objective is what they are
 CLOSED = ["pca", "ppca"]
 PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 POSTERIORS = ["full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
@@ -49,15 +51,16 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     "prior": [
         ([*VQ, *CLOSED, "pixel_cnn", *PRIORS], [*CHOICES["prior"]]),
         (
-            ["ae", "arbitrary_conditioning", "beta_tcvae", "adversarial_autoencoder"],
+            ["ae", "arbitrary_conditioning", "beta_tcvae", *POINTS],
             [name for name in CHOICES["prior"] if name != "standard"],
         ),
     ],
     "posterior": [
-        ([*VQ, *CLOSED, "pixel_cnn", *POSTERIORS], [*CHOICES["posterior"]]),
+        ([*VQ, *CLOSED, "pixel_cnn", "rae", *POSTERIORS], [*CHOICES["posterior"]]),
         (["two_level", "arbitrary_conditioning", *PRIORS], ["point"]),
-        (["beta_vae", "capacity_vae", "mmd_vae", "beta_tcvae", "factor_vae", *BOUNDS], ["point"]),
-        (["beta_tcvae"], ["iaf"]),
+        ([*PENALTIES, "factor_vae", *BOUNDS], ["point"]),
+        (["beta_tcvae", "dip_vae"], ["iaf"]),
+        (["dip_vae"], ["mixture"]),
     ],
     "likelihood": [
         ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals", "low_rank_residuals"], [*CHOICES["likelihood"]]),

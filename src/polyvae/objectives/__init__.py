@@ -13,6 +13,7 @@ from polyvae.objectives.gradients import (
     Thermodynamic,
 )
 from polyvae.objectives.objective import Objective, Weighted
+from polyvae.objectives.penalties import CodeSize, Covariance, Steepness
 from polyvae.objectives.schedules import Cyclical, Linear
 from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction
 
@@ -20,9 +21,11 @@ __all__ = [
     "KL",
     "MMD",
     "Bound",
+    "CodeSize",
     "CodebookCost",
     "Combined",
     "Commitment",
+    "Covariance",
     "Critic",
     "Cyclical",
     "DimensionKL",
@@ -39,6 +42,7 @@ __all__ = [
     "Reconstruction",
     "Renyi",
     "SoftAdapt",
+    "Steepness",
     "StickingTheLanding",
     "Thermodynamic",
     "TotalCorrelation",

@@ -18,6 +18,8 @@ from .catalogue import recipe as recipe
 from .conditioning import arbitrary_conditioning as arbitrary_conditioning
 from .conditioning import multitask as multitask
 from .conditioning import semi_conditional as semi_conditional
+from .deterministic import rae as rae
+from .deterministic import wae as wae
 from .likelihoods import low_rank_residuals as low_rank_residuals
 from .likelihoods import sigma_vae as sigma_vae
 from .likelihoods import structured_residuals as structured_residuals
@@ -43,6 +45,7 @@ from .regularised import adversarial_autoencoder as adversarial_autoencoder
 from .regularised import beta_tcvae as beta_tcvae
 from .regularised import beta_vae as beta_vae
 from .regularised import capacity_vae as capacity_vae
+from .regularised import dip_vae as dip_vae
 from .regularised import factor_vae as factor_vae
 from .regularised import mmd_vae as mmd_vae
 from .variants import ae as ae

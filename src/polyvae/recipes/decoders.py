@@ -26,6 +26,7 @@ from polyvae.objectives.bounds import Bound
 from polyvae.objectives.code_terms import EntropyPenalty
 from polyvae.objectives.critics import Discrimination, Fooled, Ratio
 from polyvae.objectives.objective import Objective, Weighted
+from polyvae.objectives.penalties import CodeSize, Covariance, Steepness
 from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
@@ -112,7 +113,7 @@ def finished(
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
     if isinstance(objective, Objective) and learned:
         own = {Reconstruction, CodebookCost, Commitment, Ratio, Fooled, Discrimination, MutualInformation}
-        own |= {TotalCorrelation, EntropyPenalty}
+        own |= {TotalCorrelation, EntropyPenalty, Covariance, CodeSize, Steepness}
         # The discrepancy does not move a mixture, which is drawn without a gradient.
         own |= {MMD} if all(type(prior) in (Mixture, VampPrior, AutoregressivePrior) for prior in learned) else set()
         weighted = (cast(Weighted, each) for each in objective.terms.values())

@@ -86,6 +86,7 @@ Where = Literal["uniform", "gaussian", "grid", "box", "points", "half", "left", 
 Slopes = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
 Estimator = Literal["stratified", "weighted"]
+Penalty = Literal["l2", "gradient", "spectral"]
 Window = Annotated[int, Range(2, LARGEST, whole=True)]
 Several = Annotated[int, Range(2, LARGEST, whole=True)]
 Part = Annotated[float, Range(0, 1)]

@@ -12,6 +12,7 @@ from polyvae.model.spec import Spec
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation, check_split
 from polyvae.objectives.critics import USUAL, Critic, Discrimination, Fooled, Ratio, from_prior, permuted
 from polyvae.objectives.objective import Objective, Weighted
+from polyvae.objectives.penalties import Covariance, check_covariance
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
 from polyvae.recipes.options import Estimator, Gaussian
@@ -117,6 +118,32 @@ def factor_vae(
     terms = {"reconstruction": Reconstruction(), "kl": KL(), "total_correlation": Weighted(Ratio(judge), gamma)}
     terms["critic"] = Discrimination(judge, permuted)
     return vae(spec, latent, objective=Objective(terms), **options)
+
+
+@recipe
+def dip_vae(
+    spec: Spec,
+    off_diagonal: Weight = 10.0,
+    diagonal: Weight = 10.0,
+    aggregate: bool = True,
+    latent: Gaussian = Gaussian(),
+    **options: Any,
+) -> Recipe:
+    """The bound - lambda_od sum_i!=j C_ij^2 - lambda_d sum_i (C_ii - 1)^2, C the covariance of the codes.
+
+    `off_diagonal`: lambda_od. `diagonal`: lambda_d. `aggregate`: whether C is that of the codes with their noise
+    (DIP-VAE II), or of their means alone (I, with a lambda_d of some ten times lambda_od).
+
+    Kumar, Sattigeri, Balakrishnan: Variational Inference of Disentangled Latent Concepts from Unlabeled Observations,
+    2018.
+    """
+    terms = {"reconstruction": Reconstruction(), "kl": Weighted(KL())}
+    terms["off_diagonal"] = Weighted(Covariance("off-diagonal", aggregate), off_diagonal)
+    terms["diagonal"] = Weighted(Covariance("diagonal", aggregate), diagonal)
+    made = vae(spec, latent, objective=Objective(terms), **options)
+    family = made.model.posterior["z"].family
+    check_covariance(family(torch.zeros(2, family.size(latent.dimensions))))  # pyright: ignore
+    return made
 
 
 @recipe

@@ -123,10 +123,11 @@ def fit(
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
     tell_examples(recipe.objective, len(data.train))
-    if settings.compile and not getattr(recipe.objective, "compiles", True):
+    apart = [part for part in recipe.objective.modules() if not getattr(part, "compiles", True)]
+    if settings.compile and apart:
         raise ValueError(
-            f"compile: {type(recipe.objective).__name__} moves gradients by hooks, which a compiled step would leave "
-            "out; train without"
+            f"compile: {type(apart[0]).__name__} takes or moves gradients on its way, which a compiled step would "
+            "leave out; train without"
         )
     check_support(recipe, data, tried(recipe, data, settings.seed))
     fabric = fabric_of(settings)  # before the folder: what this machine has not leaves none behind

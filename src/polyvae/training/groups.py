@@ -60,7 +60,11 @@ def clips(groups: Sequence[Declared], clip: float | None) -> list[tuple[list[nn.
 
 def described(groups: Sequence[Declared]) -> dict[str, Any]:
     """What was declared, by the name of the module, for `run.json`."""
-    return json.loads(json.dumps({each.name: asdict(each.group) for each in groups if each.name}))
+    said = {each.name: asdict(each.group) for each in groups if each.name}
+    for group in said.values():
+        if group["weight_decay"] is None:  # runs were recorded without it
+            del group["weight_decay"]
+    return json.loads(json.dumps(said))
 
 
 def _said(name: str, part: nn.Module) -> Group | None:

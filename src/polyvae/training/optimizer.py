@@ -45,8 +45,13 @@ def _handed(groups: Sequence[Declared]) -> list[Any]:
     """What an optimiser is made of: parameters, or groups of them where some are declared."""
     if not any(each.name for each in groups):
         return [parameter for each in groups for parameter in each.parameters]
-    betas = [{} if each.group.betas is None else {"betas": tuple(each.group.betas)} for each in groups]
-    return [{"params": each.parameters, **said} for each, said in zip(groups, betas, strict=True)]
+    return [{"params": each.parameters, **_own(each)} for each in groups]
+
+
+def _own(declared: Declared) -> dict[str, Any]:
+    """What a group says beside its rate, which is set afterwards, and its clip."""
+    betas, decay = declared.group.betas, declared.group.weight_decay
+    return {**({} if betas is None else {"betas": tuple(betas)}), **({} if decay is None else {"weight_decay": decay})}
 
 
 def _made(factory: Factory, handed: list[Any], settings: Settings) -> Optimizer:
@@ -86,10 +91,11 @@ def _check_made(made: Optimizer, groups: Sequence[Declared]) -> None:
                 f"optimizer= joins the groups of {names}, which it is given apart; pass them on as they are"
             )
     for each in groups:
-        if each.group.betas is not None and "betas" not in made.defaults:
-            raise ValueError(
-                f"{each.name} declares betas, and optimizer= makes a {type(made).__name__}, which has none"
-            )
+        for name in _own(each):
+            if name not in made.defaults:
+                raise ValueError(
+                    f"{each.name} declares {name}, and optimizer= makes a {type(made).__name__}, which has none"
+                )
 
 
 def recorded(factory: Factory | None, module: nn.Module, settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""Autoencoders that hold all codes to the prior, or their decoder smooth, in the place of a divergence of each code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrizations import spectral_norm
+
+from polyvae.checks.names import find
+from polyvae.checks.ranges import Positive, Weight
+from polyvae.model.groups import Group
+from polyvae.model.spec import Spec
+from polyvae.objectives.objective import Objective, Weighted
+from polyvae.objectives.penalties import CodeSize, Steepness
+from polyvae.objectives.terms import MMD, Reconstruction
+from polyvae.recipes.options import Likelihood, Penalty, Posterior
+from polyvae.recipes.recording import Recipe, recipe
+from polyvae.recipes.variants import vae
+
+
+@recipe
+def wae(
+    spec: Spec,
+    weight: Weight = 10.0,
+    kernel: str = "imq",
+    bandwidth: Positive = 1.0,
+    posterior: Posterior = "point",
+    likelihood: Likelihood = "normal",
+    **options: Any,
+) -> Recipe:
+    """E_q[log p(x | z)] - lambda MMD(q(z), p(z)), the Wasserstein autoencoder.
+
+    No divergence is computed, so that the posterior may be a point, which has no bound on log p(x). `weight`: lambda.
+    `kernel`: "imq" or "rbf". `bandwidth`: the kernel's, in standard deviations of the prior. `posterior`: "point", or a
+    law, of which noise is drawn. `likelihood`: "normal", the squared error. `prior`: one with nothing to learn.
+
+    Tolstikhin, Bousquet, Gelly, Schoelkopf: Wasserstein Auto-Encoders, 2018 (WAE-MMD).
+    """
+    terms = {"reconstruction": Reconstruction(), "mmd": Weighted(MMD(kernel, bandwidth), weight)}
+    return vae(spec, posterior=posterior, likelihood=likelihood, objective=Objective(terms), **options)
+
+
+@recipe
+def rae(
+    spec: Spec,
+    penalty: Penalty = "l2",
+    weight: Weight = 0.1,
+    size: Weight = 0.01,
+    likelihood: Likelihood = "normal",
+    **options: Any,
+) -> Recipe:
+    """log p(x | z) - beta |z|^2 / 2 - lambda R, z a point and R what keeps the decoder smooth: the regularised one.
+
+    Samples want a prior that is fitted afterwards: nothing here holds the codes to one. `penalty`: R, "l2", the decay
+    of the decoder's weights; "gradient", half the squared norm of its Jacobian at the codes; "spectral", every layer of
+    the decoder divided by its largest singular value. `weight`: lambda, of l2 and gradient. `size`: beta, of the codes.
+    `likelihood`: "normal", the squared error.
+
+    Ghosh, Sajjadi, Vergari, Black, Schoelkopf: From Variational to Deterministic Autoencoders, 2020.
+    """
+    terms = {"reconstruction": Reconstruction(), "size": Weighted(CodeSize(), size)}
+    more = {"steepness": Weighted(Steepness(), weight)} if penalty == "gradient" else {}
+    made = vae(spec, posterior="point", likelihood=likelihood, objective=Objective({**terms, **more}), **options)
+    find(SMOOTH, penalty, "penalty")(made.model.heads["x"], weight)
+    return made
+
+
+def _decayed(decoder: nn.Module, weight: float) -> None:
+    decoder.optimizer = Group(weight_decay=weight)  # pyright: ignore[reportArgumentType]
+
+
+def _spectral(decoder: nn.Module, weight: float) -> None:
+    for layer in [each for each in decoder.modules() if isinstance(each, (nn.Linear, _ConvNd))]:
+        spectral_norm(layer)
+
+
+SMOOTH: dict[str, Callable[[nn.Module, float], None]] = {
+    "l2": _decayed,
+    "gradient": lambda decoder, weight: None,  # by a term
+    "spectral": _spectral,
+}
