@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.interleave import Result
 
-PARTS = ("start", "training", "step", "nll", "masks", "pixelcnn")
+PARTS = ("start", "training", "step", "nll", "masks", "pixelcnn", "quantisers")
 SCORES = ("counts",)  # what is compared by its results, not by its speed, and on a page of its own
 HEADER = ["what", "beside", "unit", "polyvae", "other", "ratio (median)", "over rounds", "bar", "held"]
 
@@ -74,6 +74,10 @@ def _results(chosen: list[str], device: torch.device, rounds: int) -> Iterator[R
         from benchmarks.pixelcnn import pixelcnn
 
         yield from pixelcnn(device, rounds)
+    if "quantisers" in chosen:
+        from benchmarks.quantisers import quantisers
+
+        yield from quantisers(device, rounds)
 
 
 def _page(results: list[Result], pieces: list[list[str]], device: torch.device, rounds: int) -> str:

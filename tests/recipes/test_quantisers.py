@@ -118,7 +118,7 @@ def test_the_networks_start_alike_and_the_prior_shares_the_words(quantiser: str)
         ({"levels": (3, 3)}, "levels is not read by quantiser 'nearest', which reads codes, dim, codebook, beta"),
         ({"quantiser": "finite-scalar", "codes": 64}, "codes is not read by quantiser 'finite-scalar'"),
         ({"quantiser": "gumbel", "rotation": True}, "rotation is not read by quantiser 'gumbel'"),
-        ({"quantiser": "lookup-free", "codes": 100}, "codes: lookup-free codes are 2, 4, 8 ..., .*; got 100"),
+        ({"quantiser": "lookup-free", "codes": 100}, "codes: quantiser 'lookup-free' has 2, 4, 8 ..., .*; got 100"),
         ({"quantiser": "grouped", "dim": 7}, "depth: 2 groups do not share 7 channels evenly; change dim"),
         ({"quantiser": "finite-scalar", "levels": (2, 5)}, "levels is a whole number of at least 3; got 2"),
         ({"quantiser": "gumbel", "temperature": 0.0}, "temperature is a positive number; got 0"),

@@ -71,7 +71,7 @@ def _lookup_free(latent: Codes) -> Coder:
     bits = latent.count.bit_length() - 1
     if latent.count != 2**bits:
         raise ValueError(
-            f"codes: lookup-free codes are 2, 4, 8 ..., all the signs of some channels; got {latent.count}"
+            f"codes: quantiser 'lookup-free' has 2, 4, 8 ..., the signs of some channels; got {latent.count}"
         )
 
     def terms(x: int, z: int) -> dict[str, Weighted]:

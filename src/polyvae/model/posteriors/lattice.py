@@ -33,6 +33,7 @@ class FiniteScalar(nn.Module):
     middle: Tensor
     shift: Tensor
     bound: Tensor
+    steps: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
@@ -46,15 +47,17 @@ class FiniteScalar(nn.Module):
         self._hold("shift", shift)
         self._hold("bound", (1 - _EDGE) * (count - 1) / 2)
         self._hold("weight", (_digits(torch.arange(self.size), self.levels) - half) / half)
+        self.register_buffer("steps", _steps(self.levels), persistent=False)
         self.tally = Tally(self.size)
 
     def quantise(self, encoded: Tensor) -> Quantised:
         """The law of encoder outputs [B, D, *rest]; `encoded` of the law is bounded as its words are."""
         half, shift, bound = (_along(each, encoded) for each in (self.middle, self.shift, self.bound))
         bounded = (bound * torch.tanh(encoded + torch.atanh(shift / bound)) - shift) / half
-        codes = self.nearest(bounded)
+        rounded = (bounded.detach() * half).round()
+        codes = _number((rounded + half).movedim(1, -1).long(), self.steps)
         self.tally(codes)
-        return Quantised(codes, bounded, self.embed(codes))
+        return Quantised(codes, bounded, rounded / half)
 
     def embed(self, codes: Tensor) -> Tensor:
         """Codes [B, *rest] -> their words [B, D, *rest]."""
@@ -65,8 +68,8 @@ class FiniteScalar(nn.Module):
         """The codes [B, *rest] of the words nearest to [B, D, *rest]."""
         half = _along(self.middle, encoded)
         digits = ((encoded * half).round() + half).movedim(1, -1)
-        most = torch.tensor(self.levels, device=encoded.device) - 1
-        return _number(digits.clamp(min=0).minimum(most.to(digits)).long(), self.levels)
+        most = 2 * self.middle - (self.shift > 0) * 1
+        return _number(digits.clamp(min=0).minimum(most.to(digits)).long(), self.steps)
 
     def _hold(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
@@ -88,6 +91,7 @@ class LookupFree(nn.Module):
 
     certain = True
     weight: Tensor
+    steps: Tensor
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -96,6 +100,7 @@ class LookupFree(nn.Module):
         self.size, self.dim = 2**dim, dim
         words = 2.0 * _digits(torch.arange(self.size), (2,) * dim) - 1
         self.register_buffer("weight", words.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("steps", _steps((2,) * dim), persistent=False)
         self.tally = Tally(self.size)
 
     def quantise(self, encoded: Tensor) -> Quantised:
@@ -110,7 +115,7 @@ class LookupFree(nn.Module):
 
     def nearest(self, encoded: Tensor) -> Tensor:
         """The codes [B, *rest] of the signs of [B, D, *rest]."""
-        return _number((encoded.detach() > 0).long().movedim(1, -1), (2,) * self.dim)
+        return _number((encoded.detach() > 0).long().movedim(1, -1), self.steps)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -118,14 +123,17 @@ class LookupFree(nn.Module):
 
 def _digits(numbers: Tensor, levels: Sequence[int]) -> Tensor:
     """Integers [...] -> their digits [..., D], the first the smallest, each below its `levels`."""
-    steps = torch.tensor([prod(levels[:place]) for place in range(len(levels))], device=numbers.device)
-    return numbers.unsqueeze(-1) // steps % torch.tensor(levels, device=numbers.device)
+    return numbers.unsqueeze(-1) // _steps(levels) % torch.tensor(levels)
 
 
-def _number(digits: Tensor, levels: Sequence[int]) -> Tensor:
-    """The inverse of `_digits`."""
-    steps = torch.tensor([prod(levels[:place]) for place in range(len(levels))], device=digits.device)
+def _number(digits: Tensor, steps: Tensor) -> Tensor:
+    """Digits [..., D] -> integers [...], `steps` what each digit counts."""
     return (digits * steps).sum(-1)
+
+
+def _steps(levels: Sequence[int]) -> Tensor:
+    """What a digit of each place counts: 1, L_1, L_1 L_2 ..."""
+    return torch.tensor([prod(levels[:place]) for place in range(len(levels))])
 
 
 def _along(values: Tensor, encoded: Tensor) -> Tensor:
