@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -12,7 +12,7 @@ from helpers.contract import PICTURES, examples
 from polyvae.model.families.real import PixelNormal
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Reconstruction
 from polyvae.recipes import RECIPES
-from polyvae.recipes.options import CHOICES
+from polyvae.recipes.options import CHOICES, Quantisation
 from polyvae.training.sharing import tell_examples
 
 COUNTS = [name for name in CHOICES["likelihood"] if "poisson" in name or "binomial" in name]
@@ -34,6 +34,7 @@ VALUES: dict[str, dict[Any, Any]] = {
     "posterior": {name: name for name in CHOICES["posterior"]},
     "likelihood": {name: name for name in CHOICES["likelihood"]},
     "objective": OBJECTIVES,
+    "quantiser": {name: name for name in get_args(Quantisation)},
 }
 VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
 CRITICS = ["factor_vae", "adversarial_autoencoder"]
@@ -47,6 +48,10 @@ PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 POSTERIORS = ["full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
 # What mathematics does not allow: by option, recipe -> the values that are refused.
 REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
+    "quantiser": [
+        ([name for name in RECIPES if name not in VQ], [*get_args(Quantisation)]),
+        (VQ, ["finite-scalar", "lookup-free"]),  # beside five words, which make neither levels nor signs
+    ],
     "condition": [(["cvae", *CLOSED], [True])],
     "prior": [
         ([*VQ, *CLOSED, "pixel_cnn", *PRIORS], [*CHOICES["prior"]]),
