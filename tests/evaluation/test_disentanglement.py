@@ -193,7 +193,8 @@ def test_all_scores_of_a_model_and_the_batches_of_its_evaluation() -> None:
     assert found["varying"] == [1, 2, 3, 4, 5]
     assert np.shape(found["information"]) == (4, 5)
     assert all(0 <= found[name] <= 1 for name in ("mig", "sap", "factor_vae", "beta_vae", "modularity"))
-    assert found["total_correlation"] < found["total_correlation_means"]  # the posteriors' noise is independent
+    assert found["total_correlation_normal"] < found["total_correlation_means"]  # the posteriors' noise is independent
+    assert abs(found["total_correlation"]) < 0.05  # little is learned, at one draw of each example
     assert found == disentanglement(run, data.validation, categorical=[1])
     with pytest.raises(ValueError, match=r"under the name 'factors', .* the split holds x"):
         disentanglement(run, wrap(data.train.tensors["x"]).train)
