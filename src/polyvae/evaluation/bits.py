@@ -55,9 +55,9 @@ def bits_of(
 
     def scored(model: Any, batch: Values) -> dict[str, Tensor]:
         if isinstance(model, VAE):  # which says so without a pass
-            return {name: batch[str(model.heads[name].where)].double() for name in masks}
+            return {name: _share(batch[str(model.heads[name].where)]) for name in masks}
         found = model(batch).heads
-        return {name: found[name].scored.double() for name in masks}
+        return {name: _share(found[name].scored) for name in masks}
 
     some = split.take(shuffled(len(split), seed)[:BLOCK].sort().values)
     seen = each_block(source, some, scored_heads, seed, device)[0]
@@ -70,9 +70,14 @@ def bits_of(
     pieces = [part for law in laws for part in (law.parts if isinstance(law, Product) else (law,))]
     each = {bool(part.support.is_discrete) for part in pieces}  # pyright: ignore
     grey = all(head.of == named for head in seen.values())
-    shown = [(head.p, head.x if head.scored is None else head.x[head.scored]) for head in seen.values()]
+    shown = [(head.p, head.x if head.scored is None else head.x[head.scored.bool()]) for head in seen.values()]
     offset = _offset(shown, each, spec, grey, split, notes)
     return Bits(dimensions, offset, each.pop() if len(each) == 1 else None)
+
+
+def _share(scored: Tensor) -> Tensor:
+    """The share of every example that is scored, of rows [B] or of values."""
+    return scored.double().reshape(len(scored), -1).mean(1)
 
 
 def _offset(

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from polyvae.data.columns.kinds import varies
 from polyvae.data.split import Split
-from polyvae.evaluation.pictures import Measure, reconstructed
+from polyvae.evaluation.pictures import Measure, mean_known, reconstructed
 from polyvae.model.distributions.columns import Product, Standardised
 from polyvae.model.spec import Spec
 
@@ -55,19 +55,20 @@ def _plain_mean(law: Distribution, positive: Tensor) -> Tensor:
 
 
 def sums(x: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
-    """What `told` needs of every example and column, float64 [N, columns], by name."""
+    """What `told` needs of every example and column, float64 [N, columns], by name; of what is known of x alone."""
     x, r = (v.flatten(2).double() if v.ndim > 2 else v[:, :, None].double() for v in (x, reconstruction))
-    missed = (x != r.round()).double().mean(2)
-    mean = x.mean(2)
-    within = (x - mean[:, :, None]).square().mean(2)  # squares of x itself would cancel far from zero
-    return {"x": mean, "within": within, "error": (x - r).square().mean(2), "missed": missed}
+    missed = mean_known((x != r.round()).double(), x, 2)
+    mean = mean_known(x, x, 2)
+    within = mean_known((x - mean[:, :, None]).square(), x, 2)  # squares of x itself would cancel far from zero
+    return {"x": mean, "within": within, "error": mean_known((x - r).square(), x, 2), "missed": missed}
 
 
 def told(found: Mapping[str, Tensor], spec: Spec) -> dict[str, Any]:
     """What `column_errors` says, of the `sums` of all examples."""
-    x, (within, error, missed) = found["x"], (found[name].mean(0) for name in ("within", "error", "missed"))
-    mean = x.mean(0)
-    variance = (x - mean).square().mean(0) + within
+    x = found["x"]
+    within, error, missed = (mean_known(found[name], x, 0) for name in ("within", "error", "missed"))
+    mean = mean_known(x, x, 0)
+    variance = mean_known((x - mean).square(), x, 0) + within
     share = torch.where(varies(mean, variance), error / variance, torch.nan)
     rows, means = [], {}
     for place, column in enumerate(spec.columns):

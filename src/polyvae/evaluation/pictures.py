@@ -50,16 +50,19 @@ def reconstructed(
 ) -> dict[str, Tensor]:
     """What each measure says of x and p(x | z) at the posterior mean, which is computed once, [N, ...].
 
-    N examples, those that the head scores.
+    N examples, those that the head scores. Of a head that scores values x is not a number where it does not.
     """
     _reconstructing(source)
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         name = first_head(model)
-        pair = batch[model.heads[name].of], model.reconstruct(batch)[name]  # pyright: ignore
-        found = {key: value for each in measures for key, value in each(*pair).items()}
+        x, law = batch[str(model.heads[name].of)], model.reconstruct(batch)[name]
         where = model.heads[name].where
-        return found if where is None else {key: value[batch[str(where)]] for key, value in found.items()}
+        scored = None if where is None else batch[str(where)].bool()
+        if scored is not None and scored.ndim > 1:
+            x, scored = x.masked_fill(~scored, torch.nan), scored.flatten(1).any(1)
+        found = {key: value for each in measures for key, value in each(x, law).items()}
+        return found if scored is None else {key: value[scored] for key, value in found.items()}
 
     return joined(each_block(source, split, measure, seed, device))
 
@@ -97,14 +100,22 @@ def errors(x: Tensor, reconstruction: Tensor, unit: bool, limits: Limits | None 
 
 
 def _squared(x: Tensor, reconstruction: Tensor) -> Tensor:
-    return (x - reconstruction).square().flatten(1).mean(1)
+    return mean_known((x - reconstruction).square().flatten(1), x.flatten(1), 1)
+
+
+def mean_known(values: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The mean over one dimension of values in the shape of x, of those where x is a number."""
+    known = ~x.isnan()
+    if bool(known.all()):
+        return values.mean(dim)
+    return torch.where(known, values, 0.0).sum(dim) / known.sum(dim)
 
 
 def scored_values(model: VAE, split: Split) -> Tensor:
     """The values that pictures are compared with: those of the rows that their head scores."""
     head = model.heads[first_head(model)]
-    x = split.tensors[str(head.of)]
-    return x if head.where is None else x[split.tensors[str(head.where)]]
+    x, where = split.tensors[str(head.of)], split.tensors.get(str(head.where))
+    return x if where is None or where.ndim > 1 else x[where]
 
 
 def in_unit(spec: Spec | None, x: Tensor) -> bool:

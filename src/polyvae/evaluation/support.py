@@ -42,8 +42,8 @@ def supported(draw: Draw) -> dict[str, Tensor]:
     for name, head in draw.heads.items():
         accepted = _accepted(head.p)
         if _plain(accepted) is not constraints.real:
-            holds = _each(accepted, (repeat(head.x, draw.samples), None)).view(draw.samples, -1).all(0)
-            found[name] = holds if head.scored is None else holds | ~head.scored
+            several = None if head.scored is None else repeat(head.scored, draw.samples)
+            found[name] = _each(accepted, (repeat(head.x, draw.samples), several)).view(draw.samples, -1).all(0)
     return found
 
 
@@ -91,8 +91,11 @@ def _scored(head: nn.Module, batch: Values) -> tuple[Tensor, Tensor | None]:
 
 
 def _each(accepted: constraints.Constraint, scored: tuple[Tensor, Tensor | None]) -> Tensor:
-    """Whether each example is one that the law scores, or one that it is not asked to score, [n]."""
+    """Whether each example, or what is asked of it, is one that the law scores, [n]."""
     x, where = scored
+    if where is not None and where.ndim > 1:  # values: in the place of others one that every law scores, 1 or else 0
+        several = [torch.where(where.bool(), x, each) for each in (1.0, 0.0)]
+        return _each(accepted, (several[0], None)) | _each(accepted, (several[1], None))
     plain = _plain(accepted)
     holds = plain.check(x.to("cpu") if x.device.type == "mps" else x).reshape(len(x), -1).all(1).to(x.device)
     return holds if where is None else holds | ~where

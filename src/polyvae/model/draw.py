@@ -124,7 +124,8 @@ class Latent:
 class Observed:
     """An observed variable in one pass: its likelihood p, its value x [B, ...], log p(x | ...) [K, B] nats, weight.
 
-    `of` is the name of the value. `scored`, boolean [B], says which rows are scored, all of them where it is None.
+    `of` is the name of the value. `scored`, boolean [B] or of the shape of x, says which rows or values are scored, all
+    of them where it is None.
     """
 
     p: Distribution

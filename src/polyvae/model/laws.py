@@ -175,7 +175,13 @@ def check_law(
 
 
 def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | None = None) -> Tensor:
-    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; zero where `scored` [B] is False."""
+    """log p(x) for x [B, ...] under p with batch shape [K * B], as [K, B]; of `scored` values alone.
+
+    `scored`: rows [B], where False log p is zero, or values, which broadcast to x: of each example those that are True.
+    ValueError for a law that does not score values on their own.
+    """
+    if scored is not None and scored.ndim > 1:
+        return _of_values(p, x, samples, scored.bool())
     if scored is not None:
         among = getattr(p, "among", None)
         p = p if among is None else among(scored)
@@ -189,6 +195,19 @@ def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | No
     return p.log_prob(repeat(x, samples)).view(samples, len(x))
 
 
+def _of_values(p: Distribution, x: Tensor, samples: int, scored: Tensor) -> Tensor:
+    """The same of the `scored` values: the score of an example is the sum of theirs."""
+    if getattr(p, "among", None) is not None:
+        raise ValueError(f"a law that fits itself to what it scores has no score of single values; got {p}")
+    known = torch.where(scored, x, torch.ones_like(x))
+    unfold = getattr(p, "unfold", None)
+    if unfold is not None:
+        found = value_log_prob(unfold(samples), known.expand(samples, *known.shape))
+    else:
+        found = value_log_prob(p, repeat(known, samples)).unflatten(0, (samples, -1))
+    return torch.where(scored, found, 0.0).flatten(2).sum(2)
+
+
 def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
     """log p of every value of x on its own, in the shape of x, by the law's method of that name or as `Independent`.
 
@@ -199,7 +218,7 @@ def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
         return own(x)
     if isinstance(law, Independent) and not law.base_dist.event_shape:
         return law.base_dist.log_prob(x)
-    raise ValueError(f"weights need a likelihood of independent values; got {law}")
+    raise ValueError(f"scores of single values need a likelihood of independent values; got {law}")
 
 
 def repeat(value: Tensor, samples: int) -> Tensor:

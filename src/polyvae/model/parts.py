@@ -84,7 +84,8 @@ class Head(nn.Module):
     """One observed variable: its likelihood, what it explains, how it counts.
 
     `of` names the value it explains. `weight` multiplies its log-likelihood in training, never in a reported bound.
-    `where` names a boolean [B] value; rows that are False are not scored.
+    `where` names a boolean value, [B] or of the shape of what is explained: rows, or values, that are False are not
+    scored. Values are scored one by one only by a likelihood under which they are independent.
     """
 
     def __init__(self, likelihood: nn.Module, of: str = "x", weight: float = 1.0, where: str | None = None) -> None:
@@ -118,6 +119,11 @@ def checked_names(given: Any, whose: str = "") -> tuple[str, ...]:
 def given(part: nn.Module) -> tuple[str, ...]:
     """What a part says that it reads; a part that does not say reads nothing."""
     return names(getattr(part, "given", ()))
+
+
+def observed(part: nn.Module) -> tuple[str, ...]:
+    """What a likelihood says that it reads of what is observed, in a pass alone."""
+    return names(getattr(part, "observes", ()))
 
 
 def shapes(part: nn.Module) -> dict[str, tuple[int, ...]]:

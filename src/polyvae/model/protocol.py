@@ -25,6 +25,15 @@ class Reads(Protocol):
     given: str | Sequence[str]
 
 
+class Observes(Protocol):
+    """A likelihood that, beside what it is `given`, reads values that other heads explain, such as p(s | x) of a mask s.
+
+    A pass, which holds them, scores it. `decode` leaves it out: the latents alone do not say what it is.
+    """
+
+    observes: str | Sequence[str]
+
+
 class Joint(Protocol):
     """A posterior or prior whose law, of a vector, is of several latents at once, their values one after the other."""
 

@@ -15,7 +15,7 @@ from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat
-from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given
+from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, observed
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
 from polyvae.model.protocol import Embeds, Starts, check_part, check_values
@@ -62,7 +62,8 @@ class VAE(nn.Module):
         self.heads = nn.ModuleDict({n: h if isinstance(h, Head) else Head(h, of=n) for n, h in heads.items()})
         self.features = nn.ModuleDict(features or {})
         self.plan = Plan(self.posterior, self.prior, self.features, self._given_heads)
-        scored = {n for _, h in self._heads() for n in (h.of, h.where) if n is not None}
+        aside = {n for _, h in self._heads() for n in observed(h.likelihood)}
+        scored = {n for _, h in self._heads() for n in (h.of, h.where) if n is not None} | aside
         if clash := set(self.plan.latents) & (scored | set(self.heads)):
             raise ValueError(f"{sorted(clash)} name both a latent and an observed value; rename one of them")
         self.summed = frozenset((summed,) if isinstance(summed, str) else summed)
@@ -70,7 +71,7 @@ class VAE(nn.Module):
         _check_statistics(self.posterior, self.prior)
         generated = {name for part in self.prior.values() for name in given(part)}
         read = generated | {name for part in self.posterior.values() for name in given(part)}
-        self._read_by_heads = tuple(sorted(self._given_heads))
+        self._read_by_heads = tuple(sorted(self._given_heads | aside))
         self.conditions = tuple(sorted(self.plan.known(self._given_heads | generated)))
         self.inputs = tuple(sorted(self.plan.known(self._given_heads | read) | scored))
 
@@ -126,12 +127,15 @@ class VAE(nn.Module):
         return self._encode(self._bare(batch))
 
     def decode(self, values: Values) -> dict[str, Distribution]:
-        """Every head's distribution, given the latents and whatever else it reads; integer codes are embedded first."""
+        """Every head's distribution, given the latents and whatever else it reads; integer codes are embedded first.
+
+        Without heads that also read what is observed, which a pass alone holds.
+        """
         check_values(values, self.plan.latents)
         known = {name: self._embedded(name, value) for name, value in self._bare(values).items()}
         self._compute(known, self._given_heads)
         self._require(known, self._given_heads)
-        return {name: head(known) for name, head in self.heads.items()}
+        return {name: head(known) for name, head in self._heads() if not observed(head.likelihood)}
 
     def centres(self, batch: Values) -> dict[str, Tensor]:
         """Every latent at its posterior's centre: its mean, or where it has none, its mode. Deterministic."""

@@ -23,6 +23,7 @@ from .deterministic import wae as wae
 from .likelihoods import low_rank_residuals as low_rank_residuals
 from .likelihoods import sigma_vae as sigma_vae
 from .likelihoods import structured_residuals as structured_residuals
+from .missing import incomplete as incomplete
 from .options import Codes as Codes
 from .options import Gaussian as Gaussian
 from .options import Mask as Mask

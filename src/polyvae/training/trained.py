@@ -141,7 +141,7 @@ class Trained:
                 index = torch.arange(block.start, block.stop, device=device)
                 batch = {name: value[index % len(value)] for name, value in rows.items()}
                 laws = model.generate(batch) if batch else model.generate(count=len(index))
-                chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads)}
+                chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads) if name in laws}
                 return {of: p.mean if expected else p.sample() for of, p in chosen.items()}  # pyright: ignore
 
             drawn = joined(ALL.each(total, made, device, seed))
@@ -236,7 +236,8 @@ class Trained:
 
         def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
             found = laws(model, batch)
-            return {model.heads[name].of: found[name].mean for name in first_heads(model.heads)}  # pyright: ignore
+            heads = {name: model.heads[name].of for name in first_heads(model.heads) if name in found}
+            return {of: found[name].mean for name, of in heads.items()}  # pyright: ignore
 
         source = replace(self.recipe, observe=seen(self.recipe.observe))
         found = joined(each_block(source, split, measure))

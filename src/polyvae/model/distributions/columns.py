@@ -176,12 +176,15 @@ class Product(Law):
     def value_log_prob(self, x: Tensor) -> Tensor:
         dim = -len(self.event_shape)
         pairs = zip(self.parts, self.places, strict=True)
-        found = [value_log_prob(part, x.index_select(dim, place)) for part, place in pairs]
-        return torch.cat(found, dim).index_select(dim, self.order)
+        return self.joined([value_log_prob(part, x.index_select(dim, place)) for part, place in pairs])
+
+    def joined(self, values: Sequence[Tensor]) -> Tensor:
+        """The columns of an event from those of every part, in their order."""
+        dim = -len(self.event_shape)
+        return torch.cat(list(values), dim).index_select(dim, self.order)
 
     def _joined(self, made: Callable[[Distribution], Tensor]) -> Tensor:
-        dim = -len(self.event_shape)
-        return torch.cat([made(part) for part in self.parts], dim).index_select(dim, self.order)
+        return self.joined([made(part) for part in self.parts])
 
 
 class _Parts(constraints.Constraint):
