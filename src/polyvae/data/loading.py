@@ -56,6 +56,8 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
         cut += ", pictures in the order of their names"
     call = {"name": whole.call} | ({} if data_dir is None else {"data_dir": str(data_dir)}) | asked.said()
     made = _made(whole, cuts, asked)
+    if "seen" not in made.train.tensors:
+        call.pop("gaps", None)  # nothing is missing
     return replace(made, call=call if whole.call else {}, cut=cut, frame=library_of(name))
 
 
@@ -66,6 +68,7 @@ def wrap(
     seed: int = 0,
     label: str | None = None,
     kind: Mapping[str, str] | str | None = None,
+    gaps: bool = False,
 ) -> Data:
     """Makes Data of what a user has; Data itself is returned unchanged.
 
@@ -75,7 +78,8 @@ def wrap(
     tenth each, the same examples that `load` cuts, and no test part if `validation` is a data set. `label`: the column
     of labels in a frame or in obs, or the name of y in a mapping (default: label, class, y of classes). `kind`: the
     kind of the numbers in columns or fields, which their values tell by default: one of `spec.KINDS` for all, or by the
-    names of columns. Raises DataError.
+    names of columns. `gaps`: keep values of x that are missing, with a mask `seen`, which may also be given in a
+    mapping, beside x. Raises DataError.
     """
     if isinstance(anything, Data):
         return anything
@@ -83,7 +87,7 @@ def wrap(
         test = TEST if isinstance(validation, (int, float)) else 0
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
-    tables, asked = tables_apart({"train": anything, **others}, label), Options(kind=kind)
+    tables, asked = tables_apart({"train": anything, **others}, label, gaps), Options(kind=kind, gaps=gaps)
     whole = from_tables(tables, {part: part for part in tables}, asked, "tensors", "")
     # Parts given apart may be small, and lack a class.
     whole = replace(whole, notes=tuple(note for note in whole.notes if note.startswith("train")))
@@ -101,9 +105,9 @@ def wrap(
     return replace(made, cut="cut at random" if len(others) < 2 else "", frame=library_of(anything))
 
 
-def as_data(anything: Any) -> Data:
+def as_data(anything: Any, gaps: bool = False) -> Data:
     """The data of a name or a path, as `load` reads them; of anything else, what `wrap` makes."""
-    return load(anything) if isinstance(anything, (str, Path)) else wrap(anything)
+    return load(anything, gaps=gaps) if isinstance(anything, (str, Path)) else wrap(anything, gaps=gaps)
 
 
 def _noted(whole: Whole, part: str, where: str) -> Whole:
@@ -115,7 +119,7 @@ def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Option
     if not isinstance(name, (str, Path)):
         if asked.skip_bad and not is_frame(name):
             raise ValueError(f"skip_bad is for a data frame, a table or a folder of pictures; got {type(name)}")
-        table = table_of(name, "data", asked.label, asked.skip_bad)
+        table = table_of(name, "data", asked.label, asked.skip_bad, gaps=asked.gaps)
         return from_tables({"data": table}, {"all": "data"}, asked, "tensors", "")
     if isinstance(name, str) and name in CATALOGUE:
         if asked.label is not None:

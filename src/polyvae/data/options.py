@@ -21,6 +21,8 @@ class Options:
         positive, real or grey for all, or NAME=KIND,NAME=KIND by columns.
     skip_bad: leave out the files of a folder that cannot be read as pictures, and the rows of a table or frame that
         lack a value.
+    gaps: keep values of x that are missing, empty cells of a table and NaN in an array, with a mask of what is seen, as
+        the recipe incomplete reads them.
     limit: so many training examples, a stratified subset; the other parts shrink in proportion, to at least one example
         of each class.
     binarise: "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every
@@ -39,6 +41,7 @@ class Options:
     label: str | None = None
     kind: str | Mapping[str, str] | None = None
     skip_bad: bool = False
+    gaps: bool = False
     limit: Count | None = None
     binarise: str | None = None
     dequantise: bool = False
@@ -57,6 +60,8 @@ class Options:
             raise ValueError(f"binarise is None, 'threshold', 'dynamic' or 'fixed'; got {self.binarise!r}")
         if self.binarise and self.dequantise:
             raise ValueError("binarise and dequantise exclude each other: zeros and ones, or a density")
+        if self.gaps and self.skip_bad:
+            raise ValueError("gaps and skip_bad exclude each other: rows that lack a value are kept, or left out")
         if self.blocks == 1:
             raise ValueError("blocks counts runs of a series, at least 2, or is 0 to cut at random; got 1")
         if self.fold is None or self.folds is None:

@@ -120,7 +120,15 @@ class Data:
         of = described(spec.columns) or ("real numbers" if spec.levels is None else f"{spec.levels} levels")
         count = sum(tensor.nbytes for split in parts.values() for tensor in split.tensors.values())
         cut = f", {self.cut}" if self.cut else ""
-        return f"Data {self.name}: x {list(spec.x)}, {of}{y}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
+        gaps = f"; {self.missing:.1%} of x missing" if self.missing else ""
+        return f"Data {self.name}: x {list(spec.x)}, {of}{y}{gaps}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
+
+    @property
+    def missing(self) -> float:
+        """The share of the values of x that are missing, in all parts."""
+        masks = [split.tensors["seen"] for split in self.parts.values() if "seen" in split.tensors]
+        total = sum(mask.numel() for mask in masks)
+        return 1 - sum(int(mask.sum()) for mask in masks) / total if total else 0.0
 
     @property
     def parts(self) -> dict[str, Split]:

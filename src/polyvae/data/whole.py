@@ -76,7 +76,11 @@ def from_path(path: Path, options: Options) -> Whole:
     if draft is not None and draft.count and options.limit is not None:
         rows = {"row": torch.arange(draft.count)} | ({} if draft.y is None else {"y": torch.from_numpy(draft.y)})
         return Whole(path.name, str(path), {"all": rows}, Spec((1,)), draft=draft, own=True)
-    tables = {"all": draft.read(None)[0]} if draft is not None else tables_of(path, options.label, options.skip_bad)
+    tables = (
+        {"all": draft.read(None)[0]}
+        if draft is not None
+        else tables_of(path, options.label, options.skip_bad, options.gaps)
+    )
     options = replace(options, size=None) if draft is not None and draft.sized else options
     places = {part: place_of(path, part) for part in tables}
     named = {places[part]: found for part, found in tables.items()}
@@ -96,12 +100,15 @@ def from_tables(
     specs: dict[str, Spec] = {}
     for part, place in places.items():
         tensors = tensors_of(found[place], place)
+        if options.size is not None and "seen" in tensors:
+            raise DataError(name, "whole pictures, to be resized", "pictures with gaps", "leave the size away")
         if options.size is not None:
             x = tensors.get("x")
             if x is None or x.ndim != 4:
                 raise DataError(name, "pictures, to be resized", "other data", "leave the size away")
             tensors["x"] = torch.from_numpy(resized(x.numpy(), options.size, options.centre))
         parts[part], specs[part] = tensors, spec_of(tensors)
+    parts = _masked(parts)
     first, *others = specs
     spec = specs[first]
     for part in others:
@@ -111,6 +118,19 @@ def from_tables(
         spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in found.values() for note in table.notes)
     return Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes, own=True)
+
+
+def _masked(parts: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """The parts, with a mask of what is seen in all of them if one of them has it."""
+    shapes = {part: tensors["seen"].shape[1:] for part, tensors in parts.items() if "seen" in tensors}
+    if not shapes:
+        return parts
+    wide = max(shapes.values(), key=lambda shape: shape.numel())
+    made = {}
+    for part, tensors in parts.items():
+        seen = tensors["seen"] if part in shapes else torch.ones(1, *wide, dtype=torch.bool)
+        made[part] = {**tensors, "seen": seen.expand(len(tensors["x"]), *wide).contiguous()}
+    return made
 
 
 def _from_fields(path: Path, names: list[str], options: Options) -> Whole:

@@ -26,7 +26,7 @@ class Reads(Protocol):
 
 
 class Observes(Protocol):
-    """A likelihood that, beside what it is `given`, reads values that other heads explain, such as p(s | x) of a mask s.
+    """A likelihood that, beside what it is `given`, reads what other heads explain, such as p(s | x) of a mask s.
 
     A pass, which holds them, scores it. `decode` leaves it out: the latents alone do not say what it is.
     """

@@ -25,9 +25,9 @@ _NEUTRAL: Mapping[str, Callable[[Column], float]] = {
 class Gaps:
     """Say which values of x are seen, booleans `seen` in the shape of x, and fill the others with a network's zero.
 
-    The batch's own mask counts, which broadcasts to x, and what is not a number is not seen either. In a column of known
-    kind the filling is what its standardised number is zero at, a category without a label; elsewhere it is 0. `mask`:
-    also add s, the mask as zeros and ones.
+    The batch's own mask counts, which broadcasts to x, and what is not a number is not seen either. In a column of a
+    known kind the filling is what its standardised number is zero at, a category without a label; elsewhere it is 0.
+    `mask`: also add s, the mask as zeros and ones.
     """
 
     columns: tuple[Column, ...] = ()

@@ -93,7 +93,7 @@ def _reading_mask(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> 
 
 
 def _check_single(p: Conditional, spec: Spec) -> None:
-    """ValueError for a likelihood that has no score of single values, from which those that are missing are left out."""
+    """ValueError for a likelihood that has no score of single values, so that those missing could be left out."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         raw = torch.zeros(2, p.family.size(spec.x[0]), *spec.x[1:])
         law = p.family(raw)

@@ -1,4 +1,4 @@
-"""Missing cells of a table: rows with one are left out, or refused with advice."""
+"""Missing cells of a table: kept with a mask of what is seen, or rows with one are left out, or refused with advice."""
 
 from __future__ import annotations
 
@@ -39,11 +39,45 @@ def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
     found = [f"{count:,} missing in column {name!r}" for name, count in missing.items() if count]
     if found:
         advice = (
-            "drop these rows or columns, or fill the cells, with the column's median for instance. No recipe trains on "
-            "gaps: load the data without these rows (skip_bad=True), and a run of arbitrary_conditioning on the others "
-            "then says what the gaps may hold: run.complete(frame)"
+            "drop these rows or columns, or fill the cells, with the column's median for instance. The recipe "
+            "incomplete trains on gaps (gaps=True) and fills them: run.impute(frame). Others do not: load the data without these "
+            "rows (skip_bad=True), and a run of arbitrary_conditioning on the others then says what the gaps may hold: "
+            "run.complete(frame)"
         )
         raise DataError(where, "a value in every cell", shortened(found, 20, MORE), advice)
+
+
+def filled(cells: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The cells [N] with those that are not `known` [N] replaced by the known ones in turn.
+
+    Nobody reads them, but what looks at a column then sees nothing that it does not hold: its values, their range and
+    how often each comes are those of the known cells. At least one is known.
+    """
+    made = cells.copy()
+    made[~known] = np.resize(cells[known], int((~known).sum()))
+    return made
+
+
+def kept_cells(
+    columns: Mapping[str, np.ndarray], gaps: Mapping[str, np.ndarray], where: str | Path
+) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
+    """The columns `filled`, which of their cells are seen, bool [N, D], and a note on the others.
+
+    Raises DataError, by name, for columns without a value.
+    """
+    if empty := [name for name in columns if gaps[name].all()]:
+        found = f"none in column{'s' * (len(empty) > 1)} {shortened([repr(name) for name in empty], 20, MORE)}"
+        raise DataError(where, "at least one value in every column", found, "drop what is empty")
+    seen = ~np.stack([gaps[name] for name in columns], 1)
+    missing = {name: int(gaps[name].sum()) for name in columns if gaps[name].any()}
+    words = shortened([f"{count:,} in column {name!r}" for name, count in missing.items()], 20, MORE)
+    rows = int((~seen.any(1)).sum())
+    share = f"{1 - seen.mean():.1%}"
+    note = (
+        f"{where}: {int((~seen).sum()):,} of {seen.size:,} cells ({share}) lack a value and are kept as gaps: {words}"
+    )
+    note += f"; {rows:,} rows have no value at all" if rows else ""
+    return {name: filled(cells, ~gaps[name]) for name, cells in columns.items()}, seen, note
 
 
 def spread(cells: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -44,32 +44,49 @@ def seen(splits: Mapping[str, Any]) -> Seen:
     nothing = torch.zeros((), dtype=torch.float64)
     sums = dict.fromkeys(_MAPS, (0, nothing, nothing))
     for part, split in splits.items():
-        for rows in _chunks(split):
+        for rows, there in _chunks(split):
             # From 2^23 on single precision has no fractions to tell by.
             whole = (rows == rows.round()) & (rows.abs() <= 2**23)
             bounds.append((rows.amin(0), rows.amax(0), whole.all(0)))
             if part == "train":
-                sums = {name: _added(*sums[name], map_(rows.double())) for name, map_ in _MAPS.items()}
+                values, known = rows.double(), there
+                sums = {name: _added(*sums[name], map_(values), known) for name, map_ in _MAPS.items()}
     low, high, whole = (torch.stack(each) for each in zip(*bounds, strict=True))
     moments = {name: (mean, squares / count) for name, (count, mean, squares) in sums.items()}
     return Seen(low.amin(0), high.amax(0), whole.all(0), moments)
 
 
-def _added(count: int, mean: Tensor, squares: Tensor, values: Tensor) -> tuple[int, Tensor, Tensor]:
-    """How many, their mean and the squares about it, with more values [n, D] (Chan, Golub, LeVeque, 1983)."""
-    own, total = values.mean(0), count + len(values)
-    gap, within = own - mean, (values - own).square().sum(0)
-    squares = squares + within + gap.square() * (count * len(values) / total)
-    return total, mean + gap * (len(values) / total), squares
+def _added(
+    count: Any, mean: Tensor, squares: Tensor, values: Tensor, known: Tensor | None
+) -> tuple[Any, Tensor, Tensor]:
+    """How many, their mean and the squares about it, with more values [n, D] (Chan, Golub, LeVeque, 1983).
+
+    Those that are `known` [n, D] alone, where not all are; how many is then said of each column.
+    """
+    more: Any = len(values) if known is None else known.sum(0).double()
+    own = values.mean(0) if known is None else torch.where(known, values, 0.0).sum(0) / more.clamp(min=1)
+    total = count + more
+    within = (values - own).square() if known is None else torch.where(known, (values - own).square(), 0.0)
+    gap, share = own - mean, more / total if known is None else more / total.clamp(min=1)
+    squares = squares + within.sum(0) + gap.square() * (count * share)
+    return total, mean + gap * share, squares
 
 
-def _chunks(split: Any) -> Iterator[Tensor]:
-    """x as rows [n, D] in floating point, some examples at a time, since it may be too large to copy."""
+def _chunks(split: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """x as rows [n, D] in floating point, some examples at a time, since it may be too large to copy.
+
+    With them which are known, None where all are.
+    """
     size = max(1, _VALUES // max(1, _head(split).numel()))
     for start in range(0, len(split), size):
         index = torch.arange(start, min(start + size, len(split)), device=split.device)
-        part = selected(split.tensors, index)["x"]
-        yield part.reshape(len(part), part.shape[1], -1).movedim(1, -1).flatten(0, 1).float()
+        held = selected(split.tensors, index)
+        part, seen = held["x"], held.get("seen")
+        yield _rows(part).float(), None if seen is None else _rows(seen.expand_as(part))
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(len(x), x.shape[1], -1).movedim(1, -1).flatten(0, 1)
 
 
 def _head(split: Any) -> Tensor:

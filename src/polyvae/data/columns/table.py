@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polyvae.data.columns.gaps import kept_rows
+from polyvae.data.columns.gaps import kept_cells, kept_rows
 from polyvae.data.columns.roles import FEW, label_column, modelled
 from polyvae.data.columns.rounding import exact
 from polyvae.data.errors import DataError
@@ -58,10 +58,12 @@ def assembled(
     where: str | Path,
     skip_bad: bool = False,
     first: Table | None = None,
+    keep: bool = False,
 ) -> Table:
     """The table of named columns [N] of numbers, truth values or text: x [N, d], and y int64 [N] if labelled.
 
-    `gaps`: which cells of a column are missing, bool [N]; their contents are not read. x is float32, or wider if
+    `gaps`: which cells of a column are missing, bool [N]; their contents are not read. With `keep` the others of their
+    row are kept, and `seen`, bool [N, d], says which cells are there. x is float32, or wider if
     float32 loses digits (`exact`). `label` names the column of labels; by default the one called label or class, or y
     if its values may be classes; "" means none. Text becomes categories, numbered by its sorted values. Left out, with
     a note: an index that pandas wrote, text of more than 20 values with fewer than five cells each, and, with
@@ -82,7 +84,16 @@ def assembled(
         raise DataError(where, expected, found, f"add the columns to be modelled{way}")
     y = None if chosen is None else columns[chosen]
     missing = {name: gap for name, gap in gaps.items() if (name in kept or name == chosen) and gap.any()}
-    if missing:
+    seen = None
+    if missing and keep and chosen not in missing:
+        kept, seen, note = kept_cells(
+            kept, {name: gaps.get(name, np.zeros(len(cells), bool)) for name, cells in kept.items()}, where
+        )
+        notes = [note, *notes]
+    elif missing and keep:
+        advice = f'drop the rows without a label, or keep column {chosen!r} among the features: --label "", label=""'
+        raise DataError(where, "a label in every row", f"{int(missing[str(chosen)].sum()):,} missing", advice)
+    elif missing:
         rows, note = kept_rows(missing, where, skip_bad)
         kept = {name: cells[rows] for name, cells in kept.items()}
         y, notes = None if y is None else y[rows], [note, *notes]
@@ -104,12 +115,13 @@ def assembled(
             if _too_long(cells)
         ]
     x = _finite(values, [feature.name for feature in features], where)
+    held = {"x": x} if seen is None else {"x": x, "seen": seen}
     if y is None:
-        return Table({"x": x}, tuple(features), notes=tuple(notes))
+        return Table(held, tuple(features), notes=tuple(notes))
     y, labels = numbered(y.astype(np.str_) if y.dtype.kind == "O" else y, f"{where}, column {chosen!r}")
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
         notes.append(f"{where}: all labels in the column {chosen!r} are {str(labels[0] if labels else y[0])!r}")
-    return Table({"x": x, "y": y}, tuple(features), labels, tuple(notes), chosen)
+    return Table({**held, "y": y}, tuple(features), labels, tuple(notes), chosen)
 
 
 def _too_long(cells: np.ndarray) -> bool:

@@ -28,6 +28,7 @@ from polyvae.data.readers.frames import (
     plain,
     series_values,
 )
+from polyvae.data.readers.gaps import shown, with_mask
 from polyvae.model.spec import Spec
 
 _TURN = {  # by NumPy's kinds of types
@@ -46,9 +47,10 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
     column of labels, or the value of a mapping; see `table_of`. Pictures are [N, H, W], [N, C, H, W] or, under `x` with
     up to 3 channels, [N, H, W, C]: bytes, or floats in [0, 1]; with values outside these they are fields. Tables are
     [N, d] or [N]: any finite numbers. `y` is [N], whole numbers or names, returned as int64 0..K-1 in their order, or
-    floats [N, d], a condition. Items of a Dataset are read once, in order. `where` names the source in a DataError,
-    which is raised for an empty or object-typed source, values that are missing, not finite or out of range, examples
-    of mixed sizes, and missing, negative or fractional labels.
+    floats [N, d], a condition. `seen`, a mask that broadcasts to x, says which of its values are there; others may be
+    anything, and come back as some that are there. Items of a Dataset are read once, in order. `where` names the source
+    in a DataError, which is raised for an empty or object-typed source, values that are missing, not finite or out of
+    range, examples of mixed sizes, and missing, negative or fractional labels.
     """
     columns = table_of(anything, where, label).arrays
     for name, array in columns.items():
@@ -59,43 +61,56 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
         raise DataError(where, "at least one example", f"{lengths or 'nothing'}", "give data that is not empty")
     if len(set(lengths.values())) > 1:
         raise DataError(where, "as many examples under every name", f"{lengths}", "give each example every value")
-    checks = {"y": _condition}
-    return {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
+    checks = {"y": _condition, "seen": _mask}
+    found = {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
+    if "seen" in found and "x" in found:
+        x, seen = found["x"].shape, found["seen"].shape
+        if len(seen) != len(x) or any(side not in (1, other) for side, other in zip(seen, x, strict=True)):
+            shape = f"a mask that broadcasts to x {list(x)}"
+            raise DataError(f"{where}['seen']", shape, f"{list(seen)}", "give it the shape of x")
+    return found
 
 
 def table_of(
-    anything: Any, where: str, label: str | None = None, skip_bad: bool = False, first: Table | None = None
+    anything: Any,
+    where: str,
+    label: str | None = None,
+    skip_bad: bool = False,
+    first: Table | None = None,
+    gaps: bool = False,
 ) -> Table:
     """The arrays of a user's values, by name, with facts that tensors do not hold; the values are not checked yet.
 
     `label`: the column of labels in a data frame (default: label, class, y of classes), the column of obs that labels
     annotated data, or the value of a mapping that serves as y; "" means none. With `skip_bad`, rows of a data frame
-    with a missing cell are left out. Columns are what they are in the `first` of several parts. Raises DataError if the
-    label names nothing, and as `tensors_of` for what is no array.
+    with a missing cell are left out, with `gaps` they and NaN in arrays are kept, and `seen` says what is there.
+    Columns are what they are in the `first` of several parts. Raises DataError if the label names nothing, and as
+    `tensors_of` for what is no array.
     """
     if isinstance(anything, Table):
         return anything
     if is_annotated(anything):
         return annotated_table(anything, label, where)
     if is_frame(anything):
-        return assembled(*frame_cells(anything, where), label, where, skip_bad, first)
+        return assembled(*frame_cells(anything, where), label, where, skip_bad, first, gaps)
     named = by_name(anything, where)
     if label and label not in named:
         raise DataError(where, f"labels under the name {label!r}", f"{list(named)}", "name one of these")
     if label is not None:
         named = {name: value for name, value in named.items() if name != "y"} | ({"y": named[label]} if label else {})
         named = {name: value for name, value in named.items() if name == "y" or name != label}
-    return _facts({name: _part(value, name, where) for name, value in named.items()}, where)
+    found = _facts({name: _part(value, name, where, gaps) for name, value in named.items()}, where)
+    return with_mask(found, where, gaps)
 
 
-def tables_apart(parts: Mapping[str, Any], label: str | None) -> dict[str, Table]:
+def tables_apart(parts: Mapping[str, Any], label: str | None, gaps: bool = False) -> dict[str, Table]:
     """The tables of parts that are given separately, by name; columns are what they are in the first."""
     first, *others = parts
-    found = {first: table_of(parts[first], first, label)}
-    return found | {part: table_of(parts[part], part, label, first=found[first]) for part in others}
+    found = {first: table_of(parts[first], first, label, gaps=gaps)}
+    return found | {part: table_of(parts[part], part, label, first=found[first], gaps=gaps) for part in others}
 
 
-def _part(value: Any, name: str, where: str) -> Table:
+def _part(value: Any, name: str, where: str, gaps: bool = False) -> Table:
     """One named value as a table of its own."""
     place = f"{where}[{name!r}]"
     if is_sparse(value):
@@ -107,14 +122,17 @@ def _part(value: Any, name: str, where: str) -> Table:
             return Table(
                 {name: next(iter(columns.values())) if len(columns) == 1 else np.stack([*columns.values()], 1)}
             )
-        found = assembled(*frame_cells(value, place), "", place)
-        return replace(found, arrays={name: found.arrays["x"]})
+        found = assembled(*frame_cells(value, place), "", place, keep=gaps and name == "x")
+        return replace(found, arrays={**found.arrays, name: found.arrays["x"]})
     return Table({name: _array(value, place, text=name == "y")})
 
 
 def _facts(parts: Mapping[str, Table], where: str) -> Table:
     """The table of all named values: facts about x, labels as numbers."""
     arrays = {name: part.arrays[name] for name, part in parts.items()}
+    if "x" in parts and "seen" in parts["x"].arrays:
+        held = parts["x"].arrays["seen"]
+        arrays["seen"] = held & shown(arrays["seen"], held, where) if "seen" in arrays else held
     main = "x" if "x" in parts else next(iter(parts), "x")
     features = parts[main].features if main in parts else ()
     if not features and main in arrays:
@@ -248,6 +266,13 @@ def _features(array: np.ndarray, name: str, where: str) -> Tensor:
         tensor = tensor.permute(0, 3, 1, 2)  # channels last
         return tensor if is_large(array.nbytes) else tensor.contiguous()
     return tensor
+
+
+def _mask(array: np.ndarray, name: str, where: str) -> Tensor:
+    """Which values of x are there, booleans [N, d] or [N, 1 or C, H, W]; one channel where all have the same."""
+    found = _features(array.astype(np.float32), "x", where) != 0
+    one = found[:, :1]
+    return one.clone() if found.ndim == 4 and bool((found == one).all()) else found
 
 
 def _check_finite(array: np.ndarray, place: str) -> None:

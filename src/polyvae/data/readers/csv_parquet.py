@@ -25,14 +25,15 @@ _NAMES = "write the names of the columns into the first line"
 _EVEN = "give every row as many cells as the header, text with the delimiter inside in double quotes"
 
 
-def table(path: str | Path, label: str | None = None, skip_bad: bool = False) -> Table:
+def table(path: str | Path, label: str | None = None, skip_bad: bool = False, keep: bool = False) -> Table:
     """The columns of a csv or parquet file: x float32 [N, d], and y int64 [N] if there is a column of labels.
 
-    `label` as in `assembled`; with `skip_bad`, rows with a missing cell are left out and noted. Raises DataError for a
-    missing header, rows of uneven length, missing cells, columns that mix numbers and text, and as `assembled`.
+    `label` as in `assembled`; with `skip_bad`, rows with a missing cell are left out and noted, with `keep` they are
+    kept. Raises DataError for a missing header, rows of uneven length, missing cells, columns that mix numbers and
+    text, and as `assembled`.
     """
     read = _parquet if Path(path).suffix.lower() in (".parquet", ".pq") else _csv
-    return assembled(*read(Path(path)), label, path, skip_bad)
+    return assembled(*read(Path(path)), label, path, skip_bad, keep=keep)
 
 
 def _csv(path: Path) -> Columns:

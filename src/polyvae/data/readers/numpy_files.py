@@ -29,15 +29,17 @@ BROKEN = (
 )
 
 
-def npy(path: str | Path, rows: np.ndarray | None = None) -> np.ndarray:
+def npy(path: str | Path, rows: np.ndarray | None = None, gaps: bool = False) -> np.ndarray:
     """The array of an .npy file or its `rows`, finite and not empty; Python objects (pickles) are refused.
+
+    With `gaps`, NaN is a value that is missing.
 
     A file of 128 MiB or more is mapped, copy-on-write, and not checked yet.
     """
     array = _mapped_npy(path)
     if rows is None and is_large(array.nbytes):
         return array
-    return finite(np.array(array if rows is None or not array.ndim else array[rows]), path)
+    return finite(np.array(array if rows is None or not array.ndim else array[rows]), path, gaps)
 
 
 def npy_length(path: str | Path) -> int:
@@ -58,8 +60,11 @@ def _mapped_npy(path: str | Path) -> np.ndarray:
     return array
 
 
-def npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name, all or those in `names`, finite and not empty; pickles are refused."""
+def npz(path: str | Path, names: Sequence[str] | None = None, gaps: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, all or those in `names`, finite and not empty; pickles are refused.
+
+    With `gaps`, NaN is a value that is missing.
+    """
     advice = "save plain arrays of numbers with numpy.savez"
     with reading(path, "an .npz archive of arrays", advice, *BROKEN), open(path, "rb") as file:
         archive = np.load(file, allow_pickle=False)
@@ -71,29 +76,31 @@ def npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, np.nd
             arrays = {name: archive[name] for name in names or archive.files}
     if not arrays:
         raise DataError(path, "at least one array", "an empty archive", advice)
-    return {name: finite(array, f"{path}[{name!r}]") for name, array in arrays.items()}
+    return {name: finite(array, f"{path}[{name!r}]", gaps) for name, array in arrays.items()}
 
 
-def finite(array: np.ndarray, where: str | Path) -> np.ndarray:
-    """The array, checked: numbers or names, not empty, neither NaN nor infinite."""
+def finite(array: np.ndarray, where: str | Path, gaps: bool = False) -> np.ndarray:
+    """The array, checked: numbers or names, not empty, neither NaN, which with `gaps` is missing, nor infinite."""
     dtype = getattr(array, "dtype", np.dtype("V"))  # an archive may hold other files, which NumPy gives as bytes
     if dtype.kind not in "biufU":
         raise DataError(where, "numbers", f"dtype {dtype}", "save plain arrays of numbers")
     if not array.size:
         raise DataError(where, "values", f"an empty array of shape {list(array.shape)}", "give data that is not empty")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        first = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+    bad = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(0, bool)
+    bad = bad & ~np.isnan(array) if gaps and len(bad) else bad
+    if bad.any():
+        first = [int(i) for i in np.argwhere(bad)[0]]
         raise DataError(where, "finite numbers", f"NaN or infinity, first at {first}", "drop or fill what is missing")
     return array
 
 
-def npz_parts(path: Path) -> dict[str, dict[str, np.ndarray]]:
+def npz_parts(path: Path, gaps: bool = False) -> dict[str, dict[str, np.ndarray]]:
     """The arrays of an .npz by part ("all", or "train", "validation", "test") and name.
 
     A prefix or suffix names a part (train_x, x_train); data and images mean x, target and labels mean y. Raises
     DataError otherwise.
     """
-    arrays = npz(path)
+    arrays = npz(path, gaps=gaps)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for key, array in arrays.items():
         part, name = part_of(key)

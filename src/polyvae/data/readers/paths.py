@@ -49,13 +49,13 @@ def draft_of(path: Path, options: Options) -> Draft | None:
     if options.label:
         expected = f"labels under the name {options.label!r}"
         raise DataError(path, expected, "no names", "write an .npz of arrays by name, or a table")
-    return _folder(path, options) if path.is_dir() else _npy(path)
+    return _folder(path, options) if path.is_dir() else _npy(path, options.gaps)
 
 
-def _npy(path: Path) -> Draft:
+def _npy(path: Path, gaps: bool) -> Draft:
     def read(rows: np.ndarray | None) -> tuple[Table, np.ndarray]:
-        array = npy(path, rows)
-        return table_of({"x": array}, str(path)), np.arange(len(array)) if rows is None else rows
+        array = npy(path, rows, gaps)
+        return table_of({"x": array}, str(path), gaps=gaps), np.arange(len(array)) if rows is None else rows
 
     return Draft(npy_length(path), None, read)
 
@@ -83,19 +83,20 @@ def _folder(path: Path, asked: Options) -> Draft:
     return Draft(len(files), y, read, sized=True)
 
 
-def tables_of(path: Path, label: str | None, skip_bad: bool = False) -> dict[str, Table]:
+def tables_of(path: Path, label: str | None, skip_bad: bool = False, gaps: bool = False) -> dict[str, Table]:
     """A table by part ("all", or "train", "validation", "test").
 
-    `label` as in `table_of`, `skip_bad` as in `table`. Tables are cached. Raises DataError for an unknown kind of file,
-    or a `label` that the file does not have.
+    `label` and `gaps` as in `table_of`, `skip_bad` as in `table`. Tables are cached. Raises DataError for an unknown
+    kind of file, or a `label` that the file does not have.
     """
     suffix = path.suffix.lower()
     if suffix in TABLES:
-        return {"all": _table(path, label, skip_bad)}
+        return {"all": _table(path, label, skip_bad, gaps)}
     if suffix != ".npz":
         kinds = f"a folder of pictures or a file that ends in .npy, .npz, {', '.join(TABLES)}"
         raise DataError(path, kinds, f"{path.suffix or 'no ending'}", "convert it")
-    return {part: table_of(named, place_of(path, part), label) for part, named in npz_parts(path).items()}
+    parts = npz_parts(path, gaps)
+    return {part: table_of(named, place_of(path, part), label, gaps=gaps) for part, named in parts.items()}
 
 
 def place_of(path: Path, part: str) -> str:
@@ -103,14 +104,19 @@ def place_of(path: Path, part: str) -> str:
     return str(path) if part == "all" else f"{path}, part {part}"
 
 
-def _table(path: Path, label: str | None, skip_bad: bool) -> Table:
+def _table(path: Path, label: str | None, skip_bad: bool, gaps: bool) -> Table:
     def compute() -> dict[str, np.ndarray]:
-        found = table(path, label, skip_bad)
+        found = table(path, label, skip_bad, gaps)
         facts = {"features": [asdict(each) for each in found.features], "labels": found.labels, "notes": found.notes}
         facts["label"] = found.label
         return {**found.arrays, "facts": np.array([json.dumps(facts)])}
 
-    options = {"label": label, "rules": 2, **({"skip_bad": True} if skip_bad else {})}
+    options = {
+        "label": label,
+        "rules": 2,
+        **({"skip_bad": True} if skip_bad else {}),
+        **({"gaps": True} if gaps else {}),
+    }
     arrays = dict(cached("table", options, [path], compute))
     facts = json.loads(str(arrays.pop("facts")[0]))
     features = tuple(Feature(each["name"], each["dtype"], tuple(each["labels"])) for each in facts["features"])

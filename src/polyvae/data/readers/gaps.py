@@ -1,0 +1,51 @@
+"""Values of arrays that are missing: NaN, or what a mask beside x says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from polyvae.data.columns.gaps import filled
+from polyvae.data.columns.table import Table
+from polyvae.data.errors import DataError
+from polyvae.data.memory_maps import is_large
+
+
+def with_mask(table: Table, where: str, gaps: bool) -> Table:
+    """The table with what is not seen of x filled by what is; with `gaps`, NaN is not seen."""
+    x, seen = table.arrays.get("x"), table.arrays.get("seen")
+    if x is None or is_large(x.nbytes) or (seen is None and not gaps):
+        return table
+    known = ~np.isnan(x) if x.dtype.kind == "f" and gaps else np.ones(x.shape, bool)
+    if seen is None and known.all():
+        return table
+    if seen is not None:
+        known = known & shown(seen, x, where)
+    arrays = {**table.arrays, "seen": known}
+    if x.dtype != np.uint8:  # any byte is a grey level
+        if x.ndim <= 2:
+            columns = {n: (x[..., n], known[..., n]) for n in range(x.shape[1])} if x.ndim > 1 else {0: (x, known)}
+            if empty := [n for n, (_, there) in columns.items() if not there.any()]:
+                raise DataError(where, "at least one value in every column", f"none in column {empty[0]}", "drop it")
+            made = [filled(*pair) for pair in columns.values()]
+            arrays["x"] = np.stack(made, 1) if x.ndim > 1 else made[0]
+        elif not known.any():
+            raise DataError(where, "values", "none is seen", "give data that is not empty")
+        else:
+            arrays["x"] = np.where(known, x, x[known].min())
+    share = f"{int((~known).sum()):,} of {known.size:,} values ({1 - known.mean():.1%})"
+    return replace(table, arrays=arrays, notes=(*table.notes, f"{where}: {share} of x are missing, and kept as gaps"))
+
+
+def shown(seen: np.ndarray, x: np.ndarray, where: str) -> np.ndarray:
+    """A user's mask in the shape of x, as booleans. Raises DataError for other numbers and shapes."""
+    place = f"{where}['seen']"
+    if not np.isin(seen, (0, 1)).all():
+        raise DataError(place, "True or 1 where a value of x is there, False or 0 where it is not", "other numbers")
+    try:
+        if len(seen) != len(x):
+            raise ValueError
+        return np.broadcast_to(seen.astype(bool), x.shape)
+    except ValueError:
+        raise DataError(place, f"a mask of the shape {list(x.shape)} of x", f"shape {list(seen.shape)}") from None
