@@ -2,6 +2,7 @@
 
 from polyvae.completion.baselines import Baseline, Learned, baselines
 from polyvae.completion.complete import Completion, CompletionSettings, complete
+from polyvae.completion.impute import Imputation, imputed, missing_scores
 from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions
 
@@ -10,9 +11,12 @@ __all__ = [
     "Completer",
     "Completion",
     "CompletionSettings",
+    "Imputation",
     "Learned",
     "Score",
     "baselines",
     "complete",
+    "imputed",
+    "missing_scores",
     "score_completions",
 ]

@@ -114,6 +114,7 @@ def each_block(
     model, observe = source_of(source)
     if len(split) == 0:
         raise ValueError("there is nothing to evaluate: the split holds no examples")
+    check_gaps(model, split)
     with evaluating(model, device) as target:
 
         def measured(block: slice) -> Result:
@@ -128,6 +129,17 @@ def each_block(
             return result
 
         return blocks.each(len(split), measured, target, seed)
+
+
+def check_gaps(model: Any, split: Split) -> None:
+    """ValueError where values are missing that the model would take for what stands in their place."""
+    if "seen" not in split.tensors or "seen" in getattr(model, "inputs", ("seen",)):
+        return
+    if missing := int((~split.tensors["seen"]).sum()):
+        raise ValueError(
+            f"{missing:,} values of x are missing, and this model reads all of x: train incomplete, which learns from "
+            "what is observed, or leave out the examples that lack values"
+        )
 
 
 def joined(results: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:

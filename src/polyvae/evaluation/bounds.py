@@ -85,7 +85,7 @@ def both_bounds(
         totals: dict[str, Tensor] = {}
         weights = LogMeanExp()
         draw: Any = None
-        for draw in _draws(model, batch, samples):
+        for draw in draws_of(model, batch, samples):
             analytic.update({name: latent.analytic for name, latent in draw.latents.items()})
             counted.update(dict.fromkeys(first_heads(draw.heads)))
             for name, piece in _pieces(draw).items():
@@ -132,7 +132,7 @@ def _pieces(draw: Draw) -> dict[str, Tensor]:
     return {**heads, **{f"kl {name}": draw.weighed(latent.kl) for name, latent in draw.latents.items()}}
 
 
-def _draws(model: Any, batch: Values, samples: int) -> Iterator[Draw]:
+def draws_of(model: Any, batch: Values, samples: int) -> Iterator[Draw]:
     """Draws of the model, `samples` in all, a chunk at a time; one small chunk where the KL is infinite anyway.
 
     Where every posterior holds one value alone (a map of codes), all draws are the same: one is made.

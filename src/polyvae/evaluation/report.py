@@ -95,7 +95,7 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     asked = gathered(EvaluationSettings, settings)
     spec = asked.spec or recorded_spec(source)
     data = retold(data, spec) if isinstance(data, Data) else data
-    split = taken(data, spec)
+    split = taken(data, spec, gaps="seen" in getattr(source_of(source).model, "inputs", ()))
     asked = replace(asked, spec=spec or spec_of(split.tensors))
     if asked.train is None and isinstance(data, Data):
         asked = replace(asked, train=data.train)

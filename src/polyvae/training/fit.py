@@ -21,6 +21,7 @@ from polyvae.data.cuts import shuffled
 from polyvae.data.loading import as_data
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data
+from polyvae.evaluation.blocks import check_gaps
 from polyvae.evaluation.support import check_support
 from polyvae.model.vae import VAE
 from polyvae.recipes import Recipe, named
@@ -92,13 +93,14 @@ def fit(
 
     `recipe`: a recipe, a VAE, which is trained by the plain bound, or the name of a recipe, whose weights the seed then
     decides. `data`: a `Data`, a name or a path that `data.load` reads, or any tensor, array, DataFrame, pair (x, y),
-    Dataset or DataLoader, of which a tenth each is set aside for validation and test, as `data.load` cuts it. `run`: a
-    folder for weights, metrics and the state to resume from; without one everything stays in memory. `resume`: go on
-    with the run in that folder, exactly as if it had not stopped. `progress`: None shows a bar on a terminal, True also
-    plain lines where there is none, False nothing. `optimizer`: a class of `torch.optim`, made with the setting `lr`,
-    or a function that makes one of a list of parameters and sets its numbers itself; AdamW where none is given.
-    Schedule and warm-up move its learning rates. `callbacks`: functions called with each epoch's row of metrics, a dict
-    of their own, once its state is saved; what one raises ends the run. `settings`: a `Settings`, or fields by name.
+    Dataset or DataLoader, of which a tenth each is set aside for validation and test, as `data.load` cuts it. Values of
+    x that are missing are kept, for a recipe that learns from what is observed. `run`: a folder for weights, metrics
+    and the state to resume from; without one everything stays in memory. `resume`: go on with the run in that folder,
+    exactly as if it had not stopped. `progress`: None shows a bar on a terminal, True also plain lines where there is
+    none, False nothing. `optimizer`: a class of `torch.optim`, made with the setting `lr`, or a function that makes one
+    of a list of parameters and sets its numbers itself; AdamW where none is given. Schedule and warm-up move its
+    learning rates. `callbacks`: functions called with each epoch's row of metrics, a dict of their own, once its state
+    is saved; what one raises ends the run. `settings`: a `Settings`, or fields by name.
 
     The best epoch is the one with the largest plain bound on the validation part (or the smallest value of the term
     that the recipe monitors). Ctrl-C saves the state, then raises KeyboardInterrupt.
@@ -117,7 +119,7 @@ def fit(
         raise ValueError("resume and tensorboard need a run folder")
     if settings.tensorboard:
         check_tensorboard()
-    data = as_data(data)
+    data = as_data(data, gaps=True)
     settings = settings.resolved(len(data.train))
     recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=settings.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
@@ -129,6 +131,8 @@ def fit(
             f"compile: {type(apart[0]).__name__} takes or moves gradients on its way, which a compiled step would "
             "leave out; train without"
         )
+    for split in data.parts.values():
+        check_gaps(recipe.model, split)
     check_support(recipe, data, tried(recipe, data, settings.seed))
     fabric = fabric_of(settings)  # before the folder: what this machine has not leaves none behind
     description = describe(recipe, data, asdict(settings))

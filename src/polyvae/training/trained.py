@@ -11,7 +11,9 @@ from torch import Tensor
 
 from polyvae.checks.ranges import Amount, Count, Seed, ranged
 from polyvae.completion.complete import Completion, complete
+from polyvae.completion.impute import Imputation, imputed, imputing_head
 from polyvae.data.exchange.codes import check_values, named
+from polyvae.data.exchange.filled import filled_in
 from polyvae.data.exchange.given import conditions, labels_in, pictured, present, taken, tensor
 from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, returned
 from polyvae.data.memory_maps import Rows
@@ -177,6 +179,30 @@ class Trained:
             returned(found.effective, kind_of(x)),
         )
 
+    @ranged
+    def impute(
+        self,
+        x: Any,
+        y: Any = None,
+        given: Mapping[str, Any] | None = None,
+        samples: Count = 1000,
+        draws: Amount = 0,
+        seed: Seed = 0,
+    ) -> Imputation:
+        """x with its missing values filled in by a run of `incomplete`, see `polyvae.completion.imputed`.
+
+        Missing is what is not a number, or an empty cell. `samples`: K, the draws of the latents that are weighed.
+        `draws`: how many imputations are drawn, beside the expected one. All are of the type of x, a data frame with
+        its index, its other columns and its dtypes; what is observed stays as it is.
+        """
+        imputing_head(self.model)
+        found = imputed(self, self._inside(x, y, given), samples, draws, seed)
+        label = None if self.spec is None else self.spec.label
+        several = found.get("draws")
+        rows = [] if several is None else list(several.unbind(1))
+        whole, *others = (filled_in(x, values, self._columns, label) for values in (found["expected"], *rows))
+        return Imputation(whole, tuple(others), returned(found["effective"], kind_of(x)))
+
     @property
     def _library(self) -> str | None:
         """The library whose frames are given back: that of the data, pandas for a file of named columns."""
@@ -188,7 +214,7 @@ class Trained:
         return () if self.spec is None else self.spec.columns
 
     def _taken(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
-        split = taken(x, self.spec, y, given)
+        split = taken(x, self.spec, y, given, gaps="seen" in self.model.inputs)
         self._need({"y"} & set(self.model.inputs) - set(split.tensors))
         return split
 

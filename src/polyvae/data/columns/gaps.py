@@ -40,9 +40,9 @@ def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
     if found:
         advice = (
             "drop these rows or columns, or fill the cells, with the column's median for instance. The recipe "
-            "incomplete trains on gaps (gaps=True) and fills them: run.impute(frame). Others do not: load the data without these "
-            "rows (skip_bad=True), and a run of arbitrary_conditioning on the others then says what the gaps may hold: "
-            "run.complete(frame)"
+            "incomplete trains on gaps (gaps=True) and fills them: run.impute(frame). Others do not: load the data "
+            "without these rows (skip_bad=True), and a run of arbitrary_conditioning on the others then says what the "
+            "gaps may hold: run.complete(frame)"
         )
         raise DataError(where, "a value in every cell", shortened(found, 20, MORE), advice)
 

@@ -52,7 +52,10 @@ def seen(splits: Mapping[str, Any]) -> Seen:
                 values, known = rows.double(), there
                 sums = {name: _added(*sums[name], map_(values), known) for name, map_ in _MAPS.items()}
     low, high, whole = (torch.stack(each) for each in zip(*bounds, strict=True))
-    moments = {name: (mean, squares / count) for name, (count, mean, squares) in sums.items()}
+    # A column may have no value in the training part.
+    moments = {
+        name: (mean, squares / torch.as_tensor(count).clamp(min=1)) for name, (count, mean, squares) in sums.items()
+    }
     return Seen(low.amin(0), high.amax(0), whole.all(0), moments)
 
 

@@ -26,6 +26,7 @@ from polyvae.data.exchange.codes import (
 from polyvae.data.exchange.returned import examples
 from polyvae.data.readers.arrays import by_name, table_of, tensors_of
 from polyvae.data.readers.frames import frame_columns, is_frame, is_series, series_values
+from polyvae.data.readers.gaps import shown
 from polyvae.data.split import Data, Split
 from polyvae.model.spec import Column, Spec
 from polyvae.observe.transforms import Transform, chain
@@ -33,14 +34,17 @@ from polyvae.observe.transforms import Transform, chain
 WHERE = "the data"
 
 
-def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | None = None) -> Split:
+def taken(
+    x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | None = None, gaps: bool = False
+) -> Split:
     """Examples x [N, ...] and the values given beside them, in the form of the data of `spec`.
 
     `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
     DataLoader, a Split, or Data, whose test part is taken, or the validation part if there is no test part. Named
     columns, in a frame (also in a pair or a mapping), an annotated matrix or Data, are matched to the data's by name;
     categories and labels always are. y is read from a frame's column of labels, if it has one. Numbers stand for the
-    categories that were numbers in the data; a Split holds the codes of `spec`. Raises ValueError if a column, a
+    categories that were numbers in the data; a Split holds the codes of `spec`. With `gaps`, cells that are missing and
+    NaN are kept, and the mask `seen` says what is there. Raises ValueError if a column, a
     category, a label, the shape of an example or the number of rows does not fit the data, DataError as `wrap`.
     """
     columns = () if spec is None else spec.columns
@@ -54,13 +58,15 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
         label = _label(values.get(name), spec)
         cells = cells_of(values.get(name), WHERE) if columns else None
         if spec is not None and cells is not None:
-            values[name] = framed(_of_data(cells, spec, label), columns, WHERE)
+            values[name] = framed(_of_data(cells, spec, label), columns, WHERE, gaps)
         elif label is not None and is_frame(x):
             values[name] = x[[each for each in x.columns if str(each) != label]]
         table = table_of(values, WHERE)  # before float32, which would not tell all categories apart
         arrays = dict(table.arrays)
         if cells is None and name in arrays:
             arrays[name] = coded(arrays[name], columns)
+        if gaps and name in arrays:
+            arrays |= _with_mask(arrays[name], arrays.get("seen"), columns)
         split = Split(tensors_of(replace(table, arrays=arrays), WHERE))
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
@@ -73,6 +79,18 @@ def taken(x: Any, spec: Spec | None, y: Any = None, given: Mapping[str, Any] | N
         raise ValueError(f"x holds {len(found)} examples; got {wrong}")
     device = split.device
     return replace(split, tensors={**split.tensors, **{key: value.to(device) for key, value in others.items()}})
+
+
+def _with_mask(x: np.ndarray, seen: np.ndarray | None, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """x [N, ...] with a value of its column's kind where none is seen, and what is seen; a mask of one's own counts."""
+    known = ~np.isnan(x) if x.dtype.kind == "f" else np.ones(x.shape, bool)
+    known = known if seen is None else known & shown(seen, x, WHERE)
+    if x.dtype == np.uint8 or known.all():
+        return {"x": x, "seen": known}
+    stand_in = [1.0 if column.kind == "positive" else 0.0 for column in columns]
+    along = len(columns) == x.shape[1] if x.ndim > 1 else False
+    fill = np.array(stand_in, x.dtype).reshape(-1, *[1] * (x.ndim - 2)) if along else x.dtype.type(0)
+    return {"x": np.where(known, x, fill), "seen": known}
 
 
 def _of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:

@@ -34,6 +34,8 @@ def with_mask(table: Table, where: str, gaps: bool) -> Table:
             raise DataError(where, "values", "none is seen", "give data that is not empty")
         else:
             arrays["x"] = np.where(known, x, x[known].min())
+    if seen is not None:
+        return replace(table, arrays=arrays)  # who gives a mask knows what it says
     share = f"{int((~known).sum()):,} of {known.size:,} values ({1 - known.mean():.1%})"
     return replace(table, arrays=arrays, notes=(*table.notes, f"{where}: {share} of x are missing, and kept as gaps"))
 

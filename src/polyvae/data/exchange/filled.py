@@ -1,0 +1,87 @@
+"""Examples with their missing values filled in, in the type that was given; all else stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyvae.data.columns.table import label_of
+from polyvae.data.exchange.codes import cells_of, places_of
+from polyvae.data.exchange.returned import examples, returned
+from polyvae.data.readers.frames import is_frame, known_cells, series_of
+from polyvae.data.split import Data, Split
+from polyvae.model.spec import Column
+
+WHERE = "the data"
+
+
+def filled_in(x: Any, values: Tensor, columns: Sequence[Column], label: str | None = None) -> Any:
+    """x, as it was given, with these values [N, ...], in the codes of the data, where it has none.
+
+    A data frame keeps its other columns, its index and its dtypes: in columns of whole numbers and truth values what
+    comes in is rounded, categories come as the frame has them. Arrays and tensors are copies.
+    """
+    like = examples(x)
+    if columns and is_frame(like):
+        cells = cells_of(like, WHERE) or {}
+        places = dict(zip(places_of(cells, columns, label), columns, strict=True))
+        names = [name for name, _ in zip(like.columns, cells, strict=True)]
+        found = values.cpu().numpy()
+        made = {names[n]: (found[:, j], column) for j, (n, column) in enumerate(places.items())}
+        return _frame(like, made)
+    made = returned(values, x, 0, columns)
+    if isinstance(x, (Data, Split)) or not hasattr(like, "shape"):
+        return made
+    if isinstance(like, Tensor):
+        return torch.where(like.isnan(), made, like) if like.is_floating_point() else made.to(like.dtype)
+    array = np.asarray(like)
+    return np.where(np.isnan(array), made, array).astype(array.dtype) if array.dtype.kind == "f" else made
+
+
+def _frame(frame: Any, made: dict[Any, tuple[np.ndarray, Column]]) -> Any:
+    """A copy of the frame with the cells of some columns filled in, those that it lacks."""
+    series = series_of(frame, WHERE)
+    changed = {}
+    for name, (found, column) in made.items():
+        cells = series[str(name)]
+        known_values, known = known_cells(cells, WHERE)
+        if known.all():
+            continue
+        changed[name] = _column(cells, found[~known], np.flatnonzero(~known), column, known_values)
+    if hasattr(frame, "iloc"):
+        return _assigned(frame, changed)
+    return frame.with_columns(list(changed.values()))
+
+
+def _assigned(frame: Any, changed: dict[Any, Any]) -> Any:
+    copied = frame.copy()
+    for name, series in changed.items():
+        copied[name] = series
+    return copied
+
+
+def _column(series: Any, values: np.ndarray, rows: np.ndarray, column: Column, known: np.ndarray) -> Any:
+    """A copy of one column with values in these rows, in its own dtype."""
+    dtype, known_kind = str(series.dtype).lower(), known.dtype.kind
+    categories = getattr(getattr(series, "cat", None), "categories", None)
+    found: list[Any]
+    if column.labels is not None:
+        named = {label_of(each): each for each in (known.tolist() if categories is None else categories)}
+        found = [named.get(label := column.labels[int(code)], label) for code in values]
+    elif categories is not None:  # of numbers: others than these it cannot hold
+        found = [min(categories, key=lambda each: abs(float(each) - value)) for value in values.tolist()]
+    elif "bool" in dtype or known_kind == "b":
+        found = [bool(round(value)) for value in values.tolist()]
+    elif "int" in dtype or (dtype == "object" and known_kind in "iu"):
+        found = [round(value) for value in values.tolist()]
+    else:
+        found = values.tolist()
+    if hasattr(series, "iloc"):
+        copied = series.copy()
+        copied.iloc[rows] = found
+        return copied
+    return series.clone().scatter(rows, found)
