@@ -16,6 +16,7 @@ from polyvae.recipes.options import CHOICES, Quantisation
 from polyvae.training.sharing import tell_examples
 
 COUNTS = [name for name in CHOICES["likelihood"] if "poisson" in name or "binomial" in name]
+DEPENDENT = ["normal-optimal", "structured", "low-rank", "coupled-logistic-mixture"]  # whose values are not independent
 OBJECTIVES = {
     "bound": pv.Objective({"reconstruction": Reconstruction(), "kl": pv.Weighted(KL(), 2.0)}),
     "weighted": pv.ImportanceWeighted(2),
@@ -73,7 +74,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     ],
     "likelihood": [
         ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals", "low_rank_residuals"], [*CHOICES["likelihood"]]),
-        (["incomplete"], ["normal-optimal"]),
+        (["incomplete"], DEPENDENT),
         (["count_vae"], [name for name in CHOICES["likelihood"] if name not in COUNTS]),
     ],
     "objective": [

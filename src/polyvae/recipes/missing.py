@@ -17,7 +17,7 @@ from polyvae.model.networks.layers import Stacked
 from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Feature, Head
-from polyvae.objectives.objective import ImportanceWeighted
+from polyvae.objectives.bounds import ImportanceWeighted
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.gaps import Gaps
 from polyvae.observe.transforms import chain
@@ -83,7 +83,7 @@ def _reading_mask(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> 
     """z with a posterior that reads x and its mask as one picture or table."""
     if latent.prior in SHARING:
         raise ValueError(f"prior: the pseudo-inputs of {latent.prior!r} have no mask; leave read_mask away")
-    family, wide = encoder_family(latent.posterior), prepared_shape(spec)
+    family, wide = encoder_family(latent.posterior, latent.dimensions), prepared_shape(spec)
     both = (wide[0] + spec.x[0], *wide[1:])
     net = Stacked(network_of(latent)((both, *beside.values()), (family.size(latent.dimensions),)), 2)
     given = ("x", "seen", *beside)
