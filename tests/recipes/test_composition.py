@@ -63,14 +63,10 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     ],
     "posterior": [
         ([*VQ, *CLOSED, "pixel_cnn", "rae", *POSTERIORS], [*CHOICES["posterior"]]),
-        (["two_level", "arbitrary_conditioning", *PRIORS], ["point"]),
+        (["two_level", "arbitrary_conditioning", "incomplete", *PRIORS], ["point"]),
         ([*PENALTIES, "factor_vae", *BOUNDS], ["point"]),
         (["beta_tcvae", "dip_vae"], ["iaf"]),
         (["dip_vae"], ["mixture"]),
-        ([*VQ, *CLOSED, "pixel_cnn", *POSTERIORS], [*CHOICES["posterior"]]),
-        (["two_level", "arbitrary_conditioning", "incomplete", *PRIORS], ["point"]),
-        (["beta_vae", "capacity_vae", "mmd_vae", "beta_tcvae", "factor_vae", *BOUNDS], ["point"]),
-        (["beta_tcvae"], ["iaf"]),
     ],
     "likelihood": [
         ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals", "low_rank_residuals"], [*CHOICES["likelihood"]]),
