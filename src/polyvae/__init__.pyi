@@ -39,6 +39,7 @@ from .recipes.recording import Recipe as Recipe
 from .training import second_stage as second_stage
 from .training.fit import fit as fit
 from .training.run import Run as Run
+from .training.second_stage import fit_prior as fit_prior
 from .training.settings import Settings as Settings
 from .training.store import RunError as RunError
 from .version import __version__ as __version__

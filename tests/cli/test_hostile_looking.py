@@ -43,7 +43,7 @@ OWN: Table = {
     "evaluate run --frechet 1": (2, "--frechet"),
     "evaluate run --frechet x": (2, "--frechet", "a whole number"),
     "evaluate run --device mps": (2, "--device", "mps"),
-    "evaluate run --code-prior both": (2, "uniform, learned"),
+    "evaluate run --code-prior both": (2, "uniform, own, learned"),
     "evaluate run --code-prior learned": (1, "run", "learned prior"),
     "evaluate moved": (1, "gone.npz"),
     "evaluate run --out nothing": (1, "nothing"),

@@ -9,6 +9,7 @@ import pytest
 
 from polyvae.cli import main
 from polyvae.cli.commands import PLACES, options_at
+from polyvae.cli.fit_prior import every_group as fitted_groups
 from polyvae.cli.options import Option
 from polyvae.cli.prior import groups_of as prior_groups
 from polyvae.cli.train import groups_of
@@ -23,6 +24,7 @@ def every_option() -> dict[str, list[Option]]:
     """The options of each command, those of `train` by recipe."""
     found = {place: options_at(place) for place in PLACES}
     found["train-prior"] = [option for group in prior_groups().values() for option in group]
+    found["fit-prior"] = [option for group in fitted_groups().values() for option in group]
     for recipe in RECIPES:
         found[f"train {recipe}"] = [option for group in groups_of(recipe).values() for option in group]
     return found
@@ -47,7 +49,7 @@ def test_a_name_takes_the_same_kind_of_value_wherever_it_stands() -> None:
         ("--samples", "draws"),
         ("--count", "how many"),
         ("--device", "cpu, cuda or mps"),
-        ("--code-prior", "of a vector-quantised run"),
+        ("--code-prior", "the run's own prior, which of a vector-quantised run is uniform"),
         ("--data-dir", "in DIR/NAME"),
     ],
 )

@@ -44,7 +44,7 @@ def outcomes(options: list[Option]) -> list[Any]:
 
 
 def test_no_help_and_no_list_imports_torch() -> None:
-    places = [*PLACES, "train", "train-prior", *(f"train {recipe}" for recipe in RECIPES)]
+    places = [*PLACES, "train", "train-prior", "fit-prior", *(f"train {recipe}" for recipe in RECIPES)]
     lines = ["--help", "recipes", "datasets", "completion bash", *(f"{place} --help" for place in places)]
     subprocess.run([sys.executable, "-c", HELPS, *lines], check=True)
 

@@ -13,7 +13,7 @@ from polyvae.recipes.options import Where
 
 Part = Literal["train", "validation", "test"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-CodePrior = Literal["uniform", "learned"]
+CodePrior = Literal["uniform", "own", "learned"]
 Draws = Annotated[int, Range(2, LARGEST, whole=True)]
 Numbers = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
 
@@ -78,10 +78,10 @@ class Writing:
 
 @dataclass(frozen=True)
 class Codes:
-    """How the codes of a vector-quantised run are drawn.
+    """From which prior codes and other latents are drawn, and how boldly.
 
-    code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
-        where there is one.
+    code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae
+        train-prior` and `fit-prior`, which is taken where there is one.
     temperature: how boldly a learned prior draws, 1 as it was trained, 0 the likeliest code each time.
     top_k: draw among so many likeliest codes only.
     """

@@ -59,8 +59,8 @@ def complete(
     Beside the model stand nearest and linear interpolation and gappy PCA, which see the same pixels.
 
     score: how many examples of the part are scored; 0 for none.
-    code_prior: of a vector-quantised run, equally probable codes or the learned prior, which is taken where there is
-        one.
+    code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae
+        train-prior` and `fit-prior`, which is taken where there is one.
     out: the PNG file; figures/completions.png in the run folder where none is given.
     npz: a file for the arrays; beside the PNG file where none is given.
     json: print one JSON document instead of the table.

@@ -25,9 +25,11 @@ from polyvae.data.files.writing import write_text
 from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
 from polyvae.evaluation.blocks import each_block
+from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.tables import COLUMNS
 from polyvae.training.progress import counted
 from polyvae.training.run import Run
+from polyvae.training.trained import PLAIN
 
 _MANY = 100  # draws, from which on it is said how to have fewer
 _PICTURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4))  # what only pictures have
@@ -46,8 +48,8 @@ def evaluate(
     """Bounds in nats and bits, errors of the reconstruction and what the latents carry, whatever trained the model.
 
     samples: draws of the latents for each example, K of the importance-weighted bound.
-    code_prior: of a vector-quantised run, equally probable codes or the prior of `polyvae train-prior`, which is taken
-        where there is one and set beside the other.
+    code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae
+        train-prior` and `fit-prior`, which is taken where there is one and set beside the other.
     json: print one JSON document instead of the table.
     out: where the report is kept as JSON; in the run folder as evaluation.json where none is given.
 
@@ -81,7 +83,8 @@ def evaluate(
     }
     if judged_run is not found.run:
         learned = {name: report[name] for name in ("kl", "bound", "bound_bits")}
-        report["priors"] = {"uniform": with_uniform_codes(found.run, examples, report), "learned": learned}
+        name, own = with_own_prior(found.run, examples, report, asked)
+        report["priors"] = {name: own, "learned": learned}
     if beside.baselines:
         report["baselines"] = _baselines(found.data, examples, report, asked)
     write_text(place, json_module.dumps(report, indent=2) + "\n")
@@ -168,6 +171,21 @@ def baselines(report: Mapping[str, Any]) -> Table:
     return shown
 
 
+def with_own_prior(
+    run: Run, examples: Split, report: Mapping[str, Any], asked: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """What the run's own prior is called, and KL and bound of a report with it in the place of the learned one."""
+    from polyvae.training.second_stage import has_codes
+
+    if has_codes(run):
+        return "uniform", with_uniform_codes(run, examples, report)
+    found = both_bounds(run, examples, min(PLAIN, asked["samples"]), asked["seed"], asked["device"])
+    kl, bound = sum(float(each.mean()) for each in found.kl.values()), float(found.plain.mean())
+    bits = report["bound_bits"]
+    more = (report["bound"] - bound) / (report["dimensions"] * log(2))
+    return "own", {"kl": kl, "bound": bound, "bound_bits": None if bits is None else bits + more}
+
+
 def with_uniform_codes(run: Run, split: Split, report: Mapping[str, Any]) -> dict[str, Any]:
     """KL and bound of a report on a model of codes were these equally probable: the rest of the bound is the same."""
     costs = each_block(run, split, lambda model, batch: model.infer(batch).kl[0].cpu())
@@ -178,8 +196,8 @@ def with_uniform_codes(run: Run, split: Split, report: Mapping[str, Any]) -> dic
 
 
 def priors(report: Mapping[str, Any]) -> Table:
-    """The bound with equally probable codes beside that with the learned prior."""
-    shown = Table("prior over the codes", title_justify="left")
+    """The bound with the run's own prior, of codes equal probabilities, beside that with the learned one."""
+    shown = Table("prior over the codes" if "uniform" in report["priors"] else "prior", title_justify="left")
     for heading in ("KL, nats", "plain bound, nats", "bits per dimension"):
         shown.add_column(heading, justify="right")
     for name, found in report["priors"].items():

@@ -80,7 +80,7 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 def chosen_prior(run: Run, prior: str | None, temperature: float = 1.0, top_k: int | None = None) -> Run:
-    """The run with the learned prior of its folder, or without: "learned", "uniform", or None for what there is.
+    """The run with the learned prior of its folder or its own: "learned", "own" or "uniform", None for what there is.
 
     Raises RunError where there is none, ValueError for a `temperature` or `top_k` that no PixelCNN draws with.
     """

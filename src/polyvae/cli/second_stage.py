@@ -1,56 +1,86 @@
-"""What `polyvae train-prior` does once its line is read."""
+"""What `polyvae train-prior` and `polyvae fit-prior` do once their line is read."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from polyvae.cli.fitting import check_machine, settings_of
 from polyvae.cli.options import Option, naming
-from polyvae.cli.printing import printable
-from polyvae.cli.runs import opened
+from polyvae.cli.printing import console, printable
+from polyvae.cli.runs import Opened, opened
 from polyvae.training.run import Run
 from polyvae.training.store import DESCRIPTION, STATE, RunError
 
 
 def train(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Option]) -> None:
-    """Trains the prior that a line asks for, whose values are given by keyword, and tells how good it is."""
-    chosen = settings_of({}, {option.name: given[option.name] for option in settings if option.name in given}, settings)
+    """Trains the prior of codes that a line asks for, whose values are given by keyword, and tells how good it is."""
+    _check(given, settings)
     folder, resume, as_json = given.pop("run"), given.pop("resume", False), given.pop("json", False)
+    again = f"polyvae train-prior {shlex.quote(str(folder))}"
+
+    def trained(found: Opened) -> Run:
+        from polyvae.training.second_stage import train_prior
+
+        with naming(options):
+            return train_prior(found.run, found.data, resume=resume, progress=True, **given)
+
+    made, _ = _in_place(folder, given.pop("data_dir", None), resume, again, "codes", trained)
+    _report_codes(folder, made, as_json)
+
+
+def fit(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Option], judging: Sequence[str]) -> None:
+    """Fits the prior of a vector that a line asks for, and tells bounds and distances before and after."""
+    _check(given, settings)
+    folder, resume, as_json = given.pop("run"), given.pop("resume", False), given.pop("json", False)
+    kind, asked = given.pop("prior"), {name: given.pop(name) for name in judging if name in given}
+    again = f"polyvae fit-prior {shlex.quote(str(folder))} {kind}"
+
+    def fitted(found: Opened) -> Run:
+        from polyvae.training.second_stage import fit_prior
+
+        with naming(options):
+            return fit_prior(found.run, found.data, kind, resume=resume, progress=True, **given)
+
+    made, found = _in_place(folder, given.pop("data_dir", None), resume, again, "latents", fitted)
+    _report_latents(folder, kind, made, found, {**asked, "seed": given.get("seed", 0)}, as_json)
+
+
+def _check(given: dict[str, Any], settings: Sequence[Option]) -> None:
+    """Refuses settings that are bad, and what this machine has not."""
+    chosen = settings_of({}, {option.name: given[option.name] for option in settings if option.name in given}, settings)
     check_machine(chosen)
-    _report(folder, _trained(folder, resume, given.pop("data_dir", None), given, options), as_json)
 
 
-def _trained(
-    folder: Path, resume: bool, data_dir: Path | None, given: dict[str, Any], options: Sequence[Option]
-) -> Run:
-    from polyvae.training.second_stage import (  # the slowest import of all: after every mistake in the line
-        PRIOR,
-        train_prior,
-    )
+def _in_place(
+    folder: Path, data_dir: Path | None, resume: bool, again: str, what: str, fitted: Callable[[Opened], Run]
+) -> tuple[Run, Opened]:
+    """The prior's run, made in the folder `prior` of the run's, and the run; `again`: the command that makes it."""
+    from polyvae.training.second_stage import PRIOR  # the slowest import of all: after every mistake in the line
 
-    place, line = folder / PRIOR, shlex.quote(str(folder))
+    place = folder / PRIOR
     if not resume and (place / DESCRIPTION).exists():
         raise RunError(f"{place} already holds a learned prior; add --resume to go on with it, or remove it")
     if resume and not (place / DESCRIPTION).exists():
         raise RunError(f"{place} holds no learned prior to go on with; leave --resume away to train one")
     found = opened(folder, data_dir)
-    print(f"{'going on with' if resume else 'training in'} {place}: codes of {found.data.name}", file=sys.stderr)
+    print(f"{'going on with' if resume else 'training in'} {place}: {what} of {found.data.name}", file=sys.stderr)
     try:
-        with naming(options):
-            return train_prior(found.run, found.data, resume=resume, progress=True, **given)
+        return fitted(found), found
     except KeyboardInterrupt:
         if (place / STATE).exists():
-            raise KeyboardInterrupt(f"interrupted; go on with `polyvae train-prior {line} --resume`") from None
+            raise KeyboardInterrupt(f"interrupted; go on with `{again} --resume`") from None
         raise
 
 
-def _report(folder: Path, made: Run, as_json: bool) -> None:
+def _report_codes(folder: Path, made: Run, as_json: bool) -> None:
     best = max(made.history, key=lambda row: row["validation_bound"], default={})
     net = next(iter(made.model.prior.values())).net
     places = net.shape[0] * net.shape[1]  # pyright: ignore
@@ -75,3 +105,37 @@ def _report(folder: Path, made: Run, as_json: bool) -> None:
             f"{result['uniform_nats']:.2f} were they equally probable"
         )
     print(f"next: polyvae evaluate {shlex.quote(str(folder))}")
+
+
+def _report_latents(folder: Path, kind: str, made: Run, found: Opened, asked: dict[str, Any], as_json: bool) -> None:
+    from polyvae.training.second_stage import with_prior
+    from polyvae.training.second_stage.judged import judged
+
+    runs = {"own": found.run, "fitted": with_prior(found.run, made)}
+    told = judged(runs, found.data, **asked, cache=folder)
+    result = {
+        "run": str(folder),
+        "prior": str(made.folder),
+        "kind": kind,
+        "epochs": len(made.history),
+        "best_epoch": made.best_epoch,
+        **told,
+    }
+    if as_json:
+        print(json.dumps({name: printable(value) for name, value in result.items()}))
+        return
+    print(f"prior: {made.folder}")
+    if made.best_epoch:
+        print(f"best epoch: {made.best_epoch} of {len(made.history)}")
+    shown = Table("prior", title_justify="left")
+    for heading in ("plain bound, nats", f"importance-weighted, K = {told['samples']}", "Fréchet distance"):
+        shown.add_column(heading, justify="right")
+    for name in runs:
+        row = told[name]
+        distance = "-" if row["frechet"] is None else f"{row['frechet']:.3f}"
+        label = kind if name == "fitted" else name
+        shown.add_row(label, f"{row['bound']:.2f}", f"{row['importance_bound']:.2f}", distance)
+    console().print(shown)
+    drawn = f", {told['frechet_samples']:,} samples" if told["frechet_samples"] else ""
+    print(f"on {told['examples']:,} examples{drawn}")
+    print(f"next: polyvae sample {shlex.quote(str(folder))}")

@@ -15,6 +15,7 @@ from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, SharedNormal
 from polyvae.model.distributions.normal_mixture import NormalMixture
 from polyvae.model.distributions.point import Point
+from polyvae.model.distributions.rectified import RectifiedFlow
 from polyvae.model.distributions.structured import StructuredNormal
 from polyvae.model.distributions.student import StudentT
 
@@ -40,6 +41,7 @@ __all__ = [
     "Poisson",
     "Product",
     "Quantised",
+    "RectifiedFlow",
     "RelaxedCodes",
     "Reshaped",
     "SharedNormal",

@@ -1,4 +1,4 @@
-"""A law that knows its picture."""
+"""Laws that know their value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from polyvae.model.distributions.grey import GreyLevels
-from polyvae.model.distributions.law import Law
+from polyvae.model.distributions.law import Event, Law
 
 _NEAR = 1e-3  # of a grey level: what rounding in single precision may have moved
 
@@ -44,3 +44,23 @@ class Exact(Law):
     def log_prob(self, value: Tensor) -> Tensor:
         near = ((value - self.picture).abs() * (self.levels - 1) < _NEAR).flatten(-len(self.event_shape)).all(-1)
         return torch.where(near, 0.0, -inf).to(self.picture.dtype)
+
+
+class Known(Event):
+    """All probability on one value [B, *event], counted and not measured: log p = 0 there and -inf elsewhere.
+
+    As posterior and likelihood of one value it makes of a prior a model of that value: the bound is log p(z) itself.
+    """
+
+    has_rsample = True
+
+    @property
+    def variance(self) -> Tensor:
+        return torch.zeros_like(self.parameter)
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self.parameter.expand(self._extended_shape(Size(sample_shape)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        same = (value == self.parameter).flatten(-len(self.event_shape)).all(-1)
+        return torch.where(same, 0.0, -inf).to(self.parameter.dtype)

@@ -1,13 +1,16 @@
-"""The autoencoder that is the identity: a posterior that reads grey levels off, a likelihood that returns them."""
+"""Parts that learn nothing: the identity as an autoencoder, of grey levels and of vectors, and frozen copies."""
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from polyvae.model.distributions.codes import Quantised
-from polyvae.model.distributions.exact import Exact
+from polyvae.model.distributions.exact import Exact, Known
+from polyvae.model.parts import given
 from polyvae.model.vae import Values
 
 
@@ -68,3 +71,37 @@ class ExactDecoder(nn.Module):
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
+
+
+class Copied(nn.Module):
+    """The law that knows its value: z is x, or x is z, whichever of them is `given`. Nothing is learned or lost."""
+
+    certain = True  # all its draws are one
+
+    def __init__(self, given: str) -> None:
+        super().__init__()
+        self.given = (given,)
+
+    def forward(self, values: Values) -> Distribution:
+        value = values[self.given[0]]
+        return Known(value, value.ndim - 1)
+
+    def extra_repr(self) -> str:
+        return f"given={self.given}"
+
+
+class Frozen(nn.Module):
+    """A copy of a part that learns nothing and stays in evaluation mode, whatever is trained around it."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = deepcopy(part).requires_grad_(False).eval()
+        self.given = given(part)
+
+    def train(self, mode: bool = True) -> Frozen:
+        super().train(mode)
+        self.part.eval()
+        return self
+
+    def forward(self, values: Values) -> Distribution:
+        return self.part(values)

@@ -9,7 +9,8 @@ generate, for `sample`; where torch knows the KL to the posterior in closed form
 from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.exemplar import ExemplarPrior
 from polyvae.model.priors.flow import FlowPrior
-from polyvae.model.priors.mixture import Mixture, VampPrior, mixture
+from polyvae.model.priors.matching import FlowMatching
+from polyvae.model.priors.mixture import FullMixture, Mixture, VampPrior, mixture
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.priors.pixelcnn import PixelCNNPrior
 from polyvae.model.priors.uniform import UniformPrior
@@ -17,7 +18,9 @@ from polyvae.model.priors.uniform import UniformPrior
 __all__ = [
     "AutoregressivePrior",
     "ExemplarPrior",
+    "FlowMatching",
     "FlowPrior",
+    "FullMixture",
     "Mixture",
     "PixelCNNPrior",
     "StandardNormal",

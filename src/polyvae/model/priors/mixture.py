@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.nn import functional as F
 
 from polyvae.checks.ranges import at_least
@@ -29,6 +29,38 @@ class Mixture(nn.Module):
         scale = F.softplus(self.raw_scale) + 1e-4
         components = Independent(Normal(self.loc, scale, validate_args=False), 1, validate_args=False)
         return mixture(self.logits, components)
+
+    def extra_repr(self) -> str:
+        return f"{self.loc.shape[1]}, components={self.loc.shape[0]}"
+
+
+class FullMixture(nn.Module):
+    """p(z) = sum_m w_m N(mu_m, S_m) with full covariances, which are set and not learned by gradient.
+
+    At first every component is N(0, I). A law of [M] shares, means [M, d] and covariances [M, d, d] is put in by `set`.
+    """
+
+    logits: Tensor
+    loc: Tensor
+    scale_tril: Tensor
+
+    def __init__(self, dimensions: int, components: int = 10) -> None:
+        super().__init__()
+        at_least("dimensions", dimensions, 1)
+        at_least("components", components, 1)
+        self.register_buffer("logits", torch.zeros(components))
+        self.register_buffer("loc", torch.zeros(components, dimensions))
+        self.register_buffer("scale_tril", torch.eye(dimensions).repeat(components, 1, 1))
+
+    @torch.no_grad()
+    def set(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
+        """Takes the numbers of a mixture, of any precision."""
+        self.logits.copy_(weights.log())
+        self.loc.copy_(means)
+        self.scale_tril.copy_(torch.linalg.cholesky(covariances))
+
+    def forward(self, values: Values) -> Distribution:
+        return mixture(self.logits, MultivariateNormal(self.loc, scale_tril=self.scale_tril, validate_args=False))
 
     def extra_repr(self) -> str:
         return f"{self.loc.shape[1]}, components={self.loc.shape[0]}"

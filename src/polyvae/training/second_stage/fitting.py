@@ -1,0 +1,164 @@
+"""A prior fitted to a trained run, all else frozen: trained by `fit` in a folder of its own, and put into the run."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from polyvae.checks.names import find
+from polyvae.checks.ranges import check
+from polyvae.model.vae import Conditional
+from polyvae.model.weights import check_weights
+from polyvae.recipes import Recipe, named
+from polyvae.training.fit import fit
+from polyvae.training.run import Run
+from polyvae.training.second_stage.codes import RECIPE, code_data, has_codes, with_pixel_cnn
+from polyvae.training.second_stage.kept import called, check_same_weights, has_prior, place_of, recorded, replaced
+from polyvae.training.second_stage.kinds import KINDS
+from polyvae.training.second_stage.latents import Vector, examples, latent_data, vector_of
+from polyvae.training.store import WEIGHTS, RunError
+
+OF_VECTORS = "fit-prior "  # before the kind, where a prior's run records its recipe
+ABOVE = "u"  # the latent of a second autoencoder
+
+
+def train_prior(run: Run, data: Any, *, resume: bool = False, progress: bool | None = None, **settings: Any) -> Run:
+    """Trains a PixelCNN over the codes of a vector-quantised run and returns the prior's own run.
+
+    `data`: what the run was trained on, or anything that `fit` takes; the codes of its training and validation part are
+    computed once. `settings`: options of the recipe `pixel_cnn` (channels, layers, dropout, condition ...) and
+    settings of `fit` (epochs, lr, seed ...). The result is in the folder `prior` within the run's, or in memory alone
+    where the run has none. `resume`: go on with what is there, exactly as if it had not stopped; what it recorded need
+    not be said again.
+
+    Raises RunError for a run without codes or a folder that holds another prior, ValueError for a bad option, such as a
+    condition without labels, TypeError for an unknown one.
+    """
+    options, rest = _given(run, RECIPE, named(RECIPE), settings, resume)
+    codes = code_data(run, data)
+    recipe = named(RECIPE)(codes.spec, seed=rest.get("seed", 0), **options)
+    return fit(recipe, codes, place_of(run), resume=resume, progress=progress, **rest)
+
+
+def fit_prior(
+    run: Run, data: Any, prior: str, *, resume: bool = False, progress: bool | None = None, **settings: Any
+) -> Run:
+    """Fits a prior to the latent of a trained run, all else frozen, and returns the prior's own run.
+
+    `prior`: "mixture", "vamp", "flow", "flow-matching" or "two-stage", see `polyvae.training.second_stage.kinds`.
+    `data`: what the run was trained on, or anything that `fit` takes; what is fitted are draws of its posteriors, made
+    anew in every epoch. `settings`: options of that prior (components, steps ...) and settings of `fit` (epochs, lr,
+    seed ...). The result is in the folder `prior` within the run's, or in memory alone where the run has none;
+    `with_prior` puts it into the run. `resume`: go on with what is there, exactly as if it had not stopped; what it
+    recorded need not be said again.
+
+    Raises RunError for a run without one latent that is a vector with a prior that reads nothing, or a folder that
+    holds another prior, ValueError for a bad option, TypeError for an unknown one.
+    """
+    build = find(KINDS, prior, "prior")
+    options, rest = _given(run, OF_VECTORS + prior, build, settings, resume)
+    latents, seed = latent_data(run, data), rest.get("seed", 0)
+    recipe = _recipe(Vector(run, vector_of(run), examples(run, data, seed)), prior, options, seed)
+    return fit(recipe, latents, place_of(run), resume=resume, progress=progress, **rest)
+
+
+def with_prior(run: Run, prior: Run | None = None) -> Run:
+    """The run whose model has the fitted prior: its KL and its bound are with it, and `generate` draws from it.
+
+    `prior`: what `train_prior` or `fit_prior` returned; by default what lies in the run's folder. All weights but the
+    prior's are shared with the run given. Raises RunError where there is no prior yet, or one of another model.
+    """
+    prior = _stored(run) if prior is None else prior
+    kind = str((prior.recipe.call or {}).get("name", ""))
+    if not kind.startswith(OF_VECTORS):
+        return with_pixel_cnn(run, prior, again(run))
+    name = vector_of(run)
+    if (wanted := Vector(run, name).dimensions) != (found := prior.model.heads["x"](_zeros(prior)).event_shape[0]):
+        raise RunError(f"{called(prior)} is a prior of {found} dimensions, {name!r} of {called(run)} has {wanted}")
+    if isinstance(prior.model.posterior["z"], Conditional):
+        return _above(run, name, prior)
+    posterior = dict(run.model.posterior.items())
+    return replaced(run, posterior, {**run.model.prior, name: prior.model.prior["z"]})
+
+
+def again(run: Run) -> str:
+    """The command that fits a prior to a run."""
+    name = called(run)
+    return f"polyvae train-prior {name}" if has_codes(run) else f"polyvae fit-prior {name} mixture"
+
+
+def _given(
+    run: Run, recipe: str, build: Any, settings: Mapping[str, Any], resume: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a prior and the settings of its training, with those that are recorded where it goes on."""
+    given, folder = dict(settings), place_of(run)
+    if resume and folder is not None:
+        name, held = recorded(folder)
+        if name != recipe:
+            raise RunError(f"{folder} holds no such learned prior but a run of {name}")
+        given = {**held, **given}
+    taken = set(inspect.signature(build).parameters) - {"spec", "vector"}
+    options = {key: value for key, value in given.items() if key in taken}
+    return options, {key: value for key, value in given.items() if key not in taken}
+
+
+def _recipe(vector: Vector, kind: str, options: Mapping[str, Any], seed: int) -> Recipe:
+    """The recipe of a prior, with weights from that seed, whose call says what it is."""
+    check(KINDS[kind], dict(options))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = KINDS[kind](vector, **options)
+    return replace(made, call=json.loads(json.dumps({"name": OF_VECTORS + kind, "options": dict(options)})))
+
+
+def _stored(run: Run) -> Run:
+    """The prior in the run's folder. Raises RunError where there is none, or the run has been trained since."""
+    place = place_of(run)
+    if run.folder is None or place is None or not has_prior(Path(run.folder)):
+        raise RunError(f"{called(run)} has no learned prior yet; train one with `{again(run)}`")
+    name, options = recorded(place)
+    recipe = None
+    if name.startswith(OF_VECTORS):
+        kind = name.removeprefix(OF_VECTORS)
+        taken = inspect.signature(find(KINDS, kind, "prior")).parameters
+        chosen = {key: value for key, value in options.items() if key in taken}
+        recipe = _recipe(Vector(run, vector_of(run)), kind, chosen, 0)
+    prior = Run.load(place, recipe)
+    check_weights(prior.model, str(place / WEIGHTS))
+    check_same_weights(run, prior, again(run))
+    return prior
+
+
+def _above(run: Run, name: str, prior: Run) -> Run:
+    """The run with a latent u above its vector z: q(u | z) after q(z | x), and p(z | u) below p(u)."""
+    if ABOVE in {*run.model.posterior, *run.model.prior, *run.model.inputs, *run.model.features}:
+        raise RunError(f"{called(run)} has a value named {ABOVE!r} already, as a second autoencoder's latent is")
+    second = prior.model
+    q = _reading(second.posterior["z"], name)
+    p = _reading(second.heads["x"].likelihood, ABOVE)  # pyright: ignore[reportArgumentType]
+    posterior: dict[str, nn.Module] = {}
+    for key, part in run.model.posterior.items():
+        posterior |= {key: part, ABOVE: q} if key == name else {key: part}
+    priors: dict[str, nn.Module] = {}
+    for key, part in run.model.prior.items():
+        priors |= {ABOVE: second.prior["z"], key: p} if key == name else {key: part}
+    return replaced(run, posterior, priors)
+
+
+def _reading(part: Any, name: str) -> Conditional:
+    """The same conditional law, weights shared, that reads a value of another name."""
+    made = Conditional(part.net, part.family, name)
+    return made.train(part.training)
+
+
+def _zeros(prior: Run) -> dict[str, torch.Tensor]:
+    """A row of zeros for the likelihood of a prior's own model."""
+    z = prior.model.sample_latents(count=1)["z"]
+    return {"z": torch.zeros_like(z)}

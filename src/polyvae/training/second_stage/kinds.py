@@ -1,0 +1,152 @@
+"""The priors that are fitted to the vector of a trained run: each a function of that vector and its own numbers.
+
+A recipe's model is one of draws x of the vector, [N, d]: of most the posterior and the likelihood copy x, so that its
+bound is E_q[log p(z)]. `KINDS` names them for the command line, which reads what they take from this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from polyvae.checks.ranges import Count, Widths
+from polyvae.model.distributions.point import Point
+from polyvae.model.draw import Draw
+from polyvae.model.networks.prepared import Prepared
+from polyvae.model.posteriors.exact import Copied, Frozen
+from polyvae.model.priors.flow import FlowPrior
+from polyvae.model.priors.matching import FlowMatching, Scaled, matching
+from polyvae.model.priors.mixture import FullMixture, VampPrior
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE, Conditional, Values
+from polyvae.objectives.objective import Objective
+from polyvae.recipes import Recipe, vae
+from polyvae.recipes.options import Flow, Gaussian
+from polyvae.training.second_stage.latents import Vector
+from polyvae.training.store import RunError
+
+Solver = Literal["heun", "rk4"]
+
+
+def mixture(vector: Vector, components: Count = 10) -> Recipe:
+    """A mixture of normals with full covariances, by expectation maximisation on one draw of each training example.
+
+    `components`: how many normals.
+
+    Ghosh, Sajjadi, Vergari, Black, Schölkopf: From Variational to Deterministic Autoencoders, 2020 (their ex-post
+    density estimation).
+    """
+    prior = FullMixture(vector.dimensions, components)
+
+    def solve(z: Tensor) -> None:
+        from sklearn.mixture import GaussianMixture
+
+        if len(z) < max(2, components):
+            raise ValueError(f"components: {components} normals need as many training examples; got {len(z)}")
+        state = int(torch.randint(2**31 - 1, ()))  # of the run's seed
+        found = GaussianMixture(components, max_iter=500, reg_covar=1e-5, random_state=state).fit(z.double().cpu())
+        prior.set(*(torch.as_tensor(each) for each in (found.weights_, found.means_, found.covariances_)))
+
+    return Recipe(copied(prior), Objective(), solve=solve)
+
+
+def vamp(vector: Vector, components: Count = 500) -> Recipe:
+    """The mixture of the run's posteriors at pseudo-inputs, by gradient on E_q[log p(z)]; the encoder stays as it is.
+
+    `components`: how many pseudo-inputs, which begin as training examples.
+
+    Tomczak, Welling: VAE with a VampPrior, 2018.
+    """
+    posterior = vector.posterior
+    if not isinstance(posterior, Conditional) or not set(posterior.given) <= {"x", "y"}:
+        raise RunError("a VampPrior needs a posterior that is a network of x, and of y at most; take another prior")
+    start = dict(_begun(vector, posterior, components))
+    if isinstance(posterior.net, Prepared):  # pseudo-inputs are learned in the units that the network reads
+        start = {n: layer(start[n]) for n, layer in zip(posterior.given, posterior.net.layers, strict=True)}
+        posterior = Conditional(posterior.net.net, posterior.family, posterior.given)
+    frozen = Frozen(posterior)
+    with torch.no_grad():
+        if isinstance(frozen({name: value[:1] for name, value in start.items()}), Point):
+            raise RunError("a VampPrior is a mixture of densities, and this run has a point for a posterior")
+    return Recipe(copied(VampPrior(frozen, start)), Objective())
+
+
+def flow(vector: Vector, flow: Flow = "nsf", transforms: Count = 3) -> Recipe:
+    """A normalising flow, by gradient on E_q[log p(z)].
+
+    `flow`: "nsf", a neural spline flow, or "maf", a masked autoregressive one. `transforms`: maps one after the other.
+
+    Durkan, Bekasov, Murray, Papamakarios: Neural Spline Flows, 2019.
+    """
+    prior = Scaled(FlowPrior(vector.dimensions, flow, transforms), vector.dimensions)
+    return Recipe(copied(prior), Objective(), start=lambda values: prior.scale_to(values["x"]))
+
+
+def flow_matching(vector: Vector, steps: Count = 10, solver: Solver = "rk4", widths: Widths = (256, 256)) -> Recipe:
+    """A rectified flow, its velocity learned by regression on draws; density and draws by an ordinary equation.
+
+    `steps`: of the equation, in equal parts of the time. `solver`: "heun", two velocities a step, or "rk4", four.
+    `widths`: of the velocity's network.
+
+    Lipman, Chen, Ben-Hamu, Nickel, Le: Flow Matching for Generative Modeling, 2023; Liu, Gong, Liu: Flow Straight and
+    Fast, 2023.
+    """
+    prior = Scaled(FlowMatching(vector.dimensions, steps, solver, tuple(widths)), vector.dimensions)
+    return Recipe(copied(prior), Regression(), monitor="velocity", start=lambda values: prior.scale_to(values["x"]))
+
+
+def two_stage(vector: Vector, top: Count | None = None, widths: Widths = (256, 256)) -> Recipe:
+    """A second autoencoder, of z: p(z) is what p(u) = N(0, I) and p(z | u), with a learned variance, make together.
+
+    `top`: dimensions of u; as many as z has where none is given. `widths`: of its perceptrons' layers.
+
+    Dai, Wipf: Diagnosing and Enhancing VAE Models, 2019.
+    """
+    size = vector.dimensions if top is None else top
+    spec = Spec((vector.dimensions,), levels=None)
+    return vae(spec, latent=Gaussian(size, "mlp", tuple(widths)), likelihood="normal-learned")
+
+
+KINDS: dict[str, Callable[..., Recipe]] = {
+    "mixture": mixture,
+    "vamp": vamp,
+    "flow": flow,
+    "flow-matching": flow_matching,
+    "two-stage": two_stage,
+}
+
+
+class Regression(nn.Module):
+    """The cost of a flow's velocity at draws of the latent, see `priors.matching`, averaged over the batch."""
+
+    def forward(self, model: Callable[..., Draw], batch: Values, step: Any = 0) -> dict[str, Tensor]:
+        latent = model(batch, 1).latents["z"]
+        law: Any = latent.p
+        cost = matching(law.base_dist, law.transforms[0].inv(latent.z.flatten(0, 1))).mean()
+        return {"loss": cost, "velocity": cost.detach()}
+
+
+def copied(prior: nn.Module) -> VAE:
+    """The model whose bound is log p(z) at z = x."""
+    return VAE(Copied("x"), prior, Copied("z"))
+
+
+def _begun(vector: Vector, posterior: Conditional, count: int) -> Values:
+    """The first values of pseudo-inputs: examples, over again where there are too few; zeros of their shapes where the
+    stored ones are about to be read."""
+    if vector.seen is None:
+        spec = vector.run.spec
+        if spec is None:
+            raise RunError("the run does not say what its data are, so that its VampPrior cannot be built again")
+        shapes = {"x": spec.x} | ({} if spec.condition is None else {"y": (spec.condition,)})
+        return {name: torch.zeros(count, *shapes[name]) for name in posterior.given}
+    values = vector.seen(count)
+    home = next((each.device for each in posterior.parameters()), torch.device("cpu"))
+    found = {}
+    for name in posterior.given:
+        value = values[name].to(home)
+        found[name] = value[torch.arange(count, device=home) % len(value)]
+    return found

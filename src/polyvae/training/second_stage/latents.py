@@ -1,0 +1,113 @@
+"""The latents of a run as data: draws of its frozen posterior, made anew each time that an example is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polyvae.data.cuts import shuffled
+from polyvae.data.exchange.codes import retold
+from polyvae.data.loading import as_data
+from polyvae.data.split import Data, Split, Transform
+from polyvae.model.parts import given, shapes
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE, Values
+from polyvae.training.run import Run
+from polyvae.training.second_stage.codes import has_codes
+from polyvae.training.second_stage.kept import called, origin
+from polyvae.training.store import RunError
+
+ROWS = 1000  # examples that are encoded at once
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch of examples becomes x, one draw of their latent each: by the data's own transform, the run's, its model.
+
+    The draws follow from torch's generators, which training and validation seed for each batch.
+    """
+
+    model: VAE
+    observe: Callable[[Values], Values]
+    name: str
+    before: Transform | None = None
+
+    @torch.no_grad()
+    def __call__(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        batch = self.observe(values if self.before is None else self.before(values))
+        here = next(iter(batch.values())).device
+        home = next((tensor.device for tensor in (*self.model.parameters(), *self.model.buffers())), here)
+        read = {name: value.to(home) for name, value in batch.items() if name in self.model.inputs}
+        rows = len(next(iter(read.values())))
+        parts = [{name: value[first : first + ROWS] for name, value in read.items()} for first in range(0, rows, ROWS)]
+        return {"x": torch.cat([self.model.infer(part).values[self.name] for part in parts]).to(here)}
+
+
+@dataclass(frozen=True)
+class Vector:
+    """The latent of a run to which a prior is fitted: its name, its dimensions, and the run.
+
+    `seen`: the examples, observed, that a prior may begin with; none where a stored one is read.
+    """
+
+    run: Run
+    name: str
+    seen: Callable[[int], Values] | None = None
+
+    @cached_property
+    def dimensions(self) -> int:
+        """Its numbers."""
+        return self.run.model.prior[self.name]({}).event_shape[0]
+
+    @property
+    def posterior(self) -> nn.Module:
+        """q(z | x)."""
+        return self.run.model.posterior[self.name]
+
+
+def vector_of(run: Run) -> str:
+    """The name of the run's one vector whose prior reads nothing. RunError, by name, where there is none or several."""
+    found, others = [], []
+    for name, prior in run.model.prior.items():
+        # A prior of several latents at once is of none of them alone.
+        read = [*given(prior), *shapes(prior)] if name in run.model.posterior else [name]
+        (others if read or len(prior({}).event_shape) != 1 or name in run.model.summed else found).append(name)
+    if len(found) == 1:
+        return found[0]
+    why = f"has several: {', '.join(found)}" if found else f"has none among {', '.join(others)}"
+    told = "; for codes there is `polyvae train-prior`" if has_codes(run) else ""
+    raise RunError(
+        f"a prior is fitted to the one latent that is a vector and whose own prior reads nothing, of which "
+        f"{called(run)} {why}{told}"
+    )
+
+
+def latent_data(run: Run, data: Any) -> Data:
+    """The examples of the data as draws of the run's vector, x [N, d], made anew at every look.
+
+    Of a posterior that is a point the draws are the point. Raises RunError for a run without such a vector.
+    """
+    name, data = vector_of(run), retold(as_data(data), run.spec)
+    model = deepcopy(run.model).requires_grad_(False).eval()
+    parts = {part: Split(each.tensors, Drawn(model, run.recipe.observe, name, each.transform))
+             for part, each in data.parts.items()}  # fmt: skip
+    spec = Spec((Vector(run, name).dimensions,), levels=None)
+    return Data(f"latents of {data.name}", parts["train"], parts["validation"], parts["test"], spec,
+                 origin(run, "latents_of"))  # fmt: skip
+
+
+def examples(run: Run, data: Any, seed: int) -> Callable[[int], Values]:
+    """So many training examples as the run's model reads them, the same for the same seed."""
+    train = retold(as_data(data), run.spec).train
+
+    def chosen(count: int) -> Values:
+        index = shuffled(len(train), seed)[:count].to(train.device)
+        return run.recipe.observe(train.batch(index))
+
+    return chosen

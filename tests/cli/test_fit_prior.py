@@ -1,0 +1,116 @@
+"""`polyvae fit-prior`: a prior fitted to the latents of a run, used, reported, stopped and refused on a line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+import polyvae as pv
+from helpers.commands import Say
+from polyvae.cli import main
+from polyvae.training.loop import Loop
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the command line on digits, whose pictures have labels."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    line = ["--data", "digits", "--limit", "150", "--epochs", "2", "--run", str(folder)]
+    assert main(["train", "vae", "--latent", "2", "--network", "mlp", "--widths", "8", *line]) == 0
+    return folder
+
+
+QUICK = ["--samples", 3, "--examples", 10, "--frechet", 0]
+
+
+def test_the_commands_fit_use_and_report_a_prior(table: Path, tmp_path: Path, say: Say) -> None:
+    folder = shutil.copytree(table, tmp_path / "run")
+    code, out, err = say("fit-prior", folder, "mixture", "--components", 3, "--json", *QUICK)
+    assert (code, err.splitlines()[0]) == (0, f"training in {folder}/prior: latents of digits")
+    found = json.loads(out)
+    assert (found["kind"], found["samples"], found["examples"]) == ("mixture", 3, 10)
+    assert found["own"]["frechet"] is None
+    assert found["fitted"]["bound"] != found["own"]["bound"]
+    code, out, _ = say("evaluate", folder, "--json", "--samples", 30)
+    report = json.loads(out)
+    own, learned = report["priors"]["own"], report["priors"]["learned"]
+    assert code == 0
+    assert report["bound"] == learned["bound"]
+    plain = json.loads(say("evaluate", folder, "--json", "--samples", 30, "--code-prior", "own")[1])
+    assert "priors" not in plain
+    for name in ("kl", "bound", "bound_bits"):
+        assert plain[name] == pytest.approx(own[name], rel=1e-5)
+    assert "│ learned" in say("evaluate", folder, "--samples", 5)[1]
+    pictures = []
+    for options in ([], ["--code-prior", "own"], ["--code-prior", "learned"]):
+        assert say("sample", folder, "--number", 8, "--out", tmp_path / "s.png", *options)[0] == 0
+        pictures.append((tmp_path / "s.png").read_bytes())
+    assert pictures[0] == pictures[2] != pictures[1]
+    assert "complete" in say("complete", folder, "--code-prior", "own", "--weigh", "seen", "--help")[1]
+
+
+def test_a_prior_is_gone_on_with_and_told_as_a_table(table: Path, tmp_path: Path, say: Say) -> None:
+    folder = shutil.copytree(table, tmp_path / "run")
+    assert say("fit-prior", folder, "two-stage", "--widths", 8, "--epochs", 1, *QUICK)[0] == 0
+    code, out, err = say("fit-prior", folder, "two-stage", "--resume", "--epochs", 2, *QUICK)
+    assert code == 0
+    assert f"going on with {folder}/prior" in err
+    assert "best epoch: " in out
+    assert "│ two-stage │" in out
+    assert "on 10 examples\n" in out
+    assert len(pv.Run.load(folder / "prior", pv.recipes.vae((2,), latent=2, network="mlp", widths=(8,),
+                                                          likelihood="normal-learned")).history) == 2  # fmt: skip
+
+
+def test_ctrl_c_leaves_a_prior_that_goes_on(table: Path, tmp_path: Path, say: Say, monkeypatch: Any) -> None:
+    folder, step = shutil.copytree(table, tmp_path / "run"), Loop._step
+
+    def stopped(loop: Loop, index: Tensor) -> None:
+        step(loop, index)
+        if loop.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_step", stopped)
+        code, _, err = say("fit-prior", folder, "flow", "--transforms", 1, "--epochs", 3, "--batch-size", 32, *QUICK)
+    assert code == 1
+    assert f"interrupted; go on with `polyvae fit-prior {folder} flow --resume`" in err
+    assert say("fit-prior", folder, "flow", "--resume", *QUICK)[0] == 0
+
+
+def test_the_command_says_what_is_wrong(table: Path, tmp_path: Path, say: Say) -> None:
+    folder = shutil.copytree(table, tmp_path / "run")
+    wrong = {
+        (2, "DIR, KIND"): [],
+        (2, "KIND"): [folder],
+        (2, "no prior is named mixtur; did you mean mixture?"): [folder, "mixtur"],
+        (1, "is no run folder"): [tmp_path / "nowhere", "mixture"],
+        (1, "no learned prior to go on with"): [folder, "mixture", "--resume"],
+        (2, "--components: expected a whole number of at least 1"): [folder, "mixture", "--components", 0],
+        (2, "--components: 900 normals need as many"): [folder, "mixture", "--components", 900],
+        (2, "has no option --components"): [folder, "flow", "--components", 3],
+        (2, "--flow: expected one of nsf, maf"): [folder, "flow", "--flow", "glow"],
+        (2, "--solver: expected one of heun, rk4"): [folder, "flow-matching", "--solver", "euler"],
+        (2, "--samples: expected a whole number of at least 1"): [folder, "mixture", "--samples", 0],
+    }
+    for (code, words), arguments in wrong.items():
+        found, _, err = say("fit-prior", *arguments)
+        assert (found, words in err) == (code, True), (arguments, err)
+    assert not (folder / "prior").exists()
+    assert say("fit-prior", folder, "mixture", "--components", 2, *QUICK)[0] == 0
+    assert "add --resume to go on with it" in say("fit-prior", folder, "mixture")[2]
+
+
+@pytest.mark.parametrize("kind", ["mixture", "vamp", "flow", "flow-matching", "two-stage"])
+def test_every_prior_has_its_options_in_its_help(kind: str, say: Say) -> None:
+    code, out, _ = say("fit-prior", "runs/first", kind, "--help")
+    assert code == 0
+    assert f"polyvae fit-prior runs/first {kind}" in out
+    words = {"flow-matching": "--solver", "two-stage": "--top", "flow": "--transforms"}
+    assert words.get(kind, "--components") in out
