@@ -85,7 +85,7 @@ def test_trap29_no_example_s_gain_depends_on_the_others_in_its_block() -> None:
         ("vamp_prior", {"components": 3}),
         ("iaf", {}),
         ("mixture_posterior", {}),
-        ("arbitrary_conditioning", {"mask": "grid", "count": 4}),
+        ("arbitrary_conditioning", {"mask": "grid", "count": 4, "decoder": "flat"}),
     ],
 )
 def test_whatever_the_model_the_bound_rises(name: str, options: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyvae.checks.ranges import at_least
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import Progress, each_block, joined
+from polyvae.evaluation.blocks import BLOCK, Blocks, Progress, device_of, each_block, joined, source_of
 from polyvae.evaluation.support import supported
 from polyvae.model.draw import first_heads
 from polyvae.model.precision import wide
@@ -164,6 +164,13 @@ def certain(model: Any) -> bool:
     """Whether every posterior holds one value alone, so that all draws are the same."""
     posteriors = model.posterior.values() if isinstance(model, VAE) else ()
     return bool(posteriors) and all(getattr(posterior, "certain", False) for posterior in posteriors)
+
+
+def small_blocks(source: Any, split: Split, copies: int, device: torch.device | str | None) -> Blocks:
+    """Blocks of at most 100 examples, and of as few that so many copies of their values are held at once."""
+    values = sum(value[0].numel() for value in split.take(range(min(1, len(split)))).tensors.values() if len(value))
+    place = device_of(source_of(source).model) if device is None else torch.device(device)
+    return Blocks(min(BLOCK, max(1, chunk_values(place) // max(1, copies * values))))
 
 
 def chunk_values(device: torch.device) -> int:

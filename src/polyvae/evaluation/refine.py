@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from polyvae.checks.ranges import at_least
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined, seeded, source_of
+from polyvae.evaluation.bounds import small_blocks
 from polyvae.model.distributions.point import Point
 from polyvae.model.laws import repeat
 from polyvae.model.parts import Conditional, shapes
@@ -77,7 +78,8 @@ def refinement(
         after, before = _bounds((better, model), batch)
         return {"bound": after, "gain": torch.where(kept, after - before, 0.0), "kept": kept}
 
-    found = joined(each_block(source, split, measure, seed, device, progress))
+    blocks = small_blocks(source, split, DRAWS, device)
+    found = joined(each_block(source, split, measure, seed, device, progress, blocks))
     return Refinement(**found)
 
 
