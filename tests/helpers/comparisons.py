@@ -36,8 +36,8 @@ def row(label: str, seed: int = 0, **more: Any) -> dict[str, Any]:
         "options": json.dumps({"latent": 50, "network": "mlp-tanh", "widths": [200, 200]}),
         "best_epoch": 2, "parameters": 425_284, "seconds": 60.0, "test": 10_000,
         "bound": -90.0 - noise, "nll": 87.0 + noise, "nll_error": 0.05, "samples": 1000, "scored": 1000,
-        "discrete": "yes", "mse": 0.01, "frechet": 100.0 + noise, "frechet_fitted": 50.0 + noise, "frechet_real": 2.0,
-        "pictures": 10_000, "active": 20, "latent": 50, "step_seconds": 0.005, "memory_mb": 30.0, "workers": 1,
+        "discrete": "yes", "given": "", "mse": 0.01, "frechet": 100.0 + noise, "frechet_fitted": 50.0 + noise,
+        "frechet_real": 2.0, "pictures": 10_000, "active": 20, "latent": 50, "step_seconds": 0.005, "memory_mb": 30.0, "workers": 1,
         "note": "", "device": "cpu, 1 threads", "commit": "abc", "polyvae": "0", "torch": "0",
     }  # fmt: skip
     return {name: {**found, **more}.get(name) for name in LAYOUT.columns}

@@ -199,21 +199,22 @@ def test_pictures_of_a_fitted_prior_are_nearer_where_the_prior_is_far(measured: 
     """The latents of this run lie in a corner that its own prior hardly knows."""
     run = pv.Run.load(measured.job.folder)
     with torch.no_grad():
-        run.model.posterior["z"].net.layers[-1].bias.add_(6.0)
-    made = fitted.fitted_pictures(run, measured.data, 200)
+        run.model.posterior["z"].net.layers[-1].bias[:3].add_(6.0)  # of the means
+        run.model.heads["x"].likelihood.net.layers[-1].weight.mul_(20)
+    made = fitted.fitted_pictures(run, measured.data, measured.data.test, 200)
     assert made is not None
     assert tuple(made.shape) == (200, 1, 8, 8)
-    assert torch.equal(made, fitted.fitted_pictures(run, measured.data, 200))
+    assert torch.equal(made, fitted.fitted_pictures(run, measured.data, measured.data.test, 200))
     own = run.sample(200, expected=True)
     x = torch.as_tensor(run.reconstruct(measured.data.test))
     near, far = (frechet_distance(each.flatten(1), x.flatten(1)) for each in (made, torch.as_tensor(own)))
     assert near < far
 
 
-def test_no_prior_is_fitted_to_several_latents(measured: Measured) -> None:
-    for text in ("two_level:top=2", "vq_vae:codes=4,dim=2,widths=[4]", "cvae"):
+def test_no_prior_of_vectors_is_fitted_to_codes_or_beside_a_condition(measured: Measured) -> None:
+    for text in ("vq_vae:codes=4,dim=2,widths=[4]", "cvae:prior=conditional"):
         recipe = grid(text).jobs(Path(), "nowhere:measure")[0].recipe()
-        assert fitted.fitted_pictures(pv.Run(recipe), measured.data, 10) is None
+        assert fitted.fitted_pictures(pv.Run(recipe), measured.data, measured.data.test, 10) is None
 
 
 def test_frechet_distances_are_of_grey_pictures_and_share_a_classifier(

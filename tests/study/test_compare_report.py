@@ -37,6 +37,7 @@ def made() -> list[dict[str, Any]]:
     found += [row("vamp", seed, recipe="vamp_prior", nll=85.0 + seed / 10) for seed in range(3)]
     found += [row("two_level", 0, options=options(top=50), frechet_fitted=None, nll=86.5)]
     found += [row("ae", seed, recipe="ae", **NO_BOUND) for seed in range(2)]
+    found += [row("cvae", 0, given="y", bound=-80.0, nll=77.0)]
     found += [row("ppca", 0, **DENSITY, step_seconds=None, memory_mb=None)]
     return [*found, row("beta_vae:beta=0.5", 0, workers=2, nll=95.0, bound=-102.0)]
 
@@ -68,12 +69,13 @@ def test_a_table_of_means_with_what_their_spread_is(study: Path) -> None:
     assert [each.label for each in found.lines][:3] == ["vamp", "iwae:samples=5", "two_level"]
     assert "Recipes have 1 to 3 seeds" in table
     assert json.loads(json.dumps(found.as_dict()))["runs"] == len(made())
-    assert len(found.text().splitlines()) == 1 + 7
+    assert len(found.text().splitlines()) == 1 + 8
 
 
 def test_what_has_no_bound_or_another_kind_shows_dashes_with_a_note(study: Path) -> None:
     text = report(study).markdown.read_text()
     assert cells(text, "ae")[2:5] == ["–", "–", "–"]
+    assert cells(text, "cvae")[2:4] == ["–", "–"]
     assert cells(text, "ppca")[2:4] == ["–", "–"]
     assert cells(text, "ppca")[9:] == ["–", "–", "–"]
     assert cells(text, "two_level")[7] == "–"
@@ -81,6 +83,7 @@ def test_what_has_no_bound_or_another_kind_shows_dashes_with_a_note(study: Path)
         "ae: no bound",
         "ppca: the likelihood is a density",
         "two_level: no prior is fitted",
+        "cvae: the bound is on log p(x \\| more)",
         "ppca: takes none of the study's networks",
         "seconds a step are indicative",
     ):
@@ -129,7 +132,7 @@ def test_the_command_of_a_report_says_the_study_again(study: Path) -> None:
     said = variants(words[words.index("--recipes") + 1])
     assert {each.label: dict(each.options) for each in said} == {
         "vae": {}, "iwae:samples=5": {"samples": 5}, "vamp": {}, "two_level": {"top": 50}, "ae": {}, "ppca": {},
-        "beta_vae:beta=0.5": {},
+        "cvae": {}, "beta_vae:beta=0.5": {},
     }  # fmt: skip
 
 

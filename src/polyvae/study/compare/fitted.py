@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-import torch
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from polyvae.data import Data
 from polyvae.data.cuts import subset
-from polyvae.evaluation.blocks import each_block, joined
+from polyvae.data.split import Split
+from polyvae.evaluation.frechet import sampled_pictures
+from polyvae.training.run import Run
+from polyvae.training.second_stage import fit_prior, with_prior
+from polyvae.training.store import RunError
 
-COMPONENTS, EXAMPLES = 10, 10_000  # of the mixture, and how many latents it is fitted to at most
+PRIOR, EXAMPLES = "mixture", 10_000  # of 10 normals, and the examples that it is fitted to at most
 
 
-def fitted_pictures(run: Any, data: Data, count: int, seed: int = 0) -> Tensor | None:
+def fitted_pictures(run: Run, data: Data, split: Split, count: int, seed: int = 0) -> Tensor | None:
     """Means of the likelihood at draws from a mixture of 10 normals with full covariances, fitted to z ~ q(z | x).
 
-    `count` of them, in [0, 1], [count, C, H, W]. None where the model is conditional, or its latent is not one vector:
-    no such prior stands for several levels, or for a map of codes.
+    `count` of them, in [0, 1], [count, C, H, W]; what a conditional model reads beside is that of a `split`. None where
+    there is no one vector whose prior reads nothing, such as the top one of several levels: a map of codes has none.
 
     Ghosh, Sajjadi, Vergari, Black, Schölkopf: From Variational to Deterministic Autoencoders, 2020.
     """
-    model = run.model
-    if model.conditions or len(model.prior) != 1 or model.bounded_given:
+    some = replace(data, train=subset(data.train, EXAMPLES, seed), call={})
+    alone = replace(run, folder=None)  # nothing is written beside the run
+    try:
+        prior = fit_prior(alone, some, PRIOR, seed=seed, progress=False)
+    except RunError:
         return None
-    name = next(iter(model.prior))
-
-    def drawn(model: Any, batch: Any) -> dict[str, Tensor]:
-        return {"z": model.infer(batch).latents[name].z[0]}
-
-    z = joined(each_block(run, subset(data.train, EXAMPLES, seed), drawn, seed))["z"]
-    if z.ndim != 2 or not z.is_floating_point():
-        return None
-    mixture = GaussianMixture(COMPONENTS, random_state=seed, reg_covar=1e-5).fit(z.double().numpy())
-    made, _ = mixture.sample(count)
-    pictures = run.decode(torch.as_tensor(made, dtype=torch.float32))
-    return torch.as_tensor(pictures).clamp(0, 1)
+    return sampled_pictures(with_prior(alone, prior), split, count, seed)

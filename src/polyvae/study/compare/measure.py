@@ -33,6 +33,7 @@ MEASURED: dict[str, type] = {
     "samples": int,
     "scored": int,
     "discrete": str,
+    "given": str,
     "mse": float,
     "frechet": float,
     "frechet_fitted": float,
@@ -57,6 +58,7 @@ def measure(measured: Measured) -> dict[str, Any]:
         "bound": found["bound"],
         **_likelihood(run, test, asked, found["bound"]),
         "discrete": {True: "yes", False: "no"}.get(found["discrete"], ""),
+        "given": ", ".join(found["given"]),
         "mse": found["mse"],
         **_active(found["latents"]),
         "workers": job.asked.get("workers", 1),
@@ -122,7 +124,7 @@ def _frechet(measured: Measured, count: int) -> dict[str, Any]:
     half = len(real) // 2
     return {
         "frechet": distance(sampled_pictures(run, part(measured.data), len(real), SEED)),
-        "frechet_fitted": distance(fitted_pictures(run, measured.data, len(real), SEED)),
+        "frechet_fitted": distance(fitted_pictures(run, measured.data, part(measured.data), len(real), SEED)),
         "frechet_real": frechet_distance(real[:half], real[half:]) if half > 1 else None,
         "pictures": len(real),
     }

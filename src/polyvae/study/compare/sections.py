@@ -78,7 +78,11 @@ def notes(found: Sequence[Line], rows: Sequence[Mapping[str, Any]]) -> list[str]
         "no bound, since the posterior is a point, whose divergence from any prior is infinite.",
     )
     say(
-        [line for line in found if not line.comparable and not line.runs[0]["note"]],
+        [line for line in found if not line.comparable and line.runs[0]["given"]],
+        "the bound is on log p(x | more), of what the model is given beside x, and does not compare with log p(x).",
+    )
+    say(
+        [line for line in found if not line.comparable and not line.runs[0]["note"] and not line.runs[0]["given"]],
         "the likelihood is a density, whose bound does not compare with those of probabilities.",
     )
     say(
@@ -87,7 +91,7 @@ def notes(found: Sequence[Line], rows: Sequence[Mapping[str, Any]]) -> list[str]
     )
     say(
         [line for line in found if not isfinite(line.mean("frechet_fitted")) and isfinite(line.mean("frechet"))],
-        "no prior is fitted afterwards where there is not one latent vector.",
+        "no prior is fitted afterwards to a map of codes, or where the prior reads other values.",
     )
     say([line for line in found if line.own_networks], "takes none of the study's networks, and has its own.")
     counts = {len(line.runs) for line in found}

@@ -19,7 +19,8 @@ LIKELIHOOD = ("bound", "nll")
 class Line:
     """A recipe's runs, in the order of their seeds, and the published value beside them.
 
-    `comparable`: whether its bounds are of the kind that the table compares, probabilities where there are any.
+    `comparable`: whether its bounds are of the kind that the table compares: of log p(x) alone, and of probabilities
+    where there are any.
     """
 
     label: str
@@ -65,9 +66,13 @@ def lines(rows: Iterable[Mapping[str, Any]], protocol: Mapping[str, Any]) -> lis
     for row in sorted(rows, key=lambda row: row["seed"]):
         by_label.setdefault(row["label"], []).append(row)
     probabilities = any(run["discrete"] == "yes" for runs in by_label.values() for run in runs)
+    free = any(not run["given"] for runs in by_label.values() for run in runs)
+
+    def comparable(run: Mapping[str, Any]) -> bool:
+        return (not probabilities or run["discrete"] == "yes") and not (free and run["given"])
+
     found = [
-        Line(label, tuple(runs), not probabilities or runs[0]["discrete"] == "yes", published(runs[0], protocol))
-        for label, runs in by_label.items()
+        Line(label, tuple(runs), comparable(runs[0]), published(runs[0], protocol)) for label, runs in by_label.items()
     ]
     return sorted(found, key=lambda line: (_last(line.mean("nll")), _last(-line.mean("bound")), line.label))
 
