@@ -37,7 +37,7 @@ def row(label: str, seed: int = 0, **more: Any) -> dict[str, Any]:
         "best_epoch": 2, "parameters": 425_284, "seconds": 60.0, "test": 10_000,
         "bound": -90.0 - noise, "nll": 87.0 + noise, "nll_error": 0.05, "samples": 1000, "scored": 1000,
         "discrete": "yes", "given": "", "mse": 0.01, "frechet": 100.0 + noise, "frechet_fitted": 50.0 + noise,
-        "frechet_real": 2.0, "pictures": 10_000, "active": 20, "latent": 50, "step_seconds": 0.005, "memory_mb": 30.0, "workers": 1,
-        "note": "", "device": "cpu, 1 threads", "commit": "abc", "polyvae": "0", "torch": "0",
+        "frechet_real": 2.0, "pictures": 10_000, "active": 20, "latent": 50, "step_seconds": 0.005, "memory_mb": 30.0,
+        "workers": 1, "note": "", "device": "cpu, 1 threads", "commit": "abc", "polyvae": "0", "torch": "0",
     }  # fmt: skip
     return {name: {**found, **more}.get(name) for name in LAYOUT.columns}
