@@ -54,6 +54,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--shares", nargs="*", type=float, default=SHARES, help="of the cells, hidden")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
     parser.add_argument("--steps", type=int, default=600, help="of training, at most")
     parser.add_argument("--samples", type=int, default=1000, help="draws of z that an imputation weighs")
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = {(row["data"], float(row["share"]), int(row["seed"]), row["method"]) for row in rows}
     for seed in range(asked.seeds):
         for name in asked.data:
-            for share in SHARES:
+            for share in asked.shares:
                 for method in (*BASELINES, "incomplete"):
                     if (name, share, seed, method) in known:
                         continue
