@@ -167,7 +167,8 @@ class Codes:
     (every channel rounded), "lookup-free" (signs) or "gumbel" (drawn). `depth`: integers at a place, of "residual" and
     "grouped". `rotation`: whether the gradient passes to the encoder by the rotation trick, where a word is the
     nearest. `levels`: of each channel, of "finite-scalar". `entropy`: weight of the entropies, of "lookup-free".
-    `temperature`: of "gumbel", reached from 1 after `anneal` steps. `hard`: whether its draws are words in training.
+    `temperature`: of the draws of "gumbel". `anneal`: steps in which it falls there from 1. `hard`: whether its draws
+    are words in training.
     """
 
     count: Annotated[Words, Flat("codes")] = 128
