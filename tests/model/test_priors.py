@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import MultivariateNormal, Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 import polyvae as pv
 from polyvae.model.families.pixels import Bernoulli
@@ -50,6 +50,30 @@ def test_a_mixture_is_the_sum_over_its_components() -> None:
                 squares = ((z[k, b] - prior.loc[m]) / scale[m]) ** 2
                 total += (weights[m] * (-0.5 * squares).exp().prod() / scale[m].prod()).item() / (2 * math.pi) ** 1.5
             assert prior({}).log_prob(z)[k, b].item() == pytest.approx(math.log(total))
+
+
+@pytest.mark.parametrize("rows", [None, 3])
+def test_normals_mixed_for_every_row_alike_are_scored_as_torch_scores_them_and_more_precisely(rows: int | None) -> None:
+    torch.manual_seed(0)
+    loc, scale = torch.randn(20, 30, requires_grad=True), (0.02 + 0.1 * torch.rand(20, 30)).requires_grad_()
+    logits = torch.randn(*(() if rows is None else (rows,)), 20, requires_grad=True)
+    z = (loc[:3] + scale[:3] * torch.randn(4, 3, 30)).detach().requires_grad_()  # [K, B, d], each near a component
+    parts = Independent(Normal(loc, scale), 1)
+    law = mixture(logits, parts if rows is None else parts.expand((rows, 20)))
+    found, plain = law.log_prob(z), MixtureSameFamily.log_prob(law, z)
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-3)
+    one, other = (
+        torch.autograd.grad(value.sum(), (z, loc, scale, logits), retain_graph=True) for value in (found, plain)
+    )
+    for mine, torchs in zip(one, other, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-3, atol=1e-3)
+    doubled = Independent(Normal(loc.double(), scale.double()), 1)
+    exact = MixtureSameFamily(
+        Categorical(logits=logits.double()), doubled.expand(law.mixture_distribution.logits.shape)
+    )
+    exact = exact.log_prob(z.double())
+    assert (found - exact).abs().max() <= (plain - exact).abs().max()
+    assert found.dtype == torch.float32
 
 
 def test_a_mixture_starts_with_equal_weights_and_unit_scales() -> None:
