@@ -10,6 +10,13 @@ import pytest
 
 from helpers.hostile import make_files
 
+LONG = ("test_shell_lines_of_the_readme_run", "test_three_epochs_on_mnist_beat_the_bar")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no worker waits for another at the end."""
+    items.sort(key=lambda item: item.name not in LONG)
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path | None]:

@@ -185,5 +185,5 @@ def test_a_colour_moves_those_behind_it_alone() -> None:
     red = both.sum((1, 2))
     green = both.sum(2) / red[:, None]
     assert (green[0] - green[3]).abs().max() > 1e-3
-    with pytest.raises(ValueError, match="weights need a likelihood of independent values"):
+    with pytest.raises(ValueError, match="scores of single values need a likelihood of independent values"):
         value_log_prob(law, torch.zeros(1, 3))

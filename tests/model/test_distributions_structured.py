@@ -176,7 +176,7 @@ def test_a_law_unfolds_expands_and_detaches() -> None:
 
 def test_values_have_no_density_of_their_own_and_wide_pictures_no_variance() -> None:
     law = law_of((3, 8, 8), 1)
-    with pytest.raises(ValueError, match="weights need a likelihood of independent values; got StructuredNormal"):
+    with pytest.raises(ValueError, match="likelihood of independent values; got StructuredNormal"):
         value_log_prob(law, law.mean)
     with pytest.raises(NotImplementedError, match="variances of 192 values"):
         _ = law.variance

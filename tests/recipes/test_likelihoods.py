@@ -88,7 +88,7 @@ def test_each_law_completes_and_weighs_by_what_is_seen_where_its_values_are_inde
         assert value.isfinite().all()
     assert (found.std > 0).all()
     if likelihood in COUPLED:
-        with pytest.raises(ValueError, match="weights need a likelihood of independent values"):
+        with pytest.raises(ValueError, match="scores of single values need a likelihood of independent values"):
             pv.complete(made, x, mask, draws=5, weigh="seen")
     else:
         assert pv.complete(made, x, mask, draws=5, weigh="seen").mean.isfinite().all()

@@ -28,6 +28,7 @@ from polyvae.objectives.terms import KL, Reconstruction
 from polyvae.recipes import RECIPES
 from polyvae.training.loop import Loop
 from polyvae.training.settings import PRECISIONS, Settings
+from polyvae.training.sharing import tell_examples
 
 
 def test_trap37_clipping_limits_what_the_optimiser_sees() -> None:
@@ -215,6 +216,7 @@ def test_trap44_no_step_waits_for_the_device(name, monkeypatch) -> None:
     monkeypatch.setattr("polyvae.observe.places.at_hand", lambda device: False)  # as on an accelerator
     settings = Settings(batch_size=8, device="cpu", clip=1.0, average=0.9, schedule="cosine", warmup=2)
     loop = Loop(Fabric(accelerator="cpu", devices=1), small(name), pictures(), settings, None)
+    tell_examples(loop.recipe.objective, 24)
     index = torch.arange(8)
     with Waits() as control:
         bool(torch.ones(()) > 0)

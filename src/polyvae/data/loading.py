@@ -106,8 +106,14 @@ def wrap(
 
 
 def as_data(anything: Any, gaps: bool = False) -> Data:
-    """The data of a name or a path, as `load` reads them; of anything else, what `wrap` makes."""
-    return load(anything, gaps=gaps) if isinstance(anything, (str, Path)) else wrap(anything, gaps=gaps)
+    """The data of a name or a path, as `load` reads them; of anything else, what `wrap` makes.
+
+    `gaps`: values that are missing are kept, without a note: whether a recipe takes them is not known here.
+    """
+    with warnings.catch_warnings():
+        if gaps:
+            warnings.filterwarnings("ignore", ".*kept as gaps", DataNote)
+        return load(anything, gaps=gaps) if isinstance(anything, (str, Path)) else wrap(anything, gaps=gaps)
 
 
 def _noted(whole: Whole, part: str, where: str) -> Whole:

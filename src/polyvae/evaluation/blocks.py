@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polyvae.data.columns.gaps import check_missing
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Split
+from polyvae.model.spec import Column
 from polyvae.model.vae import Values
 from polyvae.observe.transforms import Chain
 
@@ -131,15 +133,21 @@ def each_block(
         return blocks.each(len(split), measured, target, seed)
 
 
-def check_gaps(model: Any, split: Split) -> None:
-    """ValueError where values are missing that the model would take for what stands in their place."""
-    if "seen" not in split.tensors or "seen" in getattr(model, "inputs", ("seen",)):
+def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> None:
+    """ValueError where values are missing that the model would take for what stands in their place; DataError with how
+    many in each of the `columns`, where their names are known."""
+    if "seen" in getattr(model, "inputs", ("seen",)):
         return
-    if missing := int((~split.tensors["seen"]).sum()):
-        raise ValueError(
-            f"{missing:,} values of x are missing, and this model reads all of x: train incomplete, which learns from "
-            "what is observed, or leave out the examples that lack values"
-        )
+    held = [~split.tensors["seen"] for split in splits if "seen" in split.tensors]
+    if not (missing := sum(int(gaps.sum()) for gaps in held)):
+        return
+    if columns and all(gaps.shape[1:] == (len(columns),) for gaps in held):
+        counts = torch.stack([gaps.sum(0).cpu() for gaps in held]).sum(0).tolist()
+        check_missing({each.name or str(n): counts[n] for n, each in enumerate(columns)}, "x")
+    raise ValueError(
+        f"{missing:,} values of x are missing, and this model reads all of x: train incomplete, which learns from what "
+        "is observed, or leave out the examples that lack values"
+    )
 
 
 def joined(results: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:

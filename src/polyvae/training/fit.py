@@ -125,14 +125,8 @@ def fit(
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
     tell_examples(recipe.objective, len(data.train))
-    apart = [part for part in recipe.objective.modules() if not getattr(part, "compiles", True)]
-    if settings.compile and apart:
-        raise ValueError(
-            f"compile: {type(apart[0]).__name__} takes or moves gradients on its way, which a compiled step would "
-            "leave out; train without"
-        )
-    for split in data.parts.values():
-        check_gaps(recipe.model, split)
+    _check_compiled(recipe, settings)
+    check_gaps(recipe.model, *data.parts.values(), columns=data.spec.columns)
     check_support(recipe, data, tried(recipe, data, settings.seed))
     fabric = fabric_of(settings)  # before the folder: what this machine has not leaves none behind
     description = describe(recipe, data, asdict(settings))
@@ -145,6 +139,16 @@ def fit(
     with opened as description:
         history = _trained(fabric, job)
     return Run(recipe, folder, history, description)
+
+
+def _check_compiled(recipe: Recipe, settings: Settings) -> None:
+    """ValueError where a step is to be compiled that an objective's hooks take part in."""
+    apart = [part for part in recipe.objective.modules() if not getattr(part, "compiles", True)]
+    if settings.compile and apart:
+        raise ValueError(
+            f"compile: {type(apart[0]).__name__} takes or moves gradients on its way, which a compiled step would "
+            "leave out; train without"
+        )
 
 
 def _trained(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
