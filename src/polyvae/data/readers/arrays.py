@@ -28,7 +28,7 @@ from polyvae.data.readers.frames import (
     plain,
     series_values,
 )
-from polyvae.data.readers.gaps import shown, with_mask
+from polyvae.data.readers.gaps import check_mask, shown, with_mask
 from polyvae.model.spec import Spec
 
 _TURN = {  # by NumPy's kinds of types
@@ -64,10 +64,7 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
     checks = {"y": _condition, "seen": _mask}
     found = {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
     if "seen" in found and "x" in found:
-        x, seen = found["x"].shape, found["seen"].shape
-        if len(seen) != len(x) or any(side not in (1, other) for side, other in zip(seen, x, strict=True)):
-            shape = f"a mask that broadcasts to x {list(x)}"
-            raise DataError(f"{where}['seen']", shape, f"{list(seen)}", "give it the shape of x")
+        check_mask(found["seen"].shape, found["x"].shape, where)
     return found
 
 

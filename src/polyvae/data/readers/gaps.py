@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,3 +52,10 @@ def shown(seen: np.ndarray, x: np.ndarray, where: str) -> np.ndarray:
         return np.broadcast_to(seen.astype(bool), x.shape)
     except ValueError:
         raise DataError(place, f"a mask of the shape {list(x.shape)} of x", f"shape {list(seen.shape)}") from None
+
+
+def check_mask(seen: Sequence[int], x: Sequence[int], where: str) -> None:
+    """DataError for a mask whose shape does not broadcast to that of x."""
+    if len(seen) != len(x) or any(side not in (1, other) for side, other in zip(seen, x, strict=True)):
+        expected = f"a mask that broadcasts to x {list(x)}"
+        raise DataError(f"{where}['seen']", expected, f"{list(seen)}", "give it the shape of x")
