@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from helpers.commands import TINY, Say
 from polyvae.cli import main
+from polyvae.training.loop import Loop
 
 
 @pytest.fixture
@@ -21,6 +26,25 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which Ctrl-C is pressed behind the third step of a training."""
+    step = Loop._step
+
+    def stopped(loop: Loop, index: Tensor) -> None:
+        step(loop, index)
+        if loop.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    @contextmanager
+    def pressed() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Loop, "_step", stopped)
+            yield
+
+    return pressed
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 import polyvae as pv
 from helpers.commands import Say
 from polyvae.cli import main
-from polyvae.training.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +65,9 @@ def test_a_prior_is_gone_on_with_and_told_as_a_table(table: Path, tmp_path: Path
                                                           likelihood="normal-learned")).history) == 2  # fmt: skip
 
 
-def test_ctrl_c_leaves_a_prior_that_goes_on(table: Path, tmp_path: Path, say: Say, monkeypatch: Any) -> None:
-    folder, step = shutil.copytree(table, tmp_path / "run"), Loop._step
-
-    def stopped(loop: Loop, index: Tensor) -> None:
-        step(loop, index)
-        if loop.step == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_step", stopped)
+def test_ctrl_c_leaves_a_prior_that_goes_on(table: Path, tmp_path: Path, say: Say, ctrl_c: Any) -> None:
+    folder = shutil.copytree(table, tmp_path / "run")
+    with ctrl_c():
         code, _, err = say("fit-prior", folder, "flow", "--transforms", 1, "--epochs", 3, "--batch-size", 32, *QUICK)
     assert code == 1
     assert f"interrupted; go on with `polyvae fit-prior {folder} flow --resume`" in err

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor, nn
+from torch import nn
 
 import polyvae as pv
 from helpers.commands import Say
 from polyvae.cli import main
 from polyvae.model.priors.pixelcnn import PixelCNNPrior
-from polyvae.training.loop import Loop
 from polyvae.training.second_stage import sharpened
 
 
@@ -71,16 +69,9 @@ def test_the_commands_train_use_and_report_a_learned_prior(digits: Path, tmp_pat
     assert json.loads(out)["bound"] == pytest.approx(-json.loads(say("evaluate", folder, "--json")[1])["kl"], rel=1e-5)
 
 
-def test_ctrl_c_leaves_a_prior_that_goes_on(digits: Path, tmp_path: Path, say: Say, monkeypatch: Any) -> None:
-    folder, step = shutil.copytree(digits, tmp_path / "run"), Loop._step
-
-    def stopped(loop: Loop, index: Tensor) -> None:
-        step(loop, index)
-        if loop.step == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_step", stopped)
+def test_ctrl_c_leaves_a_prior_that_goes_on(digits: Path, tmp_path: Path, say: Say, ctrl_c: Any) -> None:
+    folder = shutil.copytree(digits, tmp_path / "run")
+    with ctrl_c():
         code, _, err = say("train-prior", folder, *TINY, "--epochs", 3, "--batch-size", 32)
     assert code == 1
     assert f"interrupted; go on with `polyvae train-prior {folder} --resume`" in err

@@ -83,20 +83,14 @@ def assembled(
         way = "" if chosen is None else ', or keep the labels among the features: --label "", in Python label=""'
         raise DataError(where, expected, found, f"add the columns to be modelled{way}")
     y = None if chosen is None else columns[chosen]
-    missing = {name: gap for name, gap in gaps.items() if (name in kept or name == chosen) and gap.any()}
     seen = None
-    if missing and keep and chosen not in missing:
-        kept, seen, note = kept_cells(
-            kept, {name: gaps.get(name, np.zeros(len(cells), bool)) for name, cells in kept.items()}, where
-        )
+    if missing := {name: gap for name, gap in gaps.items() if (name in kept or name == chosen) and gap.any()}:
+        if keep:
+            kept, seen, note = _kept_cells(kept, missing, chosen, where)
+        else:
+            rows, note = kept_rows(missing, where, skip_bad)
+            kept, y = {name: cells[rows] for name, cells in kept.items()}, None if y is None else y[rows]
         notes = [note, *notes]
-    elif missing and keep:
-        advice = f'drop the rows without a label, or keep column {chosen!r} among the features: --label "", label=""'
-        raise DataError(where, "a label in every row", f"{int(missing[str(chosen)].sum()):,} missing", advice)
-    elif missing:
-        rows, note = kept_rows(missing, where, skip_bad)
-        kept = {name: cells[rows] for name, cells in kept.items()}
-        y, notes = None if y is None else y[rows], [note, *notes]
     features: list[Feature] = []
     for name, cells in kept.items():
         kind, names = KINDS[cells.dtype.kind], ()
@@ -122,6 +116,17 @@ def assembled(
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
         notes.append(f"{where}: all labels in the column {chosen!r} are {str(labels[0] if labels else y[0])!r}")
     return Table({**held, "y": y}, tuple(features), labels, tuple(notes), chosen)
+
+
+def _kept_cells(
+    columns: Mapping[str, np.ndarray], missing: Mapping[str, np.ndarray], label: str | None, where: str | Path
+) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
+    """As `kept_cells`, of columns some of which miss cells; DataError where labels are missing."""
+    if label is not None and label in missing:
+        advice = f'drop the rows without a label, or keep column {label!r} among the features: --label "", label=""'
+        raise DataError(where, "a label in every row", f"{int(missing[label].sum()):,} missing", advice)
+    gaps = {name: missing.get(name, np.zeros(len(cells), bool)) for name, cells in columns.items()}
+    return kept_cells(columns, gaps, where)
 
 
 def _too_long(cells: np.ndarray) -> bool:

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyvae.data.files.writing import write_text
 from polyvae.evaluation.disentanglement import SCORES
 from polyvae.evaluation.numbers import number, plus_minus
 from polyvae.study.disentangle.measure import picture
 from polyvae.study.disentangle.study import tables
-from polyvae.study.document import Block, TextTable, heading, image, markdown, plain
-from polyvae.study.page import page
+from polyvae.study.document import Block, TextTable, heading, image, plain
+from polyvae.study.page import written
 from polyvae.study.records import Row, StudyError, read_study
 from polyvae.study.statistics import Interval, interval, paired, verdict
 from polyvae.study.tables import Tables
 from polyvae.study.variants import Variant
 
-REPORT, PAGE = "REPORT.md", "report.html"
 COSTS = {
     "bound": "bound, nats",
     "mse": "squared error a value",
@@ -111,11 +109,8 @@ def report(folder: str | Path) -> Report:
         *(block for label in groups for block in _information(records, label, groups[label][0]["seed"])),
         *_walks(folder, groups),
     ]
-    text = markdown(blocks)
-    write_text(folder / REPORT, text)
-    write_text(folder / PAGE, page(text, folder))
     means = {label: {name: _mean(rows, name) for name in {**SHARP, **COSTS}} for label, rows in groups.items()}
-    return Report(folder / REPORT, folder / PAGE, len(records.rows), means, judged)
+    return Report(*written(blocks, folder), len(records.rows), means, judged)
 
 
 def _order(row: Row) -> tuple[bool, str]:
