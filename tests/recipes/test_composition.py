@@ -190,3 +190,23 @@ def test_a_point_is_trained_without_a_divergence() -> None:
 def test_a_prior_that_no_term_trains_is_refused(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="prior: no term of the objective trains it; add the KL"):
         RECIPES[name](pv.Spec((1, 8, 8)), network="mlp", widths=(4,), **options)
+
+
+def test_a_term_of_your_own_counts_as_the_one_it_comes_from() -> None:
+    class Divergence(pv.terms.KL):
+        pass
+
+    class Commitment(pv.terms.Commitment):
+        pass
+
+    class Reconstruction(pv.terms.Reconstruction):
+        pass
+
+    data = pv.Spec((6,))
+    with pytest.raises(ValueError, match="a point has no divergence"):
+        pv.recipes.vae(data, network="mlp", posterior="point", objective=pv.Objective({"kl": Divergence()}))
+    with pytest.raises(ValueError, match="prior: no term of the objective trains it"):
+        pv.recipes.vae(data, prior="mixture", objective=pv.Objective({"r": Reconstruction()}))
+    own = {"r": Reconstruction(), "codebook": pv.terms.CodebookCost(), "commitment": Commitment()}
+    made = pv.recipes.vq_vae(PICTURES, codes=5, dim=3, widths=(4, 6), objective=pv.Objective(own))
+    assert made.objective.terms.keys() == own.keys()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
@@ -91,6 +91,21 @@ class TrainedOn(Protocol):
     """A term that stands for all of the data and not for a batch: it is told how many examples a run trains on."""
 
     def trained_on(self, examples: int) -> None: ...
+
+
+class Divergence(Protocol):
+    """A term that says that it is a divergence of q, or a part of one: infinite where the posterior is a point."""
+
+    divergence: bool
+
+
+class TrainsPrior(Protocol):
+    """A term that says whether its gradient reaches the prior; one that does not say is taken to.
+
+    "by its draws": where the prior's draws carry a gradient, which those of a mixture do not.
+    """
+
+    trains_prior: bool | Literal["by its draws"]
 
 
 class TrainsApart(Protocol):

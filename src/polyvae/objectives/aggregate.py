@@ -49,6 +49,8 @@ class _Split(nn.Module):
     ValueError where N is not known, for a batch of one example, and for laws that cannot be split: see `check_split`.
     """
 
+    divergence = True
+
     def __init__(
         self, estimator: str = "stratified", examples: int | None = None, latents: tuple[str, ...] | None = None
     ) -> None:
@@ -106,6 +108,8 @@ class MutualInformation(_Split):
     Hoffman, Johnson: ELBO Surgery, 2016; Chen, Li, Grosse, Duvenaud, 2018.
     """
 
+    trains_prior = False
+
     def part(self, latent: Latent) -> Tensor:
         return latent.log_q - self.aggregate(latent)[0]
 
@@ -115,6 +119,8 @@ class TotalCorrelation(_Split):
 
     Watanabe: Information Theoretical Analysis of Multivariate Correlation, 1960; Chen, Li, Grosse, Duvenaud, 2018.
     """
+
+    trains_prior = False
 
     def part(self, latent: Latent) -> Tensor:
         whole, product = self.aggregate(latent)

@@ -27,6 +27,8 @@ class EntropyPenalty(nn.Module):
     Consolidation, 2020.
     """
 
+    trains_prior = False
+
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
         if temperature <= 0:

@@ -48,6 +48,8 @@ class Ratio(nn.Module):
     Kim, Mnih: Disentangling by Factorising, 2018.
     """
 
+    trains_prior = False
+
     def __init__(self, critic: nn.Module, latents: tuple[str, ...] = ("z",)) -> None:
         super().__init__()
         self.critic = critic
@@ -66,6 +68,8 @@ class Fooled(nn.Module):
     Makhzani, Shlens, Jaitly, Goodfellow, Frey: Adversarial Autoencoders, 2015.
     """
 
+    trains_prior = False
+
     def __init__(self, critic: nn.Module, latents: tuple[str, ...] = ("z",)) -> None:
         super().__init__()
         self.critic = critic
@@ -82,6 +86,8 @@ class Discrimination(nn.Module):
     `reference`: `permuted`, or `from_prior`. log 2 where both look alike. Over several processes each has a reference
     from its own share of the batch. ValueError for a batch of one example.
     """
+
+    trains_prior = False
 
     def __init__(self, critic: nn.Module, reference: Reference, latents: tuple[str, ...] = ("z",)) -> None:
         super().__init__()

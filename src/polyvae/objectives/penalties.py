@@ -28,6 +28,8 @@ class Covariance(nn.Module):
     2018 (DIP-VAE I, and with `aggregate` II).
     """
 
+    trains_prior = False
+
     def __init__(self, part: str, aggregate: bool = False) -> None:
         super().__init__()
         self.part = one_of(PARTS, part, "part")
@@ -76,6 +78,8 @@ class CodeSize(nn.Module):
     Ghosh, Sajjadi, Vergari, Black, Schoelkopf: From Variational to Deterministic Autoencoders, 2020.
     """
 
+    trains_prior = False
+
     def forward(self, draw: Draw) -> Tensor:
         return total(0.5 * latent.z.flatten(2).square().sum(2) for latent in draw.latents.values())
 
@@ -91,6 +95,7 @@ class Steepness(nn.Module):
     Hutchinson: A Stochastic Estimator of the Trace of the Influence Matrix, 1989.
     """
 
+    trains_prior = False
     compiles = False  # it differentiates as it goes
 
     def forward(self, draw: Draw) -> Tensor:

@@ -28,6 +28,8 @@ Term = Callable[[Draw], Tensor]
 class Reconstruction(nn.Module):
     """-sum_h w_h log p_h(x | z), nats [K, B], over the named `heads` (all by default); w_h is the weight of head h."""
 
+    trains_prior = False
+
     def __init__(self, heads: tuple[str, ...] | None = None) -> None:
         super().__init__()
         self.heads = heads
@@ -44,6 +46,8 @@ class KL(nn.Module):
     with Inverse Autoregressive Flow, 2016). It needs a factorised posterior and prior. E_batch is the mean over what
     one process reads: over several, free bits are those of each one's share of the batch.
     """
+
+    divergence = True
 
     def __init__(self, free_bits: float = 0.0, latents: tuple[str, ...] | None = None) -> None:
         super().__init__()
@@ -71,12 +75,16 @@ def _averaged(draw: Draw, latent: Latent) -> Tensor:
 class CodebookCost(nn.Module):
     """|sg(e) - c|^2 over z, [K, B]: draws the words c to the encoder's outputs e, which it does not move."""
 
+    trains_prior = False
+
     def forward(self, draw: Draw) -> Tensor:
         return _gaps(draw, lambda q: (q.encoded.detach(), q.vectors))
 
 
 class Commitment(nn.Module):
     """|e - sg(c)|^2 over z, [K, B]: draws the encoder's outputs e to the words c, which it does not move."""
+
+    trains_prior = False
 
     def forward(self, draw: Draw) -> Tensor:
         return _gaps(draw, lambda q: (q.encoded, q.vectors.detach()))
@@ -108,6 +116,8 @@ class MMD(nn.Module):
     Gretton, Borgwardt, Rasch, Schoelkopf, Smola: A Kernel Two-Sample Test, 2012; Tolstikhin, Bousquet, Gelly,
     Schoelkopf: Wasserstein Auto-Encoders, 2018.
     """
+
+    trains_prior = "by its draws"
 
     def __init__(self, kernel: str = "rbf", scale: float = 1.0) -> None:
         super().__init__()

@@ -21,13 +21,9 @@ from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.protocol import Starts
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
-from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
 from polyvae.objectives.bounds import Bound
-from polyvae.objectives.code_terms import EntropyPenalty
-from polyvae.objectives.critics import Discrimination, Fooled, Ratio
 from polyvae.objectives.objective import Objective, Weighted
-from polyvae.objectives.penalties import CodeSize, Covariance, Steepness
-from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction, Term
+from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.latents import LatentPart, Reader
@@ -35,7 +31,6 @@ from polyvae.recipes.options import Mask, Where
 from polyvae.recipes.parts import Condition, decoder_family
 from polyvae.recipes.recording import Recipe
 
-DIVERGENCES = {KL, MutualInformation, TotalCorrelation, DimensionKL}  # infinite where the posterior is a point
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
 
@@ -82,12 +77,13 @@ def trained_by(
     if not isinstance(objective, (Objective, Bound)):
         return objective
     weighted = isinstance(objective, Bound)
-    held = {type(cast(Weighted, each).term) for each in ([] if weighted else objective.terms.values())}
-    if not z.terms and (weighted or DIVERGENCES & held):
+    held = [] if weighted else [cast(Weighted, each).term for each in objective.terms.values()]
+    if not z.terms and (weighted or any(getattr(term, "divergence", False) for term in held)):
         raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
-    if missing := [name for name, each in z.terms.items() if type(each.term) not in {KL, *held}]:
+    asked = {name: type(each.term) for name, each in z.terms.items() if not isinstance(each.term, KL)}
+    if missing := [name for name, kind in asked.items() if not any(isinstance(term, kind) for term in held)]:
         raise ValueError(f"objective: codes are trained by {' and '.join(missing)}; take an Objective with these terms")
-    if held & {CodebookCost, Commitment} and "commitment" not in z.terms:
+    if "commitment" not in z.terms and any(isinstance(term, (CodebookCost, Commitment)) for term in held):
         raise ValueError("objective: the terms of a codebook need codes of one; z has none that they would train")
     if weighted and isinstance(z.posterior, Quantiser) and not z.posterior.certain:
         raise ValueError("objective: codes that are relaxed in training have no density; take an Objective with the KL")
@@ -112,14 +108,18 @@ def finished(
     if point and learned:
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
     if isinstance(objective, Objective) and learned:
-        own = {Reconstruction, CodebookCost, Commitment, Ratio, Fooled, Discrimination, MutualInformation}
-        own |= {TotalCorrelation, EntropyPenalty, Covariance, CodeSize, Steepness}
-        # The discrepancy does not move a mixture, which is drawn without a gradient.
-        own |= {MMD} if all(type(prior) in (Mixture, VampPrior, AutoregressivePrior) for prior in learned) else set()
         weighted = (cast(Weighted, each) for each in objective.terms.values())
-        if all(type(each.term) in own or (not callable(each.weight) and each.weight == 0) for each in weighted):
+        if not any(_trains(each, learned) for each in weighted if callable(each.weight) or each.weight != 0):
             raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")
     return Recipe(model, objective, observe, "reconstruction" if point else "bound", start=_started(model, start))
+
+
+def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
+    """Whether a term moves one of these priors."""
+    reaches = getattr(weighted.term, "trains_prior", True)
+    if reaches == "by its draws":
+        return any(type(prior) not in (Mixture, VampPrior, AutoregressivePrior) for prior in priors)
+    return reaches
 
 
 def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Values], None] | None:

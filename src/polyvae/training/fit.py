@@ -109,12 +109,9 @@ def fit(
     the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting, settings in both
     ways or what is no recipe, NonFiniteError where the loss is not finite.
     """
-    if not isinstance(run, (str, PathLike, NoneType)):
-        how = "; settings go by name: settings=..." if isinstance(run, Settings) else ""
-        raise TypeError(f"run is a folder; got {kind(run)}{how}")
+    folder = _folder(run)
     settings, said = chosen(settings, named_settings)
     hooks = checked_hooks(optimizer, callbacks, said, settings.devices)
-    folder = None if run is None else Path(run)
     if folder is None and (resume or settings.tensorboard):
         raise ValueError("resume and tensorboard need a run folder")
     if settings.tensorboard:
@@ -139,6 +136,14 @@ def fit(
     with opened as description:
         history = _trained(fabric, job)
     return Run(recipe, folder, history, description)
+
+
+def _folder(run: Any) -> Path | None:
+    """The folder of a run; TypeError for what names none."""
+    if not isinstance(run, (str, PathLike, NoneType)):
+        how = "; settings go by name: settings=..." if isinstance(run, Settings) else ""
+        raise TypeError(f"run is a folder; got {kind(run)}{how}")
+    return None if run is None else Path(run)
 
 
 def _check_compiled(recipe: Recipe, settings: Settings) -> None:
