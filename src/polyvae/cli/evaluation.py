@@ -90,15 +90,18 @@ def evaluate(
     write_text(place, json_module.dumps(report, indent=2) + "\n")
     if json:
         print(json_module.dumps(report))
-        return
+    else:
+        _print(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}", place)
+
+
+def _print(report: Mapping[str, Any], title: str, place: Path) -> None:
+    """The tables of a report, and where it is kept."""
     shown = console()
-    shown.print(table(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}"))
-    if "priors" in report:
-        shown.print(priors(report))
-    if beside.factors:
-        shown.print(disentangled(report["disentanglement"]))
-    if report.get("baselines"):
-        shown.print(baselines(report))
+    shown.print(table(report, title))
+    made = {"priors": priors, "disentanglement": lambda report: disentangled(report["disentanglement"])}
+    for name, tabled in {**made, "baselines": baselines}.items():
+        if report.get(name):
+            shown.print(tabled(report))
     shown.print(f"report: {place}", markup=False, soft_wrap=True)
 
 

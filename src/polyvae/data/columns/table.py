@@ -91,15 +91,8 @@ def assembled(
             rows, note = kept_rows(missing, where, skip_bad)
             kept, y = {name: cells[rows] for name, cells in kept.items()}, None if y is None else y[rows]
         notes = [note, *notes]
-    features: list[Feature] = []
-    for name, cells in kept.items():
-        kind, names = KINDS[cells.dtype.kind], ()
-        if kind == "text":
-            names, kept[name] = _coded(cells)
-            if len(names) > FEW and all(map(is_number, names)):
-                said = f"{where}: the column {name!r} is text, read as {len(names):,} categories that are numbers"
-                notes.append(f"{said}; pandas.to_numeric makes numbers of it")
-        features.append(Feature(name, kind, names))
+    features, said = _coded_features(kept, where)
+    notes += said
     values = np.stack([*kept.values()], 1)
     if values.dtype.kind == "f":
         notes += [
@@ -111,11 +104,25 @@ def assembled(
     x = _finite(values, [feature.name for feature in features], where)
     held = {"x": x} if seen is None else {"x": x, "seen": seen}
     if y is None:
-        return Table(held, tuple(features), notes=tuple(notes))
+        return Table(held, features, notes=tuple(notes))
     y, labels = numbered(y.astype(np.str_) if y.dtype.kind == "O" else y, f"{where}, column {chosen!r}")
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
         notes.append(f"{where}: all labels in the column {chosen!r} are {str(labels[0] if labels else y[0])!r}")
-    return Table({**held, "y": y}, tuple(features), labels, tuple(notes), chosen)
+    return Table({**held, "y": y}, features, labels, tuple(notes), chosen)
+
+
+def _coded_features(columns: dict[str, np.ndarray], where: str | Path) -> tuple[tuple[Feature, ...], list[str]]:
+    """What the columns are, and notes; text among them is replaced by the numbers of its categories."""
+    features, notes = [], []
+    for name, cells in columns.items():
+        kind, names = KINDS[cells.dtype.kind], ()
+        if kind == "text":
+            names, columns[name] = _coded(cells)
+            if len(names) > FEW and all(map(is_number, names)):
+                said = f"{where}: the column {name!r} is text, read as {len(names):,} categories that are numbers"
+                notes.append(f"{said}; pandas.to_numeric makes numbers of it")
+        features.append(Feature(name, kind, names))
+    return tuple(features), notes
 
 
 def _kept_cells(

@@ -255,9 +255,7 @@ def _features(array: np.ndarray, name: str, where: str) -> Tensor:
         array = float32(array)
         _check_finite(array, place)
     tensor = torch.from_numpy(array if is_large(array.nbytes) else np.ascontiguousarray(array))
-    if array.ndim == 1:
-        return tensor[:, None]
-    if array.ndim == 3:
+    if array.ndim in (1, 3):
         return tensor[:, None]
     if name == "x" and array.ndim == 4 and array.shape[3] <= 3 < array.shape[1]:
         tensor = tensor.permute(0, 3, 1, 2)  # channels last
