@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -97,6 +97,20 @@ class Head(nn.Module):
 
     def forward(self, values: Values) -> Distribution:
         return self.likelihood(values)
+
+    @property
+    def starts(self) -> bool:
+        """Whether it begins at the mean of what it explains: a network that is centred, and a family that knows how."""
+        part = self.likelihood
+        if self.where is not None or not isinstance(part, Conditional):
+            return False
+        return getattr(part.net, "centred", False) and hasattr(part.family, "raw")
+
+    def start(self, values: Values) -> None:
+        """Puts the network's output at the mean of the examples, half a one of either bit added to them."""
+        if self.starts:
+            x, part = full(values[self.of]), cast(Any, self.likelihood)
+            part.net.begin_at(part.family.raw((x.sum(0) + 0.5) / (len(x) + 1)))
 
     def extra_repr(self) -> str:
         return f"of={self.of!r}, weight={self.weight}, where={self.where!r}"

@@ -184,7 +184,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def start(self, batch: Values) -> None:
-        """Shows examples to every part that starts from data: posteriors, in the order of the latents, then priors."""
+        """Shows examples to each part that starts from data: posteriors, in the order of the latents, priors, heads."""
         modes = [(module, module.training) for module in self.modules()]
         home = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.eval()
@@ -194,6 +194,8 @@ class VAE(nn.Module):
             if isinstance(prior, Starts):
                 self._compute(values, self.plan.reads(prior))
                 prior.start(values)
+        for _, head in self._heads():
+            head.start(values)
         for module, training in modes:
             module.training = training
 

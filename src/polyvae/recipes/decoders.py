@@ -15,6 +15,7 @@ from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared, prepared_observation
+from polyvae.model.parts import Head
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.mixture import Mixture, VampPrior
@@ -80,7 +81,7 @@ def trained_by(
     held = [] if weighted else [cast(Weighted, each).term for each in objective.terms.values()]
     if not z.terms and (weighted or any(getattr(term, "divergence", False) for term in held)):
         raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
-    asked = {name: type(each.term) for name, each in z.terms.items() if not isinstance(each.term, KL)}
+    asked: dict[str, type] = {name: type(each.term) for name, each in z.terms.items() if not isinstance(each.term, KL)}
     if missing := [name for name, kind in asked.items() if not any(isinstance(term, kind) for term in held)]:
         raise ValueError(f"objective: codes are trained by {' and '.join(missing)}; take an Objective with these terms")
     if "commitment" not in z.terms and any(isinstance(term, (CodebookCost, Commitment)) for term in held):
@@ -123,13 +124,14 @@ def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
 
 
 def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Values], None] | None:
-    """What a recipe shows the first examples to: what is said, then every prior that starts from data."""
-    priors = [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
-    if not priors:
+    """What a recipe shows the first examples to: what is said, then every prior and head that starts from data."""
+    parts = [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
+    parts += [head.start for head in model.heads.values() if isinstance(head, Head) and head.starts]
+    if not parts:
         return first
 
     def start(values: Values) -> None:
-        for each in (first, *priors):
+        for each in (first, *parts):
             if each is not None:
                 each(values)
 

@@ -39,6 +39,7 @@ def as_recipe(anything: Any, build: Any) -> Recipe:
         return build(anything)
     if isinstance(anything, VAE):
         starts = any(isinstance(part, Starts) for part in (*anything.posterior.values(), *anything.prior.values()))
+        starts |= any(head.starts for head in anything.heads.values())
         return Recipe(anything, Objective(), start=anything.start if starts else None)
     if not isinstance(anything, Recipe):
         got = type(anything).__name__

@@ -137,6 +137,10 @@ class Bernoulli(Family):
     def size(self, features: int) -> int:
         return features
 
+    def raw(self, mean: Tensor) -> Tensor:
+        """The raw output whose law has this mean."""
+        return mean.logit()
+
     def forward(self, raw: Tensor) -> Distribution:
         raw = full(raw)
         return distributions.Bernoulli(raw, raw.ndim - 1)

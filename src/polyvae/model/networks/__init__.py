@@ -15,7 +15,7 @@ from polyvae.model.networks.residual import residual
 
 NETWORKS: dict[str, Callable[..., Any]] = {
     "mlp": mlp,
-    "mlp-tanh": partial(mlp, activation=nn.Tanh),
+    "mlp-tanh": partial(mlp, activation=nn.Tanh, centred=True),
     "conv": conv,
     "residual": residual,
 }
