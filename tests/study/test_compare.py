@@ -17,6 +17,7 @@ import torch
 import polyvae as pv
 from helpers.comparisons import FAILING, row
 from polyvae.cli import main
+from polyvae.data.split import Split
 from polyvae.evaluation import both_bounds, frechet_distance
 from polyvae.study import Budget, Grid, Networks, Scoring, StudyError, compare
 from polyvae.study.compare import cost, fitted
@@ -183,8 +184,22 @@ def test_what_the_weights_add_on_a_subset_is_added_to_the_bound_of_all(measured:
     assert few["nll"] <= -few["bound"]
     # Near the value of all examples, far nearer than the mean of five of them could be sure to be.
     assert few["nll"] == pytest.approx(whole["nll"], abs=5 * few["nll_error"] + 0.3)
-    assert few["nll_error"] < whole["nll_error"]
+    assert whole["nll_error"] == 0
     assert few == scored(measured)
+
+
+@pytest.mark.parametrize("scored", [20, 80])
+def test_the_error_told_of_a_subset_is_its_spread_over_subsets_and_draws(
+    measured: Measured, monkeypatch: pytest.MonkeyPatch, scored: int
+) -> None:
+    bits = measured.data.train.tensors["x"].gt(0.5).float()  # the training part's are drawn anew at each look
+    part, found = Split({"x": bits}), []
+    for seed in range(60):
+        monkeypatch.setattr(measuring, "SEED", 2 * seed)
+        bound = float(both_bounds(measured.run, part, measuring.PLAIN, 1000 + seed).plain.mean())
+        found.append(measuring._likelihood(measured.run, part, Scoring(samples=100, scored=scored), bound))
+    nll, told = (torch.tensor([row[name] for row in found]) for name in ("nll", "nll_error"))
+    assert told.mean() == pytest.approx(float(nll.std()), rel=0.25)
 
 
 def test_trap3_what_chose_the_epoch_is_not_what_judges_it(measured: Measured) -> None:

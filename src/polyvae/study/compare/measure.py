@@ -77,21 +77,28 @@ def part(data: Data) -> Split:
 
 
 def _likelihood(run: Any, test: Split, asked: Scoring, bound: float | None) -> dict[str, Any]:
-    """-log p(x), importance-weighted, in nats, and its standard error over the examples that were weighted.
+    """-log p(x), importance-weighted, in nats, and how far a subset's may be from that of all examples of the part.
 
     Of a subset the mean of what the weights add, log 1/K sum_k w_k less the plain bound, varies far less over examples
-    than the bounds themselves; it is added to the plain bound of all.
+    than the bounds themselves; it is added to the plain bound of all. The standard error is of both: of n examples in N
+    without replacement, and of the few draws that the plain bound of all has. It is 0 where all are scored.
     """
     if bound is None:
         return {}
     some = subset(test, asked.scored, SEED)
     found = both_bounds(run, some, asked.samples, SEED)
-    gain = (found.importance - found.plain).double()
-    whole = len(some) == len(test)
-    mean = float(found.importance.double().mean()) if whole else bound + float(gain.mean())
-    spread = found.importance.double() if whole else gain
-    error = float(spread.std()) / sqrt(len(some)) if len(some) > 1 else None
-    return {"nll": -mean if isfinite(mean) else None, "nll_error": error, "samples": asked.samples, "scored": len(some)}
+    told = {"samples": asked.samples, "scored": len(some)}
+    if len(some) == len(test):
+        mean, error = float(found.importance.mean()), 0.0
+    else:
+        gain = found.importance - found.plain
+        mean, error = bound + float(gain.mean()), None
+        if len(some) > 1:
+            # How far the plain bound of a few draws is from that of many is the noise of an example of the other.
+            noise = (both_bounds(run, some, PLAIN, SEED + 1).plain - found.plain).square().mean()
+            left = 1 - len(some) / len(test)
+            error = sqrt(float(left * gain.var() / len(some) + noise / len(test)))
+    return {"nll": -mean if isfinite(mean) else None, "nll_error": error, **told}
 
 
 def _active(latents: dict[str, Any]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def how(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> list[
     some = max((row["scored"] or 0 for row in rows), default=0)
     test = max(row["test"] for row in rows)
     errors = [row["nll_error"] for row in rows if row["nll_error"] is not None]
-    error = f"; its standard error over these examples is at most {number(max(errors), 2)}" if errors else ""
+    error = f"; the standard error of that is at most {number(max(errors), 2)}" if any(errors) else ""
     real = next((row for row in rows if row["frechet_real"] is not None), None)
     part = (
         f"of all {test:,} examples"
