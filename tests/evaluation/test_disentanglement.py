@@ -143,6 +143,8 @@ def test_collapsed_dimensions_have_no_vote() -> None:
     assert score(FactorVAEScore(), still) == 1
     assert score(FactorVAEScore(), 0.01 * codes) == 0
     assert score(FactorVAEScore(collapsed=0), 0.01 * codes) == 1
+    assert score(FactorVAEScore(), torch.tensor([0.4, 0.1, 0.06]) * codes) == 1  # the threshold is of deviations
+    assert score(FactorVAEScore(collapsed=0), torch.cat([codes, 0 * codes], 1)) == 1
 
 
 def test_the_total_correlation_of_codes_is_that_of_a_normal_law() -> None:

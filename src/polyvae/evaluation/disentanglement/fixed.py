@@ -18,7 +18,7 @@ class FactorVAEScore(CodesMetric):
     A vote: a factor and a value of it are drawn, `draws` examples with that value, and the dimension whose variance
     among them is smallest beside its variance in all examples. By `votes` of them each dimension stands for its most
     frequent factor, by as many new ones this is judged. Examples are those at hand, drawn with replacement. Dimensions
-    of a variance below `collapsed` are left out; 0 where all are.
+    of a standard deviation below `collapsed` are left out; 0 where all are.
 
     Kim, Mnih: Disentangling by Factorising, 2018; the threshold of Locatello and others, 2019.
     """
@@ -34,8 +34,9 @@ class FactorVAEScore(CodesMetric):
     def compute(self) -> Tensor:
         codes, known = self.gathered()
         factors = list(known.values())
-        variance = codes.var(0)
-        codes = codes[:, variance > self.collapsed] / np.sqrt(variance[variance > self.collapsed])
+        deviation = codes.std(0)
+        varying = (deviation >= self.collapsed) & (deviation > 0)
+        codes = codes[:, varying] / deviation[varying]
         if not codes.shape[1]:
             return single(0)
         stream = np.random.default_rng(self.seed)
