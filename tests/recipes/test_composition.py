@@ -6,6 +6,7 @@ import inspect
 from typing import Any, get_args
 
 import pytest
+import torch
 
 import polyvae as pv
 from helpers.contract import PICTURES, examples
@@ -184,12 +185,23 @@ def test_a_point_is_trained_without_a_divergence() -> None:
         ("vae", {"prior": "mixture", "objective": pv.Objective({"reconstruction": pv.terms.Reconstruction()})}),
         ("semi_conditional", {"prior": "vamp", "objective": pv.Objective({"r": pv.terms.Reconstruction()})}),
         ("mmd_vae", {"alpha": 1.0, "prior": "mixture"}),
+        ("mmd_vae", {"alpha": 1.0, "prior": "exemplar"}),
+        ("wae", {"posterior": "diagonal", "prior": "exemplar"}),
         ("beta_vae", {"beta": 0.0, "prior": "vamp"}),
     ],
 )
 def test_a_prior_that_no_term_trains_is_refused(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="prior: no term of the objective trains it; add the KL"):
         RECIPES[name](pv.Spec((1, 8, 8)), network="mlp", widths=(4,), **options)
+
+
+@pytest.mark.parametrize(("prior", "condition"), [("flow", False), ("conditional", True)])
+def test_a_prior_whose_draws_carry_a_gradient_learns_from_the_mmd(prior: str, condition: bool) -> None:
+    options = {"network": "mlp", "widths": (4,), "latent": 2, "posterior": "diagonal"}
+    made = pv.recipes.wae(pv.Spec((6,), classes=3), prior=prior, condition=condition, **options)
+    values = made.observe({"x": torch.rand(8, 6), "y": torch.arange(8) % 3})
+    made.objective(made.model, values)["loss"].backward()
+    assert all(each.grad is not None and each.grad.any() for each in made.model.prior.parameters())
 
 
 def test_a_term_of_your_own_counts_as_the_one_it_comes_from() -> None:

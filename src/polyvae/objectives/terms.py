@@ -108,10 +108,10 @@ class MMD(nn.Module):
 
     E k(z, z') + E k(p, p') - 2 E k(z, p) over z ~ q(z) and as many p ~ p(z), the diagonals left out (unbiased).
     `kernel`: "rbf", exp(-|a - b|^2 / (2 s^2)), or "imq", the inverse multiquadric C / (C + |a - b|^2) with C = 2 d s^2;
-    `scale` s is in units of the prior's standard deviation, and the RBF's s^2 is multiplied by the dimension d.
-    The prior must not depend on the example. Over several processes it is the mean of each one's own, within its share
-    of the batch: unbiased as well, but noisier than that of the whole batch, whose pairs across processes are left out.
-    ValueError for a batch of one example.
+    `scale` s is in units of z, in which N(0, I) has deviation 1, and the RBF's s^2 is multiplied by the dimension d.
+    Of a prior that depends on the example it looks at the whole batch, and does not see which z is whose. Over several
+    processes it is the mean of each one's own, within its share of the batch: unbiased as well, but noisier than that
+    of the whole batch, whose pairs across processes are left out. ValueError for a batch of one example.
 
     Gretton, Borgwardt, Rasch, Schoelkopf, Smola: A Kernel Two-Sample Test, 2012; Tolstikhin, Bousquet, Gelly,
     Schoelkopf: Wasserstein Auto-Encoders, 2018.

@@ -18,6 +18,7 @@ from polyvae.model.networks.prepared import prepared, prepared_observation
 from polyvae.model.parts import Head
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.autoregressive import AutoregressivePrior
+from polyvae.model.priors.exemplar import ExemplarPrior
 from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.protocol import Starts
 from polyvae.model.spec import Spec
@@ -108,9 +109,11 @@ def finished(
     learned = [p for p in model.prior.values() if any(each.requires_grad for each in set(p.parameters()) - shared)]
     if point and learned:
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
-    if isinstance(objective, Objective) and learned:
+    # An exemplar prior has nothing of its own, and yet what holds the codes to its draws alone holds them to their own.
+    held = learned + [p for p in model.prior.values() if isinstance(p, ExemplarPrior)]
+    if isinstance(objective, Objective) and held:
         weighted = (cast(Weighted, each) for each in objective.terms.values())
-        if not any(_trains(each, learned) for each in weighted if callable(each.weight) or each.weight != 0):
+        if not any(_trains(each, held) for each in weighted if callable(each.weight) or each.weight != 0):
             raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")
     return Recipe(model, objective, observe, "reconstruction" if point else "bound", start=_started(model, start))
 
@@ -119,7 +122,7 @@ def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
     """Whether a term moves one of these priors."""
     reaches = getattr(weighted.term, "trains_prior", True)
     if reaches == "by its draws":
-        return any(type(prior) not in (Mixture, VampPrior, AutoregressivePrior) for prior in priors)
+        return any(type(prior) not in (Mixture, VampPrior, AutoregressivePrior, ExemplarPrior) for prior in priors)
     return reaches
 
 

@@ -34,8 +34,9 @@ def wae(
     """E_q[log p(x | z)] - lambda MMD(q(z), p(z)), the Wasserstein autoencoder.
 
     No divergence is computed, so that the posterior may be a point, which has no bound on log p(x). `weight`: lambda.
-    `kernel`: "imq" or "rbf". `bandwidth`: the kernel's, in standard deviations of the prior. `posterior`: "point", or a
-    law, of which noise is drawn. `likelihood`: "normal", the squared error. `prior`: one with nothing to learn.
+    `kernel`: "imq" or "rbf". `bandwidth`: the kernel's, in units of z, in which the standard prior has the deviation 1.
+    `posterior`: "point", or a law, of which noise is drawn. `likelihood`: "normal", the squared error. `prior`: one
+    with nothing to learn; beside a law also "flow" or "conditional", whose draws learn from the MMD.
 
     Tolstikhin, Bousquet, Gelly, Schoelkopf: Wasserstein Auto-Encoders, 2018 (WAE-MMD).
     """
