@@ -92,6 +92,19 @@ def test_costs_are_those_of_the_logistic_loss() -> None:
     assert Discrimination(critic, permuted)(draw).mean().item() == pytest.approx(math.log(2))
 
 
+@pytest.mark.parametrize("name", TERMS)
+def test_a_critic_has_weights_of_its_own_and_leaves_the_models_as_the_seed_makes_them(name: str) -> None:
+    made, again, other = (small(name, DATA, seed=seed) for seed in (3, 3, 4))
+    critics = [next(each.objective.parameters()).flatten() for each in (made, again, other)]  # pyright: ignore
+    encoder = next(each for each in made.model.posterior.parameters() if each.ndim > 1).flatten()
+    size = min(len(encoder), len(critics[0]))
+    assert abs(torch.corrcoef(torch.stack([critics[0][:size], encoder[:size]]))[0, 1].item()) < 0.5
+    assert torch.equal(critics[0], critics[1])
+    assert not torch.equal(critics[0], critics[2])
+    plain = small("vae" if name == "factor_vae" else "ae", DATA, seed=3)
+    assert same(dict(made.model.state_dict()), dict(plain.model.state_dict()))
+
+
 def test_a_trained_critic_finds_the_total_correlation_of_a_known_law() -> None:
     torch.manual_seed(0)
     covariance = torch.tensor([[1.0, 0.5], [0.5, 1.0]])
@@ -130,7 +143,7 @@ def test_two_processes_train_critic_and_model(tmp_path: Path) -> None:
 
 
 def test_a_prior_that_would_not_be_trained_is_refused() -> None:
-    for prior in ("mixture", "vamp"):
+    for prior in ("mixture", "vamp", "exemplar"):
         with pytest.raises(ValueError, match="prior: no term of the objective trains it"):
             small("adversarial_autoencoder", DATA, posterior="diagonal", prior=prior)
     given = small("adversarial_autoencoder", DATA, prior=pv.priors.StandardNormal(2))

@@ -55,7 +55,7 @@ def mmd_vae(
     """E_q[log p(x | z)] - (1 - alpha) KL(q(z | x) || p(z)) - (alpha + scale - 1) MMD(q(z), p(z)).
 
     Both weights must be at least 0. `alpha`: how much of the KL is left out. `scale`: what the MMD weighs beside it.
-    `kernel`: "rbf" or "imq". `bandwidth`: the kernel's, in standard deviations of the prior.
+    `kernel`: "rbf" or "imq". `bandwidth`: the kernel's, in units of z, in which the standard prior has the deviation 1.
 
     Zhao, Song, Ermon: InfoVAE: Balancing Learning and Inference in Variational Autoencoders, 2019, whose lambda is
     `scale`.
@@ -172,6 +172,8 @@ def adversarial_autoencoder(
 def _critic(latent: Gaussian, widths: Widths, rate: float) -> Critic:
     """A critic of z. Its weights are drawn apart, so that a seed draws the model's as it does without one."""
     with torch.random.fork_rng(devices=[]):
+        # From a seed of its own, which is drawn: the encoder's weights are made of what follows here.
+        torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
         return Critic(latent.dimensions, widths, replace(USUAL, lr_scale=rate))
 
 
