@@ -6,7 +6,7 @@ and of log q at fixed draws. Each estimator weighs these in its own way, in one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -159,12 +159,26 @@ def path_log_q(draw: Draw) -> Tensor:
         if leaf.requires_grad and log_q.requires_grad:
             sources, wanted = [latent.drawn, *paths], [leaf, *paths]
             gradients = torch.autograd.grad(log_q.sum(), wanted, retain_graph=True, allow_unused=True)
+            gradients = gradients[0], *_direct(paths, gradients[1:])
             for source, gradient in zip(sources, gradients, strict=True):
                 if gradient is not None:
                     moved = gradient * (source - source.detach())
                     value = value + moved.reshape(*value.shape, -1).sum(-1)
         found.append(value)
     return total(found)
+
+
+def _direct(paths: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """What comes to each path, in the order in which they were drawn, by none of the later ones, which carry it on."""
+    found = list(gradients)
+    for n in range(len(paths) - 1, 0, -1):
+        if found[n] is None or paths[n].grad_fn is None:
+            continue
+        carried = torch.autograd.grad(paths[n], paths[:n], found[n], retain_graph=True, allow_unused=True)
+        for m, by in enumerate(carried):
+            own = found[m]
+            found[m] = own if own is None or by is None else own - by
+    return found
 
 
 def _weigh_paths(draw: Draw, factor: Tensor) -> None:
