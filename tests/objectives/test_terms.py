@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Distribution, Independent, MixtureSameFamily, Normal, kl_divergence
 
 import polyvae as pv
 from polyvae.model.distributions.normal import CholeskyNormal
@@ -184,6 +186,19 @@ def test_the_mmd_term_takes_any_prior(prior) -> None:
     MMD()(model({"x": torch.randn(6, 4)})).backward()
     gradients = [p.grad for p in model.posterior.parameters()]
     assert all(g is not None and g.isfinite().all() and g.any() for g in gradients)
+
+
+def test_the_mmd_term_is_unbiased_with_a_mixture_prior_whose_draws_are_spread() -> None:
+    torch.manual_seed(0)
+    prior = Mixture(2, 10).double()
+    with torch.no_grad():
+        prior.loc.mul_(6)
+    equal = prior({})
+    assert isinstance(equal, MixtureSameFamily)
+    drawn = [MixtureSameFamily.sample(equal, torch.Size((8,)))[None] for _ in range(1500)]
+    draws: list[Any] = [SimpleNamespace(log_share=None, latents={"z": SimpleNamespace(z=z, p=equal)}) for z in drawn]
+    found = torch.stack([MMD()(draw) for draw in draws])
+    assert found.mean().abs() < 4 * found.std() / math.sqrt(len(found))
 
 
 def test_mmd_refuses_what_it_cannot_compute() -> None:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from polyvae.model.distributions.codes import Quantised
 from polyvae.model.distributions.low_rank import LowRankNormal
+from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.draw import total
 from polyvae.model.vae import Draw, Latent
 
@@ -137,7 +138,9 @@ class MMD(nn.Module):
     def _discrepancy(self, latent: Latent) -> Tensor:
         z = latent.z[0].flatten(1)
         p = latent.p
-        sample = p.rsample if p.has_rsample else p.sample  # a mixture is a reference that this term does not move
+        sample = p.rsample if p.has_rsample else p.sample
+        if isinstance(p, Stratified):  # a reference that this term does not move
+            sample = p.sample_apart
         reference = sample() if p.batch_shape else sample((len(z),))
         return mmd(z, reference.flatten(1), self.kernel, self.scale)
 

@@ -59,6 +59,11 @@ class Stratified(MixtureSameFamily):
             rows = torch.arange(batch.numel(), device=chosen.device)
             return pool[place, rows, chosen].reshape(*shape, *batch, *self.event_shape)
 
+    def sample_apart(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Draws that are independent, for what compares them with one another: spread ones are of unlike components
+        more often than by chance."""
+        return super().sample(Size(sample_shape))
+
 
 def systematic(weights: Tensor, count: int) -> Tensor:
     """So many numbers of components [count, B] by weights [B, M], spread as evenly as these allow, in random order,
