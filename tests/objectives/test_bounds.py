@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
+import mpmath
 import pytest
 import torch
 from hypothesis import given, settings
@@ -98,6 +100,24 @@ def test_the_renyi_bound_comes_to_the_plain_one_from_both_sides_and_to_the_extre
         assert found(Renyi(6, 3000.0 * math.copysign(1, alpha)), model, x)[0].item() == pytest.approx(
             -extreme.mean().item(), abs=2e-3
         )
+
+
+@pytest.mark.parametrize("alpha", [0.9, 0.999, 1 - 1e-6, 1 - 1e-9, 1 + 1e-7, 1.01, 3.0, -20.0])
+def test_the_renyi_bound_keeps_its_digits_in_single_precision_however_near_one_alpha_is(alpha: float) -> None:
+    torch.manual_seed(0)
+    log_w = torch.randn(5, 4) * torch.tensor([0.0, 1.0, 30.0, 1.0]) - 100
+    log_w[0, 3] = -math.inf
+    draw: Any = SimpleNamespace(log_weight=log_w.requires_grad_(), samples=5)
+    value = Renyi(5, alpha).estimate(draw)
+    with mpmath.workdps(50):
+        power = mpmath.mpf(1 - alpha)
+        means = [mpmath.fsum(mpmath.exp(power * w) for w in column) / 5 for column in log_w.T.tolist()[:3]]
+        known = torch.tensor([float(mpmath.log(mean) / power) for mean in means])
+    torch.testing.assert_close(value[:3], known, rtol=1e-6, atol=0)
+    outside = ((log_w[1:, 3].detach().double() * (1 - alpha)).logsumexp(0) - math.log(5)) / (1 - alpha)
+    assert value[3].item() == pytest.approx(outside.item() if alpha < 1 else -math.inf, rel=1e-6)
+    (gradient,) = torch.autograd.grad(value[:3].sum(), log_w)
+    torch.testing.assert_close(gradient[:, :3], ((1 - alpha) * log_w[:, :3]).softmax(0), rtol=1e-4, atol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf, isnan, log
 
+import torch
 from torch import Tensor, nn
 
 from polyvae.checks.ranges import at_least
@@ -132,8 +133,14 @@ class Renyi(Bound):
             return draw.log_weight.mean(0)
         if self.alpha in (-inf, inf):
             return draw.log_weight.amax(0) if self.alpha < 0 else draw.log_weight.amin(0)
-        power = 1 - self.alpha
-        return ((power * draw.log_weight).logsumexp(0) - log(draw.samples)) / power
+        # Near alpha = 1 the sum is near 1, and its logarithm is divided by next to nothing: of what is left of log w
+        # beside its mean, and without the 1, no digit is lost.
+        power, middle = 1 - self.alpha, draw.log_weight.detach().mean(0)
+        middle = torch.where(middle.isfinite(), middle, 0.0)
+        parts = power * (draw.log_weight - middle)
+        near = parts.clamp(-1, 1).expm1().mean(0).log1p()
+        far = parts.logsumexp(0) - log(draw.samples)
+        return middle + torch.where(parts.abs().amax(0) < 1, near, far) / power
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, alpha={self.alpha}"
