@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
 
 import polyvae as pv
-from polyvae.data import wrap
+from polyvae.data import Split, wrap
 from polyvae.data.sources.sprites import grid
 from polyvae.evaluation.disentanglement import (
     DCI,
@@ -22,9 +24,11 @@ from polyvae.evaluation.disentanglement import (
     FactorVAEScore,
     GaussianTotalCorrelation,
     Modularity,
+    correlation,
     disentanglement,
 )
 from polyvae.evaluation.disentanglement.information import information_of
+from polyvae.objectives import aggregate
 
 LEVELS = 8
 FACTORS = torch.cartesian_prod(*[torch.arange(LEVELS)] * 3).repeat(4, 1)  # 2048 examples, each factor alike
@@ -161,6 +165,64 @@ def test_the_total_correlation_of_codes_is_that_of_a_normal_law() -> None:
     found.reset()
     found.update(torch.cat([codes, codes[:, :1] - codes[:, 1:2]], 1))
     assert found.compute().item() > 10
+
+
+class Given(nn.Module):
+    """A part that says this of the values it is given."""
+
+    def __init__(self, law: Callable[[Any], Distribution], *given: str) -> None:
+        super().__init__()
+        self.law, self.given = law, given
+
+    def forward(self, values: Any) -> Distribution:
+        return self.law(values)
+
+
+def of_normals(d: int, scale: float, correlation: float = 0.0) -> dict[str, Any]:
+    """The scores of q(z | x) = N(x, scale^2), each variance of q(z) 1, each correlation of two dimensions alike."""
+    torch.manual_seed(0)
+    covariance = (1 - correlation) * torch.eye(d) + correlation - scale**2 * torch.eye(d)
+    x = torch.randn(1000, d) @ torch.linalg.cholesky(covariance).T
+    law = lambda name, scale: Given(lambda v: Independent(Normal(v[name], scale), 1), name)  # noqa: E731
+    prior = Given(lambda v: Independent(Normal(torch.zeros(d), 1.0), 1))
+    return disentanglement(
+        pv.VAE(law("x", scale), prior, law("z", 1.0)), Split({"x": x, "factors": (x[:, :2] > 0).long()})
+    )
+
+
+@pytest.mark.parametrize(("d", "scale", "correlation"), [(2, 0.3, 0.0), (4, 0.4, 0.5), (10, 0.1, 0.0)])
+def test_the_total_correlation_of_posteriors_lies_between_its_bounds_and_is_told_where_they_are_near(
+    d: int, scale: float, correlation: float
+) -> None:
+    expected = -0.5 * ((d - 1) * math.log(1 - correlation) + math.log(1 + (d - 1) * correlation))
+    found = of_normals(d, scale, correlation)
+    lower, upper = found["total_correlation_bounds"]
+    assert lower <= expected <= upper
+    if scale == 0.1:  # the examples stand apart: the mixture of 1,000 has a total correlation of 16 nats
+        assert found["total_correlation"] is None
+        assert upper > 15
+    else:
+        assert found["total_correlation"] == pytest.approx(expected, abs=0.1)
+    assert found["total_correlation_normal"] == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "mixture"])
+def test_the_total_correlation_of_posteriors_is_the_same_in_chunks(
+    posterior: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = pv.recipes.vae((6,), latent=3, network="mlp", widths=(8,), posterior=posterior, seed=0)
+    torch.manual_seed(0)
+    latent = made.model.infer({"x": torch.randn(50, 6)}).latents["z"]
+    term = pv.objectives.TotalCorrelation(examples=50)
+    whole = correlation.of_mixture(latent)
+    seen = []
+    pairs = aggregate.log_pairs
+    monkeypatch.setattr(correlation, "log_pairs", lambda q, z: seen.append(z.shape[1]) or pairs(q, z))
+    monkeypatch.setattr(correlation, "PAIRS", 7 * 50 * 3)
+    torch.testing.assert_close(correlation.of_mixture(latent), whole, atol=1e-5, rtol=1e-5)
+    assert seen == [7] * 7 + [1]
+    middle = term(pv.Draw(1, {}, {"z": latent}, {})).mean().double()  # which holds each example's own posterior
+    assert whole.mean(0)[0] <= middle <= whole.mean(0)[1]
 
 
 def test_mistakes_are_told() -> None:

@@ -107,6 +107,27 @@ def test_claims_are_judged_over_the_seeds_that_both_recipes_have(tmp_path: Path)
     assert list(found.means) == ["vae", "tc", "critic"]
 
 
+def test_a_claim_on_a_score_that_not_every_run_has_is_judged_by_the_next(tmp_path: Path) -> None:
+    held = tables()
+    for seed in range(3):
+        known = 0.1 if seed else None  # the posteriors of one run stand too far apart
+        for made in (
+            row("vae", "vae", seed, total_correlation=None, total_correlation_normal=0.9 + 0.1 * seed),
+            row("narrow", "vae", seed, total_correlation=known, total_correlation_normal=0.1),
+            row("tc", "beta_tcvae", seed, total_correlation=0.2, total_correlation_normal=0.3),
+        ):
+            held.add({"row": made, "curve": [], "information": []})
+    open_study(tmp_path, "disentangle", {"data": "sprites"})
+    held.write(tmp_path)
+    found = report(tmp_path)
+    assert [(each.text, each.verdict) for each in found.judged] == [
+        ("the total correlation of tc lies below that of narrow, by covariances", "fails"),
+        ("the total correlation of tc lies below that of vae, by covariances", "holds"),
+    ]
+    assert "TC, normal 0.300, TC 0.200" in found.text()
+    assert "TC, normal 1.00, TC –" in found.text()
+
+
 def test_a_command_takes_the_defaults_of_its_own_bundles() -> None:
     options = {option.name: option for option in options_at("study disentangle")}
     assert options["data"].default == "sprites"

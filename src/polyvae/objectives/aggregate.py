@@ -75,26 +75,14 @@ class _Split(nn.Module):
 
     def aggregate(self, latent: Latent) -> tuple[Tensor, Tensor]:
         """log q(z) [K, B] and sum_j log q(z_j) [K, B] at the draws."""
-        rows = latent.z.shape[1]
         if self.examples is None:
             raise ValueError(
                 "examples: q(z) is the aggregate over all of the data, whose number is not known here; `fit` tells it, "
                 "elsewhere give examples=N"
             )
-        drawn = latent.summed is None and latent.given is False
-        if not drawn or latent.q.batch_shape != (rows,) or latent.p.batch_shape:
-            raise ValueError(
-                f"the divergence of {latent.name!r} is not split: it is one to a prior for all examples, of a latent "
-                "that is drawn from the example alone, neither given, nor summed over, nor below another latent"
-            )
-        if rows < 2:
-            raise ValueError("the aggregate posterior needs a batch of at least 2 examples; got 1")
-        each = check_split(latent.q)
-        z, weights = latent.z.unsqueeze(2), self.weights(rows, self.examples, latent.z)
-        single = each.log_prob(z).flatten(3)  # [K, B, B, d]: the draw of i under the posterior of j
-        factorises = isinstance(latent.q, Independent) and not latent.q.base_dist.event_shape
-        # Spread out, since not every law broadcasts.
-        whole = single.sum(3) if factorises else latent.q.log_prob(z.expand(-1, -1, rows, *z.shape[3:]))
+        check_aggregate(latent)
+        weights = self.weights(latent.z.shape[1], self.examples, latent.z)
+        whole, single = log_pairs(latent.q, latent.z)
         product = (single + weights.unsqueeze(-1)).logsumexp(2).sum(2)
         return (whole + weights).logsumexp(2), product
 
@@ -136,6 +124,29 @@ class DimensionKL(_Split):
     def part(self, latent: Latent) -> Tensor:
         check_split(latent.q, latent.p)
         return self.aggregate(latent)[1] - latent.log_p
+
+
+def log_pairs(q: Distribution, z: Tensor) -> tuple[Tensor, Tensor]:
+    """log q(z_i | x_j) [K, n, B] and that of every dimension alone [K, n, B, d]: draws z [K, n, ...] under each row of
+    q, of batch shape [B]. ValueError for a law without marginals."""
+    z = z.unsqueeze(2)
+    single = check_split(q).log_prob(z).flatten(3)
+    if isinstance(q, Independent) and not q.base_dist.event_shape:
+        return single.sum(3), single
+    return q.log_prob(z.expand(-1, -1, *q.batch_shape, *z.shape[3:])), single  # not every law broadcasts
+
+
+def check_aggregate(latent: Latent) -> None:
+    """ValueError for a latent whose q(z) a batch does not tell."""
+    rows = latent.z.shape[1]
+    drawn = latent.summed is None and latent.given is False
+    if not drawn or latent.q.batch_shape != (rows,) or latent.p.batch_shape:
+        raise ValueError(
+            f"the divergence of {latent.name!r} is not split: it is one to a prior for all examples, of a latent "
+            "that is drawn from the example alone, neither given, nor summed over, nor below another latent"
+        )
+    if rows < 2:
+        raise ValueError("the aggregate posterior needs a batch of at least 2 examples; got 1")
 
 
 def check_split(q: Distribution, p: Distribution | None = None) -> Distribution:

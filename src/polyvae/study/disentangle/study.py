@@ -61,6 +61,6 @@ def disentangle(
 
 def _said(job: Job, row: Mapping[str, Any]) -> str:
     """A run's result in a line."""
-    names = {"MIG": "mig", "FactorVAE score": "factor_vae", "total correlation": "total_correlation"}
+    names = {"MIG": "mig", "FactorVAE score": "factor_vae", "total correlation, normal": "total_correlation_normal"}
     numbers = [f"{name} {row[column]:.3f}" for name, column in names.items() if row.get(column) is not None]
     return f"{job.title}: {', '.join(numbers)}, {row['seconds']:.0f} s"
