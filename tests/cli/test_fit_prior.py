@@ -12,6 +12,7 @@ import pytest
 import polyvae as pv
 from helpers.commands import Say
 from polyvae.cli import main
+from polyvae.cli.second_stage import print_judged
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +105,30 @@ def test_every_prior_has_its_options_in_its_help(kind: str, say: Say) -> None:
     assert f"polyvae fit-prior runs/first {kind}" in out
     words = {"flow-matching": "--solver", "two-stage": "--top", "flow": "--transforms"}
     assert words.get(kind, "--components") in out
+
+
+def test_of_a_posterior_that_is_a_point_no_bound_is_told(tmp_path: Path, say: Say) -> None:
+    folder = tmp_path / "run"
+    line = ["--data", "digits", "--limit", 60, "--epochs", 1, "--latent", 2, "--network", "mlp", "--widths", 8]
+    code, _, err = say("train", "rae", *line, "--run", folder)
+    assert (code, "inf" in err) == (0, False), err
+    code, out, _ = say("fit-prior", folder, "mixture", "--components", 2, *QUICK)
+    assert (code, "inf " in out) == (0, False)
+    assert "│ mixture │                 - │" in out
+    assert "no bound: the posterior is a point" in out
+    code, out, err = say("evaluate", folder, "--samples", 2)
+    assert (code, err) == (0, "")
+    assert "│ own     │        - │                 - │                  - │" in out
+    assert "no bound: a posterior puts all its mass on a point" in out
+
+
+def test_a_prior_that_costs_some_of_the_bound_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"importance_bound": -3.0, "frechet": None}
+    told = {"own": {**row, "bound": -4.0}, "samples": 3, "examples": 10, "frechet_samples": 0}
+    print_judged("mixture", {**told, "fitted": {**row, "bound": -7.3}})
+    said = "the bound is 3.3 nats lower with it: fewer --components, or --code-prior own, which leaves it out\n"
+    assert capsys.readouterr().out.endswith(said)
+    print_judged("flow", {**told, "fitted": {**row, "bound": -7.3}})
+    assert capsys.readouterr().out.endswith("lower with it: --code-prior own, which leaves it out\n")
+    print_judged("flow", {**told, "fitted": {**row, "bound": -3.9}})
+    assert "lower with it" not in capsys.readouterr().out

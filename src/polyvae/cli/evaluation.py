@@ -26,7 +26,7 @@ from polyvae.evaluation import evaluate as report_on
 from polyvae.evaluation import table
 from polyvae.evaluation.blocks import each_block
 from polyvae.evaluation.bounds import both_bounds
-from polyvae.evaluation.tables import COLUMNS
+from polyvae.evaluation.tables import COLUMNS, number
 from polyvae.training.progress import counted
 from polyvae.training.run import Run
 from polyvae.training.trained import PLAIN
@@ -169,8 +169,7 @@ def baselines(report: Mapping[str, Any]) -> Table:
         "parameters": ("parameters", 0),
     }
     for words, (name, digits) in rows.items():
-        values = [column.get(name) for column in columns.values()]
-        shown.add_row(words, *("-" if value is None else f"{value:.{digits}f}" for value in values))
+        shown.add_row(words, *(number(column.get(name), digits) for column in columns.values()))
     return shown
 
 
@@ -182,9 +181,11 @@ def with_own_prior(
 
     if has_codes(run):
         return "uniform", with_uniform_codes(run, examples, report)
+    bits = report["bound_bits"]
+    if report["bound"] is None:  # a point's divergence is infinite from any prior
+        return "own", {"kl": None, "bound": None, "bound_bits": None}
     found = both_bounds(run, examples, min(PLAIN, asked["samples"]), asked["seed"], asked["device"])
     kl, bound = sum(float(each.mean()) for each in found.kl.values()), float(found.plain.mean())
-    bits = report["bound_bits"]
     more = (report["bound"] - bound) / (report["dimensions"] * log(2))
     return "own", {"kl": kl, "bound": bound, "bound_bits": None if bits is None else bits + more}
 
@@ -204,8 +205,8 @@ def priors(report: Mapping[str, Any]) -> Table:
     for heading in ("KL, nats", "plain bound, nats", "bits per dimension"):
         shown.add_column(heading, justify="right")
     for name, found in report["priors"].items():
-        bits = found["bound_bits"]
-        shown.add_row(name, f"{found['kl']:.2f}", f"{found['bound']:.2f}", "-" if bits is None else f"{bits:.4f}")
+        told = (("kl", 2), ("bound", 2), ("bound_bits", 4))
+        shown.add_row(name, *(number(found[key], digits) for key, digits in told))
     return shown
 
 

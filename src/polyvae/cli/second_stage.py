@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ from polyvae.cli.fitting import check_machine, settings_of
 from polyvae.cli.options import Option, naming
 from polyvae.cli.printing import console, printable
 from polyvae.cli.runs import Opened, opened
+from polyvae.evaluation.tables import number
 from polyvae.training.run import Run
 from polyvae.training.store import DESCRIPTION, STATE, RunError
+
+LOST = 0.05  # nats of the bound, from which on it is said that a fitted prior costs some
+WITH_COMPONENTS = ("mixture", "vamp")
 
 
 def train(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Option]) -> None:
@@ -127,15 +131,24 @@ def _report_latents(folder: Path, kind: str, made: Run, found: Opened, asked: di
     print(f"prior: {made.folder}")
     if made.best_epoch:
         print(f"best epoch: {made.best_epoch} of {len(made.history)}")
+    print_judged(kind, told)
+    print(f"next: polyvae sample {shlex.quote(str(folder))}")
+
+
+def print_judged(kind: str, told: Mapping[str, Any]) -> None:
+    """The bounds and distances with the own and the fitted prior, and what they say of it."""
     shown = Table("prior", title_justify="left")
     for heading in ("plain bound, nats", f"importance-weighted, K = {told['samples']}", "Fréchet distance"):
         shown.add_column(heading, justify="right")
-    for name in runs:
-        row = told[name]
-        distance = "-" if row["frechet"] is None else f"{row['frechet']:.3f}"
-        label = kind if name == "fitted" else name
-        shown.add_row(label, f"{row['bound']:.2f}", f"{row['importance_bound']:.2f}", distance)
+    own, fitted = (printable(told[name]) for name in ("own", "fitted"))
+    for label, row in (("own", own), (kind, fitted)):
+        digits = (("bound", 2), ("importance_bound", 2), ("frechet", 3))
+        shown.add_row(label, *(number(row[key], many) for key, many in digits))
     console().print(shown)
     drawn = f", {told['frechet_samples']:,} samples" if told["frechet_samples"] else ""
     print(f"on {told['examples']:,} examples{drawn}")
-    print(f"next: polyvae sample {shlex.quote(str(folder))}")
+    if fitted["bound"] is None:
+        print("no bound: the posterior is a point, its divergence from any prior is infinite")
+    elif (lost := own["bound"] - fitted["bound"]) >= LOST:
+        fewer = "fewer --components, or " if kind in WITH_COMPONENTS else ""
+        print(f"the bound is {lost:.1f} nats lower with it: {fewer}--code-prior own, which leaves it out")

@@ -39,63 +39,64 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "examples", str(report["examples"]), ""
     x = f"x | {escape(', '.join(report['given']))}" if report["given"] else "x"
     for name, words in _BOUNDS.items():
-        yield words.format(**report, x=x), _number(report[name]), "nats an example"
-        yield "  standard error over the examples", _number(report[f"{name}_error"]), "nats"
-        yield "  the same", _number(report[f"{name}_bits"], 4), "bits per dimension"
+        yield words.format(**report, x=x), number(report[name]), "nats an example"
+        yield "  standard error over the examples", number(report[f"{name}_error"]), "nats"
+        yield "  the same", number(report[f"{name}_bits"], 4), "bits per dimension"
     yield from _gap_rows(report)
     for name, value in report["reconstruction"].items():
-        yield f"reconstruction of {escape(name)}, -E log p", _number(value), "nats an example"
-    yield "KL, all latents", _number(report["kl"]), "nats an example"
-    yield "squared error of the reconstruction", _number(report["mse"], 5), "per value"
+        yield f"reconstruction of {escape(name)}, -E log p", number(value), "nats an example"
+    yield "KL, all latents", number(report["kl"]), "nats an example"
+    yield "squared error of the reconstruction", number(report["mse"], 5), "per value"
     for key, words in COLUMNS.items():
         if report.get(key) is not None:
             logs = key == "unexplained" and any(row["kind"] == "positive" for row in report["columns"])
             yield (
                 f"  {words}",
-                _number(100 * report[key], 1),
+                number(100 * report[key], 1),
                 "%, mean over columns" + ", of positive ones' logs" * logs,
             )
     for key, words, digits, unit in (("psnr", "PSNR", 2, "dB"), ("ssim", "SSIM", 4, "")):
         if report[key] is not None:
-            yield words, _number(report[key], digits), unit
+            yield words, number(report[key], digits), unit
     if found := report.get("frechet"):
-        yield f"Fréchet distance, {found['count']} samples", _number(found["distance"]), "features squared"
+        yield f"Fréchet distance, {found['count']} samples", number(found["distance"]), "features squared"
         if halves := found["halves"]:
-            yield f"  of {halves['count']} samples", _number(halves["distance"]), "features squared"
-            yield f"  of as many other real pictures, {halves['count']}", _number(halves["real"]), "features squared"
+            yield f"  of {halves['count']} samples", number(halves["distance"]), "features squared"
+            yield f"  of as many other real pictures, {halves['count']}", number(halves["real"]), "features squared"
         if found["accuracy"] is not None:
-            yield "  accuracy of the classifier", _number(100 * found["accuracy"]), "%"
-        yield "FID", _number(found["inception"]), "Inception features"
+            yield "  accuracy of the classifier", number(100 * found["accuracy"]), "%"
+        yield "FID", number(found["inception"]), "Inception features"
 
 
 def _gap_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if refined := report.get("refined"):
         steps = f"{refined['steps']} steps"
-        yield f"plain bound, posteriors refined by {steps}", _number(refined["bound"]), "nats an example"
-        yield "  gain", _number(refined["gain"]), "nats"
+        yield f"plain bound, posteriors refined by {steps}", number(refined["bound"]), "nats an example"
+        yield "  gain", number(refined["gain"]), "nats"
     if ais := report.get("ais"):
-        yield f"log p by annealing, {ais['temperatures']} temperatures", _number(ais["log_px"]), "nats an example"
-        yield f"  of {ais['examples']} examples, whose plain bound is", _number(ais["bound"]), "nats an example"
-        yield "  their importance-weighted bound", _number(ais["importance_bound"]), "nats an example"
+        yield f"log p by annealing, {ais['temperatures']} temperatures", number(ais["log_px"]), "nats an example"
+        yield f"  of {ais['examples']} examples, whose plain bound is", number(ais["bound"]), "nats an example"
+        yield "  their importance-weighted bound", number(ais["importance_bound"]), "nats an example"
         if "approximation_gap" in ais:
-            yield "  between: by one encoder for all", _number(ais["amortisation_gap"]), "nats"
-            yield "  between: by the family of laws", _number(ais["approximation_gap"]), "nats"
-        yield "  gap of its bounds on simulated data", _number(ais["simulated"]["gap"]), "nats"
+            yield "  between: by one encoder for all", number(ais["amortisation_gap"]), "nats"
+            yield "  between: by the family of laws", number(ais["approximation_gap"]), "nats"
+        yield "  gap of its bounds on simulated data", number(ais["simulated"]["gap"]), "nats"
 
 
 def _latent_rows(name: str, latent: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for key, (words, digits, unit) in _LATENT.items():
-        yield f"{escape(name)}: {words.format(**latent)}", _number(latent[key], digits), unit
+        yield f"{escape(name)}: {words.format(**latent)}", number(latent[key], digits), unit
     if latent["information_limit_bits"] is not None:
-        yield "  at most, by the number of examples", _number(latent["information_limit_bits"]), "bits"
+        yield "  at most, by the number of examples", number(latent["information_limit_bits"]), "bits"
     if words := latent["codebook"]:
-        yield f"  perplexity of {words['size']} codes at {words['positions']} places", _number(words["perplexity"]), ""
-        yield "  codes used", _number(100 * words["usage"], 1), "%"
+        yield f"  perplexity of {words['size']} codes at {words['positions']} places", number(words["perplexity"]), ""
+        yield "  codes used", number(100 * words["usage"], 1), "%"
         return
     aggregate = latent["aggregate"] or {}
-    yield "  aggregate mean to the prior's", _number(aggregate.get("mean_distance"), 3), "Euclidean"
-    yield "  aggregate covariance to the prior's", _number(aggregate.get("covariance_distance"), 3), "Frobenius"
+    yield "  aggregate mean to the prior's", number(aggregate.get("mean_distance"), 3), "Euclidean"
+    yield "  aggregate covariance to the prior's", number(aggregate.get("covariance_distance"), 3), "Frobenius"
 
 
-def _number(value: float | None, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
+    """So many digits after the point; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
@@ -164,7 +165,8 @@ def duration(seconds: float) -> str:
 
 
 def _written(values: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.2f}" for name, value in values.items())
+    """Without the bound of a posterior that is a point, -inf."""
+    return "  ".join(f"{name} {value:.2f}" for name, value in values.items() if value != -inf)
 
 
 def _print(line: str) -> None:
