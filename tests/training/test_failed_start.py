@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from helpers.processes import train
 from helpers.runs import pictures, small
 from polyvae.cli import main
 from polyvae.training.run_folder import LOCK
-from polyvae.training.store import DESCRIPTION, STATE, read_tensors
+from polyvae.training.store import DESCRIPTION, METRICS, STATE, WEIGHTS, read_tensors
 
 FAILED = {
     "no such device": ({"device": "mps"}, ValueError, "no mps device"),
@@ -87,3 +88,20 @@ def test_a_finished_run_with_a_schedule_says_what_more_epochs_take(
     assert "--epochs" not in said
     assert main(["train", "--resume", "--run", folder, "--epochs", "3"]) == 1
     assert "train one of 3 epochs in a new folder" in capsys.readouterr().err
+
+
+def test_what_was_killed_before_its_first_state_is_in_nobody_s_way(tmp_path: Path) -> None:
+    train(tmp_path / "run", 1)
+    shutil.copytree(tmp_path / "run", tmp_path / "killed", ignore=lambda *_: {STATE, WEIGHTS, METRICS})
+    assert (tmp_path / "killed" / DESCRIPTION).exists()
+    train(tmp_path / "killed", 1, seed=3)
+    assert pv.Run.load(tmp_path / "killed").description["settings"]["seed"] == 3
+
+
+def test_a_folder_that_is_taken_is_said_before_anything_is_looked_at(tmp_path: Path) -> None:
+    train(tmp_path / "run", 1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("")
+    for name, message in {"run": "already holds a run; resume it", "other": "holds other files"}.items():
+        with pytest.raises(pv.RunError, match=message):
+            pv.fit("vae", "no such data", tmp_path / name)

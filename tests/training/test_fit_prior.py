@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,19 @@ def test_a_vamp_prior_of_a_convolutional_run_leaves_its_statistics_alone() -> No
     torch.testing.assert_close(training, prior.model.eval().prior["z"]({}).log_prob(z))
 
 
+def test_a_mixture_sees_all_examples_and_holds_few_of_them_at_once(run: pv.Run) -> None:
+    data, seen = clouds(2600), []
+
+    def counted(values: dict[str, Tensor]) -> dict[str, Tensor]:
+        seen.append(len(values["x"]))
+        return values
+
+    data = replace(data, train=replace(data.train, transform=counted))
+    pv.fit_prior(run, data, "mixture", components=3, **SMALL)
+    assert max(seen) <= 1000
+    assert sum(seen) >= len(data.train) == 2550
+
+
 def test_priors_are_judged_on_the_same_examples_with_and_without_pictures(run: pv.Run) -> None:
     fitted = with_prior(run, pv.fit_prior(run, clouds(), "mixture", components=3, **SMALL))
     told = judged({"own": run, "fitted": fitted}, clouds(), samples=4, examples=20)
@@ -240,3 +254,5 @@ def test_a_posterior_s_density_is_what_a_flow_learns() -> None:
     best = max(row["validation_bound"] for row in prior.history)
     assert best == pytest.approx(-entropy, abs=0.25)
     assert math.isfinite(float(Tensor.sum(prior.model.prior["z"]({}).sample((5,)))))
+
+

@@ -18,6 +18,7 @@ from polyvae.cli.printing import console, printable
 from polyvae.cli.runs import Opened, opened
 from polyvae.evaluation.tables import number
 from polyvae.training.run import Run
+from polyvae.training.run_folder import begun
 from polyvae.training.store import DESCRIPTION, STATE, RunError
 
 LOST = 0.05  # nats of the bound, from which on it is said that a fitted prior costs some
@@ -70,7 +71,7 @@ def _in_place(
     from polyvae.training.second_stage import PRIOR  # the slowest import of all: after every mistake in the line
 
     place = folder / PRIOR
-    if not resume and (place / DESCRIPTION).exists():
+    if not resume and begun(place):
         raise RunError(f"{place} already holds a learned prior; add --resume to go on with it, or remove it")
     if resume and not (place / DESCRIPTION).exists():
         raise RunError(f"{place} holds no learned prior to go on with; leave --resume away to train one")

@@ -20,7 +20,7 @@ from polyvae.checks.names import kind
 from polyvae.data.cuts import shuffled
 from polyvae.data.loading import as_data
 from polyvae.data.seeds import forked, seed_generators
-from polyvae.data.split import Data
+from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import check_gaps
 from polyvae.evaluation.support import check_support
 from polyvae.model.vae import VAE
@@ -38,7 +38,7 @@ from polyvae.training.processes import in_processes, on_signals
 from polyvae.training.progress import reporter
 from polyvae.training.resume import restore_state
 from polyvae.training.run import Run
-from polyvae.training.run_folder import trained_in
+from polyvae.training.run_folder import check_start, trained_in
 from polyvae.training.settings import Settings, chosen
 from polyvae.training.sharing import tell_examples
 from polyvae.training.step import Step
@@ -56,6 +56,7 @@ from polyvae.training.trial import as_recipe, tried
 from polyvae.training.validation import validate
 
 STARTING = 4096  # examples that a recipe may look at before the first step
+ROWS = 1000  # examples at a time, where a closed form needs all of them
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ def fit(
         raise ValueError("resume and tensorboard need a run folder")
     if settings.tensorboard:
         check_tensorboard()
+    if folder is not None:
+        check_start(folder, resume)
     data = as_data(data, gaps=True)
     settings = settings.resolved(len(data.train))
     recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=settings.seed))
@@ -226,7 +229,7 @@ def _solve(job: Job) -> list[dict[str, Any]]:
     assert recipe.solve is not None
     with forked(data.train.device):
         seed_generators(data.train.device, settings.seed)
-        recipe.solve(recipe.observe(data.train.batch(torch.arange(len(data.train), device=data.train.device)))["x"])
+        recipe.solve(_observed(recipe, data.train))
     values = validate(recipe.model, recipe.objective, recipe.observe, data.validation, settings.seed)
     check_validation(values, recipe.monitor)
     Best(recipe, None, folder).put_in_place()
@@ -234,3 +237,13 @@ def _solve(job: Job) -> list[dict[str, Any]]:
     history.add({"epoch": 0, "step": 0, **{f"validation_{name}": value for name, value in values.items()}})
     history.call_back()
     return history.rows
+
+
+def _observed(recipe: Recipe, split: Split) -> torch.Tensor:
+    """x of all examples, observed. Beside it a block is held: what x is made of may be more than memory takes."""
+    x = torch.empty(0)
+    for index in torch.arange(len(split), device=split.device).split(ROWS):
+        part = recipe.observe(split.batch(index))["x"]
+        x = x if len(x) else part.new_empty(len(split), *part.shape[1:])
+        x[index] = part
+    return x

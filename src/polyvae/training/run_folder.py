@@ -38,8 +38,8 @@ def trained_in(
     A start that fails before its first step leaves nothing behind, so that the corrected one may take the folder.
     Raises RunError for a folder that is being trained in, holds something else or cannot be written.
     """
-    _check_free(folder)
-    new = not (folder / DESCRIPTION).exists()
+    check_start(folder, resume)
+    new = not begun(folder)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         with ExitStack() as until:
@@ -56,6 +56,19 @@ def trained_in(
         for place in made:
             with suppress(OSError):
                 place.rmdir()  # only if nothing was put into it
+
+
+def begun(folder: Path) -> bool:
+    """Whether a run lies there, and not what one that was killed before its first state has left of itself."""
+    made = any((folder / name).exists() for name in (STATE, WEIGHTS, METRICS))
+    return made and (folder / DESCRIPTION).exists()
+
+
+def check_start(folder: Path, resume: bool) -> None:
+    """RunError for a folder that holds something else, or a run that is not to be gone on with."""
+    _check_free(folder)
+    if begun(folder) and not resume:
+        raise RunError(f"{folder} already holds a run; resume it, or choose another folder")
 
 
 def _hold(folder: Path, until: ExitStack) -> None:
@@ -80,12 +93,11 @@ def _opened(
     folder: Path, description: dict[str, Any], settings: Settings, resume: bool, closed: bool
 ) -> dict[str, Any]:
     """Starts a run folder, or checks that it holds the same run."""
-    if not (folder / DESCRIPTION).exists():
-        _check_free(folder)
+    check_start(folder, resume)
+    if not (folder / DESCRIPTION).exists() or not (resume or begun(folder)):
+        _clear(folder, [])
         write_description(folder, description)
         return description
-    if not resume:
-        raise RunError(f"{folder} already holds a run; resume it, or choose another folder")
     if (folder / WEIGHTS).exists() and not (folder / STATE).exists() and not closed:
         raise RunError(f"{folder} was saved without the state to resume from; train again in another folder")
     recorded = read_description(folder)
