@@ -24,6 +24,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+FEW = ["--samples", 2]
 QUICK = ["--samples", 3, "--examples", 10, "--frechet", 0]
 
 
@@ -72,7 +73,30 @@ def test_ctrl_c_leaves_a_prior_that_goes_on(table: Path, tmp_path: Path, say: Sa
         code, _, err = say("fit-prior", folder, "flow", "--transforms", 1, "--epochs", 3, "--batch-size", 32, *QUICK)
     assert code == 1
     assert f"interrupted; go on with `polyvae fit-prior {folder} flow --resume`" in err
+    note = f"{folder}/prior is not finished (0 of 3 epochs): the own prior of {folder} is taken; "
+    assert f"note: {note}`polyvae fit-prior {folder} flow --resume` finishes it" in say("evaluate", folder, *FEW)[2]
+    assert say("fit-prior", folder, "flow", "--resume", "--max-steps", 5, *QUICK)[0] == 0
+    recorded = json.loads((folder / "prior" / "run.json").read_text())
+    recorded["settings"]["max_steps"] = None  # as of one that was killed in its second epoch
+    del recorded["sealed"]
+    (folder / "prior" / "run.json").write_text(json.dumps(recorded))
+    code, out, _ = say("evaluate", folder, "--json", *FEW)
+    assert code == 0
+    assert "(1 of 3 epochs): its best weights so far are taken; " in json.loads(out)["notes"][-1]
+    assert "not finished" not in say("evaluate", folder, "--code-prior", "own", *FEW)[2]
     assert say("fit-prior", folder, "flow", "--resume", *QUICK)[0] == 0
+    assert "not finished" not in say("evaluate", folder, *FEW)[2]
+
+
+def test_a_prior_of_former_weights_is_told_how_it_is_fitted_again(table: Path, tmp_path: Path, say: Say) -> None:
+    folder = shutil.copytree(table, tmp_path / "run")
+    assert say("fit-prior", folder, "flow", "--transforms", 1, "--epochs", 1, *QUICK)[0] == 0
+    assert say("train", "--resume", "--run", folder, "--epochs", 3)[0] == 0
+    code, _, err = say("evaluate", folder, *FEW)
+    assert code == 1
+    again = f"train it again with `polyvae fit-prior {folder} flow`; sample, complete and evaluate go without by --code-prior own"
+    assert f"its latents are others now. Remove {folder}/prior and {again}" in err
+    assert say("evaluate", folder, "--code-prior", "own", *FEW)[0] == 0
 
 
 def test_the_command_says_what_is_wrong(table: Path, tmp_path: Path, say: Say) -> None:
@@ -85,7 +109,9 @@ def test_the_command_says_what_is_wrong(table: Path, tmp_path: Path, say: Say) -
         (1, "no learned prior to go on with"): [folder, "mixture", "--resume"],
         (2, "--components: expected a whole number of at least 1"): [folder, "mixture", "--components", 0],
         (2, "--components: 900 normals need as many"): [folder, "mixture", "--components", 900],
-        (2, "has no option --components"): [folder, "flow", "--components", 3],
+        (2, "has no option --components; it is of mixture and vamp"): [folder, "flow", "--components", 3],
+        (2, "has no option --solver; it is of flow-matching"): [folder, "mixture", "--solver", "rk4"],
+        (2, "has no option --solve; did you mean --solver or"): [folder, "flow-matching", "--solve", "rk4"],
         (2, "--flow: expected one of nsf, maf"): [folder, "flow", "--flow", "glow"],
         (2, "--solver: expected one of heun, rk4"): [folder, "flow-matching", "--solver", "euler"],
         (2, "--samples: expected a whole number of at least 1"): [folder, "mixture", "--samples", 0],
@@ -132,3 +158,10 @@ def test_a_prior_that_costs_some_of_the_bound_says_so(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.endswith("lower with it: --code-prior own, which leaves it out\n")
     print_judged("flow", {**told, "fitted": {**row, "bound": -3.9}})
     assert "lower with it" not in capsys.readouterr().out
+
+
+def test_help_without_a_kind_says_of_which_an_option_is_and_its_default_there(say: Say) -> None:
+    help = " ".join(say("fit-prior", "--help")[1].split())
+    assert "of mixture: how many normals (default: 10); of vamp: how many pseudo-inputs, " in help
+    assert "which begin as training examples (default: 500)" in help
+    assert '--solver {heun,rk4} of flow-matching: "heun"' in help

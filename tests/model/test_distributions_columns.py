@@ -200,7 +200,7 @@ def test_a_law_by_name_is_one_of_the_standardised_numbers(name: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "name", "words"),
     [
-        (MIXED, "normal", "one law for all columns, and these are real, category, counts, bits, positive"),
+        (MIXED, "normal", "one law for all columns, and these are real, category, counts, bits, positive: take vae"),
         (Spec((1,), columns=(Column("counts"),)), "normal", "no law of counts.*poisson, negative-binomial"),
         (Spec((1,), columns=(Column("real"),)), "bernoulli", "no law of real numbers, which the data hold"),
         (Spec((1,), columns=(Column("positive"),)), "laplace", "no law of positive numbers"),
@@ -221,10 +221,21 @@ def test_a_normal_with_a_free_scale_is_refused_where_it_is_no_law_of_the_columns
         recipes.sigma_vae(spec, network="mlp")
 
 
+@pytest.mark.parametrize("name", ["wae", "rae"])
+@pytest.mark.parametrize("kinds", [("real", "bits"), ("counts",)])
+def test_recipes_of_squared_errors_give_other_columns_the_law_of_their_kind(name: str, kinds: tuple[str, ...]) -> None:
+    spec = Spec((len(kinds),), levels=None, columns=tuple(map(Column, kinds)))
+    made, plain = (recipes.named(each)(spec, network="mlp", widths=(4,), latent=2) for each in (name, "vae"))
+    families = [each.model.heads["x"].likelihood.family for each in (made, plain)]
+    assert str(families[0]) == str(families[1])
+    with pytest.raises(ValueError, match="laplace"):
+        recipes.named(name)(spec, likelihood="laplace", network="mlp")
+
+
 def test_recipes_of_one_law_say_what_to_take_for_columns_of_other_kinds() -> None:
     with pytest.raises(ValueError, match=r"columns of counts only, and these hold real, category, .*: take vae"):
         recipes.count_vae(MIXED)
-    with pytest.raises(ValueError, match="a vae without a likelihood gives each kind its own"):
+    with pytest.raises(ValueError, match="take vae, which gives each kind its own where no"):
         recipes.sigma_vae(MIXED)
     columns = (Column("real", "age"), Column("category", "city", labels=("a", "b")))
     with pytest.raises(ValueError, match=r"these data have none: load them with label='city'"):

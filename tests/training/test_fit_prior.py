@@ -254,5 +254,3 @@ def test_a_posterior_s_density_is_what_a_flow_learns() -> None:
     best = max(row["validation_bound"] for row in prior.history)
     assert best == pytest.approx(-entropy, abs=0.25)
     assert math.isfinite(float(Tensor.sum(prior.model.prior["z"]({}).sample((5,)))))
-
-

@@ -55,6 +55,8 @@ def evaluate(
 
     Example: polyvae evaluate runs/first --samples 500 --baselines
     """
+    from polyvae.training.second_stage import unfinished
+
     run = reading.run
     found = opened(run, reading.data_dir)
     place = run / "evaluation.json" if out is None else out
@@ -85,6 +87,7 @@ def evaluate(
         learned = {name: report[name] for name in ("kl", "bound", "bound_bits")}
         name, own = with_own_prior(found.run, examples, report, asked)
         report["priors"] = {name: own, "learned": learned}
+        report["notes"] += [note] if (note := unfinished(found.run)) else []
     if beside.baselines:
         report["baselines"] = _baselines(found.data, examples, report, asked)
     write_text(place, json_module.dumps(report, indent=2) + "\n")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from polyvae.cli.options import Option, Parser, options_of, without_options
+from polyvae.cli.options import Option, Parser, options_of, without_options, written
 from polyvae.cli.reading import check_known, read_path
 from polyvae.cli.signatures import functions
 from polyvae.cli.train import FORMER, settings_options
@@ -51,10 +52,22 @@ def groups_of(kind: str | None) -> dict[str, list[Option]]:
 
 
 def every_group() -> dict[str, list[Option]]:
-    """The options of all priors together."""
-    groups = groups_of(None)
-    own = {option.flag: option for kind in kinds() for option in groups_of(kind)["the prior"]}
-    return {**groups, "the prior": list(own.values())}
+    """The options of all priors together, each with the kinds that it is of and what it says and is by default there."""
+    found: dict[str, Option] = {}
+    for kind in kinds():
+        for each in groups_of(kind)["the prior"]:
+            usual = "" if each.default is None else f" (default: {written(each.default)})"
+            said = f"of {kind}: {each.help}{usual}"
+            flag = str(each.flag)
+            said = f"{found[flag].help}; {said}" if flag in found else said
+            found[flag] = replace(each, help=said, default=None)
+    return {**groups_of(None), "the prior": list(found.values())}
+
+
+def kinds_with(flag: str) -> str:
+    """What to say of an option that other priors have, or nothing."""
+    of = [kind for kind in kinds() if any(each.flag == flag for each in groups_of(kind)["the prior"])]
+    return f"; it is of {' and '.join(of)}" if of else ""
 
 
 def run(name: str, arguments: Sequence[str]) -> None:
@@ -69,7 +82,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
         said = functions("training/second_stage/kinds.py")[kinds()[kind]].__doc__ or ""
         text += "\n\n" + without_options("\n".join(line.strip() for line in said.splitlines()).strip())
     usage = f"polyvae fit-prior DIR {kind or 'KIND'} [options]"
-    parser = Parser("polyvae fit-prior", usage, text, EXAMPLE.format(kind=kind or "mixture"), FORMER)
+    parser = Parser("polyvae fit-prior", usage, text, EXAMPLE.format(kind=kind or "mixture"), FORMER, kinds_with)
     for title, options in groups.items():
         parser.add(title, options)
     found = parser.read(arguments)

@@ -100,7 +100,7 @@ class Parser(argparse.ArgumentParser):
                 group.add_argument(option.key, type=_argument(option.read or str), metavar=option.metavar, help=shown)
                 continue
             if option.default is not inspect.Parameter.empty and option.read is not None and option.default is not None:
-                shown = f"{shown} (default: {_written(option.default)})".lstrip()
+                shown = f"{shown} (default: {written(option.default)})".lstrip()
             shared: dict[str, Any] = {"dest": option.key, "help": shown}
             if option.read is None:
                 group.add_argument(option.flag, action="store_const", const=not option.default, **shared)
@@ -249,7 +249,8 @@ def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return argument
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as a line gives it."""
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -84,10 +84,17 @@ def chosen_prior(run: Run, prior: str | None, temperature: float = 1.0, top_k: i
 
     Raises RunError where there is none, ValueError for a `temperature` or `top_k` that no PixelCNN draws with.
     """
-    from polyvae.training.second_stage import has_prior, sharpened, with_prior
+    from polyvae.training.second_stage import has_prior, sharpened, unfinished, with_prior
 
-    if prior == "learned" or (prior is None and run.folder is not None and has_prior(run.folder)):
+    if prior in (None, "learned") and (note := unfinished(run)) is not None:
+        print(f"polyvae: note: {note}", file=sys.stderr)
+    if prior == "learned":
         run = with_prior(run)
+    elif prior is None and run.folder is not None and has_prior(run.folder):
+        try:
+            run = with_prior(run)
+        except RunError as error:
+            raise RunError(f"{error}; sample, complete and evaluate go without by --code-prior own") from error
     return run if (temperature, top_k) == (1.0, None) else sharpened(run, temperature, top_k)
 
 

@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from polyvae.checks.names import find
 from polyvae.checks.ranges import Positive, Weight
+from polyvae.model.families.columns import is_law
 from polyvae.model.groups import Group
 from polyvae.model.spec import Spec
 from polyvae.objectives.objective import Objective, Weighted
@@ -35,13 +36,14 @@ def wae(
 
     No divergence is computed, so that the posterior may be a point, which has no bound on log p(x). `weight`: lambda.
     `kernel`: "imq" or "rbf". `bandwidth`: the kernel's, in units of z, in which the standard prior has the deviation 1.
-    `posterior`: "point", or a law, of which noise is drawn. `likelihood`: "normal", the squared error. `prior`: one
-    with nothing to learn; beside a law also "flow" or "conditional", whose draws learn from the MMD.
+    `posterior`: "point", or a law, of which noise is drawn. `likelihood`: "normal", the squared error, and of columns
+    of kinds that it is no law of each kind's own. `prior`: one with nothing to learn; beside a law also "flow" or
+    "conditional", whose draws learn from the MMD.
 
     Tolstikhin, Bousquet, Gelly, Schoelkopf: Wasserstein Auto-Encoders, 2018 (WAE-MMD).
     """
     terms = {"reconstruction": Reconstruction(), "mmd": Weighted(MMD(kernel, bandwidth), weight)}
-    return vae(spec, posterior=posterior, likelihood=likelihood, objective=Objective(terms), **options)
+    return vae(spec, posterior=posterior, likelihood=_cost(likelihood, spec), objective=Objective(terms), **options)
 
 
 @recipe
@@ -58,15 +60,22 @@ def rae(
     Samples want a prior that is fitted afterwards: nothing here holds the codes to one. `penalty`: R, "l2", the decay
     of the decoder's weights; "gradient", half the squared norm of its Jacobian at the codes; "spectral", every layer of
     the decoder divided by its largest singular value. `weight`: lambda, of l2 and gradient. `size`: beta, of the codes.
-    `likelihood`: "normal", the squared error.
+    `likelihood`: "normal", the squared error, and of columns of kinds that it is no law of each kind's own.
 
     Ghosh, Sajjadi, Vergari, Black, Schoelkopf: From Variational to Deterministic Autoencoders, 2020.
     """
     terms = {"reconstruction": Reconstruction(), "size": Weighted(CodeSize(), size)}
     more = {"steepness": Weighted(Steepness(), weight)} if penalty == "gradient" else {}
-    made = vae(spec, posterior="point", likelihood=likelihood, objective=Objective({**terms, **more}), **options)
+    made = vae(
+        spec, posterior="point", likelihood=_cost(likelihood, spec), objective=Objective({**terms, **more}), **options
+    )
     find(SMOOTH, penalty, "penalty")(made.model.heads["x"], weight)
     return made
+
+
+def _cost(likelihood: Likelihood, spec: Spec) -> Likelihood | None:
+    """None, which is each kind's own, in the place of a "normal" that is no law of the columns."""
+    return None if likelihood == "normal" and spec.columns and not is_law("normal", spec) else likelihood
 
 
 def _decayed(decoder: nn.Module, weight: float) -> None:

@@ -149,13 +149,18 @@ def named(which: str, spec: Spec) -> Family:
     return standardised(likelihood(which, spec.levels, spec.x), spec)
 
 
+def is_law(which: str, spec: Spec) -> bool:
+    """Whether the likelihood of that name is a law of all columns."""
+    return all(which in LAWS[kind] for kind in spec.kinds) and len(spec.kinds) == 1
+
+
 def check(which: str, spec: Spec) -> None:
     """Raises ValueError where the likelihood of that name is no law of the columns."""
     kind, *others = spec.kinds
     if others:
         raise ValueError(
-            f"likelihood {which!r} is one law for all columns, and these are {', '.join(spec.kinds)}; a vae "
-            "without a likelihood gives each kind its own"
+            f"likelihood {which!r} is one law for all columns, and these are {', '.join(spec.kinds)}: take "
+            "vae, which gives each kind its own where no likelihood is named"
         )
     if which not in LAWS[kind]:
         known = f"{', '.join(LAWS[kind])} are" if LAWS[kind] else "none by name is"

@@ -8,7 +8,7 @@ part.
 
 from polyvae.training.second_stage.codes import code_data, has_codes, sharpened
 from polyvae.training.second_stage.fitting import fit_prior, train_prior, with_prior
-from polyvae.training.second_stage.kept import PRIOR, fingerprint, has_prior
+from polyvae.training.second_stage.kept import PRIOR, fingerprint, has_prior, unfinished
 from polyvae.training.second_stage.latents import latent_data
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "latent_data",
     "sharpened",
     "train_prior",
+    "unfinished",
     "with_prior",
 ]

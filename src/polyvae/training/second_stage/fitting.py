@@ -20,12 +20,20 @@ from polyvae.recipes import Recipe, named
 from polyvae.training.fit import fit
 from polyvae.training.run import Run
 from polyvae.training.second_stage.codes import RECIPE, code_data, has_codes, with_pixel_cnn
-from polyvae.training.second_stage.kept import called, check_same_weights, has_prior, place_of, recorded, replaced
+from polyvae.training.second_stage.kept import (
+    OF_VECTORS,
+    called,
+    check_same_weights,
+    command,
+    has_prior,
+    place_of,
+    recorded,
+    replaced,
+)
 from polyvae.training.second_stage.kinds import KINDS
 from polyvae.training.second_stage.latents import Vector, examples, latent_data, vector_of
 from polyvae.training.store import WEIGHTS, RunError
 
-OF_VECTORS = "fit-prior "  # before the kind, where a prior's run records its recipe
 ABOVE = "u"  # the latent of a second autoencoder
 
 
@@ -90,8 +98,7 @@ def with_prior(run: Run, prior: Run | None = None) -> Run:
 
 def again(run: Run) -> str:
     """The command that fits a prior to a run."""
-    name = called(run)
-    return f"polyvae train-prior {name}" if has_codes(run) else f"polyvae fit-prior {name} mixture"
+    return command(run, RECIPE if has_codes(run) else f"{OF_VECTORS}mixture")
 
 
 def _given(
@@ -132,7 +139,7 @@ def _stored(run: Run) -> Run:
         recipe = _recipe(Vector(run, vector_of(run)), kind, chosen, 0)
     prior = Run.load(place, recipe)
     check_weights(prior.model, str(place / WEIGHTS))
-    check_same_weights(run, prior, again(run))
+    check_same_weights(run, prior, name)
     return prior
 
 

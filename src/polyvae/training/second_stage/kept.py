@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from polyvae.data.files.hashes import file_hash
+from polyvae.data.files.sealed import read_values
 from polyvae.model.vae import VAE
 from polyvae.training.run import Run
 from polyvae.training.settings import Settings
-from polyvae.training.store import WEIGHTS, RunError, read_description
+from polyvae.training.store import STATE, WEIGHTS, RunError, read_description
 
+OF_VECTORS = "fit-prior "  # before the kind, where a prior's run records its recipe
 PRIOR = "prior"  # the folder of the fitted prior within that of the run
 
 
@@ -41,14 +44,37 @@ def origin(run: Run, what: str) -> dict[str, str]:
     return {} if run.folder is None else {what: "..", "weights": fingerprint(Path(run.folder) / WEIGHTS)}
 
 
-def check_same_weights(run: Run, prior: Run, again: str) -> None:
-    """RunError where the run has been trained since its prior was; `again`: the command that fits another."""
+def command(run: Run, recipe: str) -> str:
+    """The command that fits the prior of that recipe to a run."""
+    if not recipe.startswith(OF_VECTORS):
+        return f"polyvae train-prior {called(run)}"
+    return f"polyvae fit-prior {called(run)} {recipe.removeprefix(OF_VECTORS)}"
+
+
+def check_same_weights(run: Run, prior: Run, recipe: str) -> None:
+    """RunError where the run has been trained since its prior was, which is one of that recipe."""
     recorded = prior.description.get("data", {}).get("call", {}).get("weights")
     if recorded != fingerprint(Path(str(run.folder)) / WEIGHTS):
+        what = "latents" if recipe.startswith(OF_VECTORS) else "codes"
         raise RunError(
-            f"{called(run)} has been trained on since its prior was: its codes are others now. Remove {prior.folder} "
-            f"and train it again with `{again}`"
+            f"{called(run)} has been trained on since its prior was: its {what} are others now. Remove {prior.folder} "
+            f"and train it again with `{command(run, recipe)}`"
         )
+
+
+def unfinished(run: Run) -> str | None:
+    """What is to be said of a prior in the run's folder whose training was cut short; None of any other."""
+    place = place_of(run)
+    if place is None or not (place / STATE).exists():  # a closed form is fitted at once
+        return None
+    recipe, settings = recorded(place)
+    state, best = read_values(place / STATE), has_prior(place.parent)
+    waited = best and state["epoch"] - state["best_epoch"] >= (settings.get("patience") or inf)
+    if waited or state["epoch"] >= settings["epochs"] or state["step"] >= (settings.get("max_steps") or inf):
+        return None
+    done = f"{state['epoch']} of {settings['epochs']} epochs"
+    taken = "its best weights so far are taken" if best else f"the own prior of {called(run)} is taken"
+    return f"{place} is not finished ({done}): {taken}; `{command(run, recipe)} --resume` finishes it"
 
 
 def recorded(folder: Path) -> tuple[str, dict[str, Any]]:
