@@ -94,8 +94,8 @@ def test_a_prior_of_former_weights_is_told_how_it_is_fitted_again(table: Path, t
     assert say("train", "--resume", "--run", folder, "--epochs", 3)[0] == 0
     code, _, err = say("evaluate", folder, *FEW)
     assert code == 1
-    again = f"train it again with `polyvae fit-prior {folder} flow`; sample, complete and evaluate go without by --code-prior own"
-    assert f"its latents are others now. Remove {folder}/prior and {again}" in err
+    again = f"train it again with `polyvae fit-prior {folder} flow`; sample, complete and evaluate go without by "
+    assert f"its latents are others now. Remove {folder}/prior and {again}--code-prior own" in err
     assert say("evaluate", folder, "--code-prior", "own", *FEW)[0] == 0
 
 

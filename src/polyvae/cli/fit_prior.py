@@ -52,7 +52,7 @@ def groups_of(kind: str | None) -> dict[str, list[Option]]:
 
 
 def every_group() -> dict[str, list[Option]]:
-    """The options of all priors together, each with the kinds that it is of and what it says and is by default there."""
+    """The options of all priors together, each with its kinds and what it says and is by default there."""
     found: dict[str, Option] = {}
     for kind in kinds():
         for each in groups_of(kind)["the prior"]:
