@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,11 @@ def test_mistakes_are_told() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             MIG().update(*wrong)
+    with pytest.warns(UserWarning, match="before the"), pytest.raises(ValueError, match="MIG was given no codes"):
+        MIG().compute()
+    for kind, name in ((BetaVAEScore, "beta-VAE score"), (FactorVAEScore, "FactorVAE score"), (Modularity, "modul")):
+        with pytest.raises(ValueError, match=rf"{name}.* needs two factors that vary; got 1"):
+            score(kind(), codes, FACTORS[:, :1])
     for given, factors, message in (
         (codes * math.nan, FACTORS, "not finite"),
         (codes, torch.zeros_like(FACTORS), "no factor varies"),
@@ -262,3 +268,21 @@ def test_all_scores_of_a_model_and_the_batches_of_its_evaluation() -> None:
     assert found == disentanglement(run, data.validation, categorical=[1])
     with pytest.raises(ValueError, match=r"under the name 'factors', .* the split holds x"):
         disentanglement(run, wrap(data.train.tensors["x"]).train)
+
+
+@pytest.mark.parametrize("kept", [[1], 1])
+def test_a_single_factor_has_the_scores_that_one_can_have(kept: Any) -> None:
+    data = sprites(300)
+    single = replace(data.train, tensors={**data.train.tensors, "factors": data.train.tensors["factors"][:, kept]})
+    made = pv.recipes.vae(data.spec, latent=2, network="mlp", widths=(8,), seed=0)
+    found = disentanglement(made, single)
+    assert found["varying"] == [0]
+    missing = [
+        name for name in ("factor_vae", "beta_vae", "modularity", "mig", "sap", "explicitness") if not found[name]
+    ]
+    assert missing == ["factor_vae", "beta_vae", "modularity"]
+    assert [note.partition(" needs two factors")[0] for note in found["notes"]] == [
+        "the FactorVAE score",
+        "the beta-VAE score",
+        "modularity",
+    ]

@@ -83,6 +83,7 @@ def evaluate(
         **report,
         **more,
     }
+    report["notes"] += more.get("disentanglement", {}).get("notes", [])
     if judged_run is not found.run:
         learned = {name: report[name] for name in ("kl", "bound", "bound_bits")}
         name, own = with_own_prior(found.run, examples, report, asked)

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from polyvae.checks.ranges import at_least
-from polyvae.evaluation.disentanglement.metric import CodesMetric, single
+from polyvae.evaluation.disentanglement.metric import CodesMetric, several, single
 from polyvae.evaluation.disentanglement.prediction import linear_accuracy
 
 
@@ -18,7 +18,7 @@ class FactorVAEScore(CodesMetric):
     A vote: a factor and a value of it are drawn, `draws` examples with that value, and the dimension whose variance
     among them is smallest beside its variance in all examples. By `votes` of them each dimension stands for its most
     frequent factor, by as many new ones this is judged. Examples are those at hand, drawn with replacement. Dimensions
-    of a standard deviation below `collapsed` are left out; 0 where all are.
+    of a standard deviation below `collapsed` are left out; 0 where all are. ValueError for a single factor.
 
     Kim, Mnih: Disentangling by Factorising, 2018; the threshold of Locatello and others, 2019.
     """
@@ -33,7 +33,7 @@ class FactorVAEScore(CodesMetric):
 
     def compute(self) -> Tensor:
         codes, known = self.gathered()
-        factors = list(known.values())
+        factors = several(known, "the FactorVAE score")
         deviation = codes.std(0)
         varying = (deviation >= self.collapsed) & (deviation > 0)
         codes = codes[:, varying] / deviation[varying]
@@ -55,6 +55,7 @@ class BetaVAEScore(CodesMetric):
     A vote: a factor is drawn, `draws` pairs of examples that share its value, and the mean over the pairs of
     |z - z'|, dimension by dimension. A logistic regression learns the factor from `votes` of them and is judged by as
     many new ones. Examples are those at hand, drawn with replacement.
+    ValueError for a single factor.
 
     Higgins, Matthey, Pal, Burgess, Glorot, Botvinick, Mohamed, Lerchner: beta-VAE, 2017.
     """
@@ -67,7 +68,7 @@ class BetaVAEScore(CodesMetric):
 
     def compute(self) -> Tensor:
         codes, known = self.gathered()
-        factors = list(known.values())
+        factors = several(known, "the beta-VAE score")
         stream = np.random.default_rng(self.seed)
         parts = []
         for _ in range(2):

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from polyvae.checks.ranges import at_least
-from polyvae.evaluation.disentanglement.metric import CodesMetric, single
+from polyvae.evaluation.disentanglement.metric import CodesMetric, several, single
 
 
 class MIG(CodesMetric):
@@ -51,9 +51,7 @@ class Modularity(CodesMetric):
 
     def compute(self) -> Tensor:
         codes, factors = self.gathered()
-        if len(factors) < 2:
-            raise ValueError("modularity needs two factors that vary; got 1")
-        squares = information_of(codes, factors.values(), self.bins) ** 2
+        squares = information_of(codes, several(factors, "modularity"), self.bins) ** 2
         most = squares.max(1)
         others = squares.sum(1) - most
         each = 1 - others / (np.where(most > 0, most, 1) * (len(factors) - 1))

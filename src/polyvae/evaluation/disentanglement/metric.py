@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,17 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+
+
+class OneFactor(ValueError):
+    """A score that sets factors beside each other has a single one that varies."""
+
+
+def several(factors: Mapping[int, np.ndarray], score: str) -> list[np.ndarray]:
+    """The factors. Raises OneFactor."""
+    if len(factors) < 2:
+        raise OneFactor(f"{score} needs two factors that vary; got 1")
+    return list(factors.values())
 
 
 class CodesMetric(Metric):
@@ -31,7 +43,8 @@ class CodesMetric(Metric):
         self.add_state("factors", [], dist_reduce_fx="cat")
 
     def update(self, codes: Tensor, factors: Tensor) -> None:
-        """Takes codes [B, d] and factors [B, F]."""
+        """Takes codes [B, d] and factors [B, F], or a single one [B]."""
+        factors = factors[:, None] if factors.ndim == 1 else factors
         if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
             raise ValueError(f"codes are [B, d], factors [B, F]; got {list(codes.shape)} and {list(factors.shape)}")
         if factors.is_floating_point() and bool((factors != factors.round()).any()):
@@ -41,6 +54,8 @@ class CodesMetric(Metric):
 
     def gathered(self) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         """Codes [N, d] in float64, and by its column each factor that varies, [N] numbers from 0 on without gaps."""
+        if not self.codes:
+            raise ValueError(f"{type(self).__name__} was given no codes: update(codes, factors) takes them")
         codes = dim_zero_cat(self.codes).cpu().double().numpy()
         columns = dim_zero_cat(self.factors).cpu().numpy().T
         if not np.isfinite(codes).all():

@@ -17,6 +17,7 @@ from polyvae.evaluation.codes import describe_codes
 from polyvae.evaluation.disentanglement.correlation import GaussianTotalCorrelation, of_covariance, of_mixture
 from polyvae.evaluation.disentanglement.fixed import BetaVAEScore, FactorVAEScore
 from polyvae.evaluation.disentanglement.information import MIG, Modularity, information_of
+from polyvae.evaluation.disentanglement.metric import OneFactor
 from polyvae.evaluation.disentanglement.prediction import DCI, SAP, Explicitness
 from polyvae.model.vae import VAE, Values
 
@@ -52,7 +53,7 @@ def disentanglement(
     latent: str | None = None,
     categorical: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Every score of `SCORES` of the posterior's centres, whose split holds whole numbers "factors" [N, F].
+    """Every score of `SCORES` of the posterior's centres, whose split holds whole numbers "factors" [N, F], or [N].
 
     `latent`: the one that is scored, by default all of them side by side. `categorical`: the columns of factors whose
     numbers are in no order, for SAP. "total_correlation_normal" is that of a normal law with the covariance of q(z),
@@ -60,8 +61,8 @@ def disentanglement(
     ties alone, and are too large by some d (d - 1) / 4N. "total_correlation_bounds" hold that of q(z) itself in 19
     cases of 20, by the posteriors of a seeded 2,000 examples, see `correlation.of_mixture`; "total_correlation" is
     their middle where they are at most half a nat apart, which they are not where I(x; z) comes near log 2,000. None
-    where one is not known. "information": I(z_i; v_f) in nats, [d, F'], of the columns "varying", of which there are
-    F'.
+    where one is not known; "notes" say which a single factor has none of. "information": I(z_i; v_f) in nats, [d, F'],
+    of the columns "varying", of which there are F'.
 
     Raises ValueError for a split without factors and where none varies, TypeError for what has no codes.
     """
@@ -80,10 +81,15 @@ def disentanglement(
 
     codes = torch.cat(each_block(source, split, codes_of, seed, device))
     factors = split.tensors[FACTORS][:].cpu()
-    found: dict[str, Any] = {"examples": len(split), "latents": codes.shape[1]}
+    found: dict[str, Any] = {"examples": len(split), "latents": codes.shape[1], "notes": []}
     for name, metric in metrics.items():
         metric.update(codes, factors)
-        value = metric.compute()
+        try:
+            value = metric.compute()
+        except OneFactor as error:
+            found[name] = None
+            found["notes"].append(str(error))
+            continue
         found |= {key: float(each) for key, each in value.items()} if name == "dci" else {name: float(value)}
     found["total_correlation_bounds"] = bounds = _of_mixture(source, split, seed, device, latent)
     found["total_correlation"] = None if bounds is None or bounds[1] - bounds[0] > APART else sum(bounds) / 2
