@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from helpers.comparisons import row
+from helpers.runs import pictures, small
 from polyvae.study import Budget, Networks, Scoring, StudyError, report
 from polyvae.study.compare.figures import figures
 from polyvae.study.compare.published import PUBLISHED, published
 from polyvae.study.compare.study import NAME, tables
 from polyvae.study.compare.table import lines
 from polyvae.study.records import open_study
+from polyvae.study.trained import sizes
 from polyvae.study.variants import variants
 
 PROTOCOL = {"data": "mnist", **asdict(Budget()), **asdict(Networks()), **asdict(Scoring())}
@@ -33,6 +35,7 @@ def options(**own: Any) -> str:
 def made() -> list[dict[str, Any]]:
     """Rows of seven recipes, three seeds of most."""
     found = [row("vae", seed) for seed in range(3)]
+    found += [row("factor_vae", 0, objective_parameters=134_145, nll=100.0)]
     found += [row("iwae:samples=5", seed, options=options(samples=5), nll=85.9 + seed / 10) for seed in range(3)]
     found += [row("vamp", seed, recipe="vamp_prior", nll=85.0 + seed / 10) for seed in range(3)]
     found += [row("two_level", 0, options=options(top=50), frechet_fitted=None, nll=86.5)]
@@ -69,7 +72,7 @@ def test_a_table_of_means_with_what_their_spread_is(study: Path) -> None:
     assert [each.label for each in found.lines][:3] == ["vamp", "iwae:samples=5", "two_level"]
     assert "Recipes have 1 to 3 seeds" in table
     assert json.loads(json.dumps(found.as_dict()))["runs"] == len(made())
-    assert len(found.text().splitlines()) == 1 + 8
+    assert len(found.text().splitlines()) == 1 + 9
 
 
 def test_what_has_no_bound_or_another_kind_shows_dashes_with_a_note(study: Path) -> None:
@@ -88,6 +91,19 @@ def test_what_has_no_bound_or_another_kind_shows_dashes_with_a_note(study: Path)
         "seconds a step are indicative",
     ):
         assert words in text
+
+
+def test_parameters_are_the_models_and_behind_them_the_objectives(study: Path) -> None:
+    text = report(study).markdown.read_text()
+    assert cells(text, "factor_vae")[9] == "425,284 + 134,145"
+    assert cells(text, "vae")[9] == "425,284"
+    assert "parameters: of the model; behind the plus what training alone needs, such as a critic" in text
+    assert "best plain bound on the validation part (the best reconstruction where" in text
+    made = small("factor_vae", pictures())
+    found = sizes(made)
+    assert found["parameters"] == sizes(small("vae", pictures()))["parameters"]
+    assert sum(found.values()) == sum(p.numel() for p in (*made.model.parameters(), *made.objective.parameters()))
+    assert sizes(small("rae", pictures(), penalty="gradient"))["objective_parameters"] == 0
 
 
 def test_published_values_stand_beside_the_recipe_they_are_of(study: Path) -> None:
@@ -132,7 +148,7 @@ def test_the_command_of_a_report_says_the_study_again(study: Path) -> None:
     said = variants(words[words.index("--recipes") + 1])
     assert {each.label: dict(each.options) for each in said} == {
         "vae": {}, "iwae:samples=5": {"samples": 5}, "vamp": {}, "two_level": {"top": 50}, "ae": {}, "ppca": {},
-        "cvae": {}, "beta_vae:beta=0.5": {},
+        "cvae": {}, "beta_vae:beta=0.5": {}, "factor_vae": {},
     }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ ROW: dict[str, type] = {
     "epochs": int,
     "best_epoch": int,
     "parameters": int,
+    "objective_parameters": int,
     "seconds": float,
 }
 MADE: dict[str, type] = {"device": str, "commit": str, "polyvae": str, "torch": str}
@@ -133,7 +134,7 @@ def _result(job: Job) -> dict[str, Any]:
         "train": len(found.train),
         "epochs": len(run.history),
         "best_epoch": best.get("epoch", 0),
-        "parameters": sum(p.numel() for p in run.model.parameters()),
+        **sizes(run.recipe),
         "seconds": round(sum(line.get("seconds", 0.0) for line in run.history), 2),
         **more.pop("row"),
         "device": device_name(device_of(run.model)),
@@ -145,6 +146,13 @@ def _result(job: Job) -> dict[str, Any]:
         {"epoch": line["epoch"], **{name: line.get(theirs) for name, theirs in names.items()}} for line in run.history
     ]
     return {"row": row, "curve": curve, **more}
+
+
+def sizes(recipe: Recipe) -> dict[str, int]:
+    """How many parameters the model has, and how many more the objective, such as those of a critic."""
+    own = set(recipe.model.parameters())
+    more = set(recipe.objective.parameters()) - own
+    return {"parameters": sum(p.numel() for p in own), "objective_parameters": sum(p.numel() for p in more)}
 
 
 def _trained(job: Job, recipe: Recipe, found: Data) -> Run:

@@ -101,7 +101,7 @@ def _row(line: Line) -> tuple[str, ...]:
         line.spread("frechet"),
         line.spread("frechet_fitted"),
         f"{active} of {line.runs[0]['latent']}" if (active := line.spread("active", 3)) != NONE else NONE,
-        NONE if fitted else f"{line.runs[0]['parameters']:,}",
+        NONE if fitted else " + ".join(f"{count:,}" for count in line.parameters if count),
         NONE if not isfinite(seconds) else number(1000 * seconds, 3),
         number(line.mean("memory_mb"), 3),
     )

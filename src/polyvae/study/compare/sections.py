@@ -29,7 +29,8 @@ def facts(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> str
     )
     budget = (
         f"{protocol['epochs']} epochs, batches of {protocol['batch_size']}, Adam at {protocol['lr']:g}, the weights of "
-        "the epoch with the best plain bound on the validation part"
+        "the epoch with the best plain bound on the validation part (the best reconstruction where a posterior is a "
+        "point)"
     )
     networks = f"{protocol['network']}, {widths}, {protocol['latent']} latent dimensions, the decoder mirrored"
     device = ", ".join(sorted({row["device"] for row in rows}))
@@ -156,7 +157,7 @@ def how(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> list[
     if any(row["step_seconds"] is not None for row in rows):
         found.append(
             "ms a step and memory: of training alone, in a process of its own on one thread; on a CPU the processor's "
-            "time; memory at the peak above what the process held with data and weights. parameters: all that are "
-            "trained."
+            "time; memory at the peak above what the process held with data and weights. parameters: of the "
+            "model; behind the plus what training alone needs, such as a critic."
         )
     return found

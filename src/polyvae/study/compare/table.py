@@ -54,6 +54,11 @@ class Line:
         return str(values[0]) if isinstance(values[0], int) else number(values[0], figures)
 
     @property
+    def parameters(self) -> tuple[int, int]:
+        """Those of the model, and those that its objective has beside them."""
+        return self.runs[0]["parameters"], self.runs[0]["objective_parameters"] or 0
+
+    @property
     def own_networks(self) -> bool:
         """Whether it takes no network of the study's, so that it is compared with networks of its own."""
         options = json.loads(self.runs[0]["options"])
