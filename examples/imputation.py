@@ -17,7 +17,6 @@ import csv
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -166,7 +165,7 @@ def learned(x: np.ndarray, hidden: np.ndarray, seed: int, steps: int, samples: i
     """The same of a run of `incomplete`, whose best epoch a tenth of the rows choose by their K-sample bound."""
     held = {"x": torch.from_numpy(x).float(), "seen": torch.from_numpy(~hidden)}
     data = pv.data.wrap(held, kind="real", validation=0.1, test=0, seed=seed)
-    recipe = replace(pv.recipes.incomplete(data.spec, seed=seed, **MODEL), monitor="loss")
+    recipe = pv.recipes.incomplete(data.spec, seed=seed, **MODEL)
     epochs = max(1, steps // max(1, len(data.train) // BATCH))
     run = pv.fit(recipe, data, epochs=epochs, batch_size=BATCH, lr=3e-3, device="cpu", progress=False, seed=seed)
     whole = pv.data.split.Split(held)
