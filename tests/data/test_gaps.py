@@ -156,3 +156,49 @@ def test_a_run_on_gaps_scores_evaluates_and_resumes(tmp_path: Any) -> None:
     assert 0 < report["dimensions"] < 5
     assert report["unexplained"] > 0
     assert [row["name"] for row in report["columns"]] == list(held)
+
+
+def masked() -> np.ma.MaskedArray:
+    """An array with -999 where it is masked."""
+    stream = np.random.default_rng(0)
+    x = stream.normal(size=(60, 3)).astype(np.float32)
+    hide = stream.random(x.shape) < 0.3
+    return np.ma.array(np.where(hide, np.float32(-999), x), mask=hide)
+
+
+def test_what_is_masked_is_missing_and_what_lies_under_the_mask_is_read_by_nobody() -> None:
+    x = masked()
+    data = wrap(x, gaps=True)
+    assert data.missing == pytest.approx(x.mask.mean())
+    assert min(float(part.tensors["x"].min()) for part in data.parts.values()) > -10
+    run = pv.fit("incomplete", x, epochs=1, progress=False, device="cpu")
+    for given in (x[:4], {"x": x.data[:4], "seen": ~x.mask[:4]}):
+        filled = run.impute(given, samples=5, draws=1)
+        for found in (filled.expected, *filled.draws):
+            assert not np.ma.isMaskedArray(found)
+            assert found.min() > -10
+            assert (found[~x.mask[:4]] == x.data[:4][~x.mask[:4]]).all()
+    levels = np.ma.array(np.full((20, 8, 8), 200, np.uint8), mask=np.random.default_rng(1).random((20, 8, 8)) < 0.3)
+    assert wrap(levels).train.tensors["x"].dtype is torch.uint8
+    assert wrap(levels).missing == pytest.approx(levels.mask.mean())
+
+
+def test_what_reads_all_of_x_refuses_a_masked_array() -> None:
+    x = masked()
+    with pytest.raises(DataError, match=r"missing in column '0'.*The recipe incomplete trains on gaps"):
+        pv.fit("vae", x, epochs=1, progress=False)
+    with pytest.raises(DataError, match="NaN or infinity"):
+        wrap(x)
+    levels = np.ma.array(np.full((20, 8, 8), 200, np.uint8), mask=np.tile(np.eye(8) > 0, (20, 1, 1)))
+    with pytest.raises(ValueError, match=r"values of x are missing, and this model reads all of x"):
+        pv.fit("vae", levels, epochs=1, progress=False)
+    with pytest.raises(DataError, match="missing labels"):
+        wrap((x.data, np.ma.array(np.arange(60) % 3, mask=np.arange(60) % 5 == 0)))
+
+
+def test_a_mask_under_a_name_that_nothing_reads_is_refused() -> None:
+    x = masked()
+    run = pv.fit("incomplete", x, epochs=1, progress=False, device="cpu")
+    for call in (lambda held: pv.fit("incomplete", held, epochs=1, progress=False), run.impute):
+        with pytest.raises(ValueError, match="'mask' is read by nothing; a mask of what is there is called 'seen'"):
+            call({"x": x.data, "mask": ~x.mask})

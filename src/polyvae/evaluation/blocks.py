@@ -135,8 +135,10 @@ def each_block(
 
 def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> None:
     """ValueError where values are missing that the model would take for what stands in their place; DataError with how
-    many in each of the `columns`, where their names are known."""
-    if "seen" in getattr(model, "inputs", ("seen",)):
+    many in each of the `columns`, where their names are known; ValueError for a mask that the model does not read."""
+    if "seen" in (inputs := getattr(model, "inputs", ("seen",))):
+        for split in splits:
+            _check_masks(inputs, split.tensors)
         return
     held = [~split.tensors["seen"] for split in splits if "seen" in split.tensors]
     if not (missing := sum(int(gaps.sum()) for gaps in held)):
@@ -148,6 +150,18 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> No
         f"{missing:,} values of x are missing, and this model reads all of x: train incomplete, which learns from what "
         "is observed, or leave out the examples that lack values"
     )
+
+
+def _check_masks(inputs: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+    """ValueError for a mask of x under a name that the model does not read, where nothing else says what is missing."""
+    x, seen = tensors.get("x"), tensors.get("seen")
+    if x is None or (seen is not None and not bool(seen.all())):
+        return
+    for name, value in tensors.items():
+        if name in ("x", "seen", "y", *inputs) or value.shape != x.shape:
+            continue
+        if bool(((value == 0) | (value == 1)).all()):
+            raise ValueError(f"{name!r} is read by nothing; a mask of what is there is called 'seen'")
 
 
 def joined(results: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -191,16 +191,17 @@ class Trained:
     ) -> Imputation:
         """x with its missing values filled in by a run of `incomplete`, see `polyvae.completion.imputed`.
 
-        Missing is what is not a number, or an empty cell. `samples`: K, the draws of the latents that are weighed.
-        `draws`: how many imputations are drawn, beside the expected one. All are of the type of x, a data frame with
-        its index, its other columns and its dtypes; what is observed stays as it is.
+        Missing is what is not a number, masked, or an empty cell. `samples`: K, the draws of the latents that are
+        weighed. `draws`: how many imputations are drawn, beside the expected one. All are of the type of x, a data
+        frame with its index, its other columns and its dtypes; what is observed stays as it is.
         """
         imputing_head(self.model)
-        found = imputed(self, self._inside(x, y, given), samples, draws, seed)
-        label = None if self.spec is None else self.spec.label
+        split = self._inside(x, y, given)
+        found = imputed(self, split, samples, draws, seed)
+        label, seen = None if self.spec is None else self.spec.label, split.tensors.get("seen")
         several = found.get("draws")
         rows = [] if several is None else list(several.unbind(1))
-        whole, *others = (filled_in(x, values, self._columns, label) for values in (found["expected"], *rows))
+        whole, *others = (filled_in(x, values, self._columns, label, seen) for values in (found["expected"], *rows))
         return Imputation(whole, tuple(others), returned(found["effective"], kind_of(x)))
 
     @property

@@ -19,11 +19,16 @@ from polyvae.model.spec import Column
 WHERE = "the data"
 
 
-def filled_in(x: Any, values: Tensor, columns: Sequence[Column], label: str | None = None) -> Any:
+def filled_in(
+    x: Any, values: Tensor, columns: Sequence[Column], label: str | None = None, seen: Tensor | None = None
+) -> Any:
     """x, as it was given, with these values [N, ...], in the codes of the data, where it has none.
 
+    `seen`: which values of x are there, a mask that broadcasts to these values; all where none is given.
+
     A data frame keeps its other columns, its index and its dtypes: in columns of whole numbers and truth values what
-    comes in is rounded, categories come as the frame has them. Arrays and tensors are copies.
+    comes in is rounded, categories come as the frame has them. Arrays and tensors are copies, of a masked one a plain
+    array.
     """
     like = examples(x)
     if columns and is_frame(like):
@@ -36,10 +41,12 @@ def filled_in(x: Any, values: Tensor, columns: Sequence[Column], label: str | No
     made = returned(values, x, 0, columns)
     if isinstance(x, (Data, Split)) or not hasattr(like, "shape"):
         return made
+    seen = torch.ones(1, dtype=torch.bool) if seen is None else seen
+    there = returned(seen.expand_as(values).float(), x) > 0
     if isinstance(like, Tensor):
-        return torch.where(like.isnan(), made, like) if like.is_floating_point() else made.to(like.dtype)
-    array = np.asarray(like)
-    return np.where(np.isnan(array), made, array).astype(array.dtype) if array.dtype.kind == "f" else made
+        return torch.where(there, like, made) if like.is_floating_point() else made.to(like.dtype)
+    array = np.asarray(like)  # of a masked one what is under the mask, too
+    return np.where(there, array, made).astype(array.dtype) if array.dtype.kind == "f" else made
 
 
 def _frame(frame: Any, made: dict[Any, tuple[np.ndarray, Column]]) -> Any:

@@ -26,7 +26,7 @@ from polyvae.data.exchange.codes import (
 from polyvae.data.exchange.returned import examples
 from polyvae.data.readers.arrays import by_name, table_of, tensors_of
 from polyvae.data.readers.frames import frame_columns, is_frame, is_series, series_values
-from polyvae.data.readers.gaps import shown
+from polyvae.data.readers.gaps import shown, unmasked
 from polyvae.data.split import Data, Split
 from polyvae.model.spec import Column, Spec
 from polyvae.observe.transforms import Transform, chain
@@ -172,6 +172,7 @@ def _exact(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     value = value.toarray() if hasattr(value, "toarray") else value
+    value = unmasked(value, WHERE) if isinstance(value, np.ma.MaskedArray) else value
     value = value.to_numpy(dtype=np.float64, na_value=np.nan) if is_frame(value) else value
     array = np.array(value)
     if array.dtype.kind not in "biuf":

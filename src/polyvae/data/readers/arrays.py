@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +27,7 @@ from polyvae.data.readers.frames import (
     plain,
     series_values,
 )
-from polyvae.data.readers.gaps import check_mask, shown, with_mask
+from polyvae.data.readers.gaps import check_mask, check_numbers, masked_levels, shown, unmasked, with_mask
 from polyvae.model.spec import Spec
 
 _TURN = {  # by NumPy's kinds of types
@@ -121,6 +120,8 @@ def _part(value: Any, name: str, where: str, gaps: bool = False) -> Table:
             )
         found = assembled(*frame_cells(value, place), "", place, keep=gaps and name == "x")
         return replace(found, arrays={**found.arrays, name: found.arrays["x"]})
+    if name == "x" and np.ma.is_masked(value) and value.ndim > 2 and value.dtype.kind in "iu":
+        return Table(masked_levels(value))
     return Table({name: _array(value, place, text=name == "y")})
 
 
@@ -221,7 +222,9 @@ def _mixed(where: str, first: tuple[int, ...], other: tuple[int, ...], number: i
 
 
 def _array(value: Any, where: str, text: bool = False) -> np.ndarray:
-    """A NumPy array of numbers (or `text`), sharing memory if possible."""
+    """A NumPy array of numbers (or `text`), NaN where it is masked, sharing memory if possible."""
+    if isinstance(value, np.ma.MaskedArray):
+        value = unmasked(value, where)
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype is torch.bfloat16 else value
@@ -253,7 +256,7 @@ def _features(array: np.ndarray, name: str, where: str) -> Tensor:
         array = array.astype(np.uint8)
     if array.dtype != np.uint8:
         array = float32(array)
-        _check_finite(array, place)
+        check_numbers(array, place)
     tensor = torch.from_numpy(array if is_large(array.nbytes) else np.ascontiguousarray(array))
     if array.ndim in (1, 3):
         return tensor[:, None]
@@ -268,17 +271,6 @@ def _mask(array: np.ndarray, name: str, where: str) -> Tensor:
     found = _features(array.astype(np.float32), "x", where) != 0
     one = found[:, :1]
     return one.clone() if found.ndim == 4 and bool((found == one).all()) else found
-
-
-def _check_finite(array: np.ndarray, place: str) -> None:
-    """DataError for values that are not finite."""
-    start = 0
-    for piece in pieces(array):
-        if not (isfinite(float(piece.min())) and isfinite(float(piece.max()))):
-            row = start + int(np.argwhere(~np.isfinite(piece))[0][0])
-            advice = "drop or fill what is missing, and rescale what overflows"
-            raise DataError(place, "finite numbers (float32)", f"NaN or infinity, first in example {row}", advice)
-        start += len(piece)
 
 
 def _condition(array: np.ndarray, name: str, where: str) -> Tensor:

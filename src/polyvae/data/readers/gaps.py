@@ -1,16 +1,34 @@
-"""Values of arrays that are missing: NaN, or what a mask beside x says."""
+"""Values of arrays that are missing: NaN, masked ones, or what a mask beside x says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 
 import numpy as np
 
 from polyvae.data.columns.gaps import filled
 from polyvae.data.columns.table import Table
 from polyvae.data.errors import DataError
-from polyvae.data.memory_maps import is_large
+from polyvae.data.memory_maps import is_large, pieces
+
+
+def unmasked(value: np.ma.MaskedArray, where: str) -> np.ndarray:
+    """A masked array of numbers as a plain one, NaN where it is masked. Raises DataError for masked text."""
+    hidden = np.ma.getmaskarray(value)
+    if not hidden.any():
+        return np.asarray(value.data)
+    if value.dtype.kind not in "biuf":
+        raise DataError(where, "a value in every cell", f"{int(hidden.sum()):,} masked", "leave these rows out")
+    return np.where(hidden, np.nan, value.data).astype(value.dtype if value.dtype.kind == "f" else np.float64)
+
+
+def masked_levels(value: np.ma.MaskedArray) -> dict[str, np.ndarray]:
+    """Masked pictures of whole numbers, which hold no NaN: x with its smallest level where it is masked, and `seen`."""
+    hidden = np.ma.getmaskarray(value)
+    low = value.compressed().min() if not hidden.all() else 0
+    return {"x": value.filled(low), "seen": ~hidden}
 
 
 def with_mask(table: Table, where: str, gaps: bool) -> Table:
@@ -59,3 +77,14 @@ def check_mask(seen: Sequence[int], x: Sequence[int], where: str) -> None:
     if len(seen) != len(x) or any(side not in (1, other) for side, other in zip(seen, x, strict=True)):
         expected = f"a mask that broadcasts to x {list(x)}"
         raise DataError(f"{where}['seen']", expected, f"{list(seen)}", "give it the shape of x")
+
+
+def check_numbers(array: np.ndarray, place: str) -> None:
+    """DataError for values that are not finite."""
+    start = 0
+    for piece in pieces(array):
+        if not (isfinite(float(piece.min())) and isfinite(float(piece.max()))):
+            row = start + int(np.argwhere(~np.isfinite(piece))[0][0])
+            advice = "drop or fill what is missing, and rescale what overflows"
+            raise DataError(place, "finite numbers (float32)", f"NaN or infinity, first in example {row}", advice)
+        start += len(piece)
