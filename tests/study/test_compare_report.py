@@ -170,6 +170,25 @@ def test_plots_have_names_and_the_page_holds_them(study: Path) -> None:
     assert found.page.read_bytes() == report(study).page.read_bytes()
 
 
+def test_what_lies_far_from_all_else_is_told_at_the_edge_of_the_plot() -> None:
+    rows = [row(f"r{n}", bound=-90.0 - n, frechet=500.0 + n, frechet_fitted=450.0 + n) for n in range(5)]
+    rows += [row("far", bound=-150.0, frechet=480.0, frechet_fitted=None)]
+    figure, words = figures(lines(rows, PROTOCOL), 20.0)["pictures"]
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    (left, right), (low, _) = axes.get_xlim(), axes.get_ylim()
+    assert (left > -100, right > -90, low > 300) == (True, True, True)
+    assert {text.get_text() for text in axes.texts} == {"\u2190 -150.0", "\u2193 real pictures: 20"}
+    assert "a bound far below the others" in words
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[:2] == ["own prior", "mixture fitted afterwards"]
+    hollow = [each for each in axes.lines if each.get_markerfacecolor() == "none"]
+    assert len(hollow) == 6  # five and that of the legend
+    near, words = figures(lines(rows[:5], PROTOCOL), 440.0)["pictures"]
+    assert not near.axes[0].texts
+    assert "far below" not in words
+
+
 def test_densities_alone_are_shown_and_compare_among_each_other() -> None:
     rows = [row("vae", **{**DENSITY, "options": options()}), row("sigma_vae", **{**DENSITY, "options": options()})]
     assert all(line.comparable and line.values("nll") for line in lines(rows, PROTOCOL))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from polyvae.figures.style import COLOURS, INK, PALE, Figure, charts, finish, legend, line, logarithmic
+from polyvae.figures.style import COLOURS, INK, PALE, Axes, Figure, charts, finish, legend, line, logarithmic
 from polyvae.study.compare.table import Line
 
 OWN, FITTED = "frechet", "frechet_fitted"
@@ -26,9 +26,15 @@ def figures(found: Sequence[Line], real: float | None) -> dict[str, tuple[Figure
     if drawn := [each for each in found if isfinite(each.mean("bound")) and isfinite(each.mean(OWN))]:
         words = "Fréchet distance of samples against the plain bound: filled, of the model's own prior; hollow, of a "
         words += "mixture of normals fitted to the latents afterwards. To the right and down is better"
-        floor = "; dotted, real pictures against real pictures" if real is not None else ""
+        floor = f"; real pictures against real pictures, {real:.3g}, as a dotted line or an arrow" if real else ""
+        floor += "; an arrow to the left, a bound far below the others" if _is_far(drawn) else ""
         made["pictures"] = _pictures(drawn, real), f"{words}{floor}."
     return made
+
+
+def _is_far(found: Sequence[Line]) -> bool:
+    bounds = [each.mean("bound") for each in found]
+    return min(bounds) < together(bounds)
 
 
 def _likelihoods(found: Sequence[Line]) -> Figure:
@@ -57,23 +63,52 @@ def _likelihoods(found: Sequence[Line]) -> Figure:
 
 
 def _pictures(found: Sequence[Line], real: float | None) -> Figure:
+    """Marks, filled and hollow, on axes of those that stand together; what lies far from them is told at the edge."""
     figure, (axes,) = charts(1, 1, 8.0, 5.2)
+    for name, fill in (("own prior", INK), ("mixture fitted afterwards", "none")):
+        axes.plot([], [], "o", color=INK, markersize=8, markerfacecolor=fill, label=name)
+    bounds, heights = [each.mean("bound") for each in found], []
+    low, high = together(bounds), max(bounds)
+    edge = low - 0.1 * ((high - low) or 1.0)
     for place, each in enumerate(found):
         how = {**line(place), "linestyle": "none"}
         bound, sd = each.mean("bound"), each.deviation("bound")
-        across = sd if isfinite(sd) else None
-        for column, fill in ((OWN, how["color"]), (FITTED, "white")):
+        far, ends = bound < low, []
+        at, across = edge if far else bound, sd if isfinite(sd) and not far else None
+        for column, fill in ((OWN, how["color"]), (FITTED, "none")):  # a white one would hide what lies below
             if isfinite(value := each.mean(column)):
                 up = deviation if isfinite(deviation := each.deviation(column)) else None
                 label = each.label if column == OWN else None
-                more = {"markersize": 8, "markerfacecolor": fill, "capsize": 2, "elinewidth": 0.8}
-                axes.errorbar([bound], [value], xerr=across, yerr=up, label=label, **how, **more)
-        ends = [each.mean(OWN), each.mean(FITTED)]
-        if all(map(isfinite, ends)):
-            axes.plot([bound, bound], ends, color=how["color"], linewidth=0.8, alpha=0.6, zorder=1)
+                more = {"markersize": 8, "markerfacecolor": fill, "capsize": 2, "elinewidth": 0.8, "alpha": 0.8}
+                axes.errorbar([at], [value], xerr=across, yerr=up, label=label, **how, **more)
+                ends.append(value)
+        axes.plot([at] * len(ends), ends, color=how["color"], linewidth=0.8, alpha=0.6, zorder=1)
+        if far:
+            axes.annotate(f"\u2190 {bound:.1f}", (at, ends[0]), (7, -3), textcoords="offset points", fontsize=8)
+        heights += ends
     if real is not None:
-        axes.axhline(real, color=INK, linestyle=":", linewidth=1)
+        _floor(axes, real, heights)
     logarithmic(axes)
     finish(axes, "", "plain bound, nats", "Fréchet distance, logarithmic")
     legend(figure, columns=3)
     return figure
+
+
+def _floor(axes: Axes, real: float, heights: Sequence[float]) -> None:
+    """The distance of real pictures, as a line, or in words where the line would press all else together."""
+    low, high = min(heights), max(heights)
+    if real * max(1.5, high / low) >= low:  # nearer than these are apart, on a logarithmic axis
+        axes.axhline(real, color=INK, linestyle=":", linewidth=1)
+        return
+    axes.set_ylim(low / 1.1, high * 1.05)
+    words = f"\u2193 real pictures: {real:.3g}"
+    axes.text(0.99, 0.02, words, transform=axes.transAxes, ha="right", fontsize=8, color=INK)
+
+
+def together(values: Sequence[float]) -> float:
+    """The least value of those that stand together: a few that lie further below them than they are apart do not."""
+    ordered = sorted(values)
+    for place in range(len(ordered) // 4, 0, -1):
+        if ordered[place] - ordered[place - 1] > ordered[-1] - ordered[place]:
+            return ordered[place]
+    return ordered[0]
