@@ -14,7 +14,7 @@ from polyvae.checks.names import one_of
 from polyvae.checks.ranges import Count, check
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined, source_of
-from polyvae.evaluation.bounds import small_blocks
+from polyvae.evaluation.bounds import in_parts
 from polyvae.model.distributions.codes import CodePrior
 from polyvae.model.draw import first_heads, total
 from polyvae.model.laws import log_likelihood, repeat
@@ -105,8 +105,7 @@ def annealed(
             upper = simulated.backward(repeat(simulated.together(values), how.chains), steps)
         return {"log_px": log_px, "lower": lower, "upper": upper, "acceptance": acceptance}
 
-    blocks = small_blocks(source, split, how.chains, device)
-    return Annealed(**joined(each_block(source, split, measure, seed, device, progress, blocks)))
+    return Annealed(**joined(each_block(source, split, in_parts(measure, how.chains), seed, device, progress)))
 
 
 class _Chains:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, log
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyvae.checks.ranges import at_least
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import BLOCK, Blocks, Progress, device_of, each_block, joined, source_of
+from polyvae.evaluation.blocks import Progress, each_block, joined
 from polyvae.evaluation.support import supported
 from polyvae.model.draw import first_heads
 from polyvae.model.precision import wide
@@ -166,11 +166,20 @@ def certain(model: Any) -> bool:
     return bool(posteriors) and all(getattr(posterior, "certain", False) for posterior in posteriors)
 
 
-def small_blocks(source: Any, split: Split, copies: int, device: torch.device | str | None) -> Blocks:
-    """Blocks of at most 100 examples, and of as few that so many copies of their values are held at once."""
-    values = sum(value[0].numel() for value in split.take(range(min(1, len(split)))).tensors.values() if len(value))
-    place = device_of(source_of(source).model) if device is None else torch.device(device)
-    return Blocks(min(BLOCK, max(1, chunk_values(place) // max(1, copies * values))))
+def in_parts(measure: Callable[[Any, Values], Mapping[str, Tensor]], copies: int) -> Callable[..., dict[str, Tensor]]:
+    """The same measure of a block of examples in parts, so few that so many copies of their values are held at once.
+
+    The block is observed before it is cut, so that each example is what every other measure sees of it.
+    """
+
+    def cut(model: Any, batch: Values) -> dict[str, Tensor]:
+        values = sum(value[0].numel() for value in batch.values())
+        size = max(1, chunk_values(next(iter(batch.values())).device) // max(1, copies * values))
+        parts = {name: value.split(size) for name, value in batch.items()}
+        each = (dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True))
+        return joined([measure(model, part) for part in each])
+
+    return cut
 
 
 def chunk_values(device: torch.device) -> int:

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from polyvae.checks.ranges import at_least
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined, seeded, source_of
-from polyvae.evaluation.bounds import small_blocks
+from polyvae.evaluation.bounds import in_parts
 from polyvae.model.distributions.point import Point
 from polyvae.model.laws import repeat
 from polyvae.model.parts import Conditional, shapes
@@ -78,9 +78,7 @@ def refinement(
         after, before = _bounds((better, model), batch)
         return {"bound": after, "gain": torch.where(kept, after - before, 0.0), "kept": kept}
 
-    blocks = small_blocks(source, split, DRAWS, device)
-    found = joined(each_block(source, split, measure, seed, device, progress, blocks))
-    return Refinement(**found)
+    return Refinement(**joined(each_block(source, split, in_parts(measure, DRAWS), seed, device, progress)))
 
 
 def refined(model: VAE, batch: Values, steps: int = 20) -> tuple[VAE, Tensor]:
