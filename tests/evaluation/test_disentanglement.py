@@ -201,9 +201,11 @@ def test_the_total_correlation_of_posteriors_lies_between_its_bounds_and_is_told
     assert lower <= expected <= upper
     if scale == 0.1:  # the examples stand apart: the mixture of 1,000 has a total correlation of 16 nats
         assert found["total_correlation"] is None
+        assert [note.partition(", since")[0] for note in found["notes"]] == ["no total correlation of q(z)"]
         assert upper > 15
     else:
         assert found["total_correlation"] == pytest.approx(expected, abs=0.1)
+        assert found["notes"] == []
     assert found["total_correlation_normal"] == pytest.approx(expected, abs=0.1)
 
 

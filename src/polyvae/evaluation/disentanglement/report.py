@@ -61,7 +61,7 @@ def disentanglement(
     ties alone, and are too large by some d (d - 1) / 4N. "total_correlation_bounds" hold that of q(z) itself in 19
     cases of 20, by the posteriors of a seeded 2,000 examples, see `correlation.of_mixture`; "total_correlation" is
     their middle where they are at most half a nat apart, which they are not where I(x; z) comes near log 2,000. None
-    where one is not known; "notes" say which a single factor has none of. "information": I(z_i; v_f) in nats, [d, F'],
+    where one is not known; "notes" say why. "information": I(z_i; v_f) in nats, [d, F'],
     of the columns "varying", of which there are F'.
 
     Raises ValueError for a split without factors and where none varies, TypeError for what has no codes.
@@ -92,7 +92,12 @@ def disentanglement(
             continue
         found |= {key: float(each) for key, each in value.items()} if name == "dci" else {name: float(value)}
     found["total_correlation_bounds"] = bounds = _of_mixture(source, split, seed, device, latent)
-    found["total_correlation"] = None if bounds is None or bounds[1] - bounds[0] > APART else sum(bounds) / 2
+    found["total_correlation"] = middle = _middle(bounds)
+    if bounds is not None and middle is None:
+        found["notes"].append(
+            f"no total correlation of q(z), since the posteriors of {min(len(split), AGGREGATE):,} examples leave it "
+            f"between {max(0.0, bounds[0]):.1f} and {bounds[1]:.1f} nats; see that of a normal law"
+        )
     found["total_correlation_normal"] = _of_covariance(source, split, seed, device, latent)
     columns, used = metrics["mig"].gathered()  # pyright: ignore[reportCallIssue]
     found["varying"] = list(used)
@@ -130,6 +135,10 @@ def _of_mixture(source: Any, split: Split, seed: int, device: Any, latent: str |
     noise = 2 * each.std(0) / len(each) ** 0.5
     lower, upper = each.mean(0) + noise * noise.new_tensor([-1, 1])
     return (float(lower), float(upper)) if isfinite(lower) and isfinite(upper) else None
+
+
+def _middle(bounds: tuple[float, float] | None) -> float | None:
+    return None if bounds is None or bounds[1] - bounds[0] > APART else sum(bounds) / 2
 
 
 def _of_covariance(source: Any, split: Split, seed: int, device: Any, latent: str | None) -> float | None:
