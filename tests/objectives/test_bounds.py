@@ -203,6 +203,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no draws": (lambda: DoublyReparametrised(0), "samples counts draws of the latents, at least 1; got 0"),
     "no groups": (lambda: ImportanceWeighted(2, 0), "groups counts groups of draws, at least 1; got 0"),
     "beta": (lambda: Combined(2, 1.5), "beta is the share of the plain bound, from 0 to 1; got 1.5"),
+    "a word": (lambda: Renyi(2, "a"), "alpha is a number, or minus or plus infinity; got 'a'"),  # pyright: ignore
     "alpha": (lambda: Renyi(2, math.nan), "alpha is a number, or minus or plus infinity; got nan"),
     "one draw": (lambda: Thermodynamic(1), "samples counts draws of the latents, at least 2; got 1"),
     "no parts": (lambda: Thermodynamic(5, 0), "partitions counts parts of the interval from 0 to 1, at least 1; got 0"),

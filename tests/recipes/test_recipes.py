@@ -138,6 +138,12 @@ def test_recipes_refuse_what_makes_no_sense() -> None:
         match=r"prior is one of standard, mixture, .*exemplar, conditional, or a module; got 'flat'",
     ):
         make("vae", prior="flat")
+    for prior, message in (
+        (3, "got 3$"),
+        (pv.priors.StandardNormal, r"StandardNormal.*: give StandardNormal\(\.\.\.\)"),
+    ):
+        with pytest.raises(ValueError, match=f"prior is a name or a module; .*{message}"):
+            make("vae", prior=prior)
     with pytest.raises(
         ValueError, match="no recipe is named 'nothing'; the recipes are adversarial_autoencoder, ae, arbitrary"
     ):
@@ -149,6 +155,23 @@ def test_recipes_refuse_what_makes_no_sense() -> None:
             make(name, latent=64)
         with pytest.raises(ValueError, match="latent is below the number of training examples, 12; got 20"):
             make(name, latent=20)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("infovae", "mmd_vae"),
+        ("AAE", "adversarial_autoencoder"),
+        ("not_miwae", "incomplete with missing self-masking"),
+        ("miwae-imputation", "incomplete"),
+        ("rqvae", "vq_vae with the quantiser residual"),
+        ("fsq", "vq_vae with the quantiser finite-scalar"),
+    ],
+)
+def test_names_of_the_literature_are_told_what_they_are_here(name: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"no recipe is named '{name}'; did you mean {meant}\?"):
+        pv.recipes.named(name)
+    assert meant.split()[0] in pv.recipes.RECIPES
 
 
 def test_a_recipe_takes_a_spec_a_shape_or_data() -> None:

@@ -189,6 +189,19 @@ def test_what_lies_far_from_all_else_is_told_at_the_edge_of_the_plot() -> None:
     assert "far below" not in words
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Budget(seeds=0), "seeds is a whole number of at least 1; got 0"),
+        (lambda: Networks(latent=0), "latent is a whole number of at least 1; got 0"),
+        (lambda: Scoring(samples=-1), "samples is a whole number of at least 1; got -1"),
+    ],
+)
+def test_numbers_that_no_study_can_have_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_densities_alone_are_shown_and_compare_among_each_other() -> None:
     rows = [row("vae", **{**DENSITY, "options": options()}), row("sigma_vae", **{**DENSITY, "options": options()})]
     assert all(line.comparable and line.values("nll") for line in lines(rows, PROTOCOL))

@@ -131,3 +131,9 @@ def test_every_value_of_a_mixed_table_has_its_own_score() -> None:
     values = value_log_prob(law, x)
     assert values.shape == x.shape
     torch.testing.assert_close(values.sum(1), law.log_prob(x))
+
+
+def test_a_batch_of_one_example_that_statistics_are_asked_of_is_refused_by_name() -> None:
+    data = pictures()
+    with pytest.raises(ValueError, match="batch_size is at least 2 for a network that normalises by the statistics"):
+        pv.fit(pv.recipes.vae(data.spec, widths=(4, 4), seed=0), data, batch_size=1, epochs=1, progress=False)

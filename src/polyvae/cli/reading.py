@@ -19,10 +19,10 @@ class UsageError(Exception):
     """A command line that cannot be understood; the message says what was expected."""
 
 
-def check_known(kind: str, name: str, known: Iterable[str], where: str) -> None:
-    """UsageError for a name that is none of those known, with the nearest and `where` all are told."""
+def check_known(kind: str, name: str, known: Iterable[str], where: str, hint: str = "") -> None:
+    """UsageError for a name that is none of those known, with a hint or else the nearest, and `where` all are told."""
     if name not in (names := list(known)):
-        raise UsageError(f"no {kind} is named {named(name)}{near(name, names)}; {where}")
+        raise UsageError(f"no {kind} is named {named(name)}{hint or near(name, names)}; {where}")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from polyvae.cli.reading import KINDS, check_known, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
 from polyvae.recipes.flat import belongs, describe
-from polyvae.recipes.options import CHOICES
+from polyvae.recipes.options import CHOICES, meant
 from polyvae.training.settings import ELSEWHERE, Settings
 
 FORMER = {f"--{name.replace('_', '-')}": f"--{now.replace('_', '-')}" for name, now in ELSEWHERE.items()}
@@ -41,7 +41,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
     """The command: `polyvae train RECIPE --data NAME ...` or `polyvae train --resume --run DIR`."""
     recipe = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if recipe is not None:
-        check_known("recipe", recipe, recipes(), "`polyvae recipes` lists them")
+        check_known("recipe", recipe, recipes(), "`polyvae recipes` lists them", meant(recipe))
     groups = groups_of(recipe)
     parser = _parser(recipe)
     for title, options in groups.items():

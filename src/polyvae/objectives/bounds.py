@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf, isnan, log
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -124,8 +125,8 @@ class Renyi(Bound):
 
     def __init__(self, samples: int = 5, alpha: float = 0.5) -> None:
         super().__init__(samples)
-        if isnan(alpha):
-            raise ValueError(f"alpha is a number, or minus or plus infinity; got {alpha}")
+        if not isinstance(alpha, Real) or isnan(alpha):
+            raise ValueError(f"alpha is a number, or minus or plus infinity; got {alpha!r}")
         self.alpha = alpha
 
     def estimate(self, draw: Draw) -> Tensor:

@@ -23,6 +23,7 @@ from polyvae.recipes import (
     variants,
 )
 from polyvae.recipes.flat import heeded
+from polyvae.recipes.options import meant
 from polyvae.recipes.recording import RECIPES, Recipe, as_spec, is_own, recipe
 
 __all__ = ["RECIPES", "Recipe", "as_spec", "is_own", "named", "rebuild", "recipe"]
@@ -45,7 +46,7 @@ WHERE = (  # each enters its own
 def named(name: str) -> Callable[..., Recipe]:
     """The recipe of that name; ValueError with the nearest and all names if there is none."""
     if name not in RECIPES:
-        hint = near(name, RECIPES)
+        hint = meant(name) or near(name, RECIPES)
         listed = f"{' The' if hint else '; the'} recipes are {', '.join(sorted(RECIPES))}"
         raise ValueError(f"no recipe is named {name!r}{hint}{listed}")
     return RECIPES[name]

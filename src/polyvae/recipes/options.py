@@ -94,6 +94,26 @@ Part = Annotated[float, Range(0, 1)]
 Within = Annotated[float, Range(0, 1, open=True, below=True)]
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 
+# What the literature calls a recipe, in small letters alone, and how it is asked for.
+CALLED: Mapping[str, str] = {
+    "aae": "adversarial_autoencoder",
+    "fsq": "vq_vae with the quantiser finite-scalar",
+    "infovae": "mmd_vae",
+    "lfq": "vq_vae with the quantiser lookup-free",
+    "miwaeimputation": "incomplete",
+    "notmiwae": "incomplete with missing self-masking",
+    "rqvae": "vq_vae with the quantiser residual",
+    "stl": "sticking_the_landing",
+    "tvo": "thermodynamic",
+}
+
+
+def meant(name: str) -> str:
+    """What to say of a recipe's name that others have for it, or nothing."""
+    found = CALLED.get("".join(filter(str.isalnum, str(name))).lower())
+    return f"; did you mean {found}?" if found else ""
+
+
 # The names that parameters without a `Literal` admit beside objects.
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "network": ("mlp", "mlp-tanh", "conv", "residual"),

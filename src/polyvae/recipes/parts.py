@@ -86,13 +86,19 @@ def _made(which: Family, name: str) -> Family:
     """The family; ValueError for its class or for anything else."""
     if not isinstance(which, type) and callable(getattr(which, "size", None)):
         return which
+    raise _neither(which, name, "a family")
+
+
+def _neither(which: object, name: str, other: str) -> ValueError:
     kind = getattr(which, "__name__", None)
-    raise ValueError(f"{name} is a name or a family; got {which!r}" + (f": give {kind}(...)" if kind else ""))
+    return ValueError(f"{name} is a name or {other}; got {which!r}" + (f": give {kind}(...)" if kind else ""))
 
 
 def prior_of(latent: Gaussian, posterior: Conditional, spec: Spec) -> nn.Module:
     """A vector's prior, by name, as it is, or as a `Making` makes it."""
     if not isinstance(latent.prior, str):
+        if isinstance(latent.prior, type) or not callable(latent.prior):
+            raise _neither(latent.prior, "prior", "a module")
         return latent.prior if isinstance(latent.prior, nn.Module) else latent.prior(latent, posterior, spec)
     return find(PRIORS, latent.prior, "prior", ", or a module")(latent, posterior, spec)
 

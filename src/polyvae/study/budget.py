@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from polyvae.checks.ranges import Amount, Count, Positive, Seed, Widths
+from polyvae.checks.ranges import Amount, Count, Positive, Seed, Widths, check
 
 Binarise = Literal["auto", "dynamic", "fixed", "threshold", "none"]
 
@@ -32,6 +32,9 @@ class Budget:
     binarise: Binarise = "auto"
     data_seed: Seed = 0
 
+    def __post_init__(self) -> None:
+        check(Budget, vars(self))
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -45,3 +48,6 @@ class Networks:
     latent: Count = 50
     network: str = "mlp-tanh"
     widths: Widths = (200, 200)
+
+    def __post_init__(self) -> None:
+        check(Networks, vars(self))

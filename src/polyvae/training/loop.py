@@ -85,6 +85,13 @@ class Loop:
                 f"{error} (epoch {self.epoch + 1}); {kept}. A smaller lr, a clip or a longer warmup may help, and so "
                 "may a look at the range of the data."
             ) from None
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "batch_size is at least 2 for a network that normalises by the statistics of a batch; "
+                f"got {self.settings.batch_size}"
+            ) from error
 
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""

@@ -29,6 +29,8 @@ from polyvae.training.store import (
 )
 from polyvae.training.trained import Trained
 
+NATS = ("bound", "loss", "reconstruction")  # what is monitored in nats; other terms may be in anything
+
 
 @dataclass(repr=False)
 class Run(Trained):
@@ -116,6 +118,8 @@ class Run(Trained):
         if best := self.best:
             monitor = self.recipe.monitor
             words = "plain bound" if monitor == "bound" else monitor
-            value = best[f"validation_{monitor}"]
-            lines.append(f"  best epoch: {self.best_epoch} of {len(self.history)}; validation {words} {value:.3f} nats")
+            value, unit = best[f"validation_{monitor}"], " nats" if monitor in NATS else ""
+            lines.append(
+                f"  best epoch: {self.best_epoch} of {len(self.history)}; validation {words} {value:.3f}{unit}"
+            )
         return "\n".join(lines)

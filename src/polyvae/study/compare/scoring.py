@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polyvae.checks.ranges import Amount, Count
+from polyvae.checks.ranges import Amount, Count, check
 
 
 @dataclass(frozen=True)
@@ -21,3 +21,6 @@ class Scoring:
     scored: Count = 1000
     pictures: Amount = 10_000
     timing: bool = True
+
+    def __post_init__(self) -> None:
+        check(Scoring, vars(self))

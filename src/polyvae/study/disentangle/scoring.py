@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polyvae.checks.ranges import Amount, Count
+from polyvae.checks.ranges import Amount, Count, check
 
 RECIPES = "vae, beta_vae:beta=4, beta_tcvae:beta=2, beta_tcvae:beta=6, factor_vae:gamma=10, factor_vae:gamma=35"
 
@@ -19,3 +19,6 @@ class Factored:
 
     scored: Count = 10_000
     traversals: Amount = 10
+
+    def __post_init__(self) -> None:
+        check(Factored, vars(self))

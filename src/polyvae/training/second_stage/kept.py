@@ -46,6 +46,9 @@ def origin(run: Run, what: str) -> dict[str, str]:
 
 def command(run: Run, recipe: str) -> str:
     """The command that fits the prior of that recipe to a run."""
+    if run.folder is None:
+        given = f", {recipe.removeprefix(OF_VECTORS)!r}" if recipe.startswith(OF_VECTORS) else ""
+        return f"{'fit_prior' if given else 'train_prior'}(run, data{given})"
     if not recipe.startswith(OF_VECTORS):
         return f"polyvae train-prior {called(run)}"
     return f"polyvae fit-prior {called(run)} {recipe.removeprefix(OF_VECTORS)}"
