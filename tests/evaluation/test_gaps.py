@@ -16,7 +16,7 @@ from polyvae.model.priors.matching import Scaled
 from polyvae.recipes import Recipe
 
 
-class Known(nn.Module):
+class Known(pv.Family):
     """N(raw, C)."""
 
     def __init__(self, covariance: Tensor) -> None:

@@ -9,9 +9,10 @@ from math import pi
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.functional import silu
 
 from polyvae.checks.ranges import at_least
-from polyvae.model.distributions.rectified import RectifiedFlow
+from polyvae.model.distributions.rectified import RectifiedFlow, by_products
 from polyvae.model.vae import Values
 
 TURNS = 4  # sines and cosines of the time
@@ -27,9 +28,32 @@ class Velocity(nn.Module):
         self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], dimensions))
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        return self.net(self._read(t, z))
+
+    def with_trace(self, t: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """v(t, z) [N, d] and tr dv/dz [N], at the price of two velocities where there are two hidden layers.
+
+        tr W_3 D_2 W_2 D_1 W_1 = d_2^T (W_2 o (W_1 W_3)^T) d_1, d the slopes of the hidden values, the diagonals of D
+        """
+        linear = [layer for layer in self.net if isinstance(layer, nn.Linear)]
+        if len(linear) != 3:
+            return by_products(self, t, z)
+        first, second, last = linear
+        below = first(self._read(t, z))
+        above = second(silu(below))
+        around = second.weight * (first.weight[:, : z.shape[1]] @ last.weight).T
+        return last(silu(above)), (_slope(above) @ around * _slope(below)).sum(1)
+
+    def _read(self, t: Tensor, z: Tensor) -> Tensor:
         turns = pi * torch.arange(1, TURNS + 1, dtype=z.dtype, device=z.device)
         t = t.expand(len(z))[:, None]
-        return self.net(torch.cat([z, t, (t * turns).sin(), (t * turns).cos()], 1))
+        return torch.cat([z, t, (t * turns).sin(), (t * turns).cos()], 1)
+
+
+def _slope(x: Tensor) -> Tensor:
+    """The derivative of SiLU."""
+    s = x.sigmoid()
+    return s * (1 + x * (1 - s))
 
 
 class FlowMatching(nn.Module):
@@ -38,7 +62,8 @@ class FlowMatching(nn.Module):
     cost = |v(t, (1 - t) e + t z) - (z - e)|^2, e ~ N(0, I), t evenly in [0, 1], at draws z
 
     whose least is at v = E[z - e | place at time t], which carries N(0, I) to the law of z. `steps` and `solver` are
-    those of the equation, see `RectifiedFlow`; `field` is a `Velocity` of `widths`, or any module of t and z.
+    those of the equation, see `RectifiedFlow`; `field` is a `Velocity` of `widths`, or any module of t and z: unless it
+    has a `with_trace` of its own, its density takes d products a velocity.
 
     Lipman, Chen, Ben-Hamu, Nickel, Le: Flow Matching for Generative Modeling, 2023; Liu, Gong, Liu: Flow Straight and
     Fast, 2023; of latents: Dao, Phung, Nguyen, Tran: Flow Matching in Latent Space, 2023.
