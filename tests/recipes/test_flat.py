@@ -251,7 +251,7 @@ def test_a_dataclass_that_is_handed_on_or_replaced_leaves_the_choice_where_it_wa
         made = recipe(handing)
         for options in ({}, {"latent": 4}, {"latent": Gaussian(4)}, {"latent": replace(Gaussian(), dimensions=4)}):
             assert made(SHAPE, **options).monitor == "reconstruction", options
-        assert made(SHAPE, latent=Gaussian(4, posterior="diagonal")).monitor == "bound"
+        assert made(SHAPE, latent=Gaussian(4, posterior="diagonal")).monitor == "loss"
     finally:
         RECIPES.pop("handing", None)
     assert pv.recipes.full_covariance(SHAPE, latent=replace(Gaussian(), dimensions=4)).model.prior["z"].loc.shape == (

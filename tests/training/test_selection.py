@@ -85,3 +85,38 @@ def test_the_bound_reported_holds_no_training_weight() -> None:
         for part in ("train", "validation"):
             plain = -row[f"{part}_reconstruction"] - row[f"{part}_kl"]
             assert row[f"{part}_bound"] == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "monitor"),
+    [
+        ("ae", {}, "loss"),
+        ("wae", {}, "loss"),
+        ("adversarial_autoencoder", {"critic": [8]}, "model_loss"),
+        ("wae", {"posterior": "point"}, "reconstruction"),
+        ("mmd_vae", {"alpha": 1.0}, "bound"),
+        ("factor_vae", {"critic": [8]}, "bound"),
+    ],
+)
+def test_a_law_without_a_divergence_in_its_objective_is_chosen_by_what_trains_it(
+    name: str, options: dict[str, Any], monitor: str
+) -> None:
+    data = pictures()
+    recipe = small(name, data, **{"posterior": "diagonal", **options})
+    assert recipe.monitor == monitor
+    run = pv.fit(recipe, data, epochs=5, batch_size=16, lr=1e-2, progress=False)
+    sign = -1 if monitor == "bound" else 1
+    values = [sign * row[f"validation_{monitor}"] for row in run.history]
+    assert run.best_epoch == values.index(min(values)) + 1
+    assert run.monitor == monitor
+
+
+def test_the_loss_of_the_model_leaves_out_a_critics_own_cost() -> None:
+    data = pictures()
+    recipe = small("adversarial_autoencoder", data, posterior="diagonal", adversary=3.0)
+    for row in pv.fit(recipe, data, epochs=2, batch_size=16, progress=False).history:
+        for part in ("train", "validation"):
+            model, adversary = row[f"{part}_model_loss"], row[f"{part}_adversary"]
+            assert model == pytest.approx(row[f"{part}_reconstruction"] + 3 * adversary, rel=1e-5)
+            assert row[f"{part}_loss"] == pytest.approx(model + row[f"{part}_critic"], rel=1e-5)
+    assert "model_loss" not in small("vae", data).objective(recipe.model, data.train.batch(torch.arange(4)))

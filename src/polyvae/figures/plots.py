@@ -87,8 +87,7 @@ def save_figures(
     folder, split = Path(folder), taken(data, recorded_spec(source))
     made: dict[str, tuple[Any, str]] = {}
     if history:
-        monitor = getattr(getattr(source, "recipe", source), "monitor", "bound")
-        made["curves"] = arrays.curves(history, monitor), "Training"
+        made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
     with suppress(ValueError):
         made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
     table = is_table(source, split)

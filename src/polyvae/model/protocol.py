@@ -99,6 +99,15 @@ class Divergence(Protocol):
     divergence: bool
 
 
+class TrainsModel(Protocol):
+    """A term that says whether its gradient reaches the model; one that does not say is taken to.
+
+    A critic's own cost, which moves the critic alone, does not: it is no part of how good a model is.
+    """
+
+    trains_model: bool
+
+
 class TrainsPrior(Protocol):
     """A term that says whether its gradient reaches the prior; one that does not say is taken to.
 

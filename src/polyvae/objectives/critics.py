@@ -87,7 +87,7 @@ class Discrimination(nn.Module):
     from its own share of the batch. ValueError for a batch of one example.
     """
 
-    trains_prior = False
+    trains_prior = trains_model = False
 
     def __init__(self, critic: nn.Module, reference: Reference, latents: tuple[str, ...] = ("z",)) -> None:
         super().__init__()

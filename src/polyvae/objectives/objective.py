@@ -54,7 +54,8 @@ class Objective(nn.Module):
 
     By default the negative evidence lower bound, E_q[-log p(x | z)] + KL(q || p), in nats. `balance`, where given, is
     called with the unweighted terms by name and returns factors for some of them, which multiply their weights; see
-    `polyvae.objectives.balance`.
+    `polyvae.objectives.balance`. Beside loss, terms and bound, "model_loss" is the loss without terms that do not train
+    the model, a critic's own cost, where there are such.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class Objective(nn.Module):
         chosen = {"reconstruction": Reconstruction(), "kl": KL()} if terms is None else terms
         if not isinstance(chosen, (Mapping, nn.ModuleDict)):
             raise TypeError(f"terms go by name, as {{'kl': KL()}}; got {kind(chosen)}")
-        if reserved := {"loss", "bound"} & set(chosen):
+        if reserved := {"loss", "model_loss", "bound"} & set(chosen):
             raise ValueError(f"a term may not be named {sorted(reserved)}: the objective reports those itself")
         if not chosen:
             raise ValueError("an objective needs at least one term")
         if unknown := set(getattr(balance, "names", ())) - set(chosen):
             raise ValueError(f"{sorted(unknown)} are to be balanced; the terms are {list(chosen)}")
         self.terms = nn.ModuleDict({n: t if isinstance(t, Weighted) else Weighted(t) for n, t in chosen.items()})
+        self.apart = {n for n, t in self.terms.items() if not getattr(t.term, "trains_model", True)}
         self.samples = samples
         self.balance = balance
 
@@ -90,7 +92,11 @@ class Objective(nn.Module):
         if self.balance is not None:
             factors = self.balance({name: term.detach() for name, term in terms.items()})
             costs.update({name: factor * costs[name] for name, factor in factors.items()})
-        return report(total(costs.values()), terms, draw)
+        values = report(total(costs.values()), terms, draw)
+        own = [cost.detach() for name, cost in costs.items() if name not in self.apart]
+        if self.apart and own:
+            values["model_loss"] = total(own)
+        return values
 
 
 def report(loss: Tensor, terms: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:

@@ -100,7 +100,10 @@ def finished(
     observe: Callable[[Values], Values],
     start: Callable[[Values], None] | None = None,
 ) -> Recipe:
-    """The recipe of a model: its best weights are those of the best bound, which a point for a posterior has not.
+    """The recipe of a model: its best weights are those of the best bound, where training has to do with a bound.
+
+    A point for a posterior has none, and its reconstruction chooses. Where no term of the objective is a divergence,
+    nothing holds a law's bound up, which falls while the model learns: the loss chooses, without a critic's own cost.
 
     ValueError where a prior has something to learn and a point for a posterior to learn it from, or no term.
     """
@@ -115,7 +118,17 @@ def finished(
         weighted = (cast(Weighted, each) for each in objective.terms.values())
         if not any(_trains(each, held) for each in weighted if callable(each.weight) or each.weight != 0):
             raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")
-    return Recipe(model, objective, observe, "reconstruction" if point else "bound", start=_started(model, start))
+    monitor = "reconstruction" if point else _monitored(model, objective)
+    return Recipe(model, objective, observe, monitor, start=_started(model, start))
+
+
+def _monitored(model: VAE, objective: nn.Module) -> str:
+    """The validation value that chooses the best weights of a model whose bound is finite."""
+    if not isinstance(objective, Objective) or all(getattr(q, "certain", False) for q in model.posterior.values()):
+        return "bound"  # of a map of codes the divergence is a constant, and needs no term
+    if any(getattr(cast(Weighted, each).term, "divergence", False) for each in objective.terms.values()):
+        return "bound"
+    return "model_loss" if objective.apart else "loss"
 
 
 def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:

@@ -36,9 +36,9 @@ def wae(
 
     No divergence is computed, so that the posterior may be a point, which has no bound on log p(x). `weight`: lambda.
     `kernel`: "imq" or "rbf". `bandwidth`: the kernel's, in units of z, in which the standard prior has the deviation 1.
-    `posterior`: "point", or a law, of which noise is drawn. `likelihood`: "normal", the squared error, and of columns
-    of kinds that it is no law of each kind's own. `prior`: one with nothing to learn; beside a law also "flow" or
-    "conditional", whose draws learn from the MMD.
+    `posterior`: "point", or a law, of which noise is drawn and of which the loss chooses the best epoch. `likelihood`:
+    "normal", the squared error, and of columns of kinds that it is no law of each kind's own. `prior`: one with nothing
+    to learn; beside a law also "flow" or "conditional", whose draws learn from the MMD.
 
     Tolstikhin, Bousquet, Gelly, Schoelkopf: Wasserstein Auto-Encoders, 2018 (WAE-MMD).
     """

@@ -28,11 +28,12 @@ UNCHANGED = Chain()
 class Recipe:
     """A model, the objective that trains it and the transform its batches need first.
 
-    `monitor` is the validation value that chooses the best weights: "bound", the larger the better, or the name of a
-    term, the smaller the better. `solve`, where set, fits the model in closed form to all training examples [N, ...]
-    and takes the place of gradient steps. `start`, where set, is called once before the first step of a new run with up
-    to 4,096 observed training examples, for what is set by data (a codebook's first codes). `call` records name, spec
-    and options, so that the recipe can be built again; it is None where an option was an object that JSON cannot hold.
+    `monitor` is the validation value that chooses the best weights: "bound", the larger the better, or "loss" or the
+    name of a term, the smaller the better. `solve`, where set, fits the model in closed form to all training examples
+    [N, ...] and takes the place of gradient steps. `start`, where set, is called once before the first step of a new
+    run with up to 4,096 observed training examples, for what is set by data (a codebook's first codes). `call` records
+    name, spec and options, so that the recipe can be built again; it is None where an option was an object that JSON
+    cannot hold.
     """
 
     model: VAE

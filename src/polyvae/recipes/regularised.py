@@ -159,7 +159,8 @@ def adversarial_autoencoder(
 
     No divergence is computed, so that the posterior may be a point, which has no bound on log p(x). `adversary`: what
     it weighs to fool the critic. `critic`: widths of its layers. `critic_rate`: factor of the learning rate for it.
-    `posterior`: "point", or a law, of which noise is drawn. `prior`: one with nothing to learn.
+    `posterior`: "point", or a law, of which noise is drawn and of which the loss chooses the best epoch, without the
+    critic's cost. `prior`: one with nothing to learn.
 
     Makhzani, Shlens, Jaitly, Goodfellow, Frey: Adversarial Autoencoders, 2015.
     """

@@ -55,7 +55,8 @@ def vae(
 def ae(spec: Spec, posterior: Posterior = "point", **options: Any) -> Recipe:
     """The plain autoencoder: a point for a posterior and no divergence, so that no bound on log p(x) exists.
 
-    `posterior`: "point", or another whose divergence is left out. `prior`: "standard", since no other would be trained.
+    `posterior`: "point", or another whose divergence is left out, where the loss chooses the best epoch. `prior`:
+    "standard", since no other would be trained.
     """
     prior = options.get("prior", "standard")
     if isinstance(prior, str) and prior != "standard":

@@ -29,7 +29,7 @@ from polyvae.training.store import (
 )
 from polyvae.training.trained import Trained
 
-NATS = ("bound", "loss", "reconstruction")  # what is monitored in nats; other terms may be in anything
+NATS = ("bound", "loss", "model_loss", "reconstruction")  # what is monitored in nats; other terms may be in anything
 
 
 @dataclass(repr=False)
@@ -97,10 +97,14 @@ class Run(Trained):
         return None if best is None else int(best["epoch"])
 
     @property
+    def monitor(self) -> str:
+        """The validation value that chose the best weights: as it was recorded, or what the recipe monitors."""
+        return (self.description.get("objective") or {}).get("monitor", self.recipe.monitor)
+
+    @property
     def best(self) -> dict[str, Any] | None:
-        """The row of the best epoch: the largest validation bound, or the smallest value that the recipe monitors."""
-        monitor = self.recipe.monitor
-        name, sign = f"validation_{monitor}", 1 if monitor == "bound" else -1
+        """The row of the best epoch: the largest validation bound, or the smallest value that was monitored."""
+        name, sign = f"validation_{self.monitor}", 1 if self.monitor == "bound" else -1
         return max(self.history, key=lambda row: sign * row[name], default=None)
 
     def __repr__(self) -> str:
@@ -116,9 +120,8 @@ class Run(Trained):
             f"  model: latents {', '.join(self.model.prior)}; heads {', '.join(self.model.heads)}; {count:,} parameters"
         )
         if best := self.best:
-            monitor = self.recipe.monitor
-            words = "plain bound" if monitor == "bound" else monitor
-            value, unit = best[f"validation_{monitor}"], " nats" if monitor in NATS else ""
+            words = "plain bound" if self.monitor == "bound" else self.monitor.replace("_", " ")
+            value, unit = best[f"validation_{self.monitor}"], " nats" if self.monitor in NATS else ""
             lines.append(
                 f"  best epoch: {self.best_epoch} of {len(self.history)}; validation {words} {value:.3f}{unit}"
             )
