@@ -97,6 +97,21 @@ def test_scores_of_missing_values_are_their_conditional_densities() -> None:
         assert torch.allclose(found[row, ~SEEN[row]], law.log_prob(X[row, ~SEEN[row]]), atol=0.02)
 
 
+def test_a_value_far_from_every_draw_has_a_finite_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    far = X + 60.0
+    exact = []
+    for row in (0, 1, 3):  # -1,000 nats and less, of which no density is above zero
+        mean, covariance = conditional(row)
+        exact.append(Normal(mean, covariance.diagonal().sqrt()).log_prob(far[row, ~SEEN[row]]))
+    for pieces in (False, True):
+        if pieces:
+            monkeypatch.setattr("polyvae.evaluation.bounds._CPU_VALUES", 16 * 700)
+        found = missing_scores(MODEL, Split({"x": X, "seen": SEEN}), far, 3000)[~SEEN]
+        assert found.isfinite().all()
+        assert (found < -745).all()
+        assert (found <= torch.cat(exact) + 1).all()  # the nearest of the draws is not near enough
+
+
 def test_pieces_of_the_draws_weigh_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = filled(3000, 5)
     monkeypatch.setattr("polyvae.evaluation.bounds._CPU_VALUES", 16 * 700)

@@ -81,13 +81,18 @@ def missing_scores(
     held = Split({**split.tensors, "truth": truth.to(split.device)}, split.transform)
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        x, found = batch["truth"], _Weighed()
+        x, weights, joint = batch["truth"], [], []
         for draw in draws_of(model, batch, samples):
             law = draw.heads[head].p
             rows = x.expand(draw.log_weight.shape[0], *x.shape).flatten(0, 1)
             score = wide(value_log_prob(law, rows)).unflatten(0, (-1, len(x)))
-            found.add(_log_weight(model, draw), {"density": score.exp()})
-        return {"score": found.mean("density").log().masked_fill(batch["seen"].bool(), torch.nan)}
+            log_weight = _log_weight(model, draw)
+            weights.append(log_weight.logsumexp(0))
+            # Added as logarithms: a density below e^-745 is 0, also where it is the largest.
+            joint.append((log_weight.view(*log_weight.shape, *[1] * (x.ndim - 1)) + score).logsumexp(0))
+        share = torch.stack(weights).logsumexp(0)
+        score = torch.stack(joint).logsumexp(0)
+        return {"score": (score - _wide_as(share, score)).masked_fill(batch["seen"].bool(), torch.nan)}
 
     return joined(each_block(source, held, measure, seed, device))["score"]
 
