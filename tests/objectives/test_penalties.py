@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from helpers.models import part, plain, two_level
 from polyvae.data import wrap
 from polyvae.model.distributions.normal import CholeskyNormal
 from polyvae.model.families.real import FullNormal, Point
+from polyvae.model.networks.layers import Stack
 from polyvae.objectives.penalties import CodeSize, Covariance, Steepness, check_covariance, covariance
 from polyvae.objectives.terms import MMD
 from polyvae.training.groups import groups_of
@@ -202,6 +205,20 @@ def test_a_spectral_decoder_stretches_nothing() -> None:
         one, other = torch.randn(200, 4), torch.randn(200, 4)
         apart = (net({"z": one}).mean - net({"z": other}).mean).flatten(1).norm(dim=1)
     assert (apart <= 1.001 * (one - other).norm(dim=1)).all()
+
+
+@pytest.mark.parametrize("network", ["conv", "residual"])
+def test_a_spectral_decoder_of_pictures_is_trained_and_loaded(network: str, tmp_path: Path) -> None:
+    data = wrap((torch.rand(24, 1, 16, 16) * 255).to(torch.uint8), validation=6, test=0)
+    made = pv.recipes.rae(data, penalty="spectral", network=network, widths=[8, 8], latent=2, seed=0)
+    run = pv.fit(made, data, tmp_path / "run", epochs=1, progress=False, device="cpu")
+    loaded = pv.Run.load(tmp_path / "run")
+    x = data.validation.tensors["x"]
+    assert torch.allclose(run.reconstruct(x), loaded.reconstruct(x), atol=1e-5)  # in another memory layout
+    turned = deepcopy(run.model.heads["x"]).to(memory_format=torch.channels_last)
+    assert any(part.channels_last for part in turned.modules() if isinstance(part, Stack))
+    z = {"z": torch.randn(3, 2)}
+    assert torch.allclose(turned(z).mean, run.model.heads["x"](z).mean, atol=1e-5)
 
 
 def test_a_gradient_penalty_refuses_a_compiled_step() -> None:

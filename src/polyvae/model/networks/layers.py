@@ -148,19 +148,26 @@ class Stack(nn.Sequential):
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__(*layers)
-        # a weight of one channel or of one pixel looks the same in both layouts: remember one that does not
-        kernels = ((name, parameter.shape) for name, parameter in self.named_parameters() if parameter.ndim == 4)
-        self.telling = next((name for name, shape in kernels if shape[1] > 1 and shape[2] * shape[3] > 1), None)
+        telling = (name for name, layer in self.named_modules() if any(map(_tells, layer.parameters(recurse=False))))
+        self.telling = next(telling, None)
 
     @property
     def channels_last(self) -> bool:
         """Whether the weights were converted by `.to(memory_format=torch.channels_last)`."""
-        return self.telling is not None and not self.get_parameter(self.telling).is_contiguous()
+        if self.telling is None:
+            return False
+        # what the layer holds, and not its weight, which a parametrisation such as a spectral norm computes when asked
+        return not next(filter(_tells, self.get_submodule(self.telling).parameters())).is_contiguous()
 
     def forward(self, input: Tensor) -> Tensor:
         if self.channels_last:
             return super().forward(to_maps(to_rows(input), tuple(input.shape[1:])))
         return super().forward(input.contiguous())
+
+
+def _tells(parameter: nn.Parameter) -> bool:
+    """Whether its layout can be seen: a weight of one channel or of one pixel looks the same in both."""
+    return parameter.ndim == 4 and parameter.shape[1] > 1 and parameter.shape[2] * parameter.shape[3] > 1
 
 
 class LastConvolution(nn.Conv2d):
