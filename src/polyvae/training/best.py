@@ -25,7 +25,7 @@ class Best:
         self.model, self.average = recipe.model, None
         if decay is not None:
             self.model = copy.deepcopy(recipe.model).requires_grad_(False)
-            self.average = Average(unique_tensors(self.model), unique_tensors(recipe.model), decay)
+            self.average = Average(self.model, recipe.model, decay)
         self.tensors = {name: tensor.clone() for name, tensor in unique_tensors(self.model).items()}
         self.epoch, self.value = 0, math.inf
 
