@@ -108,3 +108,14 @@ def test_codes_are_refused_by_the_latent_s_name(name: str) -> None:
         annealed(made, Split(examples(PICTURES)), Annealing(2))
     with pytest.raises(ValueError, match="start is one of prior, posterior"):
         Annealing(start="middle")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_model_of_the_mask_is_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pv.data.wrap({"x": torch.randn(30, 3), "seen": torch.rand(30, 3) > 0.3}, kind="real")
+    made = pv.recipes.incomplete(data, latent=2, network="mlp", widths=(4,), missing="self-masking")
+    told = "moves latents, and the head 's' reads x and seen too, of which what is unseen .* leave out ais"
+    with pytest.raises(ValueError, match=told):
+        annealed(made, data.test, Annealing(2))
+    monkeypatch.setattr("polyvae.evaluation.report.both_bounds", None)
+    with pytest.raises(ValueError, match=told):
+        pv.evaluate(made, data.test, ais=10)

@@ -18,11 +18,12 @@ from polyvae.evaluation.bounds import in_parts
 from polyvae.model.distributions.codes import CodePrior
 from polyvae.model.draw import first_heads, total
 from polyvae.model.laws import log_likelihood, repeat
-from polyvae.model.parts import given, shapes
+from polyvae.model.parts import given, observed, shapes
 from polyvae.model.precision import full_precision, wide
 from polyvae.model.vae import VAE, Values
 
 ACCEPTED = 0.65  # the share of proposals that steps are made for
+METHOD = "annealed importance sampling"
 WARM = 20  # transitions that find the first step
 GAIN = 0.2  # of the logarithm of a step, for each share of proposals above or below
 
@@ -82,14 +83,14 @@ def annealed(
     of a quarter of the chains finds for each example and temperature: they are fixed before the chains that count
     start, or the mean of w would be off. Backward from an exact draw of the posterior, E 1/w = 1/p(x).
 
-    Raises ValueError, by the latent's name, for latents that are discrete or codes, which have no gradient. The result
-    does not depend on a batch size.
+    Raises ValueError, by the latent's name, for latents that are discrete or codes, which have no gradient, and by the
+    head's for a model of the mask, whose unseen values are no latents. The result does not depend on a batch size.
 
     Neal: Annealed Importance Sampling, 2001; Wu, Burda, Salakhutdinov, Grosse: On the Quantitative Analysis of
     Decoder-Based Generative Models, 2017; Grosse, Ghahramani, Adams: Sandwiching the Marginal Likelihood Using
     Bidirectional Monte Carlo, 2015.
     """
-    source_of(source, "posterior", "prior", "sample_latents", "decode", what="annealed importance sampling")
+    check_annealed(source_of(source, "posterior", "prior", "sample_latents", "decode", what=METHOD).model)
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         with torch.inference_mode(False), torch.no_grad():
@@ -106,6 +107,16 @@ def annealed(
         return {"log_px": log_px, "lower": lower, "upper": upper, "acceptance": acceptance}
 
     return Annealed(**joined(each_block(source, split, in_parts(measure, how.chains), seed, device, progress)))
+
+
+def check_annealed(model: Any) -> None:
+    """ValueError, by name, for a head that also reads what is observed, such as a model of a mask."""
+    for name, head in getattr(model, "heads", {}).items():
+        if read := observed(getattr(head, "likelihood", head)):
+            raise ValueError(
+                f"{METHOD} moves latents, and the head {name!r} reads {' and '.join(read)} too, of which what is "
+                "unseen would have to be moved as well; leave out ais"
+            )
 
 
 class _Chains:
@@ -245,6 +256,6 @@ def _check(name: str, law: Distribution, summed: bool) -> None:
         discrete = False
     if isinstance(law, CodePrior) or discrete or summed or law.has_enumerate_support:
         raise ValueError(
-            f"annealed importance sampling moves latents along gradients, and {name!r} ({type(law).__name__}) is "
+            f"{METHOD} moves latents along gradients, and {name!r} ({type(law).__name__}) is "
             "discrete or codes; leave out ais"
         )

@@ -17,6 +17,7 @@ from polyvae.data.exchange.codes import retold
 from polyvae.data.exchange.given import taken
 from polyvae.data.readers.arrays import spec_of
 from polyvae.data.split import Data, Split
+from polyvae.evaluation.ais import check_annealed
 from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds
@@ -89,8 +90,8 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     sampling, see `gaps`. Whatever is None or approximate is explained in notes.
 
     Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number, TypeError for an unknown
-    setting. No training weight enters, the model's mode and torch's generators are left as they were, and nothing
-    depends on a batch size.
+    setting, ValueError where `refine` or `ais` is none of what the model allows. No training weight enters, the model's
+    mode and torch's generators are left as they were, and nothing depends on a batch size.
     """
     asked = gathered(EvaluationSettings, settings)
     spec = asked.spec or recorded_spec(source)
@@ -101,6 +102,8 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
         asked = replace(asked, train=data.train)
     model, notes = source_of(source).model, []
     check_weights(model)
+    if asked.ais:
+        check_annealed(model)  # the bounds before it take their time
     found = both_bounds(source, split, asked.samples, asked.seed, asked.device, progress)
     report = {**_bounds(source, split, asked, found, notes), "latents": {}, "mse": None, "psnr": None, "ssim": None}
     report |= gaps(source, split, found, asked.refine, (asked.ais, asked.ais_examples), asked.seed, asked.device)
