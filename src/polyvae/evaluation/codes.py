@@ -21,6 +21,7 @@ from polyvae.model.distributions.codes import CodeLaw, CodePrior, Quantised, dep
 from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.distributions.point import Point
 from polyvae.model.laws import centre
+from polyvae.model.protocol import DrawsAndScores
 from polyvae.model.vae import VAE, Draw, Latent, Values
 from polyvae.objectives.terms import marginals
 
@@ -118,7 +119,12 @@ def mutual_information(posteriors: list[Distribution], z: Tensor) -> float:
     for q in posteriors:
         own.append(q.log_prob(z[rows : rows + q.batch_shape[0]]))
         rows += q.batch_shape[0]
-    chunk = max(1, _PAIRS // (posteriors[0].batch_shape[0] * max(1, z[0].numel())))
+    size = max(1, z[0].numel())
+    # A flow that scores what it draws is inverted for other values, in a pass for each dimension, and what its network
+    # puts out in all of them stands in memory at once. Normal laws, whose moments are known, are not.
+    flow = isinstance(posteriors[0], DrawsAndScores) and _moments(posteriors[0]) is None
+    passes = size if flow else 1
+    chunk = max(1, _PAIRS // (posteriors[0].batch_shape[0] * size * passes))
     aggregate = torch.cat([_log_sum(posteriors, part) for part in z.split(chunk)])
     return float(torch.cat(own).cpu().double().mean() - aggregate.cpu().double().mean() + log(rows))
 
