@@ -66,3 +66,18 @@ def test_what_stands_in_rows_that_are_not_scored_moves_no_figure(family: str, al
         expected = (mean - x)[has].square().mean()
         assert found["mse"] == pytest.approx(float(expected), rel=1e-5)
         assert found == {**report(Passed(vae), x, has), **found}
+
+
+def test_pictures_with_gaps_have_no_ssim_and_are_told_why() -> None:
+    x, seen = torch.rand(30, 1, 8, 8), torch.ones(30, 1, 8, 8, dtype=torch.bool)
+    seen[:12, :, 2:4] = False
+    data = pv.data.wrap({"x": x, "seen": seen}, validation=6, test=0)
+    made = pv.recipes.incomplete(data, latent=2, network="mlp", widths=(4,), samples=2, likelihood="normal")
+    report = pv.evaluate(made, Split({"x": x, "seen": seen}), samples=2)
+    assert report["ssim"] is None
+    assert report["psnr"] > 0
+    told = [note for note in report["notes"] if "SSIM" in note or "ssim" in note]
+    assert len(told) == 1
+    assert "neighbouring pixels, and 12 of 30 pictures lack some" in told[0]
+    whole = pv.evaluate(made, Split({"x": x[12:], "seen": seen[12:]}), samples=2)
+    assert -1 < whole["ssim"] < 1

@@ -235,6 +235,12 @@ def _errors(found: dict[str, Tensor], unit: bool, pictures: bool, notes: list[st
             notes.append("PSNR and SSIM of values beyond [0, 1]: each channel's range in the training part counts as 1")
         if "ssim" not in found:
             notes.append("no SSIM: the pictures are smaller than 6 x 6 pixels")
+        elif gaps := int((found["ssim"].isnan() & ~found["psnr"].isnan()).sum()):
+            notes.append(
+                f"no SSIM: it compares neighbouring pixels, and {gaps:,} of {len(found['ssim']):,} pictures lack some; "
+                "evaluate those without gaps on their own for it (MSE and PSNR are of the pixels that are seen)"
+            )
+            found = {name: value for name, value in found.items() if name != "ssim"}
     return {name: _mean(found[name]) if name in found else None for name in ("mse", "psnr", "ssim")}
 
 
