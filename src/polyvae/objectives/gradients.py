@@ -43,8 +43,10 @@ class DoublyReparametrised(Bound):
     sum_k w_k^2 d log (p(x, z_k) / q(z_k | x)) / dz_k dz_k / dphi for the encoder's phi, sum_k w_k d log p(x, z_k) for
     what generates, w the weights, normalised
 
-    The expectation is that of `ImportanceWeighted`; the noise falls as K grows, where that of the latter rises beside
-    its signal. What a prior takes from the encoder, as a VampPrior does, counts as generating.
+    The expectation is that of `ImportanceWeighted` where every draw has a gradient; bits, categories and counts that
+    are missing not at random are drawn without one, and with them the two differ a little. The noise falls as K grows,
+    where that of the latter rises beside its signal. What a prior takes from the encoder, as a VampPrior does, counts
+    as generating.
 
     Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, 2019.
     """
