@@ -16,6 +16,7 @@ import polyvae as pv
 from helpers.runs import same, timeless, weights
 from helpers.training import assert_same_run
 from polyvae.data import Data, wrap
+from polyvae.data.loading import as_data
 from polyvae.evaluation import both_bounds
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.training.second_stage import has_prior, latent_data, with_prior
@@ -163,6 +164,18 @@ def test_runs_of_other_recipes_have_their_prior_fitted_too(name: str, options: d
     given = {key: batch[key] for key in fitted.model.conditions}
     assert next(iter(fitted.model.generate(given, 2).values())).mean.shape == (12 if given else 2, 4)
     assert fitted.model.conditions == run.model.conditions
+
+
+def test_a_run_that_learns_from_what_is_observed_has_its_prior_fitted_to_data_with_gaps() -> None:
+    x = clouds(120).train.tensors["x"].clone()
+    x[torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.3] = torch.nan
+    data = as_data(x, gaps=True)
+    made = pv.recipes.incomplete(data.spec, latent=2, network="mlp", widths=(8,), samples=2, seed=0)
+    run = pv.fit(made, data, epochs=1, **SMALL)
+    fitted = with_prior(run, pv.fit_prior(run, data, "mixture", components=2, **SMALL))
+    assert bool(torch.isfinite(both_bounds(fitted, data.validation, 2).plain).all())
+    with pytest.raises(ValueError, match="values of x are missing, and this model reads all of x"):
+        pv.fit_prior(trained(None), data, "mixture", components=2, **SMALL)
 
 
 def test_a_vamp_prior_of_a_convolutional_run_leaves_its_statistics_alone() -> None:

@@ -38,6 +38,11 @@ class Drawn:
     name: str
     before: Transform | None = None
 
+    @property
+    def reads_gaps(self) -> bool:
+        """Whether values may be missing of what becomes a latent, none of which is."""
+        return "seen" in self.model.inputs
+
     @torch.no_grad()
     def __call__(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         batch = self.observe(values if self.before is None else self.before(values))
@@ -93,7 +98,7 @@ def latent_data(run: Run, data: Any) -> Data:
 
     Of a posterior that is a point the draws are the point. Raises RunError for a run without such a vector.
     """
-    name, data = vector_of(run), retold(as_data(data), run.spec)
+    name, data = vector_of(run), _told(run, data)
     model = deepcopy(run.model).requires_grad_(False).eval()
     parts = {part: Split(each.tensors, Drawn(model, run.recipe.observe, name, each.transform))
              for part, each in data.parts.items()}  # fmt: skip
@@ -104,10 +109,15 @@ def latent_data(run: Run, data: Any) -> Data:
 
 def examples(run: Run, data: Any, seed: int) -> Callable[[int], Values]:
     """So many training examples as the run's model reads them, the same for the same seed."""
-    train = retold(as_data(data), run.spec).train
+    train = _told(run, data).train
 
     def chosen(count: int) -> Values:
         index = shuffled(len(train), seed)[:count].to(train.device)
         return run.recipe.observe(train.batch(index))
 
     return chosen
+
+
+def _told(run: Run, data: Any) -> Data:
+    """The data as the run reads them, with gaps where it learns from what is observed."""
+    return retold(as_data(data, gaps="seen" in run.model.inputs), run.spec)
