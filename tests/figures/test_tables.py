@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -149,3 +151,23 @@ def test_every_figure_of_a_model_of_a_mixed_table_is_written_with_its_arrays(
         assert list(arrays["codes/1"]) == ["blue", "green", "red"]
         assert len(arrays["data"]) == 90
         assert arrays["pictures"].size >= 4000
+
+
+@pytest.mark.filterwarnings("ignore:.*kept as gaps")
+def test_what_a_table_lacks_is_in_no_figure(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    gaps = FRAME.astype({"visits": "Int64", "tall": "Int64"}).mask(rng.random(FRAME.shape) < 0.3)
+    data = wrap(gaps, test=0.5, gaps=True)
+    made = recipes.incomplete(data.spec, network="mlp", widths=(8,), latent=2, samples=2, seed=0)
+    lacking = ~data.test.tensors["seen"].numpy()
+    assert lacking.any()
+    found = figures.reconstructions(made, data.test, len(data.test))
+    beside = figures.samples(made, data.test, 5, 5)
+    assert np.isnan(found.original).sum() == np.isnan(beside.data).sum() == lacking.sum()
+    ends = figures.interpolations(made, data.test, 20).ends
+    assert ends is not None
+    assert np.isnan(ends).any()
+    axes = panel(figures.drawing(found, "Reconstructions"), "height")
+    (points,) = [each for each in axes.collections if len(each.get_offsets()) > 2]
+    assert len(points.get_offsets()) == int((~np.isnan(found.original[:, 0])).sum())
+    assert len(figures.save_figures(made, data.test, tmp_path)) > 4

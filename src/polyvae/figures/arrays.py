@@ -18,7 +18,7 @@ from polyvae.data.split import Split
 from polyvae.evaluation.blocks import evaluating, seeded
 from polyvae.figures.kinds import Curves, Reconstructions, Samples
 from polyvae.figures.looks import part
-from polyvae.figures.subject import Subject, is_table, subject_of
+from polyvae.figures.subject import Subject, is_table, subject_of, without_gaps
 
 _BESIDE = 5000  # examples at most that a table's samples are shown beside
 
@@ -30,7 +30,7 @@ def reconstructions(source: Any, split: Split, count: int = 32, seed: int = 0) -
     with evaluating(shown.model) as device:
         batch = shown.batch(chosen, range(len(chosen)), device, seed)
         mean = shown.model.reconstruct(batch)[shown.head].mean
-        arrays = shown.array(batch[shown.of]), shown.array(mean)
+        arrays = shown.array(without_gaps(batch[shown.of], batch)), shown.array(mean)
     return Reconstructions(*arrays, **shown.look.words(part(len(chosen), len(split))))
 
 
@@ -58,7 +58,8 @@ def samples(
     shown = Samples(array, names, **subject.look.words())
     if split is None or not table:
         return shown
-    beside = subset(split, _BESIDE, seed).tensors[subject.of].float().cpu().numpy()
+    some = subset(split, _BESIDE, seed).tensors
+    beside = without_gaps(some[subject.of].float(), some).cpu().numpy()
     told = f"{rows * count:,} draws, {part(len(beside), len(split)) or f'{len(split):,} examples'}"
     return replace(shown, columns=(), data=beside, part=told)
 

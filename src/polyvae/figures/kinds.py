@@ -27,7 +27,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Reconstructions(Shown):
-    """Examples and their reconstructions, [N, ...] each."""
+    """Examples, NaN where a table lacks a value, and their reconstructions, [N, ...] each."""
 
     original: np.ndarray
     reconstruction: np.ndarray
@@ -37,7 +37,7 @@ class Reconstructions(Shown):
 class Samples(Shown):
     """Samples in rows and columns, [R, S, ...]; `columns` names what each one is given, empty without a condition.
 
-    `data` [N, d]: of a table, examples that the samples are shown beside, or None.
+    `data` [N, d]: of a table, examples that the samples are shown beside, NaN where they lack a value, or None.
     """
 
     pictures: np.ndarray

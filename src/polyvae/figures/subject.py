@@ -57,6 +57,11 @@ def subject_of(source: Any, split: Split | None, *needed: str) -> Subject:
     return Subject(found, head, of, look_of(source, split, of))
 
 
+def without_gaps(x: Tensor, values: Values) -> Tensor:
+    """x [N, d] of a table with NaN where the mask `seen` among the values has none; pictures as they are."""
+    return x.masked_fill(~values["seen"].bool(), torch.nan) if "seen" in values and x.ndim == 2 else x
+
+
 def is_table(source: Any, split: Split) -> bool:
     """Whether what is shown has columns instead of pixels."""
     return split.tensors[subject_of(source, split).of].ndim == 2

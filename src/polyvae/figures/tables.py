@@ -25,11 +25,12 @@ def scatter(figure: Reconstructions, title: str) -> Figure:
     """Every column's reconstruction against the original; of labels, what share of each is reconstructed as which."""
     drawn, grid = _panels(figure.original.shape[1], title)
     for column, axes in enumerate(grid):
-        original, made = figure.original[:, column], figure.reconstruction[:, column]
+        there = ~np.isnan(figure.original[:, column])
+        original, made = figure.original[there, column], figure.reconstruction[there, column]
         name, words = _named(figure.names, column), figure.codes.get(str(column))
         if words:
             _confused(axes, *_grouped(words, original, made.round()))
-        else:
+        elif len(original):
             low, high = min(original.min(), made.min()), max(original.max(), made.max())
             axes.plot([low, high], [low, high], color=PALE, zorder=0)
             axes.scatter(original, made, s=14, color=COLOURS[0], linewidths=0, alpha=0.7)
@@ -47,12 +48,12 @@ def columns(figure: Samples, title: str) -> Figure:
     drawn, grid = _panels(values.shape[1], title)
     for column, axes in enumerate(grid):
         words = figure.codes.get(str(column))
-        found = [group[:, column] for group in groups.values()]
+        found = [each[~np.isnan(each)] for each in (group[:, column] for group in groups.values())]
         if words:
             shown, codes = _grouped(words, *found)
             at, width = np.arange(len(shown)), 0.8 / len(found)
             for place, (name, code) in enumerate(zip(groups, codes, strict=True)):
-                shares = np.bincount(code, minlength=len(shown)) / len(code)
+                shares = np.bincount(code, minlength=len(shown)) / max(1, len(code))
                 left = at - 0.4 + width * (place + 0.5)
                 axes.bar(left, shares, width, label=name, **_bars(name))
             _across(axes, shown)
@@ -61,7 +62,7 @@ def columns(figure: Samples, title: str) -> Figure:
             edges, beyond = _edges(found)
             for name, group in zip(groups, found, strict=True):
                 how: dict[str, Any] = {
-                    "weights": np.full(len(group), 1 / len(group)),
+                    "weights": np.full(len(group), 1 / max(1, len(group))),
                     "histtype": "stepfilled",
                     "label": name,
                 }

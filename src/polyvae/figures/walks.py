@@ -17,7 +17,7 @@ from polyvae.evaluation.codes import describe_codes
 from polyvae.figures.kinds import Strips
 from polyvae.figures.latents import latent_of
 from polyvae.figures.looks import part
-from polyvae.figures.subject import subject_of
+from polyvae.figures.subject import subject_of, without_gaps
 from polyvae.model.laws import centre
 from polyvae.model.parts import apart, given, shapes
 from polyvae.model.vae import VAE, Values
@@ -97,7 +97,7 @@ def interpolations(
             value = value if value.is_floating_point() else value.float()
             values[key] = step(value[:pairs], value[pairs:], fractions).flatten(0, 1)
         pictures = shown.decode(values).unflatten(0, (pairs, steps))
-        x = batch[shown.of]
+        x = without_gaps(batch[shown.of], batch)
         ends = torch.stack([x[:pairs], x[pairs:]], 1)
     rows, told = tuple(f"{row + 1}" for row in range(pairs)), part(2 * pairs, len(split))
     walked = shown.array(pictures), rows, fractions.cpu().numpy(), shown.array(ends)
