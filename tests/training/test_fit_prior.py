@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -269,3 +270,14 @@ def test_a_posterior_s_density_is_what_a_flow_learns() -> None:
     best = max(row["validation_bound"] for row in prior.history)
     assert best == pytest.approx(-entropy, abs=0.25)
     assert math.isfinite(float(Tensor.sum(prior.model.prior["z"]({}).sample((5,)))))
+
+
+def test_a_prior_is_fitted_to_the_latents_of_what_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    gaps = np.where(rng.random((80, 3)) < 0.3, np.nan, rng.normal(size=(80, 3)))
+    run = pv.fit("incomplete", gaps, epochs=1, progress=False, device="cpu")
+    prior = pv.fit_prior(run, gaps, "mixture", components=2, epochs=1, progress=False)
+    assert run.score(gaps).shape == with_prior(run, prior).score(gaps).shape == (80,)
+    plain = pv.fit("vae", np.nan_to_num(gaps), epochs=1, progress=False, device="cpu")
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        pv.fit_prior(plain, gaps, "mixture", components=2, epochs=1, progress=False)

@@ -15,6 +15,7 @@ from polyvae.data.cuts import shuffled
 from polyvae.data.exchange.codes import retold
 from polyvae.data.loading import as_data
 from polyvae.data.split import Data, Split, Transform
+from polyvae.evaluation.blocks import check_gaps
 from polyvae.model.parts import given, shapes
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
@@ -24,6 +25,7 @@ from polyvae.training.second_stage.kept import called, origin
 from polyvae.training.store import RunError
 
 ROWS = 1000  # examples that are encoded at once
+SEEN = "seen of x"  # the mask of the examples beside their latents, which lack nothing
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Drawn:
 
     @torch.no_grad()
     def __call__(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        values = {"seen" if name == SEEN else name: value for name, value in values.items()}
         batch = self.observe(values if self.before is None else self.before(values))
         here = next(iter(batch.values())).device
         home = next((tensor.device for tensor in (*self.model.parameters(), *self.model.buffers())), here)
@@ -96,15 +99,25 @@ def vector_of(run: Run) -> str:
 def latent_data(run: Run, data: Any) -> Data:
     """The examples of the data as draws of the run's vector, x [N, d], made anew at every look.
 
-    Of a posterior that is a point the draws are the point. Raises RunError for a run without such a vector.
+    Of a posterior that is a point the draws are the point; of examples with gaps, those of what is seen. Raises
+    RunError for a run without such a vector, ValueError for gaps that its model does not know of.
     """
     name, data = vector_of(run), _told(run, data)
     model = deepcopy(run.model).requires_grad_(False).eval()
-    parts = {part: Split(each.tensors, Drawn(model, run.recipe.observe, name, each.transform))
-             for part, each in data.parts.items()}  # fmt: skip
+    parts = {}
+    for part, each in data.parts.items():
+        held = {SEEN if key == "seen" else key: value for key, value in each.tensors.items()}
+        parts[part] = Split(held, Drawn(model, run.recipe.observe, name, each.transform))
     spec = Spec((Vector(run, name).dimensions,), levels=None)
     return Data(f"latents of {data.name}", parts["train"], parts["validation"], parts["test"], spec,
                  origin(run, "latents_of"))  # fmt: skip
+
+
+def _told(run: Run, data: Any) -> Data:
+    """The data as the run's model reads them, with their gaps if it reads what is seen. Raises ValueError for gaps."""
+    found = retold(as_data(data, gaps="seen" in run.model.inputs), run.spec)
+    check_gaps(run.model, *found.parts.values(), columns=found.spec.columns)
+    return found
 
 
 def examples(run: Run, data: Any, seed: int) -> Callable[[int], Values]:
