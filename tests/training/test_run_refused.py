@@ -152,6 +152,8 @@ def test_what_holds_no_numbers_is_refused_with_what_to_give(x: object) -> None:
 def test_what_is_no_setting_is_said_where_it_belongs(name: str, words: str) -> None:
     with pytest.raises(TypeError, match=rf"no setting is named '{name}'; it is .*{words}.*{name}=\.\.\.\)\. The sett"):
         pv.fit("vae", np.zeros((20, 2)), **{name: 1})  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"it is an option of the recipe: .*recipes\.incomplete\(data\.spec, missing="):
+        pv.fit("incomplete", np.zeros((20, 2)), missing="linear")  # pyright: ignore[reportArgumentType]
 
 
 def test_an_empty_column_is_to_be_dropped(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import tempfile
 import threading
@@ -112,7 +113,7 @@ def fit(
     ways or what is no recipe, NonFiniteError where the loss is not finite.
     """
     folder = _folder(run)
-    settings, said = chosen(settings, named_settings)
+    settings, said = chosen(settings, named_settings, *_of_recipe(recipe))
     hooks = checked_hooks(optimizer, callbacks, said, settings.devices)
     if folder is None and (resume or settings.tensorboard):
         raise ValueError("resume and tensorboard need a run folder")
@@ -148,6 +149,13 @@ def _folder(run: Any) -> Path | None:
         how = "; settings go by name: settings=..." if isinstance(run, Settings) else ""
         raise TypeError(f"run is a folder; got {kind(run)}{how}")
     return None if run is None else Path(run)
+
+
+def _of_recipe(recipe: Any) -> tuple[str, tuple[str, ...]]:
+    """The name of a recipe that is given by one, and its options."""
+    if not isinstance(recipe, str):
+        return "", ()
+    return recipe, tuple(inspect.signature(named(recipe)).parameters)
 
 
 def _check_compiled(recipe: Recipe, settings: Settings) -> None:

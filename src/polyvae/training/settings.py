@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
@@ -104,13 +104,16 @@ class Settings:
         return [f"{n}: {recorded.get(n)} then, {value} now" for n, value in mine.items() if recorded.get(n) != value]
 
 
-def chosen(settings: Settings | None, given: Mapping[str, Any]) -> tuple[Settings, set[str]]:
+def chosen(
+    settings: Settings | None, given: Mapping[str, Any], recipe: str = "", options: Collection[str] = ()
+) -> tuple[Settings, set[str]]:
     """The settings of a run, one object or some by name, and the names of those that are said, not left as they are.
 
+    `recipe`, `options`: the name of the recipe, where it is given by one, and what may be said of it instead.
     Raises ValueError for a bad one, TypeError for an unknown one, for another object and for both ways together.
     """
     if settings is None:
-        return checked(given), set(given)
+        return gathered(Settings, given, lambda name: _elsewhere(name, recipe, options)), set(given)
     if not isinstance(settings, Settings):
         raise TypeError(f"settings is a polyvae.Settings; got a {type(settings).__name__}")
     if given:
@@ -123,8 +126,10 @@ def checked(given: Mapping[str, Any]) -> Settings:
     return gathered(Settings, given, _elsewhere)
 
 
-def _elsewhere(name: str) -> str:
+def _elsewhere(name: str, recipe: str = "", options: Collection[str] = ()) -> str:
     """Where else, or by what other name, something is said."""
+    if name in options:
+        return f"; it is an option of the recipe: recipe = polyvae.recipes.{recipe}(data.spec, {name}=...)."
     if name in OF_DATA:
         return f"; it is said of the data, data = polyvae.data.load(..., {name}=...)."
     if name in OF_RECIPES:
