@@ -197,3 +197,14 @@ def test_with_its_defaults_it_fills_real_gaps_better_than_the_mean() -> None:
     assert np.sqrt(((found - truth)[hide] ** 2).mean()) < 0.7  # 1.0 is the mean's
     assert run.recipe.monitor == "loss"
     assert pv.recipes.incomplete((3,), objective=pv.ImportanceWeighted(5)).monitor == "bound"
+
+
+def test_what_fills_a_cell_does_not_depend_on_the_rows_beside_it() -> None:
+    frame = people().drop(columns="note").astype({"old": "object", "count": "object"})
+    run = pv.fit("incomplete", frame, epochs=1, progress=False, device="cpu")
+    alone = frame.iloc[[0]].assign(old=None, count=None)
+    for rows in (alone, pd.concat([alone, frame.dropna().iloc[[0]]])):
+        found = run.impute(rows, samples=10, draws=1)
+        for whole in (found.expected, *found.draws):
+            assert isinstance(whole["old"].iloc[0], (bool, np.bool_))
+            assert isinstance(whole["count"].iloc[0], (int, np.integer))

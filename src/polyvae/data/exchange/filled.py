@@ -26,9 +26,9 @@ def filled_in(
 
     `seen`: which values of x are there, a mask that broadcasts to these values; all where none is given.
 
-    A data frame keeps its other columns, its index and its dtypes: in columns of whole numbers and truth values what
-    comes in is rounded, categories come as the frame has them. Arrays and tensors are copies, of a masked one a plain
-    array.
+    A data frame keeps its other columns, its index and its dtypes: bits, and what comes into columns of whole numbers,
+    are rounded, whatever rows stand beside; categories come as the frame has them. Arrays and tensors are copies, of a
+    masked one a plain array.
     """
     like = examples(x)
     if columns and is_frame(like):
@@ -75,15 +75,17 @@ def _column(series: Any, values: np.ndarray, rows: np.ndarray, column: Column, k
     """A copy of one column with values in these rows, in its own dtype."""
     dtype, known_kind = str(series.dtype).lower(), known.dtype.kind
     categories = getattr(getattr(series, "cat", None), "categories", None)
+    bare = dtype == "object" and not len(known)  # nothing beside them tells what the cells are: the data do
+    whole = dtype == "object" and (known_kind in "iu" or (bare and column.kind == "counts"))
     found: list[Any]
     if column.labels is not None:
         named = {label_of(each): each for each in (known.tolist() if categories is None else categories)}
         found = [named.get(label := column.labels[int(code)], label) for code in values]
     elif categories is not None:  # of numbers: others than these it cannot hold
         found = [min(categories, key=lambda each: abs(float(each) - value)) for value in values.tolist()]
-    elif "bool" in dtype or known_kind == "b":
+    elif "bool" in dtype or known_kind == "b" or (bare and column.kind == "bits"):
         found = [bool(round(value)) for value in values.tolist()]
-    elif "int" in dtype or (dtype == "object" and known_kind in "iu"):
+    elif "int" in dtype or column.kind == "bits" or whole:
         found = [round(value) for value in values.tolist()]
     else:
         found = values.tolist()
