@@ -27,6 +27,7 @@ COMMANDS = {
     "traverse": ("polyvae.cli.commands", "what each latent changes, from -3 to 3"),
     "interpolate": ("polyvae.cli.commands", "from one example to another through the latents"),
     "complete": ("polyvae.cli.commands", "examples from a few of their pixels, beside baselines"),
+    "impute": ("polyvae.cli.commands", "a table with its gaps filled by a run of incomplete"),
     "figures": ("polyvae.cli.commands", "every figure of a run: curves, reconstructions, samples, codes"),
     "study": ("polyvae.cli.commands", "grids of runs, in tables beside the published ones"),
     "datasets": ("polyvae.cli.commands", "data sets: which there are, which are here; fetch gets one"),

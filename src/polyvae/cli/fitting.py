@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from math import ceil
@@ -52,11 +53,17 @@ def _begun(name: str, given: Given, groups: Groups) -> Run:
     if folder is not None and (folder / DESCRIPTION).exists():
         raise RunError(f"{folder} already holds a run; add --resume to go on with it, or give another --run")
     with naming(groups["data"]):
-        loaded = data.load(**given["data"])
+        loaded = _with_gaps(given["data"])
         if not len(loaded.validation):
             raise ValueError("validation: at least one example has to be left to choose the best epoch by; got none")
     settings = settings.resolved(len(loaded.train))
     recipe = _recipe(name, loaded, given["recipe"], settings, groups["recipe"])
+    if loaded.missing and not given["data"].get("gaps"):
+        with naming(groups["data"]):
+            if "seen" not in recipe.model.inputs:
+                loaded = data.load(**given["data"])  # which says what is missing
+            else:
+                print(f"{loaded.missing:.1%} of the values of x are missing, and kept as gaps", file=sys.stderr)
     check_machine(settings)
     check_place(folder or Path("runs"), folder=True)
     folder = folder or _next_folder(f"{name}-{Path(loaded.name).stem}")
@@ -65,6 +72,17 @@ def _begun(name: str, given: Given, groups: Groups) -> Run:
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # only if nothing was put into it
+
+
+def _with_gaps(asked: Mapping[str, Any]) -> Data:
+    """The data asked for with their gaps, unless rows with one are left out: which recipes take them shows later."""
+    if asked.get("gaps") or asked.get("skip_bad"):
+        return data.load(**asked)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*kept as gaps", data.DataNote)
+        with contextlib.suppress(data.DataError):  # which is told of the data as they were asked for
+            return data.load(**asked, gaps=True)
+    return data.load(**asked)
 
 
 def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:

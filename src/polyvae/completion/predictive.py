@@ -90,7 +90,8 @@ class Completer:
                 return name
         parts = model.posterior if self.latents == "posterior" else model.prior
         if self.latents != "weighed" and not any(sees(model, part, self.name) for part in parts.values()):
-            raise ValueError(self._blind(heads[0]))
+            gaps = "; what the data lack, run.impute (polyvae impute) fills" if "seen" in model.inputs else ""
+            raise ValueError(self._blind(heads[0], gaps))
         return heads[0]
 
     def predict(self, model: VAE, batch: Values) -> Iterator[Predictive]:
@@ -203,17 +204,17 @@ class Completer:
         for start in range(0, total, size):
             yield min(size, total - start)
 
-    def _blind(self, head: str) -> str:
+    def _blind(self, head: str, gaps: str) -> str:
         if self.latents == "posterior":
             return (
                 f"nothing in this model reads the observation {self.name!r}: from x and {self.name} it would only "
                 f"reconstruct x, whatever is seen. Ask for head={head!r} to have that, or train a model that reads "
-                f"{self.name}, such as semi_conditional"
+                f"{self.name}, such as semi_conditional{gaps}"
             )
         return (
             f"neither prior nor likelihood of this model reads the observation {self.name!r}: what it draws would not "
             f"depend on what is seen. Take weigh='seen', which weighs draws by what is seen, or train a model that "
-            f"reads {self.name}, such as semi_conditional or arbitrary_conditioning"
+            f"reads {self.name}, such as semi_conditional or arbitrary_conditioning{gaps}"
         )
 
 

@@ -32,8 +32,32 @@ def table(path: str | Path, label: str | None = None, skip_bad: bool = False, ke
     kept. Raises DataError for a missing header, rows of uneven length, missing cells, columns that mix numbers and
     text, and as `assembled`.
     """
+    return assembled(*columns_of(path), label, path, skip_bad, keep=keep)
+
+
+def columns_of(path: str | Path) -> Columns:
+    """The columns of a csv or parquet file. Raises DataError as `table`."""
     read = _parquet if Path(path).suffix.lower() in (".parquet", ".pq") else _csv
-    return assembled(*read(Path(path)), label, path, skip_bad, keep=keep)
+    return read(Path(path))
+
+
+def rows_of(path: str | Path) -> tuple[str, list[str], list[list[str]]]:
+    """The delimiter, the names as they stand in the file and the cells of each row as text, as `columns_of` has them.
+
+    Of a parquet file as csv would hold it, missing cells empty.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".parquet", ".pq"):
+        import pyarrow.parquet as parquet
+
+        found = parquet.read_table(path)
+        columns = [["" if cell is None else str(cell) for cell in column.to_pylist()] for column in found.columns]
+        return ",", list(found.column_names), [list(row) for row in zip(*columns, strict=True)]
+    with open(path, encoding="utf-8-sig", newline="") as lines:
+        first = lines.readline()
+        delimiter = max(",;\t", key=first.count)
+        names, *rows = csv.reader(chain([first], lines), delimiter=delimiter)
+        return delimiter, names, [row for row in rows if row]
 
 
 def _csv(path: Path) -> Columns:
