@@ -96,6 +96,7 @@ def test_the_commands_say_what_is_wrong_with_a_prior(digits: Path, tmp_path: Pat
     for (code, words), arguments in wrong.items():
         found, _, err = say(*arguments)
         assert (found, words in err) == (code, True), (arguments, err)
+        assert "training in" not in err  # nothing is begun
     assert say("train-prior", folder, *TINY, "--epochs", 1)[0] == 0
     assert "add --resume to go on with it" in say("train-prior", folder)[2]
 

@@ -68,7 +68,10 @@ def _in_place(
     folder: Path, data_dir: Path | None, resume: bool, again: str, what: str, fitted: Callable[[Opened], Run]
 ) -> tuple[Run, Opened]:
     """The prior's run, made in the folder `prior` of the run's, and the run; `again`: the command that makes it."""
-    from polyvae.training.second_stage import PRIOR  # the slowest import of all: after every mistake in the line
+    # The slowest imports of all: after every mistake in the line.
+    from polyvae.training.second_stage import PRIOR
+    from polyvae.training.second_stage.codes import quantised
+    from polyvae.training.second_stage.latents import vector_of
 
     place = folder / PRIOR
     if not resume and begun(place):
@@ -76,6 +79,7 @@ def _in_place(
     if resume and not (place / DESCRIPTION).exists():
         raise RunError(f"{place} holds no learned prior to go on with; leave --resume away to train one")
     found = opened(folder, data_dir)
+    {"codes": quantised, "latents": vector_of}[what](found.run)  # or what it has none of is said first
     print(f"{'going on with' if resume else 'training in'} {place}: {what} of {found.data.name}", file=sys.stderr)
     try:
         return fitted(found), found

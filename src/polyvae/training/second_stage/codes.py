@@ -42,7 +42,7 @@ def code_data(run: Run, data: Any) -> Data:
     integers a place, [C, h, w], stand beside each other as [1, h, w C]. Codes that are drawn are drawn once. Raises
     RunError for a run without codes.
     """
-    (name, uniform), data = _quantised(run), retold(as_data(data), run.spec)
+    (name, uniform), data = quantised(run), retold(as_data(data), run.spec)
     shape = (1, *map_shape(uniform.positions))
     levels = Levels(uniform.codebook.size)
     parts = {part: _codes(run, name, split, levels, shape) for part, split in data.parts.items()}
@@ -53,7 +53,7 @@ def code_data(run: Run, data: Any) -> Data:
 
 def with_pixel_cnn(run: Run, prior: Run, again: str) -> Run:
     """The run with the PixelCNN of a prior's run; `again`: the command that trains one. Raises RunError."""
-    name, uniform = _quantised(run)
+    name, uniform = quantised(run)
     learned = next(iter(prior.model.prior.values()))
     if not isinstance(learned, PixelCNNPrior):
         raise RunError(f"{called(prior)} holds no learned prior; train one with `{again}`")
@@ -87,7 +87,7 @@ def _with(run: Run, name: str, prior: PixelCNNPrior) -> Run:
     return replaced(run, dict(run.model.posterior.items()), {**run.model.prior, name: prior})
 
 
-def _quantised(run: Run) -> tuple[str, UniformPrior]:
+def quantised(run: Run) -> tuple[str, UniformPrior]:
     """The run's one latent of codes, by name, and its prior. Raises RunError where there is none with a uniform one."""
     found = [(name, prior) for name, prior in run.model.prior.items() if isinstance(prior, UniformPrior)]
     if len(found) != 1 or len(run.model.prior) != 1:
