@@ -119,6 +119,15 @@ def test_what_a_recipe_refuses_is_said_before_anything_is_trained(recipes: str, 
         Grid(recipes, "digits", Budget(limit=100)).jobs(tmp_path, "nowhere:measure")
 
 
+def test_data_with_gaps_are_refused_with_what_a_study_can_do(tmp_path: Path) -> None:
+    (tmp_path / "gaps.csv").write_text("a,b\n" + "1.5,2.5\n,4.5\n" * 20, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"20 missing in column 'a'; a study compares .* save the data without"
+    ) as raised:
+        Grid("vae", str(tmp_path / "gaps.csv"), Budget(seeds=1)).jobs(tmp_path, "nowhere:measure")
+    assert "skip_bad" not in str(raised.value)
+
+
 def test_a_label_means_the_same_recipe_for_good(tmp_path: Path) -> None:
     small = Networks(4, "mlp", (8,))
 

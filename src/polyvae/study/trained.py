@@ -24,6 +24,8 @@ from polyvae.training.run import Run
 from polyvae.training.store import STATE, WEIGHTS
 
 RUNNER = "polyvae.study.trained:run"
+# A study has no option that leaves examples out.
+WHOLE = "a study compares recipes on the same whole examples: save the data without those that lack something"
 KEYS = ("label", "seed")
 # What is recorded of every run; what a study measures follows.
 ROW: dict[str, type] = {
@@ -188,7 +190,12 @@ def budgeted(source: str, data_dir: Path | None, budget: Budget, plain: bool = F
 @lru_cache(maxsize=2)
 def loaded(source: str, data_dir: Path | None, **options: Any) -> Data:
     """Data kept for the next run of this process, without where they lie: a run goes on with them elsewhere."""
-    found = data.load(source, data_dir, **options)
+    try:
+        found = data.load(source, data_dir, **options)
+    except data.DataError as error:
+        if "skip_bad" not in error.advice:
+            raise
+        raise data.DataError(error.file, error.expected, error.found, WHOLE) from error
     return replace(found, call={name: value for name, value in found.call.items() if name != "data_dir"})
 
 
