@@ -4,9 +4,10 @@ from polyvae.evaluation.disentanglement.correlation import GaussianTotalCorrelat
 from polyvae.evaluation.disentanglement.fixed import BetaVAEScore, FactorVAEScore
 from polyvae.evaluation.disentanglement.information import MIG, Modularity
 from polyvae.evaluation.disentanglement.prediction import DCI, SAP, Explicitness
-from polyvae.evaluation.disentanglement.report import APART, FACTORS, SCORES, disentanglement, factors_of
+from polyvae.evaluation.disentanglement.report import AGGREGATE, APART, FACTORS, SCORES, disentanglement, factors_of
 
 __all__ = [
+    "AGGREGATE",
     "APART",
     "DCI",
     "FACTORS",

@@ -21,7 +21,7 @@ from polyvae.evaluation.disentanglement.metric import OneFactor
 from polyvae.evaluation.disentanglement.prediction import DCI, SAP, Explicitness
 from polyvae.model.vae import VAE, Values
 
-AGGREGATE = 2000  # examples whose posteriors stand for q(z)
+AGGREGATE = 5000  # examples whose posteriors stand for q(z): their pairs take some ten seconds of one core
 APART = 0.5  # nats between the bounds on a total correlation that is told
 FACTORS = "factors"  # the name under which data hold them
 SCORES: dict[str, str] = {
@@ -59,8 +59,8 @@ def disentanglement(
     numbers are in no order, for SAP. "total_correlation_normal" is that of a normal law with the covariance of q(z),
     noise of the posteriors included, "total_correlation_means" of one with the centres' covariance: they see linear
     ties alone, and are too large by some d (d - 1) / 4N. "total_correlation_bounds" hold that of q(z) itself in 19
-    cases of 20, by the posteriors of a seeded 2,000 examples, see `correlation.of_mixture`; "total_correlation" is
-    their middle where they are at most half a nat apart, which they are not where I(x; z) comes near log 2,000. None
+    cases of 20, by the posteriors of a seeded 5,000 examples, see `correlation.of_mixture`; "total_correlation" is
+    their middle where they are at most half a nat apart, which they are not where I(x; z) comes near log 5,000. None
     where one is not known; "notes" say why. "information": I(z_i; v_f) in nats, [d, F'],
     of the columns "varying", of which there are F'.
 

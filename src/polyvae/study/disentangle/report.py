@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyvae.evaluation.disentanglement import APART, SCORES
+from polyvae.evaluation.disentanglement import AGGREGATE, APART, SCORES
 from polyvae.evaluation.numbers import number, plus_minus
 from polyvae.study.disentangle.measure import picture
 from polyvae.study.disentangle.study import tables
@@ -32,8 +32,8 @@ HOW = (
     "Scores are of the posteriors' means on examples of the test part, the same for all runs; each stands with its "
     "definition in polyvae.evaluation.disentanglement. The total correlation (TC) is that of normal laws with the "
     "covariance of q(z) and of the means, which see linear ties alone, and that of q(z) itself by the posteriors of "
-    f"2,000 examples, where its bounds are at most {APART} nats apart: – where the posteriors lie too far apart for "
-    "that. Means over the seeds that have the score, with the standard deviation behind ±."
+    f"{AGGREGATE:,} examples, where its bounds are at most {APART} nats apart: – where the posteriors lie too far "
+    "apart for that. Means over the seeds that have the score, with the standard deviation behind ±."
 )
 PUBLISHED = (
     "Published for dSprites, convolutions, 300,000 steps, FactorVAE score / MIG: VAE .63 / .10, beta-VAE .63 / .21, "
