@@ -14,7 +14,7 @@ from polyvae.cli.commands import PLACES, options_at
 from polyvae.cli.options import Option
 from polyvae.cli.signatures import recipes
 
-PATHS = {"PATH": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}  # by metavar
+PATHS = {"PATH": shtab.FILE, "FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}  # by metavar
 NAMES = {"bash": "_polyvae_names", "zsh": "_polyvae_names", "fish": "(_polyvae_names)"}  # data sets, and files
 PREAMBLE = {
     "bash": "_polyvae() { _shtab_polyvae; }\n_polyvae_names() { compgen -W 'WORDS' -- $1; compgen -f -- $1; }",
