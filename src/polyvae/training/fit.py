@@ -112,15 +112,9 @@ def fit(
     the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting, settings in both
     ways or what is no recipe, NonFiniteError where the loss is not finite.
     """
-    folder = _folder(run)
     settings, said = chosen(settings, named_settings, *_of_recipe(recipe))
     hooks = checked_hooks(optimizer, callbacks, said, settings.devices)
-    if folder is None and (resume or settings.tensorboard):
-        raise ValueError("resume and tensorboard need a run folder")
-    if settings.tensorboard:
-        check_tensorboard()
-    if folder is not None:
-        check_start(folder, resume)
+    folder = _folder(run, resume, settings.tensorboard)
     data = as_data(data, gaps=True)
     settings = settings.resolved(len(data.train))
     recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=settings.seed))
@@ -143,12 +137,19 @@ def fit(
     return Run(recipe, folder, history, description)
 
 
-def _folder(run: Any) -> Path | None:
-    """The folder of a run; TypeError for what names none."""
+def _folder(run: Any, resume: bool, tensorboard: bool) -> Path | None:
+    """The folder of a run, before any work; TypeError for what names none, RunError where it cannot start in it."""
     if not isinstance(run, (str, PathLike, NoneType)):
         how = "; settings go by name: settings=..." if isinstance(run, Settings) else ""
         raise TypeError(f"run is a folder; got {kind(run)}{how}")
-    return None if run is None else Path(run)
+    if run is None and (resume or tensorboard):
+        raise ValueError("resume and tensorboard need a run folder")
+    if tensorboard:
+        check_tensorboard()
+    if run is None:
+        return None
+    check_start(Path(run), resume)
+    return Path(run)
 
 
 def _of_recipe(recipe: Any) -> tuple[str, tuple[str, ...]]:
