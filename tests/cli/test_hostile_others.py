@@ -77,7 +77,7 @@ LINES: Table = {
     "train-prior codes --data-dir ''": (2, "--data-dir", "''"),
     "train-prior codes --latent 3": (2, "--latent"),
     "train-prior codes --conditions": (2, "did you mean --condition"),
-    "train-prior moved": (1, "gone.npz"),
+    "train-prior moved": (1, "no map of codes"),
     "datasets lst": (2, "lst", "did you mean list"),
     "datasets ''": (2, "''"),
     "datasets list extra": (2, "'extra'", "too many"),

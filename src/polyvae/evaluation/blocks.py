@@ -140,8 +140,7 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> No
         for split in splits:
             _check_masks(inputs, split.tensors)
         return
-    given = [split for split in splits if not getattr(split.transform, "reads_gaps", False)]  # else they end there
-    held = [~split.tensors["seen"] for split in given if "seen" in split.tensors]
+    held = [~split.tensors["seen"] for split in splits if "seen" in split.tensors]
     if not (missing := sum(int(gaps.sum()) for gaps in held)):
         return
     if columns and all(gaps.shape[1:] == (len(columns),) for gaps in held):

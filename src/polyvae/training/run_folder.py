@@ -65,9 +65,11 @@ def begun(folder: Path) -> bool:
 
 
 def check_start(folder: Path, resume: bool) -> None:
-    """RunError for a folder that holds something else, or a run that is not to be gone on with."""
+    """RunError for a folder that holds something else, or a run that is being trained or is not to be gone on with."""
     _check_free(folder)
     if begun(folder) and not resume:
+        with ExitStack() as until:  # what is being trained there says so first
+            _hold(folder, until)
         raise RunError(f"{folder} already holds a run; resume it, or choose another folder")
 
 

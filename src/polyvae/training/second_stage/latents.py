@@ -40,11 +40,6 @@ class Drawn:
     name: str
     before: Transform | None = None
 
-    @property
-    def reads_gaps(self) -> bool:
-        """Whether values may be missing of what becomes a latent, none of which is."""
-        return "seen" in self.model.inputs
-
     @torch.no_grad()
     def __call__(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         values = {"seen" if name == SEEN else name: value for name, value in values.items()}
@@ -129,8 +124,3 @@ def examples(run: Run, data: Any, seed: int) -> Callable[[int], Values]:
         return run.recipe.observe(train.batch(index))
 
     return chosen
-
-
-def _told(run: Run, data: Any) -> Data:
-    """The data as the run reads them, with gaps where it learns from what is observed."""
-    return retold(as_data(data, gaps="seen" in run.model.inputs), run.spec)
