@@ -175,7 +175,7 @@ def test_a_run_that_learns_from_what_is_observed_has_its_prior_fitted_to_data_wi
     run = pv.fit(made, data, epochs=1, **SMALL)
     fitted = with_prior(run, pv.fit_prior(run, data, "mixture", components=2, **SMALL))
     assert bool(torch.isfinite(both_bounds(fitted, data.validation, 2).plain).all())
-    with pytest.raises(ValueError, match="missing in column .*The recipe incomplete trains on gaps"):
+    with pytest.raises(ValueError, match=r"missing in column .*The recipe incomplete trains on gaps"):
         pv.fit_prior(trained(None), data, "mixture", components=2, **SMALL)
 
 
