@@ -85,7 +85,7 @@ def test_data_without_factors_are_refused_before_anything_is_trained(
 
 
 def row(label: str, recipe: str, seed: int, **more: Any) -> dict[str, Any]:
-    return {"label": label, "recipe": recipe, "seed": seed, "seconds": 1.0, **more}
+    return {"label": label, "recipe": recipe, "seed": seed, "options": "{}", "seconds": 1.0, **more}
 
 
 def test_claims_are_judged_over_the_seeds_that_both_recipes_have(tmp_path: Path) -> None:
@@ -125,6 +125,9 @@ def test_a_claim_is_judged_by_the_seeds_that_have_its_score_or_by_the_next_score
         ("the total correlation of tc lies below that of narrow", "fails"),
         ("the total correlation of tc lies below that of vae, by covariances", "holds"),
     ]
+    assert "polyvae study disentangle --data sprites --recipes 'vae as narrow; vae; beta_tcvae as tc' --seeds 3" in (
+        found.markdown.read_text(encoding="utf-8")
+    )
     assert "TC, normal 0.300, TC 0.200" in found.text()
     assert "TC, normal 1.00, TC –" in found.text()
 

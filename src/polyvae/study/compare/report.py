@@ -11,10 +11,11 @@ from typing import Any
 from polyvae.evaluation.numbers import NONE, number
 from polyvae.figures.plots import save
 from polyvae.study.compare.figures import figures
-from polyvae.study.compare.sections import command, facts, how, notes, published, without
+from polyvae.study.compare.sections import facts, how, notes, published, without
 from polyvae.study.compare.study import failures, tables
 from polyvae.study.compare.table import Line, lines
 from polyvae.study.document import Block, TextTable, code, heading, image, plain
+from polyvae.study.made_by import command
 from polyvae.study.page import written
 from polyvae.study.records import Key, StudyError, read_study
 
@@ -76,7 +77,7 @@ def report(folder: str | Path) -> Report:
     blocks: list[Block] = [
         heading(f"Recipes on {protocol['data']}: the same networks and budget", 1),
         plain(facts(rows, protocol)),
-        code(command(found, protocol)),
+        code(command("compare", {line.label: line.runs for line in found}, protocol)),
         heading("The table"),
         TextTable(COLUMNS, tuple(map(_row, found)), "Mean ± standard deviation over seeds; a single seed has none."),
         *[plain(each) for each in notes(found, rows)],

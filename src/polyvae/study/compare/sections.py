@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -12,10 +10,9 @@ from polyvae.evaluation.numbers import NONE, number
 from polyvae.study.compare.measure import PLAIN
 from polyvae.study.compare.table import Line
 from polyvae.study.document import Block, TextTable, heading
+from polyvae.study.made_by import versions
 from polyvae.study.records import Key
 from polyvae.training.progress import duration
-
-SHARED = ("latent", "network", "widths")
 
 
 def facts(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> str:
@@ -24,9 +21,6 @@ def facts(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> str
     bits = {"auto": "dynamically where grey", "none": "not"}.get(protocol["binarise"], protocol["binarise"])
     train, test = sorted({row["train"] for row in rows}), sorted({row["test"] for row in rows})
     widths = "-".join(map(str, protocol["widths"]))
-    versions = sorted(
-        {f"polyvae {row['polyvae']} (commit {row['commit'] or 'unknown'}), torch {row['torch']}" for row in rows}
-    )
     budget = (
         f"{protocol['epochs']} epochs, batches of {protocol['batch_size']}, Adam at {protocol['lr']:g}, the weights of "
         "the epoch with the best plain bound on the validation part (the best reconstruction where a posterior is a "
@@ -37,33 +31,8 @@ def facts(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> str
     return (
         f"{len(rows)} runs with seeds {', '.join(map(str, seeds))}: {train[-1]:,} training examples, {budget}; "
         f"{test[-1]:,} test examples. Binarised: {bits}. Networks: {networks}. Trained on {device}, "
-        f"{duration(sum(row['seconds'] for row in rows))} in all. {'; '.join(versions)}. Made by:"
+        f"{duration(sum(row['seconds'] for row in rows))} in all. {versions(rows)}. Made by:"
     )
-
-
-def command(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
-    """The command that makes such a study."""
-    recipes = "; ".join(_said(line, protocol) for line in found)
-    seeds = 1 + max(run["seed"] for line in found for run in line.runs)
-    words = ["polyvae", "study", "compare", "--data", protocol["data"], "--recipes", recipes, "--seeds", str(seeds)]
-    for name, value in protocol.items():
-        if name == "timing":
-            words += ["--no-timing"] * (not value)
-        elif name != "data" and value is not None:
-            words += [
-                f"--{name.replace('_', '-')}",
-                ",".join(map(str, value)) if isinstance(value, list) else str(value),
-            ]
-    return shlex.join(words)
-
-
-def _said(line: Line, protocol: Mapping[str, Any]) -> str:
-    """The recipe with the options of its own, and its label where that is another."""
-    recipe, options = line.runs[0]["recipe"], json.loads(line.runs[0]["options"])
-    own = {name: value for name, value in options.items() if name not in SHARED or value != protocol[name]}
-    words = [f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in own.items()]
-    call = f"{recipe}:{','.join(words)}" if words else recipe
-    return call if line.label == call else f"{call} as {line.label}"
 
 
 def notes(found: Sequence[Line], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,7 +10,8 @@ from polyvae.evaluation.disentanglement import AGGREGATE, APART, SCORES
 from polyvae.evaluation.numbers import number, plus_minus
 from polyvae.study.disentangle.measure import picture
 from polyvae.study.disentangle.study import tables
-from polyvae.study.document import Block, TextTable, heading, image, plain
+from polyvae.study.document import Block, TextTable, code, heading, image, plain
+from polyvae.study.made_by import command, versions
 from polyvae.study.page import written
 from polyvae.study.records import Row, StudyError, read_study
 from polyvae.study.statistics import Interval, interval, paired, verdict
@@ -99,10 +100,11 @@ def report(folder: str | Path) -> Report:
     for key in sorted(records.rows, key=lambda key: (_order(records.rows[key]), key)):
         groups.setdefault(key[0], []).append(records.rows[key])
     judged = tuple(_judged(groups))
-    settings = ", ".join(f"{name} {value}" for name, value in protocol.items())
+    rows = [*records.rows.values()]
     blocks: list[Block] = [
         heading("Disentanglement", 1),
-        plain(f"{len(records.rows)} runs on {protocol['data']}: {settings}."),
+        plain(f"{len(rows)} runs on {protocol['data']}. {versions(rows)}. Made by:"),
+        code(command("disentangle", groups, protocol)),
         heading("Scores"),
         plain(HOW),
         _table(groups, SHARP, "Scores; from 0 to 1, larger is better."),
@@ -114,7 +116,7 @@ def report(folder: str | Path) -> Report:
         *_walks(folder, groups),
     ]
     means = {label: {name: _mean(rows, name) for name in {**SHARP, **COSTS}} for label, rows in groups.items()}
-    return Report(*written(blocks, folder), len(records.rows), means, judged)
+    return Report(*written(blocks, folder), len(rows), means, judged)
 
 
 def _order(row: Row) -> tuple[bool, str]:
