@@ -7,7 +7,6 @@ import json
 import os
 import shlex
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from math import ceil
@@ -25,6 +24,7 @@ from polyvae.data import Data
 from polyvae.data.columns.kinds import described as kinds
 from polyvae.data.columns.roles import FEW
 from polyvae.data.columns.table import is_number
+from polyvae.data.loading import without_gap_notes
 from polyvae.data.sources.listing import unknown
 from polyvae.recipes import RECIPES, Recipe
 from polyvae.recipes.catalogue import current
@@ -78,10 +78,9 @@ def _with_gaps(asked: Mapping[str, Any]) -> Data:
     """The data asked for with their gaps, unless rows with one are left out: which recipes take them shows later."""
     if asked.get("gaps") or asked.get("skip_bad"):
         return data.load(**asked)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*kept as gaps", data.DataNote)
-        with contextlib.suppress(data.DataError):  # which is told of the data as they were asked for
-            return data.load(**asked, gaps=True)
+    # A refusal is told of the data as they were asked for.
+    with without_gap_notes(), contextlib.suppress(data.DataError):
+        return data.load(**asked, gaps=True)
     return data.load(**asked)
 
 

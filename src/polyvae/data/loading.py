@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -110,10 +111,16 @@ def as_data(anything: Any, gaps: bool = False) -> Data:
 
     `gaps`: values that are missing are kept, without a note: whether a recipe takes them is not known here.
     """
-    with warnings.catch_warnings():
-        if gaps:
-            warnings.filterwarnings("ignore", ".*kept as gaps", DataNote)
+    with without_gap_notes() if gaps else nullcontext():
         return load(anything, gaps=gaps) if isinstance(anything, (str, Path)) else wrap(anything, gaps=gaps)
+
+
+@contextmanager
+def without_gap_notes() -> Iterator[None]:
+    """No note on gaps that are kept, where it is not known yet whether a recipe takes them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*kept as gaps", DataNote)
+        yield
 
 
 def _noted(whole: Whole, part: str, where: str) -> Whole:

@@ -111,10 +111,16 @@ class TrainsModel(Protocol):
 class TrainsPrior(Protocol):
     """A term that says whether its gradient reaches the prior; one that does not say is taken to.
 
-    "by its draws": where the prior's draws carry a gradient, which those of a mixture do not.
+    "by its draws": where the prior's draws carry a gradient, see `Reparametrised`.
     """
 
     trains_prior: bool | Literal["by its draws"]
+
+
+class Reparametrised(Protocol):
+    """A prior that says whether its draws carry a gradient, as a mixture's do not; one that is silent is taken to."""
+
+    reparametrised: bool
 
 
 class TrainsApart(Protocol):

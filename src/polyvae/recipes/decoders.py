@@ -17,9 +17,7 @@ from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared, prepared_observation
 from polyvae.model.parts import Head
 from polyvae.model.posteriors.quantiser import Quantiser
-from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.exemplar import ExemplarPrior
-from polyvae.model.priors.mixture import Mixture, VampPrior
 from polyvae.model.protocol import Starts
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Family, Values
@@ -135,7 +133,7 @@ def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
     """Whether a term moves one of these priors."""
     reaches = getattr(weighted.term, "trains_prior", True)
     if reaches == "by its draws":
-        return any(type(prior) not in (Mixture, VampPrior, AutoregressivePrior, ExemplarPrior) for prior in priors)
+        return any(getattr(prior, "reparametrised", True) for prior in priors)
     return reaches
 
 

@@ -13,11 +13,8 @@ SHARED = ("latent", "network", "widths")
 
 def versions(rows: Sequence[Mapping[str, Any]]) -> str:
     """The versions of polyvae and torch, and the commits, that the runs were made with."""
-    return "; ".join(
-        sorted(
-            {f"polyvae {row['polyvae']} (commit {row['commit'] or 'unknown'}), torch {row['torch']}" for row in rows}
-        )
-    )
+    made = {(row["polyvae"], row["commit"] or "unknown", row["torch"]) for row in rows}
+    return "; ".join(f"polyvae {version} (commit {commit}), torch {torch}" for version, commit, torch in sorted(made))
 
 
 def command(study: str, runs: Runs, protocol: Mapping[str, Any]) -> str:

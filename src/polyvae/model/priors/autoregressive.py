@@ -50,6 +50,8 @@ class AutoregressivePrior(nn.Module):
     Larochelle: RNADE: The Real-Valued Neural Autoregressive Density-Estimator, 2013.
     """
 
+    reparametrised = False
+
     def __init__(self, dimensions: int, components: int = 10, widths: Sequence[int] = (64, 64)) -> None:
         super().__init__()
         at_least("dimensions", dimensions, 1)

@@ -28,6 +28,8 @@ class ExemplarPrior(nn.Module):
     2020.
     """
 
+    reparametrised = False
+
     count: Tensor
 
     def __init__(self, posterior: nn.Module, shapes: Mapping[str, Sequence[int]], exemplars: int = 500) -> None:

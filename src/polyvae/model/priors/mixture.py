@@ -17,6 +17,8 @@ from polyvae.model.vae import Values
 class Mixture(nn.Module):
     """p(z) = sum_m w_m N(mu_m, diag s_m^2), everything learned, started at means drawn from N(0, I) and s = 1."""
 
+    reparametrised = False
+
     def __init__(self, dimensions: int, components: int = 10) -> None:
         super().__init__()
         at_least("dimensions", dimensions, 1)
@@ -74,6 +76,8 @@ class VampPrior(nn.Module):
 
     Tomczak, Welling: VAE with a VampPrior, 2018.
     """
+
+    reparametrised = False
 
     def __init__(self, posterior: nn.Module, pseudo_inputs: Mapping[str, Tensor]) -> None:
         super().__init__()
