@@ -17,6 +17,7 @@ from helpers.processes import started, train, until
 from helpers.runs import pictures, small
 from polyvae.cli import main
 from polyvae.data.files.writing import held
+from polyvae.training import run_folder
 from polyvae.training.run_folder import LOCK
 from polyvae.training.store import METRICS, read_metrics
 
@@ -92,3 +93,15 @@ def test_a_held_file_is_waited_for_or_refused_and_gone_when_it_is_let_go_of(tmp_
     other.join()
     assert order == ["first", "second"]
     assert not path.exists()
+
+
+def test_a_run_that_ended_between_the_first_look_and_the_lock_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    train(folder)
+    look = run_folder.begun
+    looks = iter([False, False])  # at first it was not there
+    monkeypatch.setattr(run_folder, "begun", lambda place: next(looks, None) is None and look(place))
+    with pytest.raises(pv.RunError, match="already holds a run"):
+        train(folder)

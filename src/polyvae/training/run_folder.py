@@ -38,7 +38,7 @@ def trained_in(
     A start that fails before its first step leaves nothing behind, so that the corrected one may take the folder.
     Raises RunError for a folder that is being trained in, holds something else or cannot be written.
     """
-    check_start(folder, resume)
+    _check_free(folder)
     new = not begun(folder)
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
@@ -66,10 +66,15 @@ def begun(folder: Path) -> bool:
 
 def check_start(folder: Path, resume: bool) -> None:
     """RunError for a folder that holds something else, or a run that is being trained or is not to be gone on with."""
-    _check_free(folder)
     if begun(folder) and not resume:
         with ExitStack() as until:  # what is being trained there says so first
             _hold(folder, until)
+    _check_new(folder, resume)
+
+
+def _check_new(folder: Path, resume: bool) -> None:
+    _check_free(folder)
+    if begun(folder) and not resume:
         raise RunError(f"{folder} already holds a run; resume it, or choose another folder")
 
 
@@ -95,7 +100,7 @@ def _opened(
     folder: Path, description: dict[str, Any], settings: Settings, resume: bool, closed: bool
 ) -> dict[str, Any]:
     """Starts a run folder, or checks that it holds the same run."""
-    check_start(folder, resume)
+    _check_new(folder, resume)
     if not (folder / DESCRIPTION).exists() or not (resume or begun(folder)):
         _clear(folder, [])
         write_description(folder, description)
