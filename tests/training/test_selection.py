@@ -96,9 +96,12 @@ def test_the_bound_reported_holds_no_training_weight() -> None:
         ("wae", {"posterior": "point"}, "reconstruction"),
         ("mmd_vae", {"alpha": 1.0}, "bound"),
         ("factor_vae", {"critic": [8]}, "bound"),
+        ("iwae", {"samples": 3}, "loss"),
+        ("thermodynamic", {"samples": 3}, "loss"),
+        ("sticking_the_landing", {}, "bound"),
     ],
 )
-def test_a_law_without_a_divergence_in_its_objective_is_chosen_by_what_trains_it(
+def test_the_plain_bound_chooses_the_epoch_unless_a_tighter_one_or_none_is_trained(
     name: str, options: dict[str, Any], monitor: str
 ) -> None:
     data = pictures()

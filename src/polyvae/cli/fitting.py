@@ -203,8 +203,7 @@ def _next_folder(stem: str) -> Path:
 
 def report(made: Run, as_json: bool) -> None:
     """Prints the run, its best epoch and what to do next."""
-    monitor = made.monitor
-    name, best = f"validation_{monitor}", made.best or {}
+    name, best = f"validation_{made.monitor}", made.best or {}
     result = {
         "run": str(made.folder),
         "recipe": made.description["recipe"],
@@ -220,8 +219,7 @@ def report(made: Run, as_json: bool) -> None:
     if best:
         of = f"best epoch: {best['epoch']} of {len(made.history)}\n" if best["epoch"] else ""
         unit = "nats an example on the validation part"
-        words = "plain bound" if monitor == "bound" else monitor.replace("_", " ")
-        print(f"{of}{words}: {best[name]:.3f} {unit}{_advice(made)}")
+        print(f"{of}{made.monitor_words}: {best[name]:.3f} {unit}{_advice(made)}")
     print(f"next: polyvae evaluate {shlex.quote(str(made.folder))}")
 
 

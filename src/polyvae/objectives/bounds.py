@@ -24,11 +24,13 @@ class Bound(nn.Module, ABC):
     of one value, which no bound holds and which it would not train; also for a latent that is summed over.
 
     The attribute `samples` counts all draws. `called` is what errors say of it. `compiles` is False where gradients
-    are moved by hooks, which a compiled step would leave out.
+    are moved by hooks, which a compiled step would leave out. `plain` says that it estimates the plain bound: any other
+    chooses the best epoch itself.
     """
 
     called = "the importance-weighted bound"
     compiles = True
+    plain = False
 
     def __init__(self, samples: int, groups: int = 1) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class StickingTheLanding(Bound):
 
     called = "sticking the landing"
     compiles = False
+    plain = True
 
     def __init__(self, samples: int = 1) -> None:
         super().__init__(samples)

@@ -121,7 +121,12 @@ def finished(
 
 
 def _monitored(model: VAE, objective: nn.Module) -> str:
-    """The validation value that chooses the best weights of a model whose bound is finite."""
+    """The validation value that chooses the best weights of a model whose bound is finite.
+
+    The plain bound may fall while a tighter one, which is trained, still rises: that one chooses.
+    """
+    if isinstance(objective, Bound) and not objective.plain:
+        return "loss"
     if not isinstance(objective, Objective) or all(getattr(q, "certain", False) for q in model.posterior.values()):
         return "bound"  # of a map of codes the divergence is a constant, and needs no term
     if any(getattr(cast(Weighted, each).term, "divergence", False) for each in objective.terms.values()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -52,8 +51,7 @@ def incomplete(
     is observed; by "self-masking", a logistic function of the value itself for each column; by a "linear" or a
     "network" function of all values. `read_mask`: whether the encoder reads the mask beside x. `likelihood`: one of
     independent values, by default what the kinds of the data ask for. `condition`: posterior and likelihood also read
-    the labels or vectors y. `objective`: what is minimised, by default minus this bound, which then also chooses the
-    best epoch; under an objective given here the plain bound does.
+    the labels or vectors y. `objective`: what is minimised, by default minus this bound.
 
     Mattei, Frellsen: MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets, 2019; Ipsen, Mattei,
     Frellsen: not-MIWAE: Deep Generative Modelling with Missing not at Random Data, 2021.
@@ -65,9 +63,7 @@ def incomplete(
     features, heads = ({}, {"x": Head(p, where="seen")}) if missing == "random" else _with_mask(p, missing, spec)
     loss = trained_by(_bound(samples, objective), z, {"reconstruction": Reconstruction()})
     model = VAE(z.posterior, z.prior(), heads, features)
-    made = finished(model, loss, chain(Gaps(spec.columns, "s" in heads), y.observe), z.start)
-    # The plain bound falls from early on while the bound of K draws, which imputation rests on, still rises.
-    return replace(made, monitor="loss") if objective is None else made
+    return finished(model, loss, chain(Gaps(spec.columns, "s" in heads), y.observe), z.start)
 
 
 def _bound(samples: int | None, objective: nn.Module | None) -> nn.Module:

@@ -105,8 +105,8 @@ def fit(
     is saved; what one raises ends the run. `settings`: a `Settings`, or fields by name.
 
     The best epoch is the one with the largest plain bound on the validation part (or the smallest value that the recipe
-    monitors: its loss or reconstruction, where no divergence trains a bound). Ctrl-C saves the state, then raises
-    KeyboardInterrupt.
+    monitors: its loss where a tighter bound or none is trained, the reconstruction where a posterior is a point).
+    Ctrl-C saves the state, then raises KeyboardInterrupt.
 
     Raises RunError for a folder that holds another run or cannot be written, ValueError for a bad setting, data that
     the model cannot read or a part that does not fit, by its name, TypeError for an unknown setting, settings in both

@@ -102,6 +102,11 @@ class Run(Trained):
         return (self.description.get("objective") or {}).get("monitor", self.recipe.monitor)
 
     @property
+    def monitor_words(self) -> str:
+        """What is monitored, as a report says it."""
+        return "plain bound" if self.monitor == "bound" else self.monitor.replace("_", " ")
+
+    @property
     def best(self) -> dict[str, Any] | None:
         """The row of the best epoch: the largest validation bound, or the smallest value that was monitored."""
         name, sign = f"validation_{self.monitor}", 1 if self.monitor == "bound" else -1
@@ -120,9 +125,9 @@ class Run(Trained):
             f"  model: latents {', '.join(self.model.prior)}; heads {', '.join(self.model.heads)}; {count:,} parameters"
         )
         if best := self.best:
-            words = "plain bound" if self.monitor == "bound" else self.monitor.replace("_", " ")
             value, unit = best[f"validation_{self.monitor}"], " nats" if self.monitor in NATS else ""
             lines.append(
-                f"  best epoch: {self.best_epoch} of {len(self.history)}; validation {words} {value:.3f}{unit}"
+                f"  best epoch: {self.best_epoch} of {len(self.history)}; "
+                f"validation {self.monitor_words} {value:.3f}{unit}"
             )
         return "\n".join(lines)

@@ -23,8 +23,8 @@ def facts(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> str
     widths = "-".join(map(str, protocol["widths"]))
     budget = (
         f"{protocol['epochs']} epochs, batches of {protocol['batch_size']}, Adam at {protocol['lr']:g}, the weights of "
-        "the epoch with the best plain bound on the validation part (the best reconstruction where a posterior is a "
-        "point)"
+        "the epoch with the best plain bound on the validation part (the tighter bound where one is trained, the "
+        "reconstruction where a posterior is a point)"
     )
     networks = f"{protocol['network']}, {widths}, {protocol['latent']} latent dimensions, the decoder mirrored"
     device = ", ".join(sorted({row["device"] for row in rows}))
