@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 from torch import distributions as td
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from polyvae.model import families
 from polyvae.model.distributions import Bernoulli, ContinuousBernoulli, CoupledLogisticMixture, StudentT
@@ -40,6 +41,27 @@ def test_student_t_draws_follow_it_and_pass_gradients_on() -> None:
     assert gradient < 0  # lighter tails
     assert law.expand((4, 2)).sample().shape == (4, 2)
     assert not detached(law).log_prob(x.detach()).requires_grad
+
+
+class LogGammas(TorchDispatchMode):
+    """How many values log G is asked of, call by call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.lgamma.default:
+            self.counts.append(args[0].numel())
+        return func(*args, **(kwargs or {}))
+
+
+def test_degrees_of_freedom_that_all_values_share_are_worked_out_once() -> None:
+    law = families.StudentT("network")(torch.zeros(4, 6, 5, 5))
+    for each in (law, detached(law), law.expand((2, 4))):
+        with LogGammas() as seen:
+            each.log_prob(torch.zeros(4, 3, 5, 5))
+        assert seen.counts == [1, 1]
 
 
 def test_the_degrees_of_freedom_are_learned_from_the_tails() -> None:

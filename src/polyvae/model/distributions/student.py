@@ -27,12 +27,14 @@ class StudentT(Law):
     has_rsample = True
 
     def __init__(self, df: Tensor, loc: Tensor, scale: Tensor) -> None:
+        # As given too: what is one number for all values is worked out once, not at each of them.
+        self._df, self._scale = df, scale
         self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
         super().__init__(self.loc.shape)
 
     def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> StudentT:
         shape = Size(batch_shape)
-        return StudentT(self.df.expand(shape), self.loc.expand(shape), self.scale.expand(shape))
+        return StudentT(self._df, self.loc.expand(shape), self._scale)
 
     @property
     def support(self) -> constraints.Constraint:
@@ -53,9 +55,9 @@ class StudentT(Law):
         return self.loc + self.scale * eps * Gamma(half, half, validate_args=False).rsample().rsqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        y = (value - self.loc) / self.scale
-        constant = _gammas(self.df) - 0.5 * (self.df.log() + log(pi)) - self.scale.log()
-        return constant - 0.5 * (self.df + 1) * torch.log1p(y.square() / self.df)
+        y = (value - self.loc) / (self._scale * self._df.sqrt())
+        constant = _gammas(self._df) - 0.5 * (self._df.log() + log(pi)) - self._scale.log()
+        return constant - 0.5 * (self._df + 1) * torch.log1p(y.square())
 
 
 def _gammas(df: Tensor) -> Tensor:
