@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import polyvae as pv
 from helpers.commands import Say
 from polyvae.cli import main
+from polyvae.data.exchange.filled_files import sheet_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::polyvae.data.errors.DataNote")  # of the index
 SMALL = ["--network", "mlp", "--widths", "8", "--latent", "2", "--epochs", "1"]
@@ -34,11 +36,13 @@ def people(count: int = 80) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with people.csv, which has gaps, and a run of incomplete on it, trained at the command line."""
+    """A folder with people.csv, which has gaps, and a run of incomplete on it, trained at the command line; told.txt
+    holds what that printed."""
     folder = tmp_path_factory.mktemp("impute")
     people().to_csv(folder / "people.csv", index=False)
     asked = ["--data", str(folder / "people.csv"), "--run", str(folder / "run"), "--samples", "3", *SMALL]
-    assert main(["train", "incomplete", *asked]) == 0
+    with (folder / "told.txt").open("w", encoding="utf-8") as told, contextlib.redirect_stdout(told):
+        assert main(["train", "incomplete", *asked]) == 0
     return folder
 
 
@@ -74,6 +78,23 @@ def test_gaps_are_filled_and_all_else_stays_as_it_stands(place: Path, say: Say) 
         assert {row[3] for row in after[1:]} == {"TRUE", "FALSE"}
         assert {row[4] for row in after[1:]} == {"Riga", "Oslo, N"}
         assert all(row[2].isdigit() and 100 < float(row[1]) < 240 for row in after[1:])
+
+
+def test_a_training_on_a_file_with_gaps_ends_with_the_command_that_fills_them(place: Path) -> None:
+    run = place / "run"
+    told = (place / "told.txt").read_text(encoding="utf-8").splitlines()
+    assert told[-2:] == [f"next: polyvae evaluate {run}", f"next: polyvae impute {run} {place / 'people.csv'}"]
+
+
+def test_it_is_said_on_how_few_draws_the_worst_tenth_of_the_rows_rests(place: Path, say: Say) -> None:
+    asked = ("impute", place / "run", place / "people.csv", "--out", place / "few.csv", "--samples", 40)
+    _, printed, _ = say(*asked)
+    told = json.loads(say(*asked, "--json")[1])
+    filled = pv.Run.load(place / "run").impute(sheet_of(place / "people.csv"), samples=40, seed=0)
+    effective = np.asarray(filled.effective)[(people() == "").any(axis=1)]
+    assert told["effective_tenth"] == pytest.approx(np.quantile(effective, 0.1), rel=1e-4)
+    words = f"{told['effective']:.0f} of 40 (median), a tenth of the rows below {told['effective_tenth']:.0f}"
+    assert words in printed
 
 
 def test_a_row_and_another_order_of_columns_will_do(place: Path, say: Say) -> None:

@@ -25,6 +25,7 @@ from polyvae.data.columns.kinds import described as kinds
 from polyvae.data.columns.roles import FEW
 from polyvae.data.columns.table import is_number
 from polyvae.data.loading import without_gap_notes
+from polyvae.data.readers.paths import TABLES
 from polyvae.data.sources.listing import unknown
 from polyvae.recipes import RECIPES, Recipe
 from polyvae.recipes.catalogue import current
@@ -220,7 +221,10 @@ def report(made: Run, as_json: bool) -> None:
         of = f"best epoch: {best['epoch']} of {len(made.history)}\n" if best["epoch"] else ""
         unit = "nats an example on the validation part"
         print(f"{of}{made.monitor_words}: {best[name]:.3f} {unit}{_advice(made)}")
-    print(f"next: polyvae evaluate {shlex.quote(str(made.folder))}")
+    place, call = shlex.quote(str(made.folder)), made.description["data"]["call"]
+    print(f"next: polyvae evaluate {place}")
+    if call.get("gaps") and Path(call["name"]).suffix.lower() in TABLES:
+        print(f"next: polyvae impute {place} {shlex.quote(call['name'])}")
 
 
 def _advice(made: Run) -> str:

@@ -61,16 +61,18 @@ def impute(
     counts = {name: int((cells.gap & ~filled.expected[name].gap).sum()) for name, cells in before.cells.items()}
     counts = {name: count for name, count in counts.items() if count}
     lacking = np.any([cells.gap for cells in before.cells.values()], 0)
-    effective = float(np.median(np.asarray(filled.effective)[lacking])) if lacking.any() else None
+    effective = np.asarray(filled.effective)[lacking]
+    median, tenth = np.quantile(effective, [0.5, 0.1]).tolist() if len(effective) else (None, None)
     if json:
-        told = {"run": str(run), "file": str(file), "filled": counts, "effective": effective}
+        told = {"run": str(run), "file": str(file), "filled": counts, "effective": median, "effective_tenth": tenth}
         print(json_module.dumps({**told, "files": list(map(str, files))}))
         return
     cells = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
     print(f"filled {sum(counts.values()):,} cells" + (f": {cells}" if cells else ""))
-    if effective is not None:
-        more = f"; ask for more: --samples {10 * samples}" if effective < FEW else ""
-        print(f"effective draws a row: {effective:.0f} of {samples:,} (median){more}")
+    if tenth is not None:
+        more = f"; ask for more: --samples {10 * samples}" if tenth < FEW else ""
+        few = f"a tenth of the rows below {tenth:.0f}{more}"
+        print(f"effective draws a row: {median:.0f} of {samples:,} (median), {few}")
     for path in files:
         print(shlex.quote(str(path)))
 
