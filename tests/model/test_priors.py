@@ -140,6 +140,29 @@ def test_a_vamp_prior_needs_what_its_posterior_reads() -> None:
         VampPrior(encoder(("x", "y"), 4, 3), {"x": torch.zeros(2, 4), "y": torch.zeros(3, 3)})
 
 
+def test_a_run_begins_a_vamp_prior_at_training_examples_as_the_network_reads_them() -> None:
+    columns = (pv.Column("real", centre=50.0, scale=9.0), pv.Column("category", labels=("a", "b", "c")),
+               pv.Column("positive", centre=3.0, scale=0.5))  # fmt: skip
+    spec = pv.Spec((3,), classes=2, levels=None, columns=columns)
+    torch.manual_seed(0)
+    x = torch.stack([50 + 9 * torch.randn(20), torch.arange(20) % 3, (3 + 0.5 * torch.randn(20)).exp()], 1)
+    batch, z = {"x": x, "y": torch.arange(20) % 2}, torch.randn(6, 2)
+    made = pv.recipes.vamp_prior(spec, components=8, latent=2, network="mlp", widths=(6,), condition=True, seed=0)
+    shown, q, prior = made.observe(batch), made.model.posterior["z"], made.model.prior["z"]
+    assert made.start is not None
+    made.start(shown)
+    each = torch.stack([q({name: shown[name][m : m + 1] for name in q.given}).log_prob(z) for m in range(8)])
+    torch.testing.assert_close(prior({}).log_prob(z), each.logsumexp(0) - math.log(8))
+    made.start({name: value[:5] for name, value in shown.items()})  # over again, a little apart
+    u = prior.pseudo_inputs["x"].detach()
+    torch.testing.assert_close(u[5:], u[:3], rtol=0, atol=0.05)
+    assert (u[5:] != u[:3]).all()
+    chosen = torch.randn(4, 3)
+    alone = VampPrior(pv.Conditional(q.net, q.family, q.given), {"x": chosen, "y": torch.zeros(4, 2)})
+    alone.start(shown)
+    assert torch.equal(alone.pseudo_inputs["x"], chosen)  # what a user chose stays
+
+
 @pytest.mark.parametrize("network", ["conv", "residual"])
 def test_trap47_a_vamp_prior_in_evaluation_is_the_one_that_was_trained(network) -> None:
     torch.manual_seed(0)

@@ -14,11 +14,11 @@ from polyvae.model import families
 from polyvae.model.families import columns as column_families
 from polyvae.model.families.real import DiagonalNormal, Point
 from polyvae.model.networks import Builder, Shape, conv, mlp, network, residual
-from polyvae.model.networks.prepared import Prepared, prepared_shape
+from polyvae.model.networks.prepared import prepared_shape
 from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.exemplar import ExemplarPrior
 from polyvae.model.priors.flow import FlowPrior
-from polyvae.model.priors.mixture import Mixture, VampPrior
+from polyvae.model.priors.mixture import Mixture, VampPrior, unprepared
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Family
@@ -104,14 +104,12 @@ def prior_of(latent: Gaussian, posterior: Conditional, spec: Spec) -> nn.Module:
 
 
 def _vamp(latent: Gaussian, posterior: Conditional, spec: Spec) -> VampPrior:
-    # Started as faint noise, inside the range of pictures; a condition starts between the classes. What stands before
-    # the network is left out: pseudo-inputs are learned in the units that it reads.
+    # Faint noise, inside the range of pictures, and a condition between the classes, until a run begins at examples.
     start = {"x": torch.rand(latent.components, *prepared_shape(spec)) * 0.1}
     if "y" in posterior.given and spec.condition is not None:
         start["y"] = torch.rand(latent.components, spec.condition).softmax(1)
-    if isinstance(posterior.net, Prepared):
-        posterior = Conditional(posterior.net.net, posterior.family, posterior.given)
-    return VampPrior(posterior, start)
+    posterior, layers = unprepared(posterior)
+    return VampPrior(posterior, start, layers)
 
 
 def _exemplar(latent: Gaussian, posterior: Conditional, spec: Spec) -> ExemplarPrior:

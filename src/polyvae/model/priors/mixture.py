@@ -11,7 +11,10 @@ from torch.nn import functional as F
 
 from polyvae.checks.ranges import at_least
 from polyvae.model.distributions.mixture import mixture
-from polyvae.model.vae import Values
+from polyvae.model.networks.prepared import Prepared
+from polyvae.model.vae import Conditional, Values
+
+NOISE = 0.01  # of the pseudo-inputs that begin at an example again; Tomczak and Welling's, of all of them
 
 
 class Mixture(nn.Module):
@@ -72,14 +75,17 @@ class VampPrior(nn.Module):
     """p(z) = 1/M sum_m q(z | u_m): the posterior's mixture over M learned pseudo-inputs.
 
     `posterior` is the model's own; `pseudo_inputs` holds, for each name the posterior reads, the M starting values
-    [M, ...]. Training and sampling see the same u_m and no nonlinearity is applied to them.
+    [M, ...]. Training and sampling see the same u_m and no nonlinearity is applied to them. With `layers`, see
+    `unprepared`, a run begins at M of its training examples in their place.
 
     Tomczak, Welling: VAE with a VampPrior, 2018.
     """
 
     reparametrised = False
 
-    def __init__(self, posterior: nn.Module, pseudo_inputs: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, posterior: nn.Module, pseudo_inputs: Mapping[str, Tensor], layers: Mapping[str, nn.Module] | None = None
+    ) -> None:
         super().__init__()
         names = tuple(getattr(posterior, "given", pseudo_inputs))
         if set(names) != set(pseudo_inputs):
@@ -88,6 +94,16 @@ class VampPrior(nn.Module):
             raise ValueError("every pseudo-input needs the same number of components along its first dimension")
         self.posterior = posterior
         self.pseudo_inputs = nn.ParameterDict({n: nn.Parameter(v.detach().clone()) for n, v in pseudo_inputs.items()})
+        self.layers = None if layers is None else nn.ModuleDict(layers)
+
+    @torch.no_grad()
+    def start(self, values: Values) -> None:
+        """Puts the first M of these examples in the place of the pseudo-inputs, where there are `layers`."""
+        if self.layers is not None:
+            held = dict(self.pseudo_inputs.items())
+            values = {name: values[name].to(each) for name, each in held.items()}
+            for name, first in begun(values, len(self.weights()), dict(self.layers.items())).items():
+                held[name].copy_(first)
 
     def forward(self, values: Values) -> Distribution:
         components = self.posterior(dict(self.pseudo_inputs.items()))
@@ -97,3 +113,27 @@ class VampPrior(nn.Module):
         """The mixture's logits [M], all equal."""
         first = next(iter(self.pseudo_inputs.values()))
         return first.new_zeros(len(first))
+
+
+def unprepared(posterior: Conditional) -> tuple[Conditional, dict[str, nn.Module]]:
+    """A posterior without what stands in front of its network, and that by the name of what goes through it.
+
+    Pseudo-inputs are learned in the units that the network reads.
+    """
+    if isinstance(posterior.net, Prepared):
+        layers = dict(zip(posterior.given, posterior.net.layers, strict=True))
+        return Conditional(posterior.net.net, posterior.family, posterior.given), layers
+    return posterior, {name: nn.Identity() for name in posterior.given}
+
+
+def begun(values: Values, count: int, layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The first `count` examples as a network behind these layers reads them: what pseudo-inputs begin as.
+
+    Fewer examples come over again, with normal noise of 0.01: copies would take the same steps for good.
+    """
+    found = {}
+    for name, layer in layers.items():
+        rows = layer(values[name][:count])
+        copies = rows[torch.arange(len(rows), count, device=rows.device) % len(rows)]
+        found[name] = torch.cat([rows, copies + NOISE * torch.randn_like(copies)])
+    return found

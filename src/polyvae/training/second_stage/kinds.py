@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from polyvae.checks.ranges import Count, Widths
 from polyvae.model.distributions.point import Point
 from polyvae.model.draw import Draw
-from polyvae.model.networks.prepared import Prepared
 from polyvae.model.posteriors.exact import Copied, Frozen
 from polyvae.model.priors.flow import FlowPrior
 from polyvae.model.priors.matching import FlowMatching, Scaled, matching
-from polyvae.model.priors.mixture import FullMixture, VampPrior
+from polyvae.model.priors.mixture import FullMixture, VampPrior, begun, unprepared
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Values
 from polyvae.objectives.objective import Objective
@@ -63,11 +62,9 @@ def vamp(vector: Vector, components: Count = 500) -> Recipe:
     posterior = vector.posterior
     if not isinstance(posterior, Conditional) or not set(posterior.given) <= {"x", "y"}:
         raise RunError("a VampPrior needs a posterior that is a network of x, and of y at most; take another prior")
-    start = dict(_begun(vector, posterior, components))
-    if isinstance(posterior.net, Prepared):  # pseudo-inputs are learned in the units that the network reads
-        start = {n: layer(start[n]) for n, layer in zip(posterior.given, posterior.net.layers, strict=True)}
-        posterior = Conditional(posterior.net.net, posterior.family, posterior.given)
-    frozen = Frozen(posterior)
+    bare, layers = unprepared(posterior)
+    start = begun(_examples(vector, posterior, components), components, layers)
+    frozen = Frozen(bare)
     with torch.no_grad():
         if isinstance(frozen({name: value[:1] for name, value in start.items()}), Point):
             raise RunError("a VampPrior is a mixture of densities, and this run has a point for a posterior")
@@ -134,19 +131,15 @@ def copied(prior: nn.Module) -> VAE:
     return VAE(Copied("x"), prior, Copied("z"))
 
 
-def _begun(vector: Vector, posterior: Conditional, count: int) -> Values:
-    """The first values of pseudo-inputs: examples, over again where there are too few; zeros of their shapes where the
-    stored ones are about to be read."""
+def _examples(vector: Vector, posterior: Conditional, count: int) -> Values:
+    """So many examples at most, for pseudo-inputs to begin as; a zero of their shapes where the stored ones are about
+    to be read."""
     if vector.seen is None:
         spec = vector.run.spec
         if spec is None:
             raise RunError("the run does not say what its data are, so that its VampPrior cannot be built again")
         shapes = {"x": spec.x} | ({} if spec.condition is None else {"y": (spec.condition,)})
-        return {name: torch.zeros(count, *shapes[name]) for name in posterior.given}
+        return {name: torch.zeros(1, *shapes[name]) for name in posterior.given}
     values = vector.seen(count)
     home = next((each.device for each in posterior.parameters()), torch.device("cpu"))
-    found = {}
-    for name in posterior.given:
-        value = values[name].to(home)
-        found[name] = value[torch.arange(count, device=home) % len(value)]
-    return found
+    return {name: values[name].to(home) for name in posterior.given}
