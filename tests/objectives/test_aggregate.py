@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -16,6 +17,7 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 import polyvae as pv
 from polyvae.evaluation import describe_codes
 from polyvae.evaluation.disentanglement.correlation import of_covariance
+from polyvae.objectives import aggregate
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation, stratified, weighted
 
 PARTS = (MutualInformation, TotalCorrelation, DimensionKL)
@@ -112,6 +114,19 @@ def test_the_three_parts_are_the_sampled_divergence_exactly(estimator: str, samp
     draw = draw_of(diagonal(*posteriors(8, 3)), samples=4000)
     found = sum(part(estimator, 50)(draw) for part in PARTS)
     torch.testing.assert_close(found.mean(0), draw.latents["z"].kl.mean(0), rtol=0.05, atol=0.05)  # pyright: ignore
+
+
+def test_the_parts_of_one_divergence_look_at_the_pairs_of_a_batch_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, seen = aggregate.log_pairs, []
+    monkeypatch.setattr(aggregate, "log_pairs", lambda q, z: seen.append(z) or pairs(q, z))
+    law = diagonal(*posteriors(8, 3))
+    together = draw_of(law)
+    found = {(part, n): part(examples=n)(together) for part in PARTS for n in (20, 50)}
+    assert len(seen) == 2  # of each number of examples one
+    for (part, n), value in found.items():
+        assert torch.equal(part(examples=n)(draw_of(law)), value)
+    q = dataclasses.replace(together.latents["z"], q=diagonal(*posteriors(8, 3, seed=2)))
+    assert not torch.equal(TotalCorrelation(examples=20).part(q), found[TotalCorrelation, 20])  # of another law anew
 
 
 def test_trap_15_the_total_correlation_of_a_factorised_aggregate_is_zero() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf, log
@@ -25,7 +25,8 @@ class Latent:
     `separate` is False when p was given something drawn with or after z; then only the sampled KL is unbiased. `name`
     is what errors call it. `given` is True where z was given to the pass, in all rows or in those of [B]: there it is
     observed, q is not asked and KL is -log p(z). `summed` counts the values over which z runs, each once in
-    every draw, and `chosen` [K, B] says which of them are a row's own, all of them where it is not given.
+    every draw, and `chosen` [K, B] says which of them are a row's own, all of them where it is not given. `kept` is
+    what terms share that is costly to make, by a key of their own.
     """
 
     q: Distribution
@@ -38,6 +39,7 @@ class Latent:
     given: Tensor | bool = False
     summed: int | None = None
     chosen: Tensor | None = None
+    kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def log_q(self) -> Tensor:

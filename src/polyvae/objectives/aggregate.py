@@ -80,11 +80,14 @@ class _Split(nn.Module):
                 "examples: q(z) is the aggregate over all of the data, whose number is not known here; `fit` tells it, "
                 "elsewhere give examples=N"
             )
-        check_aggregate(latent)
-        weights = self.weights(latent.z.shape[1], self.examples, latent.z)
-        whole, single = log_pairs(latent.q, latent.z)
-        product = (single + weights.unsqueeze(-1)).logsumexp(2).sum(2)
-        return (whole + weights).logsumexp(2), product
+        key = ("aggregate", self.estimator, self.examples)
+        if key not in latent.kept:  # the parts of one divergence read the same sums over all pairs of a batch
+            check_aggregate(latent)
+            weights = self.weights(latent.z.shape[1], self.examples, latent.z)
+            whole, single = log_pairs(latent.q, latent.z)
+            product = (single + weights.unsqueeze(-1)).logsumexp(2).sum(2)
+            latent.kept[key] = (whole + weights).logsumexp(2), product
+        return latent.kept[key]
 
     def extra_repr(self) -> str:
         return f"{self.estimator!r}, examples={self.given}"
