@@ -28,6 +28,13 @@ def test_the_estimate_is_the_evidence_and_the_bounds_enclose_it() -> None:
     assert (coarse.upper - coarse.lower).mean() > gap.mean()
 
 
+def test_steps_keep_up_with_laws_that_grow_narrower_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("helpers.linear.SCALE", 0.1)
+    model, split, exact = linear_gaussian(families.DiagonalNormal(), 40)
+    found = annealed(model, split, Annealing(25, 8))
+    assert -6 < (found.log_px - exact).mean() < 0.02
+
+
 def test_simulated_data_lie_between_their_bounds() -> None:
     model, _, _ = linear_gaussian(families.DiagonalNormal(), 2)
     torch.manual_seed(5)
