@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import polyvae as pv
 from polyvae.model.families.real import DiagonalNormal, FullNormal
@@ -66,6 +68,29 @@ def test_an_example_is_left_out_of_its_own_sum_in_training_alone() -> None:
     torch.testing.assert_close(prior.train()({"x": x}).log_prob(z), expected)
     assert prior({"x": x}).batch_shape == (6,)
     assert prior({}).batch_shape == ()  # where it generates
+
+
+class Shapes(TorchDispatchMode):
+    """The shapes of all that is computed meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[torch.Size] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.seen |= {made.shape} if isinstance(made, Tensor) else set()
+        return made
+
+
+def test_the_gradient_holds_no_copy_of_the_examples_laws_for_each_row() -> None:
+    torch.manual_seed(0)
+    q, x = encoder(), randn(6, 4)
+    cost = filled(q, x, 5)({"x": x}).log_prob(q({"x": x}).rsample((3,))).sum()
+    with Shapes() as shapes:
+        cost.backward()
+    assert torch.Size([5, 2]) in shapes.seen
+    assert torch.Size([6, 5, 2]) not in shapes.seen
 
 
 def test_fewer_examples_than_places_make_a_sum_over_those() -> None:

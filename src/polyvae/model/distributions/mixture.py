@@ -23,6 +23,8 @@ class Stratified(MixtureSameFamily):
     Systematic sampling: Cochran: Sampling Techniques, 1977, chapter 8.
     """
 
+    alike: Distribution | None = None  # the components [M], where every row has the same ones
+
     def log_prob(self, value: Tensor) -> Tensor:
         normals = self._normals()
         if normals is None or value.device.type == "mps":  # single precision would lose the digits of the difference
@@ -37,13 +39,11 @@ class Stratified(MixtureSameFamily):
     def _normals(self) -> tuple[Tensor, Tensor] | None:
         """Locs and scales of the components [M, d], where they are normals of independent values, the same for every
         row."""
-        law = self.component_distribution
+        law = self.component_distribution if self.alike is None else self.alike
         base = law.base_dist if isinstance(law, Independent) else None
-        if not isinstance(base, Normal):
+        if not isinstance(base, Normal) or base.loc.ndim != 2:
             return None
-        while base.loc.ndim > 2 and base.loc.stride(0) == base.scale.stride(0) == 0:  # expanded over rows
-            base = Normal(base.loc[0], base.scale[0], validate_args=False)
-        return (wide(base.loc), wide(base.scale)) if base.loc.ndim == 2 else None
+        return wide(base.loc), wide(base.scale)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with torch.no_grad():
@@ -89,5 +89,11 @@ def _occurrences(chosen: Tensor, components: int) -> tuple[Tensor, Tensor]:
 
 
 def mixture(logits: Tensor, components: Distribution) -> Stratified:
-    """sum_m softmax(logits)_m p_m from components with batch shape [M], or [B, M] with as many logits."""
-    return Stratified(Categorical(logits=logits, validate_args=False), components, validate_args=False)
+    """sum_m softmax(logits)_m p_m of logits [M] or [B, M], from components with batch shape [M], or [B, M] of their own
+    for every row."""
+    weights = Categorical(logits=logits, validate_args=False)
+    if components.batch_shape == logits.shape:
+        return Stratified(weights, components, validate_args=False)
+    law = Stratified(weights, components.expand(logits.shape), validate_args=False)
+    law.alike = components  # the gradient of one row of what is expanded would be as large as all of them
+    return law

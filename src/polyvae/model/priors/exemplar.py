@@ -63,7 +63,6 @@ class ExemplarPrior(nn.Module):
             own = hashed([values[name] for name in self.names])[:, None] == hashed(list(stored.values()))
             others = held & ~own
             held = torch.where(others.any(1, keepdim=True), others, held)
-            components = components.expand(held.shape)
         first = next(iter(stored.values()))
         return mixture(
             torch.zeros(held.shape, dtype=first.dtype, device=held.device).masked_fill(~held, -inf), components
