@@ -16,8 +16,9 @@ from polyvae.recipes.variants import vae
 def vamp_prior(spec: Spec, components: Count = 500, network: Network = "mlp", **options: Any) -> Recipe:
     """p(z) = 1/M sum_m q(z | u_m) over M learned pseudo-inputs.
 
-    `components`: M, how many pseudo-inputs. `network`: "mlp", "conv", "residual" (these two with GroupNorm) or a
-    builder of modules without BatchNorm, whose statistics would mix data and pseudo-inputs.
+    `components`: M, how many pseudo-inputs, which begin as training examples. `network`: "mlp", "conv", "residual"
+    (these two with GroupNorm) or a builder of modules without BatchNorm, whose statistics would mix data and
+    pseudo-inputs.
 
     Tomczak, Welling: VAE with a VampPrior, 2018.
     """
