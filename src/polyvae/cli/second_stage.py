@@ -22,7 +22,8 @@ from polyvae.training.run_folder import begun
 from polyvae.training.store import DESCRIPTION, STATE, RunError
 
 LOST = 0.05  # nats of the bound, from which on it is said that a fitted prior costs some
-WITH_COMPONENTS = ("mixture", "vamp")
+# What else gives some of it back. Of a VampPrior fewer pseudo-inputs, posteriors all of them, cost more still.
+FEWER = {"mixture": "fewer --components, or "}
 
 
 def train(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Option]) -> None:
@@ -120,6 +121,7 @@ def _report_latents(folder: Path, kind: str, made: Run, found: Opened, asked: di
     from polyvae.training.second_stage import with_prior
     from polyvae.training.second_stage.judged import judged
 
+    print("judging it: bounds, and distances of samples, with the own and the fitted prior", file=sys.stderr)
     runs = {"own": found.run, "fitted": with_prior(found.run, made)}
     told = judged(runs, found.data, **asked, cache=folder)
     result = {
@@ -155,5 +157,4 @@ def print_judged(kind: str, told: Mapping[str, Any]) -> None:
     if fitted["bound"] is None:
         print("no bound: the posterior is a point, its divergence from any prior is infinite")
     elif (lost := own["bound"] - fitted["bound"]) >= LOST:
-        fewer = "fewer --components, or " if kind in WITH_COMPONENTS else ""
-        print(f"the bound is {lost:.1f} nats lower with it: {fewer}--code-prior own, which leaves it out")
+        print(f"the bound is {lost:.1f} nats lower with it: {FEWER.get(kind, '')}--code-prior own, which leaves it out")
