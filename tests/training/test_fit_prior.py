@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import polyvae as pv
+from helpers.fitted import SMALL, clouds, mean_bound, trained
 from helpers.runs import same, timeless, weights
 from helpers.training import assert_same_run
 from polyvae.data import Data, wrap
@@ -33,20 +34,6 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 EPOCHS = {"flow-matching": 50}  # of 8 steps
 GAIN = {"two-stage": 0.0, "flow-matching": 0.1}  # nats, where a short fit gains less than others
-SMALL: dict[str, Any] = {"device": "cpu", "progress": False, "batch_size": 25, "lr": 1e-2}
-
-
-def clouds(count: int = 250) -> Data:
-    """Points of three clouds, with labels, whose latents are three clouds too."""
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(count) % 3
-    places = torch.tensor([[3.0, 0.0, 0.0, 1.0], [-3.0, 2.0, 0.0, 0.0], [0.0, -3.0, 2.0, 0.0]])
-    return wrap((places[y] + 0.2 * torch.randn(count, 4, generator=generator), y), validation=50, test=0)
-
-
-def trained(folder: Path | None, name: str = "vae", **options: Any) -> pv.Run:
-    made = pv.recipes.named(name)(clouds().spec, latent=2, network="mlp", widths=(16,), seed=0, **options)
-    return pv.fit(made, clouds(), folder, epochs=12, **SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +48,6 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(first: Path, tmp_path: Path) -> pv.Run:
     """A copy of it."""
     return pv.Run.load(shutil.copytree(first, tmp_path / "run"))
-
-
-def mean_bound(run: pv.Run, samples: int = 8) -> float:
-    return both_bounds(run, clouds().validation, samples).plain.mean().item()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 SHUFFLE, NOISE = range(2)  # streams of a run's seed that must not repeat each other
 _MASK = 2**64 - 1
@@ -38,6 +39,16 @@ def seed_generators(device: torch.device, seed: int) -> None:
         torch.cuda.default_generators[index].manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+def generator_states(device: torch.device) -> list[Tensor]:
+    """Where torch's generators of the CPU and of `device` are."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
 
 
 def forked(device: torch.device) -> AbstractContextManager[None]:

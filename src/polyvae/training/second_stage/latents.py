@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Independent, Normal
 
 from polyvae.data.cuts import shuffled
 from polyvae.data.exchange.codes import retold
 from polyvae.data.loading import as_data
+from polyvae.data.seeds import forked, generator_states
 from polyvae.data.split import Data, Split, Transform
 from polyvae.evaluation.blocks import check_gaps
 from polyvae.model.parts import given, shapes
@@ -42,14 +44,22 @@ class Drawn:
 
     @torch.no_grad()
     def __call__(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        values = {"seen" if name == SEEN else name: value for name, value in values.items()}
-        batch = self.observe(values if self.before is None else self.before(values))
-        here = next(iter(batch.values())).device
-        home = next((tensor.device for tensor in (*self.model.parameters(), *self.model.buffers())), here)
-        read = {name: value.to(home) for name, value in batch.items() if name in self.model.inputs}
+        here, read = next(iter(values.values())).device, self.read(values)
         rows = len(next(iter(read.values())))
         parts = [{name: value[first : first + ROWS] for name, value in read.items()} for first in range(0, rows, ROWS)]
         return {"x": torch.cat([self.model.infer(part).values[self.name] for part in parts]).to(here)}
+
+    def read(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the model reads of examples, where it is."""
+        values = {"seen" if name == SEEN else name: value for name, value in values.items()}
+        batch = self.observe(values if self.before is None else self.before(values))
+        return {name: value.to(self.home) for name, value in batch.items() if name in self.model.inputs}
+
+    @property
+    def home(self) -> torch.device:
+        """Where the model is."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -94,18 +104,47 @@ def vector_of(run: Run) -> str:
 def latent_data(run: Run, data: Any) -> Data:
     """The examples of the data as draws of the run's vector, x [N, d], made anew at every look.
 
-    Of a posterior that is a point the draws are the point; of examples with gaps, those of what is seen. Raises
-    RunError for a run without such a vector, ValueError for gaps that its model does not know of.
+    Posteriors that are independent normals are computed at once, where examples of training and validation are read
+    without drawing. Of a posterior that is a point the draws are the point; of examples with gaps, those of what is
+    seen. Raises RunError for a run without such a vector, ValueError for gaps that its model does not know of.
     """
     name, data = vector_of(run), _told(run, data)
     model = deepcopy(run.model).requires_grad_(False).eval()
     parts = {}
     for part, each in data.parts.items():
         held = {SEEN if key == "seen" else key: value for key, value in each.tensors.items()}
-        parts[part] = Split(held, Drawn(model, run.recipe.observe, name, each.transform))
+        drawn = Drawn(model, run.recipe.observe, name, each.transform)
+        parts[part] = Split(held, drawn) if part == "test" else _kept(Split(held), drawn)
     spec = Spec((Vector(run, name).dimensions,), levels=None)
     return Data(f"latents of {data.name}", parts["train"], parts["validation"], parts["test"], spec,
                  origin(run, "latents_of"))  # fmt: skip
+
+
+@torch.no_grad()
+def _kept(split: Split, drawn: Drawn) -> Split:
+    """Draws of the examples from means and scales that are kept, where they say all: to encode is most of a fit's time.
+
+    They do of the first latent, whose law no other draw changes, if reading every example leaves the generators alone.
+    """
+    found: list[Tensor] = []
+    usable = drawn.before is None and drawn.name == next(iter(drawn.model.posterior))
+    with forked(split.device), forked(drawn.home):
+        for index in torch.arange(len(split) if usable else 0, device=split.device).split(ROWS):
+            before = [*generator_states(split.device), *generator_states(drawn.home)]
+            q = drawn.model.encode(drawn.read(split.batch(index)))[drawn.name]
+            after = [*generator_states(split.device), *generator_states(drawn.home)]
+            moved = not all(map(torch.equal, before, after))
+            if moved or not isinstance(q, Independent) or type(q.base_dist) is not Normal:
+                break
+            found.append(torch.stack([q.base_dist.loc, q.base_dist.scale], 1).to(split.device))
+    kept = torch.cat(found) if found else torch.empty(0)
+    return Split({"normals": kept}, _redrawn) if len(kept) == len(split) > 0 else replace(split, transform=drawn)
+
+
+def _redrawn(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A draw of each of these normals, means and scales [N, 2, d]."""
+    loc, scale = values["normals"].unbind(1)
+    return {"x": loc + scale * torch.randn_like(loc)}
 
 
 def _told(run: Run, data: Any) -> Data:
