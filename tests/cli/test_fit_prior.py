@@ -30,11 +30,12 @@ QUICK = ["--samples", 3, "--examples", 10, "--frechet", 0]
 
 def test_the_commands_fit_use_and_report_a_prior(table: Path, tmp_path: Path, say: Say) -> None:
     folder = shutil.copytree(table, tmp_path / "run")
-    code, out, err = say("fit-prior", folder, "mixture", "--components", 3, "--json", *QUICK)
+    code, out, err = say("fit-prior", folder, "mixture", "--json", *QUICK)
     judging = "judging it: bounds, and distances of samples, with the own and the fitted prior"
     assert (code, err.splitlines()) == (0, [f"training in {folder}/prior: latents of digits", judging])
     found = json.loads(out)
     assert (found["kind"], found["samples"], found["examples"]) == ("mixture", 3, 10)
+    assert found["components"] in (1, 5, 10)
     assert found["own"]["frechet"] is None
     assert found["fitted"]["bound"] != found["own"]["bound"]
     code, out, _ = say("evaluate", folder, "--json", "--samples", 30)
@@ -121,7 +122,7 @@ def test_the_command_says_what_is_wrong(table: Path, tmp_path: Path, say: Say) -
         found, _, err = say("fit-prior", *arguments)
         assert (found, words in err) == (code, True), (arguments, err)
     assert not (folder / "prior").exists()
-    assert say("fit-prior", folder, "mixture", "--components", 2, *QUICK)[0] == 0
+    assert "\ncomponents: 2\n" in say("fit-prior", folder, "mixture", "--components", 2, *QUICK)[1]
     assert "add --resume to go on with it" in say("fit-prior", folder, "mixture")[2]
 
 
@@ -164,6 +165,7 @@ def test_a_prior_that_costs_some_of_the_bound_says_so(capsys: pytest.CaptureFixt
 
 def test_help_without_a_kind_says_of_which_an_option_is_and_its_default_there(say: Say) -> None:
     help = " ".join(say("fit-prior", "--help")[1].split())
-    assert "of mixture: how many normals (default: 10); of vamp: how many pseudo-inputs, " in help
+    assert "of mixture: how many normals; where none is given, 1, 5, 10, 20, 40 or 80, a tenth of the draws at" in help
+    assert "; of vamp: how many pseudo-inputs, " in help
     assert "which begin as training examples (default: 500)" in help
     assert '--solver {heun,rk4} of flow-matching: "heun"' in help

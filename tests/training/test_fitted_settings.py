@@ -1,4 +1,4 @@
-"""What a fitted prior computes once."""
+"""What a fitted prior chooses itself, what it is trained with unless told otherwise, and what it computes once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,28 @@ import torch
 from torch import Tensor
 
 import polyvae as pv
-from helpers.fitted import clouds, trained
-from polyvae.training.second_stage import latent_data
+from helpers.fitted import SMALL, clouds, mean_bound, trained
+from helpers.runs import same, weights
+from polyvae.training.second_stage import latent_data, with_prior
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> pv.Run:
+    """A run whose folder is new."""
+    return trained(tmp_path_factory.mktemp("fitted") / "run")
+
+
+def test_a_mixture_without_a_number_takes_the_one_of_the_best_density_of_draws_held_out(run: pv.Run) -> None:
+    prior = pv.fit_prior(run, clouds(), "mixture", **SMALL)
+    chosen = prior.history[0]["components"]
+    assert chosen == 5  # of 1, 5 and 10, which 180 draws allow, for three clouds
+    assert prior.model.prior["z"].loc.shape == (chosen, 2)
+    assert mean_bound(with_prior(run)) == pytest.approx(mean_bound(with_prior(run, prior)), abs=1e-5)
+    again = pv.fit_prior(pv.Run(run.recipe), clouds(), "mixture", **SMALL)
+    assert same(weights(again.recipe), weights(prior.recipe))
+    assert pv.fit_prior(pv.Run(run.recipe), clouds(65), "mixture", **SMALL).history[0]["components"] == 1
+    fixed = pv.fit_prior(pv.Run(run.recipe), clouds(), "mixture", components=7, **SMALL)
+    assert (len(fixed.model.prior["z"].loc), fixed.history[0]["components"]) == (7, 7)
 
 
 def encodings(run: pv.Run) -> list[int]:

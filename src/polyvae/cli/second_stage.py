@@ -130,6 +130,7 @@ def _report_latents(folder: Path, kind: str, made: Run, found: Opened, asked: di
         "kind": kind,
         "epochs": len(made.history),
         "best_epoch": made.best_epoch,
+        "components": made.history[-1].get("components"),
         **told,
     }
     if as_json:
@@ -138,6 +139,8 @@ def _report_latents(folder: Path, kind: str, made: Run, found: Opened, asked: di
     print(f"prior: {made.folder}")
     if made.best_epoch:
         print(f"best epoch: {made.best_epoch} of {len(made.history)}")
+    if result["components"] is not None:
+        print(f"components: {result['components']}")
     print_judged(kind, told)
     print(f"next: polyvae sample {shlex.quote(str(folder))}")
 

@@ -30,17 +30,17 @@ class Recipe:
 
     `monitor` is the validation value that chooses the best weights: "bound", the larger the better, or "loss" or the
     name of a term, the smaller the better. `solve`, where set, fits the model in closed form to all training examples
-    [N, ...] and takes the place of gradient steps. `start`, where set, is called once before the first step of a new
-    run with up to 4,096 observed training examples, for what is set by data (a codebook's first codes). `call` records
-    name, spec and options, so that the recipe can be built again; it is None where an option was an object that JSON
-    cannot hold.
+    [N, ...] and takes the place of gradient steps; what it returns, numbers that it chose by name, stands in the row of
+    metrics. `start`, where set, is called once before the first step of a new run with up to 4,096 observed training
+    examples, for what is set by data (a codebook's first codes). `call` records name, spec and options, so that the
+    recipe can be built again; it is None where an option was an object that JSON cannot hold.
     """
 
     model: VAE
     objective: nn.Module
     observe: Callable[[Values], Values] = UNCHANGED
     monitor: str = "bound"
-    solve: Callable[[Tensor], None] | None = None
+    solve: Callable[[Tensor], Mapping[str, float] | None] | None = None
     start: Callable[[Values], None] | None = None
     call: Mapping[str, Any] | None = None
 

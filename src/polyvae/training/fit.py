@@ -239,12 +239,12 @@ def _solve(job: Job) -> list[dict[str, Any]]:
     assert recipe.solve is not None
     with forked(data.train.device):
         seed_generators(data.train.device, settings.seed)
-        recipe.solve(_observed(recipe, data.train))
+        found = recipe.solve(_observed(recipe, data.train)) or {}
     values = validate(recipe.model, recipe.objective, recipe.observe, data.validation, settings.seed)
     check_validation(values, recipe.monitor)
     Best(recipe, None, folder).put_in_place()
     history = History(folder, False, job.hooks.callbacks)
-    history.add({"epoch": 0, "step": 0, **{f"validation_{name}": value for name, value in values.items()}})
+    history.add({"epoch": 0, "step": 0, **found, **{f"validation_{name}": value for name, value in values.items()}})
     history.call_back()
     return history.rows
 

@@ -59,10 +59,9 @@ class FullMixture(nn.Module):
 
     @torch.no_grad()
     def set(self, weights: Tensor, means: Tensor, covariances: Tensor) -> None:
-        """Takes the numbers of a mixture, of any precision."""
-        self.logits.copy_(weights.log())
-        self.loc.copy_(means)
-        self.scale_tril.copy_(torch.linalg.cholesky(covariances))
+        """Takes the numbers of a mixture, of any precision and of any number of components."""
+        self.logits, self.loc = weights.log().to(self.logits), means.to(self.loc)
+        self.scale_tril = torch.linalg.cholesky(covariances).to(self.scale_tril)
 
     def forward(self, values: Values) -> Distribution:
         return mixture(self.logits, MultivariateNormal(self.loc, scale_tril=self.scale_tril, validate_args=False))

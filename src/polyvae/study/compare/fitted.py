@@ -14,7 +14,7 @@ from polyvae.training.run import Run
 from polyvae.training.second_stage import fit_prior, with_prior
 from polyvae.training.store import RunError
 
-PRIOR, EXAMPLES = "mixture", 10_000  # of 10 normals, and the examples that it is fitted to at most
+COMPONENTS, EXAMPLES = 10, 10_000  # normals of the mixture, and the examples that it is fitted to at most
 
 
 def fitted_pictures(run: Run, data: Data, split: Split, count: int, seed: int = 0) -> Tensor | None:
@@ -28,7 +28,7 @@ def fitted_pictures(run: Run, data: Data, split: Split, count: int, seed: int = 
     some = replace(data, train=subset(data.train, EXAMPLES, seed), call={})
     alone = replace(run, folder=None)  # nothing is written beside the run
     try:
-        prior = fit_prior(alone, some, PRIOR, seed=seed, progress=False)
+        prior = fit_prior(alone, some, "mixture", components=COMPONENTS, seed=seed, progress=False)
     except RunError:
         return None
     return sampled_pictures(with_prior(alone, prior), split, count, seed)

@@ -32,7 +32,7 @@ from polyvae.training.second_stage.kept import (
 )
 from polyvae.training.second_stage.kinds import KINDS
 from polyvae.training.second_stage.latents import Vector, examples, latent_data, vector_of
-from polyvae.training.store import WEIGHTS, RunError
+from polyvae.training.store import METRICS, WEIGHTS, RunError, read_metrics
 
 ABOVE = "u"  # the latent of a second autoencoder
 
@@ -63,9 +63,10 @@ def fit_prior(
     `prior`: "mixture", "vamp", "flow", "flow-matching" or "two-stage", see `polyvae.training.second_stage.kinds`.
     `data`: what the run was trained on, or anything that `fit` takes; what is fitted are draws of its posteriors, made
     anew in every epoch. `settings`: options of that prior (components, steps ...) and settings of `fit` (epochs, lr,
-    seed ...). The result is in the folder `prior` within the run's, or in memory alone where the run has none;
-    `with_prior` puts it into the run. `resume`: go on with what is there, exactly as if it had not stopped; what it
-    recorded need not be said again.
+    seed ...). The
+    result is in the folder `prior` within the run's, or in memory alone where the run has none; `with_prior` puts it
+    into the run. `resume`: go on with what is there, exactly as if it had not stopped; what it recorded need not be
+    said again.
 
     Raises RunError for a run without one latent that is a vector with a prior that reads nothing, or a folder that
     holds another prior, ValueError for a bad option, TypeError for an unknown one.
@@ -117,12 +118,15 @@ def _given(
 
 
 def _recipe(vector: Vector, kind: str, options: Mapping[str, Any], seed: int) -> Recipe:
-    """The recipe of a prior, with weights from that seed, whose call says what it is."""
+    """The recipe of a prior, with weights from that seed, whose call says what it is, defaults and all."""
     check(KINDS[kind], dict(options))
+    bound = inspect.signature(KINDS[kind]).bind(vector, **options)
+    bound.apply_defaults()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = KINDS[kind](vector, **options)
-    return replace(made, call=json.loads(json.dumps({"name": OF_VECTORS + kind, "options": dict(options)})))
+        made = KINDS[kind](*bound.args)
+    said = {name: value for name, value in bound.arguments.items() if name != "vector"}
+    return replace(made, call=json.loads(json.dumps({"name": OF_VECTORS + kind, "options": said})))
 
 
 def _stored(run: Run) -> Run:
@@ -135,7 +139,8 @@ def _stored(run: Run) -> Run:
     if name.startswith(OF_VECTORS):
         kind = name.removeprefix(OF_VECTORS)
         taken = inspect.signature(find(KINDS, kind, "prior")).parameters
-        chosen = {key: value for key, value in options.items() if key in taken}
+        found = dict(*read_metrics(place / METRICS)[:1])  # with the numbers that a closed form chose
+        chosen = {key: value for key, value in {**options, **found}.items() if key in taken}
         recipe = _recipe(Vector(run, vector_of(run)), kind, chosen, 0)
     prior = Run.load(place, recipe)
     check_weights(prior.model, str(place / WEIGHTS))
