@@ -133,6 +133,7 @@ def test_every_prior_has_its_options_in_its_help(kind: str, say: Say) -> None:
     assert f"polyvae fit-prior runs/first {kind}" in out
     words = {"flow-matching": "--solver", "two-stage": "--top", "flow": "--transforms"}
     assert words.get(kind, "--components") in out
+    assert ("(default: cosine)" in " ".join(out.split())) == (kind == "flow-matching")
 
 
 def test_of_a_posterior_that_is_a_point_no_bound_is_told(tmp_path: Path, say: Say) -> None:

@@ -28,7 +28,7 @@ from polyvae.training.store import RunError
 KINDS: dict[str, dict[str, Any]] = {
     "mixture": {"components": 3},
     "vamp": {"components": 10},
-    "flow": {"transforms": 2},
+    "flow": {"transforms": 2, "widths": (32,)},
     "flow-matching": {"steps": 6, "widths": (32,)},
     "two-stage": {"widths": (32,)},
 }

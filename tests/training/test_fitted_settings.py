@@ -34,6 +34,19 @@ def test_a_mixture_without_a_number_takes_the_one_of_the_best_density_of_draws_h
     assert (len(fixed.model.prior["z"].loc), fixed.history[0]["components"]) == (7, 7)
 
 
+def test_a_velocity_is_trained_with_settings_of_its_own_unless_told_otherwise(run: pv.Run) -> None:
+    run = pv.Run(run.recipe)
+    prior = pv.fit_prior(run, clouds(), "flow-matching", epochs=1, progress=False, average=0.9)
+    settings = prior.description["settings"]
+    assert [settings[name] for name in ("batch_size", "lr", "schedule", "average")] == [512, 2e-3, "cosine", 0.9]
+    assert prior.recipe.call == prior.description["recipe"]
+    assert prior.description["recipe"]["options"] == {"steps": 10, "solver": "rk4", "widths": [256, 256]}
+    plain = pv.fit_prior(run, clouds(), "flow-matching", settings=pv.Settings(epochs=1), progress=False)
+    assert plain.description["settings"]["schedule"] == "constant"
+    flow = pv.fit_prior(run, clouds(), "flow", epochs=0, transforms=1, progress=False)
+    assert flow.description["recipe"]["options"]["widths"] == [128, 128]
+
+
 def encodings(run: pv.Run) -> list[int]:
     """The rows of every call of the encoder, from now on, also of copies of the model."""
     calls: list[int] = []

@@ -9,6 +9,7 @@ from polyvae.cli.options import Option, Parser, options_of, without_options, wri
 from polyvae.cli.reading import check_known, read_path
 from polyvae.cli.signatures import functions
 from polyvae.cli.train import FORMER, settings_options
+from polyvae.training.settings import OF_PRIORS
 
 TEXT = """Fits a prior to the latents of a trained run, the rest of it left as it is.
 
@@ -41,11 +42,13 @@ def groups_of(kind: str | None) -> dict[str, list[Option]]:
     listed = ", ".join(kinds())
     run = [Option(**{**vars(each), "help": each.help.format(kinds=listed)}) for each in RUN]
     own = [] if kind is None else options_of(functions("training/second_stage/kinds.py")[kinds()[kind]])
+    usual = OF_PRIORS.get(kind or "", {})
+    trained = [replace(each, default=usual.get(each.name, each.default)) for each in settings_options()]
     judged = options_of(functions("training/second_stage/judged.py")["judged"])
     return {
         "what it works on": run[:2],
         "the prior": own,
-        "how it is trained": settings_options(),
+        "how it is trained": trained,
         "how it is judged": [each for each in judged if each.name in JUDGED],
         "how": run[2:],
     }

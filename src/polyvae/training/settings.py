@@ -15,6 +15,11 @@ Decay = Annotated[float, Range(0, 1, open=True, below=True)]
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 EPOCHS, STEPS = 10, 2000  # of a run that is not told how long to train: few examples are seen more often
+# What a prior that is fitted afterwards is trained with where nothing else is said, by its kind. The regression of a
+# velocity is noisy: large batches, and at the end small steps and a mean of the last weights.
+OF_PRIORS: dict[str, dict[str, Any]] = {
+    "flow-matching": {"batch_size": 512, "lr": 2e-3, "schedule": "cosine", "average": 0.995}
+}
 # What may differ when a run is resumed: how far, where and how it is watched. The rest decides the weights.
 FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tensorboard", "save_every"})
 

@@ -32,6 +32,7 @@ from polyvae.training.second_stage.kept import (
 )
 from polyvae.training.second_stage.kinds import KINDS
 from polyvae.training.second_stage.latents import Vector, examples, latent_data, vector_of
+from polyvae.training.settings import OF_PRIORS
 from polyvae.training.store import METRICS, WEIGHTS, RunError, read_metrics
 
 ABOVE = "u"  # the latent of a second autoencoder
@@ -63,7 +64,7 @@ def fit_prior(
     `prior`: "mixture", "vamp", "flow", "flow-matching" or "two-stage", see `polyvae.training.second_stage.kinds`.
     `data`: what the run was trained on, or anything that `fit` takes; what is fitted are draws of its posteriors, made
     anew in every epoch. `settings`: options of that prior (components, steps ...) and settings of `fit` (epochs, lr,
-    seed ...). The
+    seed ...), of which "flow-matching" has some by default that `fit` has not, see `training.settings.OF_PRIORS`. The
     result is in the folder `prior` within the run's, or in memory alone where the run has none; `with_prior` puts it
     into the run. `resume`: go on with what is there, exactly as if it had not stopped; what it recorded need not be
     said again.
@@ -74,6 +75,8 @@ def fit_prior(
     build = find(KINDS, prior, "prior")
     options, rest = _given(run, OF_VECTORS + prior, build, settings, resume)
     latents, seed = latent_data(run, data), rest.get("seed", 0)
+    if "settings" not in rest:
+        rest = {**OF_PRIORS.get(prior, {}), **rest}
     recipe = _recipe(Vector(run, vector_of(run), examples(run, data, seed)), prior, options, seed)
     return fit(recipe, latents, place_of(run), resume=resume, progress=progress, **rest)
 

@@ -75,14 +75,15 @@ def vamp(vector: Vector, components: Count = 500) -> Recipe:
     return Recipe(copied(VampPrior(frozen, start)), Objective())
 
 
-def flow(vector: Vector, flow: Flow = "nsf", transforms: Count = 3) -> Recipe:
+def flow(vector: Vector, flow: Flow = "nsf", transforms: Count = 3, widths: Widths = (128, 128)) -> Recipe:
     """A normalising flow, by gradient on E_q[log p(z)].
 
     `flow`: "nsf", a neural spline flow, or "maf", a masked autoregressive one. `transforms`: maps one after the other.
+    `widths`: of the network of each.
 
     Durkan, Bekasov, Murray, Papamakarios: Neural Spline Flows, 2019.
     """
-    prior = Scaled(FlowPrior(vector.dimensions, flow, transforms), vector.dimensions)
+    prior = Scaled(FlowPrior(vector.dimensions, flow, transforms, widths), vector.dimensions)
     return Recipe(copied(prior), Objective(), start=lambda values: prior.scale_to(values["x"]))
 
 
