@@ -26,10 +26,7 @@ def command(study: str, runs: Runs, protocol: Mapping[str, Any]) -> str:
         if name == "timing":
             words += ["--no-timing"] * (not value)
         elif name != "data" and value is not None:
-            words += [
-                f"--{name.replace('_', '-')}",
-                ",".join(map(str, value)) if isinstance(value, list) else str(value),
-            ]
+            words += [f"--{name.replace('_', '-')}", _text(value)]
     return shlex.join(words)
 
 
@@ -37,6 +34,11 @@ def _said(label: str, row: Mapping[str, Any], protocol: Mapping[str, Any]) -> st
     """The recipe with the options of its own, and its label where that is another."""
     recipe, options = row["recipe"], json.loads(row["options"])
     own = {name: value for name, value in options.items() if name not in SHARED or value != protocol[name]}
-    words = [f"{name}={','.join(map(str, value)) if isinstance(value, list) else value}" for name, value in own.items()]
+    words = [f"{name}={_text(value)}" for name, value in own.items()]
     call = f"{recipe}:{','.join(words)}" if words else recipe
     return call if label == call else f"{call} as {label}"
+
+
+def _text(value: Any) -> str:
+    """A value as a command line says it, lists with commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
