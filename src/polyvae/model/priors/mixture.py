@@ -99,10 +99,8 @@ class VampPrior(nn.Module):
     def start(self, values: Values) -> None:
         """Puts the first M of these examples in the place of the pseudo-inputs, where there are `layers`."""
         if self.layers is not None:
-            held = dict(self.pseudo_inputs.items())
-            values = {name: values[name].to(each) for name, each in held.items()}
             for name, first in begun(values, len(self.weights()), dict(self.layers.items())).items():
-                held[name].copy_(first)
+                self.pseudo_inputs[name].copy_(first)
 
     def forward(self, values: Values) -> Distribution:
         components = self.posterior(dict(self.pseudo_inputs.items()))
