@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import math
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,10 +136,24 @@ def check_call(name: str, spec: pv.Spec, options: dict[str, Any]) -> None:
     assert repr(made.objective) == repr(again.objective)
 
 
+def check_processes(made: Recipe, spec: pv.Spec) -> None:
+    """It goes to another process whole, where what starts from data starts the model that came with it."""
+    if made.solve is not None:  # in closed form, which one process does
+        return
+    ends = []
+    for recipe in (made, pickle.loads(pickle.dumps(made))):
+        torch.manual_seed(0)
+        if recipe.start is not None:
+            recipe.start(recipe.observe(examples(spec, 40)))
+        ends.append(recipe.model.state_dict())
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+
+
 def check_recipe(name: str, folder: Path, spec: pv.Spec = PICTURES, **options: Any) -> None:
     """What every recipe promises, whatever it is made of."""
     check_training(make(name, spec, **options), spec)
     check_draws(make(name, spec, **options), spec)
     check_devices(make(name, spec, **options), spec)
     check_call(name, spec, options)
+    check_processes(make(name, spec, **options), spec)
     check_saving(name, spec, folder, options)

@@ -200,7 +200,7 @@ def test_a_two_level_model_whose_top_is_ignored_is_the_vae() -> None:
             parameter.zero_()
         for parameter in two.model.posterior["z2"].parameters():  # q(z2 | x) = p(z2)
             parameter.zero_()
-        two.model.posterior["z1"].net.layers[0].weight[:, 16:] = 0
+        two.model.posterior["z1"].net.net.layers[0].weight[:, 16:] = 0
         two.model.heads["x"].likelihood.net.layers[0].weight[:, 2:] = 0
     plain = small("vae", likelihood="bernoulli")
     for part in ("posterior.z", "heads.x.likelihood"):

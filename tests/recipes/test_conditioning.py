@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import expm1, log
+from math import expm1, log, sqrt
 from typing import Any
 
 import pytest
@@ -162,7 +162,7 @@ def linear_gaussian() -> tuple[VAE, Tensor, Tensor, Tensor]:
         encoder.bias[:latent] = covariance @ (precision @ shift - w.T @ decoder.bias / noise**2)
         # The family adds its floor to a softplus that is 1 - floor at 0.
         encoder.bias[latent : 2 * latent] = (tril.diagonal() - 1e-4).expm1().log() - log(expm1(1 - 1e-4))
-        encoder.bias[2 * latent] = tril[1, 0]
+        encoder.bias[2 * latent] = tril[1, 0] / tril[1, 1] * sqrt(latent)  # relative to the scale of its row
     x = torch.randn(50, size).double()
     m = sparse(x, torch.rand(50, size) < 0.4)
     mean = (m @ a.T + shift) @ w.T + m @ v.T + decoder.bias.detach()

@@ -29,6 +29,9 @@ def test_calls_recorded_before_give_the_same_weights(held: dict[str, Any]) -> No
     made = rebuild(held["call"])
     parts = {"model": made.model, "objective": made.objective}
     found = {f"{name}.{n}": each for name, part in parts.items() for n, each in part.state_dict().items()}
+    found = {
+        name: each for name, each in found.items() if ".layers." not in name or not name.endswith(".mean")
+    }  # of pictures, taken off since
     assert made.call == held["call"]
     assert made.monitor == held["monitor"]
     assert len(found) == held["tensors"]

@@ -52,7 +52,7 @@ def test_trap02_pixels_and_latents_are_both_summed() -> None:
         made = small("vae", (1, side, side), latent=latent, likelihood="normal")
         for parameter in made.model.parameters():
             nn.init.zeros_(parameter)
-        nn.init.ones_(made.model.posterior["z"].net.layers[-1].bias[:latent])  # mu = 1, s = 1: 1/2 nat a dimension
+        nn.init.ones_(made.model.posterior["z"].net.net.layers[-1].bias[:latent])  # mu = 1, s = 1: 1/2 nat a dimension
         values = made.objective(made.model, {"x": torch.full((5, 1, side, side), 0.5)})
         # every pixel is off by 1/2: (1/2)^2 + log(pi) / 2 nats each
         assert values["reconstruction"].item() == pytest.approx(side * side * (0.25 + 0.5 * math.log(math.pi)))

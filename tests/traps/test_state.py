@@ -92,7 +92,7 @@ def test_trap38_the_scale_of_half_precision_is_part_of_the_state(tmp_path) -> No
 
 def test_trap38_the_state_holds_current_weights_beside_the_best(tmp_path) -> None:
     # A warm-up that overshoots: the first epoch is the best, and training goes on from the last.
-    fit(small(likelihood="bernoulli"), pictures(), tmp_path / "run", epochs=4, lr=3.0)
+    fit(small(likelihood="bernoulli"), pictures(), tmp_path / "run", epochs=4, lr=100.0)
     state, numbers = read_tensors(tmp_path / "run" / STATE)
     assert numbers["best_epoch"] < 4
     best, _ = read_tensors(tmp_path / "run" / WEIGHTS)
@@ -100,7 +100,7 @@ def test_trap38_the_state_holds_current_weights_beside_the_best(tmp_path) -> Non
         now = next(value for key, value in state.items() if key.startswith("step") and key.endswith(name))
         kept = next(value for key, value in state.items() if key.startswith("best") and key.endswith(name))
         assert torch.equal(kept, tensor)
-        assert not torch.equal(now, tensor)
+        assert not torch.equal(now, tensor) or name.endswith(".mean")  # of the pictures, which stays
 
 
 def not_a_number(model: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -85,6 +85,11 @@ class Spec:
         return len(self.x) == 3 or self.levels == 2
 
     @property
+    def grey(self) -> bool:
+        """Whether x is a picture of grey levels or colours in [0, 1]."""
+        return len(self.x) == 3 and not self.columns and self.levels != 2
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of the columns, each once, in the order of their first."""
         return tuple(dict.fromkeys(column.kind for column in self.columns))

@@ -15,6 +15,7 @@ from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat
+from polyvae.model.networks.prepared import centring
 from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, observed
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
@@ -182,13 +183,22 @@ class VAE(nn.Module):
             values.update(apart(prior, name, given_or(z, known.get(name), count)))
         return self._bare(values)
 
+    @property
+    def starts(self) -> bool:
+        """Whether anything starts from data, and `start` has something to do."""
+        parts = (*self.posterior.values(), *self.prior.values())
+        heads = any(head.starts for _, head in self._heads())
+        return heads or any(isinstance(part, Starts) for part in parts) or bool(centring(self))
+
     @torch.no_grad()
     def start(self, batch: Values) -> None:
-        """Shows examples to each part that starts from data: posteriors, in the order of the latents, priors, heads."""
+        """Shows examples to all that starts from data: what networks read through, posteriors, priors, heads."""
         modes = [(module, module.training) for module in self.modules()]
         home = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.eval()
         values = {name: value.to(home) for name, value in self._bare(batch).items()}
+        for layer in centring(self):
+            layer.start(values)
         self._encode(values, starting=True)
         for prior in self.prior.values():
             if isinstance(prior, Starts):

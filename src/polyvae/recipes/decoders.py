@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import torch
@@ -14,7 +14,7 @@ from polyvae.checks.names import find, one_of
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
-from polyvae.model.networks.prepared import prepared, prepared_observation
+from polyvae.model.networks.prepared import centring, prepared, prepared_observation
 from polyvae.model.parts import Head
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.exemplar import ExemplarPrior
@@ -143,18 +143,23 @@ def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
 
 
 def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Values], None] | None:
-    """What a recipe shows the first examples to: what is said, then every prior and head that starts from data."""
-    parts = [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
+    """What a recipe shows the first examples to: layers that centre, what is said, priors and heads that start."""
+    parts: list[Callable[[Values], None]] = [layer.start for layer in centring(model)]
+    parts += [] if first is None else [first]
+    parts += [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
     parts += [head.start for head in model.heads.values() if isinstance(head, Head) and head.starts]
-    if not parts:
-        return first
+    return Starting(parts) if parts else None
 
-    def start(values: Values) -> None:
-        for each in (first, *parts):
-            if each is not None:
-                each(values)
 
-    return start
+@dataclass(frozen=True)
+class Starting:
+    """Shows examples to each of these, in this order; it goes to other processes with the model that they belong to."""
+
+    parts: Sequence[Callable[[Values], None]]
+
+    def __call__(self, values: Values) -> None:
+        for part in self.parts:
+            part(values)
 
 
 def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:

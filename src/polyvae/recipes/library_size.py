@@ -62,7 +62,7 @@ def _latent(spec: Spec, latent: Gaussian) -> Library:
         size,
         posterior={"l": Conditional(SizeEncoder(prepared(net, spec, ("x", "l")), size), family, "x")},
         prior={"l": StandardNormal(1)},
-        start=lambda values: size.start(values["x"]),
+        start=size.start,
     )
 
 

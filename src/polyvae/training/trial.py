@@ -20,7 +20,6 @@ from polyvae.checks.names import kind
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data
 from polyvae.evaluation.blocks import evaluation_mode
-from polyvae.model.protocol import Starts
 from polyvae.model.vae import VAE, Conditional, Draw, Values
 from polyvae.objectives.objective import Objective
 from polyvae.recipes import Recipe
@@ -38,9 +37,7 @@ def as_recipe(anything: Any, build: Any) -> Recipe:
     if isinstance(anything, str):
         return build(anything)
     if isinstance(anything, VAE):
-        starts = any(isinstance(part, Starts) for part in (*anything.posterior.values(), *anything.prior.values()))
-        starts |= any(head.starts for head in anything.heads.values())
-        return Recipe(anything, Objective(), start=anything.start if starts else None)
+        return Recipe(anything, Objective(), start=anything.start if anything.starts else None)
     if not isinstance(anything, Recipe):
         got = type(anything).__name__
         how = "VAE(posterior, prior, likelihood) makes a model of modules" if isinstance(anything, nn.Module) else ""

@@ -43,10 +43,11 @@ class DiagonalNormal(Family):
 class FullNormal(Family):
     """Normal with full covariance L L' over a vector, L lower triangular.
 
-    z = mu + L eps, log q(z) = sum_i log N(eps_i; 0, 1) - log L_ii
+    z = mu + L eps, log q(z) = sum_i log N(eps_i; 0, 1) - log L_ii, L = diag(s) (I + M / sqrt(d))
 
-    raw holds mu, the diagonal of L through the map of `DiagonalNormal`, and the d (d - 1) / 2 numbers below it as they
-    are; with these zero it is `DiagonalNormal`.
+    raw holds mu, s through the map of `DiagonalNormal`, and the d (d - 1) / 2 numbers of M, which are below its
+    diagonal; with these zero it is `DiagonalNormal`. A dimension that is told precisely stays so whatever its numbers
+    in M are, and the many of a wide z together weigh no more than the few of a narrow one.
     """
 
     def __init__(self, floor: float = FLOOR) -> None:
@@ -61,9 +62,10 @@ class FullNormal(Family):
         if raw.ndim != 2 or self.size(features) != raw.shape[1]:
             raise ValueError(f"a full covariance needs raw [B, d (d + 3) / 2], got {list(raw.shape)}")
         loc, diagonal, lower = full(raw).split([features, features, raw.shape[1] - 2 * features], 1)
-        tril = positive(diagonal, self.floor).diag_embed()
+        scale = positive(diagonal, self.floor)
         row, column = torch.tril_indices(features, features, -1, device=raw.device)
-        tril[:, row, column] = lower
+        tril = scale.diag_embed()
+        tril[:, row, column] = scale[:, row] * lower / features**0.5
         return distributions.CholeskyNormal(loc, scale_tril=tril, validate_args=False)
 
 

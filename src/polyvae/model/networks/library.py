@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from polyvae.model.draw import Values
 from polyvae.model.precision import full
 
 
@@ -78,9 +79,9 @@ class LogNormalSize(nn.Module):
         return (log_totals(x) - self.centre) / self.scale
 
     @torch.no_grad()
-    def start(self, x: Tensor) -> None:
+    def start(self, values: Values) -> None:
         """Sets centre and scale to mean and standard deviation of the log totals of x [N, ...]."""
-        totals = log_totals(x)
+        totals = log_totals(values["x"])
         self.centre.copy_(totals.mean())
         # Totals that are all alike would leave the latent nothing to say, and its encoder nothing to divide by.
         self.scale.copy_(totals.std(correction=0).clamp(min=0.01))

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from polyvae.model.draw import Values
+from polyvae.model.networks.mlp import Perceptron
+from polyvae.model.precision import full
 from polyvae.model.spec import Column, Spec
 
 Shape = tuple[int, ...]
@@ -85,6 +88,30 @@ class StandardiseSeen(nn.Module):
         return torch.cat([torch.where(wide > 0, self.standardise(x), 0.0), mask], 1)
 
 
+class Centre(nn.Module):
+    """x [B, *x] -> x less the mean of the training examples, once `start` has seen some; x as it is before.
+
+    A weight for each pixel learns faster from numbers around zero. Convolutions, whose layers are normalised, do
+    without.
+
+    LeCun, Bottou, Orr, Müller: Efficient BackProp, 1998, section 4.3.
+    """
+
+    mean: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape))
+
+    @torch.no_grad()
+    def start(self, values: Values) -> None:
+        """Takes up the mean of these examples."""
+        self.mean.copy_(full(values["x"]).mean(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - self.mean
+
+
 LAYERS: Mapping[str, Callable[[Sequence[Column]], nn.Module]] = {"x": Standardise, "m": StandardiseSeen}
 
 
@@ -101,10 +128,20 @@ class Prepared(nn.Module):
 
 
 def prepared(net: nn.Module, spec: Spec, given: Sequence[str]) -> nn.Module:
-    """`net`, which was built for `prepared_shape`s, as a reader of the values `given` in the user's units."""
+    """`net`, which was built for `prepared_shape`s, as a reader of the values `given` in the user's units.
+
+    Bits stay as they are, and so does what a network of convolutions reads of a picture.
+    """
+    if spec.grey and "x" in given and any(isinstance(layer, Perceptron) for layer in net.modules()):
+        return Prepared([Centre(spec.x) if name == "x" else nn.Identity() for name in given], net)
     if spec.unit or not spec.columns or not set(given) & set(LAYERS):
         return net
     return Prepared([LAYERS[name](spec.columns) if name in LAYERS else nn.Identity() for name in given], net)
+
+
+def centring(model: nn.Module) -> list[Centre]:
+    """The layers that take off a mean, which a run sets before its first step."""
+    return [layer for layer in model.modules() if isinstance(layer, Centre)]
 
 
 def prepared_shape(spec: Spec) -> Shape:
@@ -118,4 +155,13 @@ def prepared_observation(spec: Spec, m: Shape) -> Shape:
     return (m[0] + prepared_shape(spec)[0] - spec.x[0], *m[1:])
 
 
-__all__ = ["Prepared", "Standardise", "StandardiseSeen", "prepared", "prepared_observation", "prepared_shape"]
+__all__ = [
+    "Centre",
+    "Prepared",
+    "Standardise",
+    "StandardiseSeen",
+    "centring",
+    "prepared",
+    "prepared_observation",
+    "prepared_shape",
+]

@@ -1,0 +1,109 @@
+"""Perceptrons read grey pictures less the mean of the training examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import polyvae as pv
+from polyvae.model.networks.prepared import Centre, centring
+from polyvae.model.priors.normal import StandardNormal
+
+SPEC = pv.Spec((2, 3, 4))
+
+
+def pictures(count: int = 200, shape: tuple[int, ...] = SPEC.x) -> torch.Tensor:
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(0)).square() / 2
+
+
+def begun(name: str, x: torch.Tensor, **options: Any) -> pv.Recipe:
+    made = getattr(pv.recipes, name)(SPEC, **{"network": "mlp", "latent": 3, "widths": (6,), "seed": 0, **options})
+    assert made.start is not None
+    made.start(made.observe({"x": x}))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vae", {}),
+        ("semi_conditional", {"decoder": "flat"}),
+        ("arbitrary_conditioning", {"decoder": "flat"}),
+        ("two_level", {"top": 2}),
+        ("vamp_prior", {"components": 5}),
+        ("vae", {"posterior": "iaf", "network": "mlp-tanh"}),
+        ("incomplete", {"missing": "network"}),
+    ],
+)
+@given(shift=st.floats(0.05, 0.5), rows=st.integers(1, 40))
+def test_a_shift_of_all_pictures_leaves_every_posterior_where_it_was(
+    name: str, options: dict[str, Any], shift: float, rows: int
+) -> None:
+    """q(z | x) after a start at x is q(z | x + c) after one at x + c, whatever else the recipe starts."""
+    x = pictures(rows)
+    found = []
+    for values in (x, x + shift):
+        made = begun(name, values, **options)
+        observed = {**made.observe({"x": values})}
+        observed["m"] = torch.zeros(rows, 3, 3, 4)  # nothing seen, which is not shifted
+        found.append(made.model.eval().centres(observed))
+    for latent, centre in found[0].items():
+        torch.testing.assert_close(centre, found[1][latent], rtol=1e-4, atol=1e-5)
+
+
+def test_the_posterior_is_the_network_of_the_picture_less_the_mean_picture() -> None:
+    x = pictures()
+    q = begun("vae", x).model.posterior["z"]
+    (layer,) = centring(q)
+    torch.testing.assert_close(layer.mean, x.mean(0))
+    torch.testing.assert_close(q({"x": x}).mean, q.family(q.net.net(x - x.mean(0))).mean)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "why"),
+    [
+        (pv.Spec((1, 4, 4), levels=2), {"network": "mlp"}, "bits are read as they are"),
+        (pv.Spec((1, 4, 4)), {"network": "conv"}, "layers of convolutions are normalised"),
+        (pv.Spec((5,), levels=None), {"network": "mlp"}, "tables are standardised by their columns"),
+        (pv.Spec((1, 4, 4), columns=(pv.Column("real"),)), {"network": "mlp"}, "fields are, too"),
+    ],
+)
+def test_what_else_is_read_has_no_mean_taken_off(spec: pv.Spec, options: dict[str, Any], why: str) -> None:
+    assert not centring(pv.recipes.vae(spec, latent=2, widths=(4,), **options).model), why
+
+
+def test_a_run_keeps_the_mean_of_its_training_part_through_loading_and_resuming(tmp_path) -> None:
+    data, settings = pv.data.wrap(pictures(), validation=40), {"device": "cpu", "progress": False}
+    made = pv.recipes.vae(data, network="mlp", latent=3, widths=(6,), seed=0)
+    pv.fit(made, data, tmp_path / "run", epochs=1, **settings)
+    (layer,) = centring(made.model)
+    torch.testing.assert_close(layer.mean, data.train.batch(torch.arange(len(data.train)))["x"].mean(0))
+    again = pv.recipes.vae(data, network="mlp", latent=3, widths=(6,), seed=0)
+    resumed = pv.fit(again, data, tmp_path / "run", epochs=2, resume=True, **settings)
+    for model in (resumed.model, pv.Run.load(tmp_path / "run").model):
+        assert torch.equal(centring(model)[0].mean, layer.mean)
+
+
+def test_a_bare_model_with_such_a_layer_starts_it(tmp_path) -> None:
+    posterior = pv.recipes.vae(SPEC, network="mlp", latent=3, widths=(6,), seed=0).model.posterior["z"]
+    decoder = pv.Conditional(pv.networks.mlp([(3,)], SPEC.x), pv.families.PixelNormal(0.5), "z")
+    model = pv.VAE(posterior, StandardNormal(3), decoder)
+    assert model.starts
+    pv.fit(model, pictures(), epochs=1, device="cpu", progress=False)
+    assert (centring(model)[0].mean - pictures().mean(0)).abs().max() < 0.05  # of the training part, which is not all
+
+
+def test_a_pseudo_input_goes_back_to_a_picture() -> None:
+    x = pictures()
+    prior: Any = begun("vamp_prior", x, components=7).model.prior["z"]
+    torch.testing.assert_close(prior.pseudo_inputs["x"] + x.mean(0), x[:7])
+
+
+def test_a_batch_of_half_precision_has_its_mean_taken_in_full() -> None:
+    layer = Centre((1, 2, 2))
+    layer.start({"x": torch.full((3000, 1, 2, 2), 0.1, dtype=torch.float16)})
+    torch.testing.assert_close(layer.mean, torch.full((1, 2, 2), 0.1), rtol=1e-3, atol=0)
