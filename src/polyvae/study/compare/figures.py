@@ -22,6 +22,7 @@ def figures(found: Sequence[Line], real: float | None) -> dict[str, tuple[Figure
         words += "standard deviation, and single seeds"
         marked = any(each.published for each in scored)
         more = "; diamonds, published values, of longer training and some of other networks (below)" if marked else ""
+        more += "; an arrow to the right, what lies far behind the others" if _shown(scored) < len(scored) else ""
         made["likelihood"] = _likelihoods(scored), f"{words}{more}."
     if drawn := [each for each in found if isfinite(each.mean("bound")) and isfinite(each.mean(OWN))]:
         words = "Fréchet distance of samples against the plain bound: filled, of the model's own prior; hollow, of a "
@@ -37,13 +38,27 @@ def _is_far(found: Sequence[Line]) -> bool:
     return min(bounds) < together(bounds)
 
 
+def _shown(found: Sequence[Line]) -> int:
+    """How many lie near enough to each other for one axis."""
+    most = -together([-each.mean("nll") for each in found])
+    return sum(each.mean("nll") <= most for each in found)
+
+
 def _likelihoods(found: Sequence[Line]) -> Figure:
-    """A line of points for each recipe, the best on top: an axis of lengths would have to begin at zero."""
+    """A line of points for each recipe, the best on top: an axis of lengths would have to begin at zero.
+
+    What lies far behind is told at the edge.
+    """
+    shown = sorted(each.mean("nll") for each in found)[: _shown(found)]
     figure, (axes,) = charts(1, 1, 8.0, 1.2 + 0.34 * len(found))
     names = {"seed": "a seed", "mean": "mean over seeds", "published": "published"}
     for place, each in enumerate(reversed(found)):
         values, mean, sd = each.values("nll"), each.mean("nll"), each.deviation("nll")
         axes.axhline(place, color=PALE, linewidth=0.8, zorder=0)
+        if mean > shown[-1]:
+            edge = ("axes fraction", "data")
+            axes.annotate(f"{mean:.1f} \u2192", (0.99, place), xycoords=edge, ha="right", va="center", fontsize=8)
+            continue
         if len(values) > 1:
             seeds = {"color": COLOURS[5], "markersize": 4, "zorder": 3}
             axes.plot(values, [place] * len(values), "o", label=names["seed"], **seeds)
