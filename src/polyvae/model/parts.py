@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from math import prod
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -114,6 +116,11 @@ class Head(nn.Module):
 
     def extra_repr(self) -> str:
         return f"of={self.of!r}, weight={self.weight}, where={self.where!r}"
+
+
+def home(module: nn.Module) -> torch.device:
+    """Where a module is: the device of its first tensor, the CPU without one."""
+    return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), torch.device("cpu"))
 
 
 def names(given: str | Sequence[str]) -> tuple[str, ...]:

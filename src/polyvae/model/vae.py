@@ -16,7 +16,7 @@ from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat
 from polyvae.model.networks.prepared import centring
-from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, observed
+from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, home, observed
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
 from polyvae.model.protocol import Embeds, Starts, check_part, check_values
@@ -194,9 +194,8 @@ class VAE(nn.Module):
     def start(self, batch: Values) -> None:
         """Shows examples to all that starts from data: what networks read through, posteriors, priors, heads."""
         modes = [(module, module.training) for module in self.modules()]
-        home = next((tensor.device for tensor in (*self.parameters(), *self.buffers())), None)
         self.eval()
-        values = {name: value.to(home) for name, value in self._bare(batch).items()}
+        values = {name: value.to(home(self)) for name, value in self._bare(batch).items()}
         for layer in centring(self):
             layer.start(values)
         self._encode(values, starting=True)

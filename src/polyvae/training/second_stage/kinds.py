@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from polyvae.checks.ranges import Count, Widths
 from polyvae.model.distributions.point import Point
 from polyvae.model.draw import Draw
+from polyvae.model.parts import home
 from polyvae.model.posteriors.exact import Copied, Frozen
 from polyvae.model.priors.flow import FlowPrior
 from polyvae.model.priors.matching import FlowMatching, Scaled, matching
@@ -163,5 +164,4 @@ def _examples(vector: Vector, posterior: Conditional, count: int) -> Values:
         shapes = {"x": spec.x} | ({} if spec.condition is None else {"y": (spec.condition,)})
         return {name: torch.zeros(1, *shapes[name]) for name in posterior.given}
     values = vector.seen(count)
-    home = next((each.device for each in posterior.parameters()), torch.device("cpu"))
-    return {name: values[name].to(home) for name in posterior.given}
+    return {name: values[name].to(home(posterior)) for name in posterior.given}

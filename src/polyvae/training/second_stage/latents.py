@@ -18,7 +18,7 @@ from polyvae.data.loading import as_data
 from polyvae.data.seeds import forked, generator_states
 from polyvae.data.split import Data, Split, Transform
 from polyvae.evaluation.blocks import check_gaps
-from polyvae.model.parts import given, shapes
+from polyvae.model.parts import given, home, shapes
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.training.run import Run
@@ -53,13 +53,7 @@ class Drawn:
         """What the model reads of examples, where it is."""
         values = {"seen" if name == SEEN else name: value for name, value in values.items()}
         batch = self.observe(values if self.before is None else self.before(values))
-        return {name: value.to(self.home) for name, value in batch.items() if name in self.model.inputs}
-
-    @property
-    def home(self) -> torch.device:
-        """Where the model is."""
-        tensors = (*self.model.parameters(), *self.model.buffers())
-        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+        return {name: value.to(home(self.model)) for name, value in batch.items() if name in self.model.inputs}
 
 
 @dataclass(frozen=True)
@@ -128,11 +122,11 @@ def _kept(split: Split, drawn: Drawn) -> Split:
     """
     found: list[Tensor] = []
     usable = drawn.before is None and drawn.name == next(iter(drawn.model.posterior))
-    with forked(split.device), forked(drawn.home):
+    with forked(split.device), forked(home(drawn.model)):
         for index in torch.arange(len(split) if usable else 0, device=split.device).split(ROWS):
-            before = [*generator_states(split.device), *generator_states(drawn.home)]
+            before = [*generator_states(split.device), *generator_states(home(drawn.model))]
             q = drawn.model.encode(drawn.read(split.batch(index)))[drawn.name]
-            after = [*generator_states(split.device), *generator_states(drawn.home)]
+            after = [*generator_states(split.device), *generator_states(home(drawn.model))]
             moved = not all(map(torch.equal, before, after))
             if moved or not isinstance(q, Independent) or type(q.base_dist) is not Normal:
                 break
