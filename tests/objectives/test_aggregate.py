@@ -160,6 +160,16 @@ def test_posteriors_far_apart_carry_the_logarithm_of_how_many_there_are() -> Non
     torch.testing.assert_close(weighed, torch.full((1, 6), math.log(40 * 6)).double())
 
 
+def test_a_part_that_is_asked_for_without_gradients_leaves_the_next_its_own() -> None:
+    loc, scale = (value.requires_grad_() for value in posteriors(6, 3))
+    draw = draw_of(diagonal(loc, scale))
+    with torch.no_grad():
+        DimensionKL(examples=20)(draw)
+    TotalCorrelation(examples=20)(draw).mean().backward()
+    assert loc.grad is not None
+    assert loc.grad.any()
+
+
 def test_gradients_reach_the_posterior_and_that_of_a_weighted_estimate_knows_no_number_of_examples() -> None:
     found = {}
     for estimator, examples in itertools.product(("stratified", "weighted"), (20, 2000)):

@@ -80,7 +80,7 @@ class _Split(nn.Module):
                 "examples: q(z) is the aggregate over all of the data, whose number is not known here; `fit` tells it, "
                 "elsewhere give examples=N"
             )
-        key = ("aggregate", self.estimator, self.examples)
+        key = ("aggregate", self.estimator, self.examples, torch.is_grad_enabled())
         if key not in latent.kept:  # the parts of one divergence read the same sums over all pairs of a batch
             check_aggregate(latent)
             weights = self.weights(latent.z.shape[1], self.examples, latent.z)
