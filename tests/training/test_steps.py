@@ -37,6 +37,8 @@ def test_weights_equal_a_loop_written_out_by_hand(average: float | None) -> None
     options = {"epochs": 3, "batch_size": 10, "lr": 1e-2, "warmup": 4, "schedule": "cosine", "clip": 0.5}
     run = pv.fit(small("vae", data), data, average=average, progress=False, **options)
     recipe = small("vae", data)
+    assert recipe.start is not None
+    recipe.start(recipe.observe(data.train.batch(torch.arange(len(data.train)))))
     model = recipe.model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.01, fused=True)
     moving: dict[str, Tensor] = {}
