@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -86,6 +87,36 @@ def test_a_run_keeps_the_mean_of_its_training_part_through_loading_and_resuming(
     resumed = pv.fit(again, data, tmp_path / "run", epochs=2, resume=True, **settings)
     for model in (resumed.model, pv.Run.load(tmp_path / "run").model):
         assert torch.equal(centring(model)[0].mean, layer.mean)
+
+
+def test_what_is_not_seen_counts_in_no_mean_and_is_read_as_it() -> None:
+    x = (0.8 + pictures() / 10).clamp(max=1)
+    hidden = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    gaps = x.masked_fill(hidden, torch.nan)
+    for options in ({}, {"read_mask": True}, {"missing": "network"}):
+        made = begun("incomplete", gaps, **options)
+        for layer in centring(made.model):
+            torch.testing.assert_close(layer.mean, gaps.nanmean(0))
+        read = centring(made.model.posterior["z"])[0](made.observe({"x": gaps})["x"])
+        assert not read[hidden].any()
+        again: Any = pickle.loads(pickle.dumps(made))  # as it goes to other processes
+        assert torch.equal(again.observe({"x": gaps})["x"], made.observe({"x": gaps})["x"])
+
+
+def test_what_has_learned_keeps_its_mean_where_it_is_trained_on_with_other_pictures() -> None:
+    made = pv.recipes.vae(SPEC, network="mlp", latent=3, widths=(6,), seed=0)
+    for x in (pictures(), 1 - pictures()):
+        run = pv.fit(made, x, epochs=1, lr=1e-12, device="cpu", progress=False)
+        assert (centring(run.model)[0].mean - pictures().mean(0)).abs().max() < 0.05
+
+
+def test_a_network_of_ones_own_that_ends_in_a_perceptron_reads_pictures_as_they_are() -> None:
+    def build(inputs: Any, output: Any) -> torch.nn.Module:
+        if len(inputs[0]) < 3:
+            return pv.networks.mlp(inputs, output)
+        return torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3, padding=1), pv.networks.mlp([(4, 3, 4)], output))
+
+    assert not centring(pv.recipes.vae(SPEC, network=build, latent=3).model)
 
 
 def test_a_bare_model_with_such_a_layer_starts_it(tmp_path) -> None:

@@ -53,6 +53,25 @@ def test_everything_on_a_draw_has_one_row_a_sample_and_one_column_an_example(sam
     torch.testing.assert_close(draw.values["z"], latent.z.flatten(0, 1))
 
 
+@pytest.mark.parametrize("name", ["kl", "log_weight"])
+def test_a_look_without_gradients_takes_them_from_no_later_one(name: str) -> None:
+    model, batch = plain(3), {"x": torch.randn(5, 4)}
+    norms = []
+    for looked in (False, True):
+        torch.manual_seed(0)
+        draw = model(batch)
+        if looked:
+            with torch.no_grad():
+                seen = getattr(draw, name)
+        assert getattr(draw, name).requires_grad
+        assert getattr(draw, name) is getattr(draw, name)
+        model.zero_grad()
+        getattr(draw, name).sum().backward()
+        norms.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(norms[0], norms[1])
+    torch.testing.assert_close(seen, getattr(draw, name))
+
+
 @pytest.mark.parametrize("bottom_up", [False, True])
 def test_k_samples_are_k_passes_with_the_same_noise(bottom_up, monkeypatch) -> None:
     model, batch, samples = two_level(bottom_up).double(), {"x": torch.randn(3, 4).double()}, 5

@@ -25,6 +25,12 @@ def randn(*shape: int) -> Tensor:
     return torch.randn(*shape).double()
 
 
+def test_the_normals_of_a_mixture_begin_about_as_far_apart_in_any_number_of_dimensions() -> None:
+    for dimensions in (1, 3, 50, 400):
+        means = Mixture(dimensions, 500).loc.detach()
+        assert means.square().sum(1).mean().sqrt() == pytest.approx(2, rel=0.15)
+
+
 def test_the_standard_normal_is_torchs_and_holds_nothing_to_save() -> None:
     prior, z = StandardNormal(3).double(), randn(5, 2, 3)
     expected = MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double())

@@ -189,6 +189,25 @@ def test_what_lies_far_from_all_else_is_told_at_the_edge_of_the_plot() -> None:
     assert "far below" not in words
 
 
+def test_a_likelihood_far_behind_is_told_at_the_edge_and_none_that_lies_where_others_are_drawn() -> None:
+    near = [row(f"r{n}", nll=90.0 + n / 10) for n in range(5)]
+    figure, words = figures(lines([*near, row("far", nll=259.85)], PROTOCOL), None)["likelihood"]
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    assert axes.get_xlim()[1] < 100
+    assert [text.get_text() for text in axes.texts] == ["259.9 \u2192"]
+    assert "an arrow to the right" in words
+    for rows in (near, near[:1]):  # among the seeds of one that stands together with the rest nothing is far
+        spread = [row("wide", seed=seed, nll=90.05 + 3 * seed) for seed in range(2)]
+        figure, words = figures(lines([*rows, *spread, row("inside", nll=92.5)], PROTOCOL), None)["likelihood"]
+        assert not figure.axes[0].texts
+        assert "arrow" not in words
+    published = [row("vae", nll=95.0), *(row(f"r{n}", nll=80.0 + n / 10) for n in range(5))]
+    figure, words = figures(lines(published, PROTOCOL), None)["likelihood"]
+    diamonds = [each for each in figure.axes[0].lines if each.get_marker() == "D"]
+    assert bool(diamonds) == ("diamonds" in words)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

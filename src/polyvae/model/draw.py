@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import inf, log
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from polyvae.model.cached import cached
 from polyvae.model.laws import INDEPENDENT
 
 Values = Mapping[str, Tensor]
@@ -41,7 +41,7 @@ class Latent:
     chosen: Tensor | None = None
     kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @cached_property
+    @cached
     def log_q(self) -> Tensor:
         """log q(z | ...) at the draws, [K, B] nats; 0 where z was given."""
         if self.given is True:
@@ -50,12 +50,12 @@ class Latent:
         found = self.per_draw(found, "log q")
         return torch.where(self.given, 0.0, found) if isinstance(self.given, Tensor) else found
 
-    @cached_property
+    @cached
     def log_p(self) -> Tensor:
         """log p(z | ...) at z, [K, B] nats."""
         return self.per_draw(_score(self.p, self.z), "log p")
 
-    @cached_property
+    @cached
     def log_proposal(self) -> Tensor:
         """The log-density with which z [K, B] was proposed: log q of a draw, 0 of what was given, -log C of C values
         that are summed over, infinite of those that are not a row's own."""
@@ -64,7 +64,7 @@ class Latent:
         even = torch.full_like(self.log_q, -log(self.summed))
         return even if self.chosen is None else torch.where(self.chosen, even, inf)
 
-    @cached_property
+    @cached
     def log_share(self) -> Tensor | None:
         """log of what each value counts in an expectation over z, [K, B], or None for draws, which count alike."""
         if self.summed is None:
@@ -76,7 +76,7 @@ class Latent:
         single = mine - (mine.logsumexp(0) - log(len(mine) / self.summed))
         return torch.where(self.given, single, self.log_q)
 
-    @cached_property
+    @cached
     def analytic_kl(self) -> Tensor | None:
         """KL(q || p) in closed form, [K, B] nats, or None where none is known."""
         if not self.separate or self.summed is not None or self.given is True:
@@ -92,7 +92,7 @@ class Latent:
         """Whether the mean of `kl` is exact, by a closed form or a sum, rather than the estimate at the draws."""
         return self.summed is not None or self.analytic_kl is not None
 
-    @cached_property
+    @cached
     def kl(self) -> Tensor:
         """KL(q || p), [K, B] nats: in closed form where one is known, else log q(z) - log p(z); -log p(z) where z was
         given."""
@@ -156,7 +156,7 @@ class Draw:
     encode: Callable[[Values], dict[str, Distribution]] | None = None
     paths: Values = field(default_factory=dict)
 
-    @cached_property
+    @cached
     def log_px(self) -> Tensor:
         """log p(x | z), all observed values together, unweighted, [K, B] nats.
 
@@ -164,12 +164,12 @@ class Draw:
         """
         return total(self.heads[name].log_p for name in first_heads(self.heads))
 
-    @cached_property
+    @cached
     def kl(self) -> Tensor:
         """KL(q || p) over all latents, [K, B] nats."""
         return total(latent.kl for latent in self.latents.values())
 
-    @cached_property
+    @cached
     def log_weight(self) -> Tensor:
         """log p(x, z) - log q(z | x), [K, B] nats, whose mean over K in the exponent is p(x) in expectation.
 
@@ -177,7 +177,7 @@ class Draw:
         """
         return self.log_px + total(latent.log_p - latent.log_proposal for latent in self.latents.values())
 
-    @cached_property
+    @cached
     def log_share(self) -> Tensor | None:
         """log of K times what each sample counts in an expectation, [K, B], or None where all count alike."""
         parts = [(latent.log_share, latent.summed) for latent in self.latents.values()]

@@ -10,6 +10,7 @@ from math import exp, expm1
 import torch
 from torch import Tensor
 
+from polyvae.model.networks.prepared import Centre
 from polyvae.model.spec import Column
 
 # What a network reads as zero, in the units of a column; of a category, a code that is no label's.
@@ -27,18 +28,21 @@ class Gaps:
 
     The batch's own mask counts, which broadcasts to x, and what is not a number is not seen either. In a column of a
     known kind the filling is what its standardised number is zero at, a category without a label; elsewhere it is 0.
-    `mask`: also add s, the mask as zeros and ones.
+    `mask`: also add s, the mask as zeros and ones. `centre`: the layer in front of a network that takes a mean off,
+    which then is the filling.
     """
 
     columns: tuple[Column, ...] = ()
     mask: bool = False
+    centre: Centre | None = None
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         x = values["x"]
         seen = ~x.isnan()
         if "seen" in values:
             seen = seen & values["seen"].bool()
-        filled = torch.where(seen, x, neutral(self.columns, x))
+        zero = neutral(self.columns, x) if self.centre is None else self.centre.mean.to(x)
+        filled = torch.where(seen, x, zero)
         return {**values, "x": filled, "seen": seen, **({"s": seen.to(x.dtype)} if self.mask else {})}
 
 

@@ -14,7 +14,7 @@ from polyvae.model.families.missingness import MECHANISMS, Missingness
 from polyvae.model.laws import value_log_prob
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import Stacked
-from polyvae.model.networks.prepared import prepared, prepared_shape
+from polyvae.model.networks.prepared import centring, prepared, prepared_shape
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Feature, Head
 from polyvae.objectives.bounds import ImportanceWeighted
@@ -63,7 +63,8 @@ def incomplete(
     features, heads = ({}, {"x": Head(p, where="seen")}) if missing == "random" else _with_mask(p, missing, spec)
     loss = trained_by(_bound(samples, objective), z, {"reconstruction": Reconstruction()})
     model = VAE(z.posterior, z.prior(), heads, features)
-    return finished(model, loss, chain(Gaps(spec.columns, "s" in heads), y.observe), z.start)
+    centre = next(iter(centring(z.posterior)), None)
+    return finished(model, loss, chain(Gaps(spec.columns, "s" in heads, centre), y.observe), z.start)
 
 
 def _bound(samples: int | None, objective: nn.Module | None) -> nn.Module:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.model.draw import Values
+from polyvae.model.networks.layers import Stacked
 from polyvae.model.networks.mlp import Perceptron
 from polyvae.model.precision import full
 from polyvae.model.spec import Column, Spec
@@ -91,8 +92,8 @@ class StandardiseSeen(nn.Module):
 class Centre(nn.Module):
     """x [B, *x] -> x less the mean of the training examples, once `start` has seen some; x as it is before.
 
-    A weight for each pixel learns faster from numbers around zero. Convolutions, whose layers are normalised, do
-    without.
+    What is not `seen` counts in no mean. A mean stays: the weights behind it have learned from what it left. A weight
+    for each pixel learns faster from numbers around zero; convolutions, whose layers are normalised, do without.
 
     LeCun, Bottou, Orr, Müller: Efficient BackProp, 1998, section 4.3.
     """
@@ -105,8 +106,12 @@ class Centre(nn.Module):
 
     @torch.no_grad()
     def start(self, values: Values) -> None:
-        """Takes up the mean of these examples."""
-        self.mean.copy_(full(values["x"]).mean(0))
+        """Takes up the mean of these examples, where there is none yet."""
+        if self.mean.any():
+            return
+        x, seen = full(values["x"]), values.get("seen")
+        seen = torch.ones_like(x) if seen is None else seen.to(x)
+        self.mean.copy_((x * seen).sum(0) / seen.sum(0).clamp(min=1))
 
     def forward(self, x: Tensor) -> Tensor:
         return x - self.mean
@@ -132,7 +137,7 @@ def prepared(net: nn.Module, spec: Spec, given: Sequence[str]) -> nn.Module:
 
     Bits stay as they are, and so does what a network of convolutions reads of a picture.
     """
-    if spec.grey and "x" in given and any(isinstance(layer, Perceptron) for layer in net.modules()):
+    if spec.grey and "x" in given and isinstance(net.net if isinstance(net, Stacked) else net, Perceptron):
         return Prepared([Centre(spec.x) if name == "x" else nn.Identity() for name in given], net)
     if spec.unit or not spec.columns or not set(given) & set(LAYERS):
         return net

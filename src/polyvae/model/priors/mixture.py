@@ -18,7 +18,10 @@ NOISE = 0.01  # of the pseudo-inputs that begin at an example again; Tomczak and
 
 
 class Mixture(nn.Module):
-    """p(z) = sum_m w_m N(mu_m, diag s_m^2), everything learned, started at means drawn from N(0, I) and s = 1."""
+    """p(z) = sum_m w_m N(mu_m, diag s_m^2), everything learned, started at s = 1 and means drawn from N(0, 4 / d I).
+
+    They are as far apart in any number d of dimensions: of many, means from N(0, I) would have nothing between them.
+    """
 
     reparametrised = False
 
@@ -27,7 +30,7 @@ class Mixture(nn.Module):
         at_least("dimensions", dimensions, 1)
         at_least("components", components, 1)
         self.logits = nn.Parameter(torch.zeros(components))
-        self.loc = nn.Parameter(torch.randn(components, dimensions))
+        self.loc = nn.Parameter(torch.randn(components, dimensions) * (2 / dimensions**0.5))
         self.raw_scale = nn.Parameter(torch.full((components, dimensions), 0.5413))  # softplus -> 1
 
     def forward(self, values: Values) -> Distribution:

@@ -20,9 +20,10 @@ def figures(found: Sequence[Line], real: float | None) -> dict[str, tuple[Figure
     if scored := [each for each in found if isfinite(each.mean("nll"))]:
         words = "Negative log-likelihood on the test part in nats, the smaller the better: means over seeds with their "
         words += "standard deviation, and single seeds"
-        marked = any(each.published for each in scored)
+        near = _near(scored)
+        marked = any(each.published for each in near)
         more = "; diamonds, published values, of longer training and some of other networks (below)" if marked else ""
-        more += "; an arrow to the right, what lies far behind the others" if _shown(scored) < len(scored) else ""
+        more += "; an arrow to the right, what lies far behind the others" if len(near) < len(scored) else ""
         made["likelihood"] = _likelihoods(scored), f"{words}{more}."
     if drawn := [each for each in found if isfinite(each.mean("bound")) and isfinite(each.mean(OWN))]:
         words = "Fréchet distance of samples against the plain bound: filled, of the model's own prior; hollow, of a "
@@ -38,10 +39,16 @@ def _is_far(found: Sequence[Line]) -> bool:
     return min(bounds) < together(bounds)
 
 
-def _shown(found: Sequence[Line]) -> int:
-    """How many lie near enough to each other for one axis."""
+def _near(found: Sequence[Line]) -> list[Line]:
+    """The lines whose means lie where those that stand together are drawn, with their seeds, spread and published."""
     most = -together([-each.mean("nll") for each in found])
-    return sum(each.mean("nll") <= most for each in found)
+    drawn = [most]
+    for each in found:
+        if (mean := each.mean("nll")) <= most:
+            drawn += each.values("nll")
+            drawn += [mean + sd for sd in (each.deviation("nll"),) if isfinite(sd)]
+            drawn += [each.published.nll] if each.published is not None else []
+    return [each for each in found if each.mean("nll") <= max(drawn)]
 
 
 def _likelihoods(found: Sequence[Line]) -> Figure:
@@ -49,13 +56,13 @@ def _likelihoods(found: Sequence[Line]) -> Figure:
 
     What lies far behind is told at the edge.
     """
-    shown = sorted(each.mean("nll") for each in found)[: _shown(found)]
+    near = _near(found)
     figure, (axes,) = charts(1, 1, 8.0, 1.2 + 0.34 * len(found))
     names = {"seed": "a seed", "mean": "mean over seeds", "published": "published"}
     for place, each in enumerate(reversed(found)):
         values, mean, sd = each.values("nll"), each.mean("nll"), each.deviation("nll")
         axes.axhline(place, color=PALE, linewidth=0.8, zorder=0)
-        if mean > shown[-1]:
+        if each not in near:
             edge = ("axes fraction", "data")
             axes.annotate(f"{mean:.1f} \u2192", (0.99, place), xycoords=edge, ha="right", va="center", fontsize=8)
             continue
