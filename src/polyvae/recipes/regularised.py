@@ -152,13 +152,14 @@ def adversarial_autoencoder(
     adversary: Weight = 10.0,
     latent: Gaussian = Gaussian(posterior="point"),
     critic: Widths = (256, 256, 256),
-    critic_rate: Positive = 1.0,
+    critic_rate: Positive = 0.1,
     **options: Any,
 ) -> Recipe:
     """E_q[log p(x | z)], where a critic that tells q(z) from p(z) is to be fooled; the AAE.
 
     No divergence is computed, so that the posterior may be a point, which has no bound on log p(x). `adversary`: what
-    it weighs to fool the critic. `critic`: widths of its layers. `critic_rate`: factor of the learning rate for it.
+    it weighs to fool the critic. `critic`: widths of its layers. `critic_rate`: factor of the learning rate for it; one
+    that learns as fast as the encoder tells codes of many dimensions from draws at once, and then teaches nothing.
     `posterior`: "point", or a law, of which noise is drawn and of which the loss chooses the best epoch, without the
     critic's cost. `prior`: one with nothing to learn.
 
