@@ -43,9 +43,10 @@ def incomplete(
 ) -> Recipe:
     """Learns from examples that lack values: log p(x_o) >= E log 1/K sum_k p(x_o | z_k) p(z_k) / q(z_k | x_o).
 
-    x_o is what is observed of x, and what is not is read as the zero of standardised columns. Where the chance of being
-    missing depends on the value that is missing, a model p(s | x) of the mask s is learned with the rest, and the bound
-    is one on log p(x_o, s), the unseen values drawn from p(x | z). All of x observed, it is `iwae`.
+    x_o is what is observed of x, and what is not is read as the zero of standardised columns, a pixel by a perceptron
+    as the mean of those seen there. Where the chance of being missing depends on the value that is missing, a model
+    p(s | x) of the mask s is learned with the rest, and the bound is one on log p(x_o, s), the unseen values drawn from
+    p(x | z). All of x observed, it is `iwae`.
 
     `samples`: K, the draws for each example, by default 20. `missing`: why values are missing: at "random", given what
     is observed; by "self-masking", a logistic function of the value itself for each column; by a "linear" or a
