@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,11 +104,22 @@ def test_what_is_not_seen_counts_in_no_mean_and_is_read_as_it() -> None:
         assert torch.equal(again.observe({"x": gaps})["x"], made.observe({"x": gaps})["x"])
 
 
-def test_what_has_learned_keeps_its_mean_where_it_is_trained_on_with_other_pictures() -> None:
-    made = pv.recipes.vae(SPEC, network="mlp", latent=3, widths=(6,), seed=0)
-    for x in (pictures(), 1 - pictures()):
-        run = pv.fit(made, x, epochs=1, lr=1e-12, device="cpu", progress=False)
-        assert (centring(run.model)[0].mean - pictures().mean(0)).abs().max() < 0.05
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("vae", {}), ("vamp_prior", {"components": 5}), ("exemplar_prior", {"components": 5})],
+)
+def test_what_has_learned_is_not_started_again_where_it_is_trained_on_with_other_pictures(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    made = getattr(pv.recipes, name)(SPEC, network="mlp", latent=3, widths=(6,), seed=0, **options)
+    how: dict[str, Any] = {"epochs": 1, "lr": 1e-12, "device": "cpu", "progress": False}
+    run = pv.fit(made, pictures(), tmp_path / "run", **how)
+    before = {key: tensor.clone() for key, tensor in run.model.state_dict().items()}
+    for again in (made, pv.Run.load(tmp_path / "run").recipe):
+        found = pv.fit(again, 1 - pictures(), **how).model.state_dict()
+        assert all(torch.allclose(found[key], tensor, atol=1e-6) for key, tensor in before.items())
+    new = getattr(pv.recipes, name)(SPEC, network="mlp", latent=3, widths=(6,), seed=0, **options)
+    assert not torch.allclose(centring(pv.fit(new, 1 - pictures(), **how).model)[0].mean, centring(run.model)[0].mean)
 
 
 def test_a_network_of_ones_own_that_ends_in_a_perceptron_reads_pictures_as_they_are() -> None:

@@ -158,7 +158,6 @@ def test_a_part_may_tell_of_each_epoch_and_starts_anew(tmp_path) -> None:
 
 def test_a_recipe_may_look_at_the_data_once_before_the_first_step(tmp_path) -> None:
     data, seen = pictures(), []
-    made = small("vae", data)
     state = torch.get_rng_state()
 
     def start(values: pv.Values) -> None:
@@ -166,6 +165,7 @@ def test_a_recipe_may_look_at_the_data_once_before_the_first_step(tmp_path) -> N
         assert not torch.is_grad_enabled()
 
     for folder in (tmp_path / "a", tmp_path / "b"):
+        made = small("vae", data)
         pv.fit(replace(made, start=start), data, folder, epochs=1, max_steps=1, batch_size=16, progress=False)
     pv.fit(replace(made, start=start), data, tmp_path / "a", epochs=2, batch_size=16, progress=False, resume=True)
     assert torch.equal(torch.get_rng_state(), state)

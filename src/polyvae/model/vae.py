@@ -40,8 +40,8 @@ class VAE(nn.Module):
     law of each. `features` map values to a tensor that other parts read by its name; each is computed once, as soon as
     what it reads is known. Latents in `summed` are discrete: they are not drawn, expectations run over their values.
 
-    `inputs` are the names a batch must hold, `conditions` those that `generate` needs. `polyvae.model.protocol` has all
-    that parts may offer.
+    `inputs` are the names a batch must hold, `conditions` those that `generate` needs. `trained` is set by `fit` and by
+    `Run.load`: what has learned is not started from data again. `polyvae.model.protocol` has all that parts may offer.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class VAE(nn.Module):
         summed: Iterable[str] = (),
     ) -> None:
         super().__init__()
+        self.trained = False
         if not isinstance(features, (Mapping, nn.ModuleDict, NoneType)):
             raise TypeError(f"features go by name, as {{'h': polyvae.Feature(network, given)}}; got {kind(features)}")
         q, p, heads = by_name(posterior, "z"), by_name(prior, "z"), by_name(likelihood, "x")

@@ -206,12 +206,16 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         shown.close()
         loop.history.tensorboard.close()
     loop.best.put_in_place()
+    recipe.model.trained = loop.step > 0
     return loop.history.rows
 
 
 def _start(recipe: Recipe, data: Data, seed: int) -> None:
-    """Shows the recipe some of the examples before training, where it asks for that; the same ones in every process."""
-    if recipe.start is None:
+    """Shows the recipe some of the examples before training, where it asks for that; the same ones in every process.
+
+    What has been trained goes on from there: other pseudo-inputs, or another mean in front of it, would undo it.
+    """
+    if recipe.start is None or recipe.model.trained:
         return
     chosen = shuffled(len(data.train), seed)[:STARTING].to(data.train.device)
     with forked(data.train.device), torch.no_grad():
@@ -227,6 +231,7 @@ def _train_many(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         in_processes(fabric, replace(job, folder=place), place)
         tensors, _ = read_tensors(place / WEIGHTS)
         load_tensors(recipe.model, tensors, place / WEIGHTS)
+        recipe.model.trained = True
         take_objective(recipe.objective, place)
         recipe.model.eval()
         recipe.objective.eval()

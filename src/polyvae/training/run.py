@@ -64,6 +64,7 @@ class Run(Trained):
         tensors, _ = read_tensors(folder / WEIGHTS)
         materialise(recipe.model, tensors)
         load_tensors(recipe.model, tensors, folder / WEIGHTS)
+        recipe.model.trained = True
         take_objective(recipe.objective, folder)
         if examples := description.get("data", {}).get("examples", {}).get("train"):
             tell_examples(recipe.objective, examples)

@@ -92,8 +92,8 @@ class StandardiseSeen(nn.Module):
 class Centre(nn.Module):
     """x [B, *x] -> x less the mean of the training examples, once `start` has seen some; x as it is before.
 
-    What is not `seen` counts in no mean. A mean stays: the weights behind it have learned from what it left. A weight
-    for each pixel learns faster from numbers around zero; convolutions, whose layers are normalised, do without.
+    What is not `seen` counts in no mean. A weight for each pixel learns faster from numbers around zero; convolutions,
+    whose layers are normalised, do without.
 
     LeCun, Bottou, Orr, Müller: Efficient BackProp, 1998, section 4.3.
     """
@@ -106,9 +106,7 @@ class Centre(nn.Module):
 
     @torch.no_grad()
     def start(self, values: Values) -> None:
-        """Takes up the mean of these examples, where there is none yet."""
-        if self.mean.any():
-            return
+        """Takes up the mean of these examples."""
         x, seen = full(values["x"]), values.get("seen")
         seen = torch.ones_like(x) if seen is None else seen.to(x)
         self.mean.copy_((x * seen).sum(0) / seen.sum(0).clamp(min=1))
