@@ -35,6 +35,20 @@ def test_tanh_decoders_begin_at_the_mean_of_the_examples_whatever_else_the_recip
         torch.testing.assert_close(mean_at_no_hidden(head.likelihood), expected)
 
 
+def test_what_is_not_scored_counts_in_no_mean() -> None:
+    x = bits()
+    hidden = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.4
+    made = pv.recipes.incomplete(BITS, network="mlp-tanh", widths=(6, 5), latent=3)
+    assert made.start is not None
+    made.start(made.observe({"x": x.masked_fill(hidden, torch.nan)}))
+    seen = (~hidden).float()
+    expected = ((x * seen).sum(0) + 0.5) / (seen.sum(0) + 1)
+    torch.testing.assert_close(mean_at_no_hidden(made.model.heads["x"].likelihood), expected)
+    head = pv.Head(made.model.heads["x"].likelihood, where="rows")
+    head.start({"x": x, "rows": torch.arange(len(x)) < 100})
+    torch.testing.assert_close(mean_at_no_hidden(head.likelihood), (x[:100].sum(0) + 0.5) / 101)
+
+
 def test_a_run_of_a_bare_model_begins_at_it_too_and_goes_on_with_what_it_learned(tmp_path) -> None:
     tanh = network("mlp-tanh")
     q = pv.Conditional(tanh([(1, 4, 4)], (4,), (5,)), DiagonalNormal(), "x")

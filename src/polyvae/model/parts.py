@@ -104,15 +104,17 @@ class Head(nn.Module):
     def starts(self) -> bool:
         """Whether it begins at the mean of what it explains: a network that is centred, and a family that knows how."""
         part = self.likelihood
-        if self.where is not None or not isinstance(part, Conditional):
+        if not isinstance(part, Conditional):
             return False
         return getattr(part.net, "centred", False) and hasattr(part.family, "raw")
 
     def start(self, values: Values) -> None:
-        """Puts the network's output at the mean of the examples, half a one of either bit added to them."""
+        """Puts the network's output at the mean of what is scored of the examples, half a one of either bit added."""
         if self.starts:
             x, part = full(values[self.of]), cast(Any, self.likelihood)
-            part.net.begin_at(part.family.raw((x.sum(0) + 0.5) / (len(x) + 1)))
+            scored = torch.ones_like(x) if self.where is None else values[self.where].to(x)
+            scored = scored.view(*scored.shape, *[1] * (x.ndim - scored.ndim)).expand_as(x)
+            part.net.begin_at(part.family.raw(((x * scored).sum(0) + 0.5) / (scored.sum(0) + 1)))
 
     def extra_repr(self) -> str:
         return f"of={self.of!r}, weight={self.weight}, where={self.where!r}"
