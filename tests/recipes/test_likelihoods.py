@@ -132,11 +132,11 @@ def test_real_columns_take_heavy_tails_and_columns_that_depend_on_each_other() -
 
 
 def test_photographs_have_residuals_that_depend_on_their_neighbours() -> None:
-    """At the same network and steps, what neighbours say is worth a third of a nat for each of 192 values, or more."""
+    """At the same network and steps, what neighbours say is worth half a nat for each of 192 values, or more."""
     data = wrap(patches(8, 1200), validation=200)
     bounds = {}
     for likelihood in ("normal-network", "structured"):
         made = pv.recipes.vae(data, latent=8, network="mlp", widths=(64,), likelihood=likelihood, seed=0)
         run = pv.fit(made, data, epochs=25, batch_size=100, lr=3e-3, device="cpu", progress=False)
         bounds[likelihood] = max(row["validation_bound"] for row in run.history)
-    assert bounds["structured"] > bounds["normal-network"] + 64
+    assert bounds["structured"] > bounds["normal-network"] + 96

@@ -66,8 +66,8 @@ def test_a_variant_is_five_lines(tmp_path) -> None:
 
 def test_the_axes_combine_in_one_expression() -> None:
     torch.manual_seed(0)
-    y = torch.arange(60) % 3
-    x = (torch.rand(60, 1, 6, 6) < 0.1 + 0.4 * y[:, None, None, None]).float()
+    y = torch.arange(240) % 3
+    x = (torch.rand(240, 1, 6, 6) < 0.1 + 0.4 * y[:, None, None, None]).float()
     made = pv.recipes.cvae(
         pv.Spec((1, 6, 6), classes=3),
         latent=2,
@@ -79,7 +79,7 @@ def test_the_axes_combine_in_one_expression() -> None:
         objective=pv.ImportanceWeighted(4),
         seed=0,
     )
-    run = pv.fit(made, wrap((x, y), validation=15), epochs=25, batch_size=15, lr=1e-2, device="cpu", progress=False)
+    run = pv.fit(made, wrap((x, y), validation=60), epochs=25, batch_size=15, lr=1e-2, device="cpu", progress=False)
     losses = [row["train_loss"] for row in run.history]
     assert losses[-1] < losses[0] - 3
     assert run.history[-1]["validation_bound"] > run.history[0]["validation_bound"] + 1
@@ -87,8 +87,8 @@ def test_the_axes_combine_in_one_expression() -> None:
     # a label decides what is generated: the classes differ in how much is lit
     labels = made.observe({"x": x[:3], "y": y[:3]})["y"]
     lit = run.model.generate({"y": labels}, 200)["x"].mean.unflatten(0, (200, 3)).mean((0, 2, 3, 4))
-    assert lit[0] + 0.2 < lit[1]
-    assert lit[1] < lit[2]
+    assert lit[0] + 0.1 < lit[1]
+    assert lit[1] + 0.1 < lit[2]
     assert lit[0] + 0.3 < lit[2]
 
 
