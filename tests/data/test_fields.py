@@ -13,7 +13,7 @@ from helpers.splits import runs
 from polyvae import data
 from polyvae.data import DataError
 from polyvae.data.sources.vortices import LENGTHS, STEP, vortices
-from polyvae.model.spec import Spec
+from polyvae.model.spec import Beside, Spec
 
 # The cylinder
 
@@ -122,7 +122,7 @@ def test_pictures_stay_pictures_and_tables_tables(tmp_path):
     assert data.load(tmp_path / "bytes.npz").spec.classes == 3
     assert len(data.load(tmp_path / "parts.npz").test) == 30
     labelled = data.load(tmp_path / "labelled.npz")
-    assert labelled.spec == Spec((1, 4, 5), classes=3, levels=None)
+    assert labelled.spec == Spec((1, 4, 5), classes=3, levels=None, beside=(Beside("other", (1, 4, 5)),))
     assert float(labelled.train.tensors["other"].min()) < 0
 
 

@@ -156,7 +156,7 @@ BAD = {
     "missing labels": ((X, np.where(Y == 0, np.nan, Y)), "7 missing labels"),
     "fractional labels": ((X, Y / 2), "dtype float32"),
     "negative labels": ((X, Y - 1), "-1 at example 0"),
-    "labels in a cube": ((X, torch.zeros(20, 2, 2)), "[20, 2, 2]"),
+    "labels in a cube": ((X, torch.zeros(20, 2, 2, 2, 2)), "[20, 2, 2, 2, 2]"),
 }
 
 

@@ -54,7 +54,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         ([name for name in RECIPES if name not in VQ], [*get_args(Quantisation)]),
         (VQ, ["finite-scalar", "lookup-free"]),  # beside five words, which make neither levels nor signs
     ],
-    "condition": [(["cvae", *CLOSED], [True])],
+    "condition": [([*CLOSED], [True])],
     "prior": [
         ([*VQ, *CLOSED, "pixel_cnn", *PRIORS], [*CHOICES["prior"]]),
         (

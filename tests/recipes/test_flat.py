@@ -190,7 +190,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("vae", {"likelihood": pv.families.Bernoulli}, r"likelihood is a name or a family; got .*: give Bernoulli\(...\)"),
     ("vae", {"posterior": pv.families.DiagonalNormal}, "posterior is a name or a family; got <class"),
     ("vae", {"posterior": nn.Linear(3, 4)}, "posterior is a name or a family; got Linear"),
-    ("vae", {"condition": "no"}, "condition is True or False; got 'no'"),
+    ("vae", {"condition": "no"}, "condition: these data have no value 'no' beside x"),
     ("vq_vae", {"kmeans": 1}, "kmeans is True or False; got 1"),
 ]
 

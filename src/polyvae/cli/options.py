@@ -25,7 +25,8 @@ class Option:
     """One value of a command: the keyword `name` it is passed as, and the `flag` it is written as, None if by place.
 
     `read` makes a value of the text and raises ValueError with what was expected; None for a switch. `choices`: the
-    texts that it takes, where they can be listed. A parser returns the value under `key`.
+    texts that it takes, where they can be listed. `bare`: the flag alone stands for True. A parser returns the value
+    under `key`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Option:
     help: str
     default: Any = inspect.Parameter.empty
     choices: tuple[str, ...] = ()
+    bare: bool = False
 
     @property
     def key(self) -> str:
@@ -107,6 +109,7 @@ class Parser(argparse.ArgumentParser):
             else:
                 required = option.default is inspect.Parameter.empty
                 reader = _argument(option.read)
+                shared |= {"nargs": "?", "const": True} if option.bare else {}
                 group.add_argument(option.flag, type=reader, metavar=option.metavar, required=required, **shared)
 
     def read(self, arguments: Sequence[str]) -> dict[str, Any]:
@@ -231,12 +234,12 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
             text = f"{text}; one of {', '.join(allowed)}".lstrip("; ")
         metavar, read = ("{" + ",".join(allowed) + "}" if literal else "NAME"), one_of(allowed)
     else:
-        kinds = [KINDS[member if member in KINDS else Sequence] for member in members]
+        kinds = [KINDS[member if member in KINDS else Sequence] for member in members if member is not bool]
         metavar, read = "PATH" if Path in members else kinds[0].metavar, first_of(kinds)
     listed = tuple(allowed or ())
     if default is inspect.Parameter.empty:
         return Option(name, None, read, name.upper(), text, default, listed)
-    return Option(name, f"--{dashed}", read, metavar, text, default, listed)
+    return Option(name, f"--{dashed}", read, metavar, text, default, listed, bool in members)
 
 
 def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
@@ -17,6 +17,8 @@ class Options:
     """How a data set is read, split and preprocessed.
 
     label: the column of labels in a table (default: label, class, y of classes), or the labels of an .npz; "" for none.
+    beside: columns of a table, or arrays by name, that condition x and are no part of it, NAME,NAME: text and
+        categories are labels, and so are the whole numbers of an array.
     kind: the kind of the numbers in columns or fields, which their values tell by default: bits, category, counts,
         positive, real or grey for all, or NAME=KIND,NAME=KIND by columns.
     skip_bad: leave out the files of a folder that cannot be read as pictures, and the rows of a table or frame that
@@ -39,6 +41,7 @@ class Options:
     """
 
     label: str | None = None
+    beside: str | Sequence[str] | None = None
     kind: str | Mapping[str, str] | None = None
     skip_bad: bool = False
     gaps: bool = False

@@ -113,7 +113,7 @@ class Data:
         y = (
             ""
             if spec.condition is None
-            else f"; y {spec.y} numbers"
+            else f"; y {' x '.join(map(str, spec.condition))} numbers"
             if spec.classes is None
             else f"; {spec.classes} classes"
         )

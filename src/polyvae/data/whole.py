@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from polyvae.data.columns.beside import names_of, set_aside
 from polyvae.data.columns.categories import prepared
 from polyvae.data.columns.table import Feature, Table, alike
 from polyvae.data.cuts import TEST, apart
@@ -108,16 +109,19 @@ def from_tables(
                 raise DataError(name, "pictures, to be resized", "other data", "leave the size away")
             tensors["x"] = torch.from_numpy(resized(x.numpy(), options.size, options.centre))
         parts[part], specs[part] = tensors, spec_of(tensors)
-    parts = _masked(parts)
     first, *others = specs
+    aside = set_aside(_masked(parts), found[places[first]].features, names_of(options.beside), name)
+    parts = aside.parts
+    if aside.beside and "x" in parts[first]:
+        specs = {part: replace(spec, x=tuple(parts[part]["x"].shape[1:])) for part, spec in specs.items()}
     spec = specs[first]
     for part in others:
         spec = joined_spec(spec, specs[part], places[part])
-    spec = replace(spec, label=found[places[first]].label)
+    spec = replace(spec, label=found[places[first]].label, beside=aside.beside)
     if labels := found[places[first]].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in found.values() for note in table.notes)
-    return Whole(name, call, parts, spec, features=found[places[first]].features, notes=notes, own=True)
+    return Whole(name, call, parts, spec, features=aside.features, notes=notes, own=True)
 
 
 def _masked(parts: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite, prod
 from typing import Any
 
@@ -39,11 +39,37 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A value of an example beside x, which may condition a model: numbers of a `shape`, or one of so many `classes`.
+
+    `labels`: what the data call the classes, where they are not numbered from 0.
+    """
+
+    name: str
+    shape: tuple[int, ...] = ()
+    classes: int | None = None
+    labels: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(side) for side in self.shape))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(self.labels))
+        if bool(self.shape) == (self.classes is not None):
+            raise ValueError(f"{self.name!r} is numbers of a shape or a label of some classes; got {self}")
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The shape that a network reads: of a label, its vector of zeros and a one."""
+        return self.shape if self.classes is None else (self.classes,)
+
+
+@dataclass(frozen=True)
 class Spec:
     """The shape of one example and of what may condition it, and what kinds of numbers it holds.
 
     `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
-    0..classes-1; `labels`: what the data call them, `label`: their column. `y`: length when `y` holds vectors.
+    0..classes-1; `labels`: what the data call them, `label`: their column. `y`: length when `y` holds vectors, shape
+    when it holds pictures. `beside`: other values by name that may condition a model, see `given`.
     `levels`: grey levels of the original values (256 for bytes scaled to [0, 1], 2 for binarised pictures, None for
     continuous data); bits per dimension are counted with it. `dequantised`: of continuous values, how many grey levels
     they were before noise filled each evenly. `columns`: one for each feature of dimension 1, or none where x is a
@@ -52,16 +78,20 @@ class Spec:
 
     x: tuple[int, ...]
     classes: int | None = None
-    y: int | None = None
+    y: int | tuple[int, ...] | None = None
     levels: int | None = 256
     labels: tuple[str, ...] | None = None
     columns: tuple[Column, ...] = ()
     dequantised: int | None = None
     label: str | None = None
+    beside: tuple[Beside, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", tuple(int(side) for side in self.x))
         object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "beside", tuple(self.beside))
+        if isinstance(self.y, (tuple, list)):
+            object.__setattr__(self, "y", tuple(self.y))
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
         if not self.x or min(self.x) < 1:
@@ -74,8 +104,14 @@ class Spec:
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Spec:
         """The spec of `dataclasses.asdict`, also after JSON made lists of tuples."""
-        columns = [Column(**column) for column in held.get("columns", ())]
-        return cls(**{**held, "columns": tuple(columns)})
+        columns = tuple(Column(**column) for column in held.get("columns", ()))
+        beside = tuple(Beside(**each) for each in held.get("beside", ()))
+        return cls(**{**held, "columns": columns, "beside": beside})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `from_dict` reads, as it was written before there was anything `beside`, where there is nothing."""
+        held = asdict(self)
+        return held if self.beside else {name: value for name, value in held.items() if name != "beside"}
 
     @property
     def unit(self) -> bool:
@@ -100,6 +136,17 @@ class Spec:
         return prod(self.x)
 
     @property
-    def condition(self) -> int | None:
-        """Length of the vector that stands for `y`: one-hot labels or the vector itself; None without one."""
-        return self.y if self.classes is None else self.classes
+    def given(self) -> dict[str, Beside]:
+        """What may condition a model, by name: y, where there is one, and what is `beside`."""
+        shape = (self.y,) if isinstance(self.y, int) else self.y
+        y = (
+            Beside("y", () if self.classes else shape or (), self.classes, self.labels)
+            if self.classes or shape
+            else None
+        )
+        return {each.name: each for each in (*([] if y is None else [y]), *self.beside)}
+
+    @property
+    def condition(self) -> tuple[int, ...] | None:
+        """The shape of what stands for `y`: one-hot labels, a vector or a picture; None without one."""
+        return self.given["y"].read if "y" in self.given else None

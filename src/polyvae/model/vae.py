@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
+from polyvae.model.guidance import law_of
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat
 from polyvae.model.networks.prepared import centring
 from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, home, observed
@@ -128,16 +129,17 @@ class VAE(nn.Module):
         """Every posterior, lower ones given the centres of those above. Deterministic."""
         return self._encode(self._bare(batch))
 
-    def decode(self, values: Values) -> dict[str, Distribution]:
+    def decode(self, values: Values, guidance: float = 1.0) -> dict[str, Distribution]:
         """Every head's distribution, given the latents and whatever else it reads; integer codes are embedded first.
 
-        Without heads that also read what is observed, which a pass alone holds.
+        Without heads that also read what is observed, which a pass alone holds. `guidance`: see `generate`.
         """
         check_values(values, self.plan.latents)
         known = {name: self._embedded(name, value) for name, value in self._bare(values).items()}
         self._compute(known, self._given_heads)
         self._require(known, self._given_heads)
-        return {name: head(known) for name, head in self._heads() if not observed(head.likelihood)}
+        heads = {name: head for name, head in self._heads() if not observed(head.likelihood)}
+        return {name: law_of(self, head.likelihood, known, guidance) for name, head in heads.items()}
 
     def centres(self, batch: Values) -> dict[str, Tensor]:
         """Every latent at its posterior's centre: its mean, or where it has none, its mode. Deterministic."""
@@ -152,15 +154,20 @@ class VAE(nn.Module):
         self._encode(values)
         return self.decode(values)
 
-    def generate(self, given: Values | None = None, count: int = 1, fixed: Fixed = NOTHING) -> dict[str, Distribution]:
+    def generate(
+        self, given: Values | None = None, count: int = 1, fixed: Fixed = NOTHING, guidance: float = 1.0
+    ) -> dict[str, Distribution]:
         """Samples `count` latents from the prior for each row of `given` and returns every head's distribution.
 
         Rows come as [count * B]: all rows of `given` for the first sample, then for the second. Without `given`, B = 1.
-        `fixed`: latents that are given, not sampled, as in a pass.
+        `fixed`: latents that are given, not sampled, as in a pass. `guidance`: w, of every law that reads a condition y
+        which may be hidden: proportional to p(. | y)^w p(.)^(1 - w), see `polyvae.model.guidance`.
         """
-        return self.decode(self.sample_latents(given, count, fixed))
+        return self.decode(self.sample_latents(given, count, fixed, guidance), guidance)
 
-    def sample_latents(self, given: Values | None = None, count: int = 1, fixed: Fixed = NOTHING) -> dict[str, Tensor]:
+    def sample_latents(
+        self, given: Values | None = None, count: int = 1, fixed: Fixed = NOTHING, guidance: float = 1.0
+    ) -> dict[str, Tensor]:
         """Samples `count` latents from the prior for each row of `given`; beside `given`, [count * B, ...].
 
         Raises ValueError below one sample.
@@ -177,7 +184,7 @@ class VAE(nn.Module):
         values = {name: repeat(value, count) for name, value in self._bare(given).items()}
         for name, prior in self.prior.items():
             self._compute(values, self.plan.reads(prior))
-            p = prior(values)
+            p = law_of(self, prior, values, guidance)
             z = p.sample() if p.batch_shape else p.sample((count * rows,))
             if name in known:
                 check_fixed(name, known[name], p.event_shape)

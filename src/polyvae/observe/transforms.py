@@ -14,6 +14,7 @@ from torch import Tensor
 
 from polyvae.checks.names import one_of
 from polyvae.checks.ranges import at_least
+from polyvae.model.conditions import flag
 
 Transform = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
@@ -70,7 +71,10 @@ class Dequantise:
 
 @dataclass(frozen=True)
 class OneHot:
-    """Turn integer labels [B] into vectors [B, classes] of zeros and a one; torch raises for a label out of range."""
+    """Turn integer labels [B] into vectors [B, classes] of zeros and a one; torch raises for a label out of range.
+
+    Labels that the batch says are not known, under `NAME_known`, may be anything.
+    """
 
     name: str = "y"
     classes: int = 10
@@ -79,7 +83,8 @@ class OneHot:
         at_least("OneHot.classes", self.classes, 1, "the labels")
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        labels = values[self.name]
+        labels, known = values[self.name], values.get(flag(self.name))
+        labels = labels if known is None else torch.where(known.view(-1).bool(), labels, 0)
         # scatter, since torch.nn.functional.one_hot waits for the device to check the range.
         vectors = torch.zeros(len(labels), self.classes, device=labels.device).scatter_(1, labels[:, None], 1.0)
         return {**values, self.name: vectors}

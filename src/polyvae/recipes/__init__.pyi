@@ -25,6 +25,7 @@ from .likelihoods import sigma_vae as sigma_vae
 from .likelihoods import structured_residuals as structured_residuals
 from .missing import incomplete as incomplete
 from .options import Codes as Codes
+from .options import Conditions as Conditions
 from .options import Gaussian as Gaussian
 from .options import Mask as Mask
 from .options import SoftAdapt as SoftAdapt

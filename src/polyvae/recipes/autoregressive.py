@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from polyvae.checks.ranges import Count, Share
+from polyvae.model.networks.layers import Stacked
 from polyvae.model.networks.pixelcnn import GatedPixelCNN
+from polyvae.model.parts import Feature
 from polyvae.model.posteriors.exact import ExactCode, ExactDecoder
 from polyvae.model.priors.pixelcnn import PixelCNNPrior, map_shape
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective
-from polyvae.recipes.options import Kernel
-from polyvae.recipes.parts import Condition
+from polyvae.recipes.conditions import Condition
+from polyvae.recipes.options import Conditions, Kernel
 from polyvae.recipes.recording import Recipe, recipe
 
 
@@ -22,7 +26,7 @@ def pixel_cnn(
     kernel_size: Kernel = 3,
     first_kernel_size: Kernel = 7,
     dropout: Share = 0.0,
-    condition: bool = False,
+    condition: Conditions = Conditions(),
 ) -> Recipe:
     """log p(x) = sum_i log p(x_i | x_1 ... x_(i-1)), exactly: the bound is the likelihood itself.
 
@@ -42,9 +46,12 @@ def pixel_cnn(
             f"{'continuous values' if spec.levels is None else f'{spec.levels} levels'}: take another recipe"
         )
     y = Condition(spec, condition)
-    length = spec.condition if condition else None
+    read = tuple(y.shapes)
+    if len(read) > 1:
+        y.features["given"], read = Feature(Stacked(nn.Identity()), read), ("given",)
+    length = sum(shape[0] for shape in y.shapes.values()) if read else None
     kernels = (first_kernel_size, *(kernel_size,) * (layers - 1))
     net = GatedPixelCNN(map_shape(spec.x), spec.levels, channels, kernels, length, dropout)
     posterior = ExactCode(spec.levels)
-    prior = PixelCNNPrior(net, posterior.codebook, spec.x, tuple(y.shapes))
-    return Recipe(VAE(posterior, prior, ExactDecoder(spec.levels)), Objective(), y.observe)
+    prior = PixelCNNPrior(net, posterior.codebook, spec.x, read)
+    return Recipe(VAE(posterior, prior, ExactDecoder(spec.levels), y.features), Objective(), y.observe)

@@ -23,10 +23,11 @@ from polyvae.objectives import balance
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.masks import observation_shape
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoders_of, finished, observed, of_random_size, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
-from polyvae.recipes.options import Codes, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
-from polyvae.recipes.parts import Condition, encoder_family, network_of
+from polyvae.recipes.options import Codes, Conditions, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
+from polyvae.recipes.parts import encoder_family, network_of
 from polyvae.recipes.recording import Recipe, recipe
 
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
@@ -39,7 +40,7 @@ def semi_conditional(
     likelihood: Likelihood | None = None,
     decoder: Decoder = "flat",
     mask: Mask = Mask(),
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     objective: Module | None = None,
 ) -> Recipe:
     """log p(x | m) >= E_q(z | x)[log p(x | z, m)] - KL(q(z | x) || p(z)), m = (x * mask, mask) a few pixels of x.
@@ -56,7 +57,7 @@ def semi_conditional(
     z = latent_part(latent, spec, y.shapes)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    return finished(VAE(z.posterior, z.prior(), p), loss, observed(spec, mask, y), z.start)
+    return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y), z.start)
 
 
 @recipe
@@ -67,7 +68,7 @@ def multitask(
     decoder: Decoder = "flat",
     mask: Mask = Mask(),
     tasks: Tasks = Tasks(),
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     objective: Module | None = None,
 ) -> Recipe:
     """Reconstruction from z alone and from z and a few observed pixels m, of one encoder and one z.
@@ -93,7 +94,7 @@ def multitask(
     terms = {name: Weighted(Reconstruction(None if one else (head,)), weight) for name, head, weight in costs}
     loss = trained_by(objective, z, terms, factors)
     seen = observed(spec, of_random_size(mask) if one else mask, y)
-    return finished(VAE(z.posterior, z.prior(), heads), loss, seen, z.start)
+    return finished(VAE(z.posterior, z.prior(), heads, y.features), loss, seen, z.start)
 
 
 def _balance(tasks: Tasks, objective: Module | None) -> balance.SoftAdapt | None:
@@ -132,7 +133,7 @@ def arbitrary_conditioning(
     decoder: Decoder = "multiscale",
     prior_network: PriorNetwork = "encoder",
     mask: Mask = Mask(),
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     objective: Module | None = None,
 ) -> Recipe:
     """log p(x | m) >= E_q(z | x, m)[log p(x | z, m)] - KL(q(z | x, m) || p(z | m)): m alone places z.
@@ -156,7 +157,7 @@ def arbitrary_conditioning(
     z = _placed_by_m(latent, spec, y, find(PRIOR_NETWORKS, prior_network, "prior_network"))
     (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    return finished(VAE(z.posterior, z.prior(), p), loss, observed(spec, mask, y))
+    return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y))
 
 
 def _placed_by_m(latent: Gaussian, spec: Spec, y: Condition, network: PriorNet) -> LatentPart:

@@ -26,9 +26,10 @@ from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
 from polyvae.recipes.options import Mask, Where
-from polyvae.recipes.parts import Condition, decoder_family
+from polyvae.recipes.parts import decoder_family
 from polyvae.recipes.recording import Recipe
 
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen

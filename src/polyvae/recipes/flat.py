@@ -62,7 +62,7 @@ class Bundle:
         if self.switch is not None and (value is None or isinstance(value, bool)):
             return {self.name: bool(value)}
         if not isinstance(value, self.kinds):
-            if self._plain() and (isinstance(value, (str, Real)) or hasattr(value, "tolist")):
+            if self._plain() and (isinstance(value, (str, Real, list, tuple)) or hasattr(value, "tolist")):
                 return {self.name: value}
             raise ValueError(f"{self.name} is {self._admits()}; got {_told(value)}")
         found: dict[str, Any] = {} if self.switch is None else {self.name: True}

@@ -12,7 +12,7 @@ from torch import nn
 from polyvae.model.distributions.codes import depth_of
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape, mirrored
-from polyvae.model.networks.layers import Stacked, is_picture
+from polyvae.model.networks.layers import Met, Stacked, is_picture
 from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.networks.sparse import multiscale
 from polyvae.model.networks.vq import downsampling, flat, upsampling
@@ -23,7 +23,7 @@ from polyvae.model.vae import Conditional, Values
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import KL
 from polyvae.recipes.options import Codes, Gaussian
-from polyvae.recipes.parts import encoder_family, network_of, prior_of
+from polyvae.recipes.parts import encoder_family, is_perceptron, network_of, prior_of
 from polyvae.recipes.quantisers import coder_of
 
 Reader = Callable[[Sequence[Shape], Shape], nn.Module]
@@ -60,11 +60,16 @@ def latent_part(latent: object, spec: Spec, beside: Mapping[str, Shape]) -> Late
 
 @latent_part.register
 def _gaussian(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart:
-    family, given = encoder_family(latent.posterior, latent.dimensions), ("x", *beside)
-    net = network_of(latent)((prepared_shape(spec), *beside.values()), (family.size(latent.dimensions),))
+    x, family = prepared_shape(spec), encoder_family(latent.posterior, latent.dimensions)
+    maps = {} if is_perceptron(latent) else {name: shape for name, shape in beside.items() if shape[1:] == x[1:] != ()}
+    given = ("x", *maps, *(name for name in beside if name not in maps))
+    wide = (x[0] + sum(shape[0] for shape in maps.values()), *x[1:])
+    others = [beside[name] for name in given[1 + len(maps) :]]
+    net = network_of(latent)((wide, *others), (family.size(latent.dimensions),))
+    net = Stacked(net, 1 + len(maps)) if maps else net
     q = Conditional(prepared(net, spec, given), family, given)
     decoders = vector_decoders(latent, spec)
-    return LatentPart(q, lambda: prior_of(latent, q, spec), (latent.dimensions,), divergence(q), decoders)
+    return LatentPart(q, lambda: prior_of(latent, q, spec, beside), (latent.dimensions,), divergence(q), decoders)
 
 
 def divergence(q: Conditional) -> dict[str, Weighted]:
@@ -82,7 +87,14 @@ def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
         build = multiscale if latent.widths is None else partial(multiscale, channels=latent.widths)
         return _meeting(inputs, lambda z, m: build((z, m), output))
 
-    return {"flat": own, "map": own, "multiscale": scales if is_picture(spec.x) else own}
+    def maps(inputs: Sequence[Shape], output: Shape) -> nn.Module:
+        vectors = [prod(shape) for shape in inputs if not is_picture(shape)]
+        met = (1 + sum(shape[0] for shape in inputs if is_picture(shape)), *output[1:])
+        build = multiscale if latent.widths is None else partial(multiscale, channels=latent.widths)
+        return Met(build(((sum(vectors),), met), output), len(vectors))
+
+    decoders = {"flat": own, "map": own, "multiscale": scales if is_picture(spec.x) else own}
+    return {**decoders, "maps": own if is_perceptron(latent) else maps}
 
 
 @latent_part.register

@@ -21,10 +21,11 @@ from polyvae.objectives.bounds import ImportanceWeighted
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.gaps import Gaps
 from polyvae.observe.transforms import chain
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
-from polyvae.recipes.options import Gaussian, Likelihood, Missing, Module
-from polyvae.recipes.parts import SHARING, Condition, encoder_family, network_of, prior_of
+from polyvae.recipes.options import Conditions, Gaussian, Likelihood, Missing, Module
+from polyvae.recipes.parts import SHARING, encoder_family, network_of, prior_of
 from polyvae.recipes.recording import Recipe, recipe
 
 SAMPLES = 20
@@ -38,7 +39,7 @@ def incomplete(
     read_mask: bool = False,
     latent: Gaussian = Gaussian(),
     likelihood: Likelihood | None = None,
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     objective: Module | None = None,
 ) -> Recipe:
     """Learns from examples that lack values: log p(x_o) >= E log 1/K sum_k p(x_o | z_k) p(z_k) / q(z_k | x_o).
@@ -63,7 +64,7 @@ def incomplete(
     _check_single(p, spec)
     features, heads = ({}, {"x": Head(p, where="seen")}) if missing == "random" else _with_mask(p, missing, spec)
     loss = trained_by(_bound(samples, objective), z, {"reconstruction": Reconstruction()})
-    model = VAE(z.posterior, z.prior(), heads, features)
+    model = VAE(z.posterior, z.prior(), heads, {**y.features, **features})
     centre = next(iter(centring(z.posterior)), None)
     return finished(model, loss, chain(Gaps(spec.columns, "s" in heads, centre), y.observe), z.start)
 
@@ -91,7 +92,7 @@ def _reading_mask(latent: Gaussian, spec: Spec, beside: Mapping[str, Shape]) -> 
     given = ("x", "seen", *beside)
     q = Conditional(prepared(net, spec, given), family, given)
     decoders = vector_decoders(latent, spec)
-    return LatentPart(q, lambda: prior_of(latent, q, spec), (latent.dimensions,), divergence(q), decoders)
+    return LatentPart(q, lambda: prior_of(latent, q, spec, beside), (latent.dimensions,), divergence(q), decoders)
 
 
 def _check_single(p: Conditional, spec: Spec) -> None:

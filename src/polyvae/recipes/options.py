@@ -73,6 +73,7 @@ Likelihood = str | Family
 Posterior = str | Family | Callable[[int], Family]
 Prior = str | Module
 Flow = Literal["nsf", "maf"]
+Conditioned = bool | str | Sequence[str]
 Library = Literal["none", "observed", "latent"]
 Words = Annotated[int, Range(2, LARGEST, whole=True)]
 Learning = Literal["gradient", "ema"]
@@ -254,3 +255,16 @@ class Tasks:
     w1: Weight = 1.0
     w2: Weight = 1.0
     softadapt: SoftAdapt | None = None
+
+
+@bundle
+class Conditions:
+    """What a model reads beside x, and whether it learns to do without.
+
+    `names`: True for the labels or vectors y, or names of values beside x, such as y,angle: labels, vectors or pictures
+    each. `dropped`: the share of the training rows in which each of them is hidden, so that the model has a bound and
+    samples without them too, and guidance; 0 where the data alone lack some.
+    """
+
+    names: Annotated[Conditioned, Flat("condition")] = False
+    dropped: Part | None = None

@@ -1,8 +1,8 @@
-"""The pieces of recipes: networks of the right sizes, families and priors by name, the condition y."""
+"""The pieces of recipes: networks of the right sizes, families and priors by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from polyvae.model import families
 from polyvae.model.families import columns as column_families
 from polyvae.model.families.real import DiagonalNormal, Point
 from polyvae.model.networks import Builder, Shape, conv, mlp, network, residual
+from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared_shape
 from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.exemplar import ExemplarPrior
@@ -22,33 +23,16 @@ from polyvae.model.priors.mixture import Mixture, VampPrior, unprepared
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Family
-from polyvae.observe.transforms import Chain, OneHot, chain
 from polyvae.recipes.options import Gaussian
 
 Making = Callable[[Gaussian, Conditional, Spec], nn.Module]  # a prior of so many dimensions
+Beside = Mapping[str, Shape]  # what a posterior reads beside x
 
 
-class Condition:
-    """What a model reads beside x: `shapes` of values by name, and the transform that makes vectors of labels.
-
-    A conditional prior of the `latent` alone reads y too, its posterior and decoders do not.
-    """
-
-    def __init__(self, spec: Spec, wanted: bool, latent: object = None) -> None:
-        self.shapes: dict[str, Shape] = {}
-        self.observe = Chain()
-        if wanted or (isinstance(latent, Gaussian) and latent.prior == CONDITIONAL):
-            if spec.condition is None:
-                reads = "condition needs" if wanted else "prior: a conditional one needs"
-                raise ValueError(f"{reads} labels or vectors y; these data have none{_to_be_labels(spec)}")
-            self.shapes = {"y": (spec.condition,)} if wanted else {}
-            self.observe = chain(None if spec.classes is None else OneHot("y", spec.classes))
-
-
-def _to_be_labels(spec: Spec) -> str:
-    """What to load as labels, where columns of x could be."""
-    names = [f"label={column.name!r}" for column in spec.columns if column.kind == "category" and column.name]
-    return f": load them with {' or '.join(names[:3])}" if names else ""
+def is_perceptron(latent: Gaussian) -> bool:
+    """Whether a vector's networks flatten what they read."""
+    build = network(latent.network)
+    return getattr(build, "func", build) is mlp
 
 
 def network_of(latent: Gaussian) -> Builder:
@@ -58,7 +42,7 @@ def network_of(latent: Gaussian) -> Builder:
         build = WITHOUT_STATISTICS.get(latent.network, build)
     if latent.widths is None:
         return build
-    return partial(build, **{"hidden" if getattr(build, "func", build) is mlp else "channels": tuple(latent.widths)})
+    return partial(build, **{"hidden" if is_perceptron(latent) else "channels": tuple(latent.widths)})
 
 
 def encoder_family(which: str | Family | Callable[[int], Family], dimensions: int) -> Family:
@@ -94,29 +78,29 @@ def _neither(which: object, name: str, other: str) -> ValueError:
     return ValueError(f"{name} is a name or {other}; got {which!r}" + (f": give {kind}(...)" if kind else ""))
 
 
-def prior_of(latent: Gaussian, posterior: Conditional, spec: Spec) -> nn.Module:
-    """A vector's prior, by name, as it is, or as a `Making` makes it."""
+def prior_of(latent: Gaussian, posterior: Conditional, spec: Spec, beside: Beside) -> nn.Module:
+    """A vector's prior, by name, as it is, or as a `Making` makes it; `beside`: what the posterior reads beside x."""
     if not isinstance(latent.prior, str):
         if isinstance(latent.prior, type) or not callable(latent.prior):
             raise _neither(latent.prior, "prior", "a module")
         return latent.prior if isinstance(latent.prior, nn.Module) else latent.prior(latent, posterior, spec)
-    return find(PRIORS, latent.prior, "prior", ", or a module")(latent, posterior, spec)
+    return find(PRIORS, latent.prior, "prior", ", or a module")(latent, posterior, spec, beside)
 
 
-def _vamp(latent: Gaussian, posterior: Conditional, spec: Spec) -> VampPrior:
+def _vamp(latent: Gaussian, posterior: Conditional, spec: Spec, beside: Beside) -> VampPrior:
     # Faint noise, inside the range of pictures, and a condition between the classes, until a run begins at examples.
     start = {"x": torch.rand(latent.components, *prepared_shape(spec)) * 0.1}
-    if "y" in posterior.given and spec.condition is not None:
-        start["y"] = torch.rand(latent.components, spec.condition).softmax(1)
+    for name, shape in beside.items():
+        drawn = torch.rand(latent.components, *shape)
+        start[name] = drawn.softmax(1) if len(shape) == 1 else drawn
     posterior, layers = unprepared(posterior)
     return VampPrior(posterior, start, layers)
 
 
-def _exemplar(latent: Gaussian, posterior: Conditional, spec: Spec) -> ExemplarPrior:
+def _exemplar(latent: Gaussian, posterior: Conditional, spec: Spec, beside: Beside) -> ExemplarPrior:
     if isinstance(posterior.family, Point):
         raise ValueError("posterior: a point has no density, which an exemplar prior is a mixture of; take another one")
-    shapes = {"x": spec.x} | ({} if spec.condition is None else {"y": (spec.condition,)})
-    return ExemplarPrior(posterior, {name: shapes[name] for name in posterior.given}, latent.components)
+    return ExemplarPrior(posterior, {"x": spec.x, **beside}, latent.components)
 
 
 def flow_of(flow: str = "nsf", transforms: int = 3) -> Making:
@@ -124,24 +108,28 @@ def flow_of(flow: str = "nsf", transforms: int = 3) -> Making:
     return lambda latent, posterior, spec: FlowPrior(latent.dimensions, flow, transforms)
 
 
-def _conditional(latent: Gaussian, posterior: Conditional, spec: Spec) -> Conditional:
-    assert spec.condition is not None  # which `Condition` has seen to
-    return normal_given("y", (spec.condition,), latent.dimensions)
+def _conditional(latent: Gaussian, posterior: Conditional, spec: Spec, beside: Beside) -> Conditional:
+    shapes = beside or {"y": spec.given["y"].read}
+    if any(map(is_picture, shapes.values())):
+        family = DiagonalNormal()
+        net = network_of(latent)(list(shapes.values()), (family.size(latent.dimensions),))
+        return Conditional(net, family, tuple(shapes))
+    return normal_given(tuple(shapes), tuple(shapes.values()), latent.dimensions)
 
 
-def normal_given(name: str, shape: Shape, dimensions: int) -> Conditional:
-    """p(z | value) = N(mu, diag s^2) of so many dimensions, by a perceptron that reads a value of this shape."""
+def normal_given(names: tuple[str, ...], shapes: tuple[Shape, ...], dimensions: int) -> Conditional:
+    """p(z | values) = N(mu, diag s^2) of so many dimensions, by a perceptron that reads values of these shapes."""
     family = DiagonalNormal()
-    return Conditional(mlp((shape,), (family.size(dimensions),)), family, name)
+    return Conditional(mlp(shapes, (family.size(dimensions),)), family, names)
 
 
 CONDITIONAL = "conditional"
-PRIORS: dict[str, Making] = {
-    "standard": lambda latent, posterior, spec: StandardNormal(latent.dimensions),
-    "mixture": lambda latent, posterior, spec: Mixture(latent.dimensions, latent.components),
+PRIORS: dict[str, Callable[[Gaussian, Conditional, Spec, Beside], nn.Module]] = {
+    "standard": lambda latent, *_: StandardNormal(latent.dimensions),
+    "mixture": lambda latent, *_: Mixture(latent.dimensions, latent.components),
     "vamp": _vamp,
-    "flow": flow_of(),
-    "autoregressive": lambda latent, posterior, spec: AutoregressivePrior(latent.dimensions, latent.components),
+    "flow": lambda latent, *_: FlowPrior(latent.dimensions),
+    "autoregressive": lambda latent, *_: AutoregressivePrior(latent.dimensions, latent.components),
     "exemplar": _exemplar,
     CONDITIONAL: _conditional,
 }

@@ -9,10 +9,10 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.terms import Reconstruction
 from polyvae.recipes.conditioning import multitask, semi_conditional
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import latent_part
-from polyvae.recipes.options import Codes, Likelihood, MapDecoder, Module
-from polyvae.recipes.parts import Condition
+from polyvae.recipes.options import Codes, Conditions, Likelihood, MapDecoder, Module
 from polyvae.recipes.recording import Recipe, recipe
 
 
@@ -22,7 +22,7 @@ def vq_vae(
     latent: Codes = Codes(),
     likelihood: Likelihood | None = None,
     decoder: MapDecoder = "map",
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     objective: Module | None = None,
 ) -> Recipe:
     """log p(x) >= log p(x | z) - P log K, z the nearest of K words at each of P places, trained with D_x / D_z times
@@ -39,7 +39,7 @@ def vq_vae(
     network = find({"map": z.decoders["map"], "flat": z.decoders["flat"]}, decoder, "decoder")
     p = decoder_of(spec, likelihood, network, {"z": z.shape, **y.shapes})
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    return finished(VAE(z.posterior, z.prior(), p), loss, y.observe, z.start)
+    return finished(VAE(z.posterior, z.prior(), p, y.features), loss, y.observe, z.start)
 
 
 @recipe

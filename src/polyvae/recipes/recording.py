@@ -7,7 +7,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, Protocol, cast, overload
 
 import torch
@@ -106,7 +106,7 @@ def as_spec(source: Any) -> Spec:
 
 
 def _record(name: str, spec: Spec, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    call = {"name": name, "spec": asdict(spec), "options": dict(options)}
+    call = {"name": name, "spec": spec.to_dict(), "options": dict(options)}
     try:
         return json.loads(json.dumps(call))
     except TypeError:

@@ -12,11 +12,12 @@ from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.transforms import chain
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import latent_part
 from polyvae.recipes.library_size import library_of
-from polyvae.recipes.options import Gaussian, Library, Likelihood, Module, Posterior, Prior
-from polyvae.recipes.parts import Condition, normal_given
+from polyvae.recipes.options import Conditions, Gaussian, Library, Likelihood, Module, Posterior, Prior
+from polyvae.recipes.parts import normal_given
 from polyvae.recipes.recording import Recipe, recipe
 
 
@@ -25,7 +26,7 @@ def vae(
     spec: Spec,
     latent: Gaussian = Gaussian(),
     likelihood: Likelihood | None = None,
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     library: Library = "none",
     objective: Module | None = None,
 ) -> Recipe:
@@ -42,11 +43,12 @@ def vae(
     Kingma, Welling: Auto-Encoding Variational Bayes, 2014; Rezende, Mohamed, Wierstra: Stochastic Backpropagation,
     2014.
     """
-    y = Condition(spec, condition, latent)
+    y = Condition(spec, condition, latent, maps=True)
     size = library_of(library, spec, latent)
     z = latent_part(latent, spec, y.shapes)
-    p = size.shared(decoder_of(spec, likelihood, z.decoders["flat"], {"z": z.shape, **y.shapes}), spec.x[0])
-    model = VAE({"z": z.posterior, **size.posterior}, {"z": z.prior(), **size.prior}, p)
+    network = z.decoders["maps" if y.maps else "flat"]
+    p = size.shared(decoder_of(spec, likelihood, network, {"z": z.shape, **y.shapes}), spec.x[0])
+    model = VAE({"z": z.posterior, **size.posterior}, {"z": z.prior(), **size.prior}, p, y.features)
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(model, loss, chain(y.observe, size.observe), size.start)
 
@@ -65,14 +67,14 @@ def ae(spec: Spec, posterior: Posterior = "point", **options: Any) -> Recipe:
 
 
 @recipe
-def cvae(spec: Spec, prior: Prior = "standard", **options: Any) -> Recipe:
-    """log p(x | y) >= E_q(z | x, y)[log p(x | z, y)] - KL(q(z | x, y) || p(z)), y a class label or any vector.
+def cvae(spec: Spec, prior: Prior = "standard", condition: Conditions = Conditions(True), **options: Any) -> Recipe:
+    """log p(x | y) >= E_q(z | x, y)[log p(x | z, y)] - KL(q(z | x, y) || p(z)), y labels, vectors, pictures or several.
 
     `prior`: "standard", one for every y, or "conditional", a learned p(z | y).
 
     Sohn, Lee, Yan: Learning Structured Output Representation using Deep Conditional Generative Models, 2015.
     """
-    return vae(spec, condition=True, prior=prior, **options)
+    return vae(spec, condition=condition, prior=prior, **options)
 
 
 @recipe
@@ -81,7 +83,7 @@ def two_level(
     latent: Gaussian = Gaussian(),
     top: Count = 8,
     likelihood: Likelihood | None = None,
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     objective: Module | None = None,
 ) -> Recipe:
     """p(z2) p(z1 | z2) p(x | z1, z2) with q(z2 | x) q(z1 | x, z2).
@@ -92,13 +94,14 @@ def two_level(
 
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """
-    y = Condition(spec, condition, latent)
+    y = Condition(spec, condition, latent, maps=True)
     apart = replace(latent, dimensions=top, posterior=deepcopy(latent.posterior))  # a family may hold weights
     z2 = latent_part(apart, spec, y.shapes)
     z1 = latent_part(latent, spec, {"z2": z2.shape, **y.shapes})
-    below = normal_given("z2", z2.shape, latent.dimensions)
-    p = decoder_of(spec, likelihood, z1.decoders["flat"], {"z1": z1.shape, "z2": z2.shape, **y.shapes})
-    model = VAE({"z2": z2.posterior, "z1": z1.posterior}, {"z2": z2.prior(), "z1": below}, p)
+    below = normal_given(("z2",), (z2.shape,), latent.dimensions)
+    network = z1.decoders["maps" if y.maps else "flat"]
+    p = decoder_of(spec, likelihood, network, {"z1": z1.shape, "z2": z2.shape, **y.shapes})
+    model = VAE({"z2": z2.posterior, "z1": z1.posterior}, {"z2": z2.prior(), "z1": below}, p, y.features)
     return finished(model, trained_by(objective, z1, {"reconstruction": Reconstruction()}), y.observe)
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,7 +36,7 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
             "checksum": {name: _checksum(part) for name, part in parts.items()},
         },
         "objective": _objective(recipe),
-        "spec": asdict(data.spec),
+        "spec": data.spec.to_dict(),
         "settings": dict(settings),
         "seed": settings.get("seed"),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},

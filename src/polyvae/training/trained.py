@@ -22,6 +22,7 @@ from polyvae.data.split import Split
 from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.refine import refined
+from polyvae.model.conditions import flag
 from polyvae.model.distributions.codes import CodeLaw
 from polyvae.model.draw import first_heads
 from polyvae.model.laws import centre
@@ -124,12 +125,15 @@ class Trained:
         given: Mapping[str, Any] | None = None,
         seed: Seed = 0,
         expected: bool = False,
+        guidance: float = 1.0,
     ) -> Any:
         """Draws from the model: x ~ p(x | z) at z ~ p(z), [count, ...]; with `expected`, E[x | z] in its place.
 
         Of a conditional model `count` for each row of `y` and `given`, all rows for the first draw, then for the
-        second. The same ones for the same `seed`. A run on a data frame, or on a file of named columns where pandas is
-        installed, gives a frame, with the column of labels that `y` asks for, unless it is given tensors.
+        second; what it has learned to do without may be left away. `guidance`: w, of such a model: its laws are
+        proportional to p(. | y)^w p(.)^(1 - w). The same ones for the same `seed`. A run on a data frame, or on a file
+        of named columns where pandas is installed, gives a frame, with the column of labels that `y` asks for, unless
+        it is given tensors.
         """
         model, others = self.model, self._conditions(y, given)
         if unread := sorted(set(others) - set(model.conditions) - set(model.inputs)):
@@ -142,7 +146,8 @@ class Trained:
             def made(block: slice) -> dict[str, Tensor]:
                 index = torch.arange(block.start, block.stop, device=device)
                 batch = {name: value[index % len(value)] for name, value in rows.items()}
-                laws = model.generate(batch) if batch else model.generate(count=len(index))
+                count = 1 if batch else len(index)
+                laws = model.generate(batch, count, guidance=guidance)
                 chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads) if name in laws}
                 return {of: p.mean if expected else p.sample() for of, p in chosen.items()}  # pyright: ignore
 
@@ -216,7 +221,7 @@ class Trained:
 
     def _taken(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
         split = taken(x, self.spec, y, given, gaps="seen" in self.model.inputs)
-        self._need({"y"} & set(self.model.inputs) - set(split.tensors))
+        self._need({"y"} & set(self.model.inputs) - set(split.tensors) - self._spared)
         return split
 
     def _inside(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
@@ -228,8 +233,13 @@ class Trained:
 
     def _conditions(self, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
         others = conditions(self.spec, y, given)
-        self._need({"y"} & set(self.model.conditions) - set(others))
+        self._need({"y"} & set(self.model.conditions) - set(others) - self._spared)
         return others
+
+    @property
+    def _spared(self) -> set[str]:
+        """The conditions that the model has learned to do without."""
+        return {name for name in self.model.inputs if flag(name) in self.model.inputs}
 
     def _need(self, missing: set[str]) -> None:
         if missing:

@@ -28,7 +28,7 @@ from polyvae.data.readers.arrays import by_name, table_of, tensors_of
 from polyvae.data.readers.frames import frame_columns, is_frame, is_series, series_values
 from polyvae.data.readers.gaps import shown, unmasked
 from polyvae.data.split import Data, Split
-from polyvae.model.spec import Column, Spec
+from polyvae.model.spec import Beside, Column, Spec
 from polyvae.observe.transforms import Transform, chain
 
 WHERE = "the data"
@@ -68,6 +68,7 @@ def taken(
         if gaps and name in arrays:
             arrays |= _with_mask(arrays[name], arrays.get("seen"), columns)
         split = Split(tensors_of(replace(table, arrays=arrays), WHERE))
+    given = _frame_conditions(x, spec) | dict(given or {})
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
     if spec is not None and tuple(found.shape[1:]) != spec.x:
@@ -116,6 +117,14 @@ def labels_in(x: Any, spec: Spec | None) -> Any:
     return frame_columns(x[[name for name in x.columns if str(name) == label]], WHERE)[label]
 
 
+def _frame_conditions(x: Any, spec: Spec | None) -> dict[str, Any]:
+    """The columns of a frame that stand beside x in the data, by name."""
+    if spec is None or not is_frame(x):
+        return {}
+    held = [each.name for each in spec.beside if each.name in map(str, x.columns)]
+    return frame_columns(x[held], WHERE) if held else {}
+
+
 def _label(x: Any, spec: Spec | None) -> str | None:
     """The column of labels of a frame: the one named as in the data, or by a usual name; None if there is none."""
     if not is_frame(x):
@@ -151,7 +160,8 @@ def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> di
     given, where = dict(given or {}), "the condition"
     if y is None and spec is not None and spec.classes is not None:
         y = given.pop("y", None)
-    found = {name: tensor(value) for name, value in given.items()}
+    beside = {} if spec is None else {each.name: each for each in spec.beside}
+    found = {name: _beside(value, beside[name]) if name in beside else tensor(value) for name, value in given.items()}
     if y is None:
         return found
     if is_frame(y) and len(y.columns) == 1:
@@ -159,6 +169,19 @@ def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> di
     y = series_values(y, where) if is_series(y) else [y] if isinstance(y, str) or np.ndim(y) == 0 else y
     labelled = spec is not None and spec.classes is not None and np.ndim(y) == 1
     return {**found, "y": classes(y, spec) if labelled else tensors_of({"y": y}, where)["y"]}  # pyright: ignore
+
+
+def _beside(value: Any, each: Beside) -> Tensor:
+    """A value of the data beside x: classes [N] of labels as the data call them, or numbers [N, *shape]."""
+    value = [value] if isinstance(value, str) or np.ndim(value) == 0 else value
+    if each.classes is not None:
+        return classes(value, Spec((1,), classes=each.classes, labels=each.labels))
+    found = tensor(value)
+    found = found.float() / 255 if found.dtype is torch.uint8 else found.float()
+    found = found[:, None] if found.ndim == len(each.shape) else found
+    if tuple(found.shape[1:]) != each.shape:
+        raise ValueError(f"{each.name} is [N, {', '.join(map(str, each.shape))}]; got {list(np.shape(value))}")
+    return found
 
 
 def tensor(value: Any) -> Tensor:

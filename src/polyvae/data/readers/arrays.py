@@ -46,10 +46,10 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
     column of labels, or the value of a mapping; see `table_of`. Pictures are [N, H, W], [N, C, H, W] or, under `x` with
     up to 3 channels, [N, H, W, C]: bytes, or floats in [0, 1]; with values outside these they are fields. Tables are
     [N, d] or [N]: any finite numbers. `y` is [N], whole numbers or names, returned as int64 0..K-1 in their order, or
-    floats [N, d], a condition. `seen`, a mask that broadcasts to x, says which of its values are there; others may be
-    anything, and come back as some that are there. Items of a Dataset are read once, in order. `where` names the source
-    in a DataError, which is raised for an empty or object-typed source, values that are missing, not finite or out of
-    range, examples of mixed sizes, and missing, negative or fractional labels.
+    floats [N, d] or pictures, a condition. `seen`, a mask that broadcasts to x, says which of its values are there;
+    others may be anything, and come back as some that are there. Items of a Dataset are read once, in order. `where`
+    names the source in a DataError, which is raised for an empty or object-typed source, values that are missing, not
+    finite or out of range, examples of mixed sizes, and missing, negative or fractional labels.
     """
     columns = table_of(anything, where, label).arrays
     for name, array in columns.items():
@@ -152,7 +152,7 @@ def spec_of(tensors: Mapping[str, Tensor]) -> Spec:
     return Spec(
         x=tuple(x.shape[1:]),
         classes=int(y.max()) + 1 if y is not None and labelled else None,
-        y=y.shape[1] if y is not None and not labelled else None,
+        y=None if y is None or labelled else y.shape[1] if y.ndim == 2 else tuple(y.shape[1:]),
         levels=_levels(x),
     )
 
@@ -274,12 +274,15 @@ def _mask(array: np.ndarray, name: str, where: str) -> Tensor:
 
 
 def _condition(array: np.ndarray, name: str, where: str) -> Tensor:
-    """Integer labels [N] as int64, or a condition [N, d] as finite float32."""
+    """Integer labels [N] as int64, a condition [N, d] as finite float32, or pictures [N, H, W] or [N, C, H, W]."""
     place = f"{where}[{name!r}]"
     if array.ndim == 2:
         return _features(array.astype(np.float64), name, where)
+    if array.ndim in (3, 4):
+        return _features(array, name, where)
     if array.ndim != 1:
-        raise DataError(place, "labels [N] or vectors [N, d]", f"shape {list(array.shape)}", "flatten the condition")
+        expected = "labels [N], vectors [N, d] or pictures [N, C, H, W]"
+        raise DataError(place, expected, f"shape {list(array.shape)}", "bring the condition into one of these shapes")
     if array.dtype.kind == "f":
         missing = int(np.isnan(array).sum())
         found = f"{missing} missing labels (NaN)" if missing else f"dtype {array.dtype}"

@@ -143,6 +143,23 @@ class Stacked(nn.Module):
         return self.net(joined, *(() if self.count is None else tensors[self.count :]))
 
 
+class Met(nn.Module):
+    """The first `count` inputs, vectors, joined, and the others, pictures of one size, joined with a channel of ones.
+
+    `net` is called with both: a decoder that meets the pictures as it would an observation in which all is seen.
+    """
+
+    def __init__(self, net: nn.Module, count: int) -> None:
+        super().__init__()
+        self.net = net
+        self.count = count
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        maps = tensors[self.count :]
+        vectors = torch.cat([each.flatten(1) for each in tensors[: self.count]], 1)
+        return self.net(vectors, torch.cat([*maps, torch.ones_like(maps[0][:, :1])], 1))
+
+
 class Stack(nn.Sequential):
     """A sequence of picture layers that runs in the memory layout of its weights, whatever the layout of its input."""
 

@@ -161,7 +161,7 @@ def _examples(vector: Vector, posterior: Conditional, count: int) -> Values:
         spec = vector.run.spec
         if spec is None:
             raise RunError("the run does not say what its data are, so that its VampPrior cannot be built again")
-        shapes = {"x": spec.x} | ({} if spec.condition is None else {"y": (spec.condition,)})
+        shapes = {"x": spec.x} | ({} if spec.condition is None else {"y": spec.condition})
         return {name: torch.zeros(1, *shapes[name]) for name in posterior.given}
     values = vector.seen(count)
     return {name: values[name].to(home(posterior)) for name in posterior.given}
