@@ -37,6 +37,7 @@ from .objectives.objective import Weighted as Weighted
 from .observe import masks as masks
 from .recipes.recording import Recipe as Recipe
 from .training import second_stage as second_stage
+from .training.augment import augment as augment
 from .training.fit import fit as fit
 from .training.run import Run as Run
 from .training.second_stage import fit_prior as fit_prior

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from os import PathLike
@@ -70,6 +70,7 @@ def wrap(
     label: str | None = None,
     kind: Mapping[str, str] | str | None = None,
     gaps: bool = False,
+    beside: str | Sequence[str] | None = None,
 ) -> Data:
     """Makes Data of what a user has; Data itself is returned unchanged.
 
@@ -79,7 +80,7 @@ def wrap(
     tenth each, the same examples that `load` cuts, and no test part if `validation` is a data set. `label`: the column
     of labels in a frame or in obs, or the name of y in a mapping (default: label, class, y of classes). `kind`: the
     kind of the numbers in columns or fields, which their values tell by default: one of `spec.KINDS` for all, or by the
-    names of columns. `gaps`: keep values of x that are missing, with a mask `seen`, which may also be given in a
+    names of columns. `beside`: columns, or names of a mapping, that condition x, see `Options`. `gaps`: keep values of x that are missing, with a mask `seen`, which may also be given in a
     mapping, beside x. Raises DataError.
     """
     if isinstance(anything, Data):
@@ -88,7 +89,10 @@ def wrap(
         test = TEST if isinstance(validation, (int, float)) else 0
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
-    tables, asked = tables_apart({"train": anything, **others}, label, gaps), Options(kind=kind, gaps=gaps)
+    tables, asked = (
+        tables_apart({"train": anything, **others}, label, gaps),
+        Options(kind=kind, gaps=gaps, beside=beside),
+    )
     whole = from_tables(tables, {part: part for part in tables}, asked, "tensors", "")
     # Parts given apart may be small, and lack a class.
     whole = replace(whole, notes=tuple(note for note in whole.notes if note.startswith("train")))

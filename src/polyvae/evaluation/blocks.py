@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from polyvae.data.columns.gaps import check_missing
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Split
+from polyvae.model.conditions import flag
 from polyvae.model.spec import Column
 from polyvae.model.vae import Values
 from polyvae.observe.transforms import Chain
@@ -135,7 +136,9 @@ def each_block(
 
 def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> None:
     """ValueError where values are missing that the model would take for what stands in their place; DataError with how
-    many in each of the `columns`, where their names are known; ValueError for a mask that the model does not read."""
+    many in each of the `columns`, where their names are known; ValueError for a mask that the model does not read, and
+    for conditions that are missing where it needs them all."""
+    _check_known(model, splits)
     if "seen" in (inputs := getattr(model, "inputs", ("seen",))):
         for split in splits:
             _check_masks(inputs, split.tensors)
@@ -150,6 +153,19 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> No
         f"{missing:,} values of x are missing, and this model reads all of x: train incomplete, which learns from what "
         "is observed, or leave out the examples that lack values"
     )
+
+
+def _check_known(model: Any, splits: Sequence[Split]) -> None:
+    """ValueError where a condition is not known in all rows, and the model has not learned to do without."""
+    for name in getattr(model, "conditions", ()):
+        if flag(name) in model.inputs:
+            continue
+        unknown = sum(int((split.tensors[flag(name)] == 0).sum()) for split in splits if flag(name) in split.tensors)
+        if unknown:
+            raise ValueError(
+                f"{name} is missing in {unknown:,} examples, and this model reads it in all: train with dropped, "
+                "0 or more, which learns to do without"
+            )
 
 
 def _check_masks(inputs: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
