@@ -80,8 +80,8 @@ def wrap(
     tenth each, the same examples that `load` cuts, and no test part if `validation` is a data set. `label`: the column
     of labels in a frame or in obs, or the name of y in a mapping (default: label, class, y of classes). `kind`: the
     kind of the numbers in columns or fields, which their values tell by default: one of `spec.KINDS` for all, or by the
-    names of columns. `beside`: columns, or names of a mapping, that condition x, see `Options`. `gaps`: keep values of x that are missing, with a mask `seen`, which may also be given in a
-    mapping, beside x. Raises DataError.
+    names of columns. `beside`: columns, or names of a mapping, that condition x, see `Options`. `gaps`: keep values of
+    x that are missing, with a mask `seen`, which may also be given in a mapping, beside x. Raises DataError.
     """
     if isinstance(anything, Data):
         return anything

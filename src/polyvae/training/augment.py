@@ -102,10 +102,8 @@ def _decoded(run: Trained, rows: Split, latents: Values, asked: _Asked) -> Tenso
     others = {name: value.cpu() for name, value in rows.tensors.items() if name in model.conditions}
 
     def generated(model: VAE, batch: Values) -> Values:
-        if latents:
-            laws = model.decode(batch, asked.guidance)
-        else:
-            laws = model.generate(batch, guidance=asked.guidance)
+        w = asked.guidance
+        laws = model.decode(batch, w) if latents else model.generate(batch, guidance=w)
         law = laws[first_heads(model.heads)[0]]
         return {"x": law.sample() if asked.noise else law.mean}  # pyright: ignore[reportReturnType]
 

@@ -6,6 +6,7 @@ from polyvae.data.sources.cifar10 import CIFAR10
 from polyvae.data.sources.cylinder_flow import CYLINDER_FLOW
 from polyvae.data.sources.digits import DIGITS
 from polyvae.data.sources.frey_faces import FREY_FACES
+from polyvae.data.sources.inverse import INVERSE
 from polyvae.data.sources.mnist import FASHION_MNIST, KMNIST, MNIST
 from polyvae.data.sources.omniglot import OMNIGLOT
 from polyvae.data.sources.shapes import SHAPES
@@ -32,6 +33,7 @@ CATALOGUE: dict[str, Source] = {
         SHAPES,
         CYLINDER_FLOW,
         VORTICES,
+        *INVERSE,
     )
 }
 
