@@ -58,18 +58,24 @@ def solved(problem: Problem, x: np.ndarray, y: np.ndarray, tolerance: float) -> 
 
 
 def rejected(problem: Problem, y: np.ndarray, count: int, tolerance: float, seed: int = 0) -> np.ndarray:
-    """`count` draws x [count, d] of p(x | F(x) within `tolerance` of y), y [m]: x is drawn, and others are left out.
+    """For each y [Q, m] draws of p(x | F(x) within `tolerance` of y), [Q, count, d]: x is drawn, others are left out.
 
-    ValueError where too few of 20 million are near enough.
+    ValueError where too few of ten million are near enough.
     """
-    stream, kept, have = np.random.default_rng(seed), [], 0
-    for _ in range(20):
+    stream = np.random.default_rng(seed)
+    kept = [np.empty((0, problem.draw(1, stream).shape[1]))] * len(y)
+    for _ in range(10):
         x = problem.draw(1_000_000, stream)
-        kept.append(x[np.linalg.norm(problem.function(x) - y, axis=1) <= tolerance])
-        have += len(kept[-1])
-        if have >= count:
-            return np.concatenate(kept)[:count]
-    raise ValueError(f"{have} of 20 million draws are within {tolerance:g} of {y.tolist()}; {count} are asked for")
+        values = problem.function(x)
+        for n, value in enumerate(y):
+            if len(kept[n]) < count:
+                near = np.abs(values - value).max(1) <= tolerance  # a box, then the ball in it
+                near[near] = np.linalg.norm(values[near] - value, axis=1) <= tolerance
+                kept[n] = np.concatenate([kept[n], x[near]])[:count]
+        if min(map(len, kept)) == count:
+            return np.stack(kept)
+    least = min(range(len(y)), key=lambda n: len(kept[n]))
+    raise ValueError(f"{len(kept[least])} of ten million draws are within {tolerance:g} of {y[least].tolist()}")
 
 
 def discrepancy(x: np.ndarray, other: np.ndarray) -> float:
