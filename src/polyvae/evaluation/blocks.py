@@ -136,6 +136,8 @@ def each_block(
 def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> None:
     """ValueError where values are missing that the model would take for what stands in their place; DataError with how
     many in each of the `columns`, where their names are known; ValueError for a mask that the model does not read."""
+    for split in splits:
+        _check_labels(model, split.tensors)
     if "seen" in (inputs := getattr(model, "inputs", ("seen",))):
         for split in splits:
             _check_masks(inputs, split.tensors)
@@ -150,6 +152,16 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> No
         f"{missing:,} values of x are missing, and this model reads all of x: train incomplete, which learns from what "
         "is observed, or leave out the examples that lack values"
     )
+
+
+def _check_labels(model: Any, tensors: Mapping[str, Tensor]) -> None:
+    """ValueError where labels are missing that the model reads."""
+    known = tensors.get("y_known")
+    if known is not None and "y" in getattr(model, "inputs", ()) and (lacking := int((known == 0).sum())):
+        raise ValueError(
+            f"labels: {lacking:,} of {len(known):,} are not known, and this model reads all of them: train m2, which "
+            "learns from those that are"
+        )
 
 
 def _check_masks(inputs: Sequence[str], tensors: Mapping[str, Tensor]) -> None:

@@ -98,7 +98,11 @@ class Settling:
         if len(z) < count:
             raise ValueError(f"clusters: {count} need as many training examples; got {len(z)}")
         state = int(torch.randint(2**31 - 1, ()))
-        found: Any = GaussianMixture(count, covariance_type=kind, n_init=TRIES, reg_covar=1e-4, random_state=state).fit(z)
+        found: Any = GaussianMixture(count, covariance_type=kind, n_init=TRIES, reg_covar=1e-4, random_state=state).fit(
+            z
+        )
         covariances = torch.as_tensor(found.covariances_)
-        self.normals.set(torch.as_tensor(found.means_), covariances if covariances.ndim == 3 else covariances.diag_embed())
+        self.normals.set(
+            torch.as_tensor(found.means_), covariances if covariances.ndim == 3 else covariances.diag_embed()
+        )
         self.classes.logits.copy_(torch.as_tensor(found.weights_).log())

@@ -1,4 +1,4 @@
-"""Families over a vector between the diagonal normal and any law: low rank, mixtures of normals, one of some classes."""
+"""Families over a vector: low rank plus diagonal and mixtures, between the diagonal normal and any law, and classes."""
 
 from __future__ import annotations
 

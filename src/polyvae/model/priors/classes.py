@@ -63,7 +63,9 @@ class NormalOfClass(nn.Module):
     def set(self, means: Tensor, covariances: Tensor) -> None:
         """Takes means [C, d] and covariances [C, d, d], of which a diagonal law keeps the variances."""
         tril = torch.linalg.cholesky(covariances)
-        scale = (tril.diagonal(dim1=-2, dim2=-1) if self.lower is not None else covariances.diagonal(dim1=-2, dim2=-1).sqrt())
+        scale = (
+            tril.diagonal(dim1=-2, dim2=-1) if self.lower is not None else covariances.diagonal(dim1=-2, dim2=-1).sqrt()
+        )
         self.loc.copy_(means)
         self.raw_scale.copy_((scale - FLOOR).clamp(min=FLOOR).expm1().log())
         if self.lower is not None:
