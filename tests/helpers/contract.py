@@ -23,6 +23,7 @@ from polyvae.training.validation import validate
 
 PICTURES = pv.Spec((1, 8, 8), classes=3)
 COUNTS = ["count_vae"]  # recipes of nothing else
+LABELLED = ["m2"]
 
 
 def examples(spec: pv.Spec, count: int = 12) -> dict[str, Tensor]:
@@ -42,7 +43,7 @@ def make(name: str, spec: pv.Spec = PICTURES, **options: Any) -> Recipe:
     build = RECIPES[name]
     taken = inspect.signature(build).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-    small = {"latent": 3, "network": "mlp", "widths": [6], **options}
+    small = {"latent": 3, "network": "mlp", "widths": [6], "clusters": 3, "features": 5, **options}
     made = build(spec, seed=1, **{key: value for key, value in small.items() if open_ended or key in taken})
     if made.solve is not None:
         made.solve(made.observe(examples(spec))["x"])
@@ -56,6 +57,8 @@ def trained_tensors(made: Recipe) -> dict[str, Tensor]:
 
 def check_training(made: Recipe, spec: pv.Spec) -> None:
     """Late in training the loss is finite and moves every parameter."""
+    if made.settle is not None:
+        made.settle[1](made.observe(examples(spec)))
     values = made.objective(made.model, made.observe(examples(spec)), 10_000)
     assert values["loss"].isfinite()
     assert not values["bound"].requires_grad
@@ -73,7 +76,8 @@ def check_draws(made: Recipe, spec: pv.Spec) -> None:
     """K samples of every example are scored, the deterministic calls are, and samples have the data's shape."""
     batch, model = made.observe(examples(spec)), made.model.eval()
     draw = model(batch, 3)
-    assert draw.log_px.shape == draw.log_weight.shape == draw.kl.shape == (3, 12)
+    samples = 3 * math.prod(latent.summed or 1 for latent in draw.latents.values())
+    assert draw.log_px.shape == draw.log_weight.shape == draw.kl.shape == (samples, 12)
     assert draw.log_px.isfinite().all()
     assert draw.elbo.shape == draw.importance_bound.shape == (12,)
     for name, law in model.reconstruct(batch).items():
@@ -94,7 +98,7 @@ def check_devices(made: Recipe, spec: pv.Spec) -> None:
             values = made.objective.to(device)(made.model.to(device), there)
         assert {value.device.type for value in values.values()} == {device}
     wide = make(made.call["name"], spec) if made.call else made
-    doubled = {name: value.double() for name, value in batch.items()}
+    doubled = {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
     values = wide.objective.double()(wide.model.double(), doubled)
     assert values["loss"].dtype == torch.float64
 

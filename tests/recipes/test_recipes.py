@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import polyvae as pv
-from helpers.contract import PICTURES, check_draws, check_recipe, check_training, examples, make
+from helpers.contract import LABELLED, PICTURES, check_draws, check_recipe, check_training, examples, make
 from polyvae.data import wrap
 from polyvae.model.networks import NETWORKS
 from polyvae.objectives.terms import KL, Reconstruction
@@ -46,6 +46,8 @@ def test_recipes_of_grey_pictures_refuse_tables_and_continuous_values(name) -> N
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in GREY_PICTURES])
 def test_every_recipe_trains_on_tables(name) -> None:
     for spec in (pv.Spec((5,), y=2, levels=None), pv.Spec((5,), classes=2, levels=None)):
+        if name in LABELLED and spec.classes is None:
+            continue
         check_training(make(name, spec), spec)
         check_draws(make(name, spec), spec)
 

@@ -101,7 +101,7 @@ def test_draws_of_the_posteriors_are_made_anew_at_every_look_and_follow_from_the
     many = torch.stack([latents.train.batch(index)["x"] for _ in range(400)])
     torch.testing.assert_close(many.mean(0), q.mean, rtol=0, atol=0.25)
     torch.testing.assert_close(many.std(0), q.stddev, rtol=0.3, atol=0.05)
-    assert latents.spec == pv.Spec((2,), levels=None)
+    assert latents.spec == pv.Spec((2,), clouds().spec.classes, levels=None)
 
 
 def test_a_mixture_finds_the_clouds(run: pv.Run) -> None:

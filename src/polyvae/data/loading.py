@@ -19,6 +19,7 @@ from polyvae.data.columns.kinds import with_columns
 from polyvae.data.cuts import TEST, part_size, three_parts
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.files.cache import cached
+from polyvae.data.labels import few_labels
 from polyvae.data.options import Options
 from polyvae.data.parts import cut_as
 from polyvae.data.preprocessing import binarised, dequantised, resized
@@ -51,6 +52,8 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
     whole, cuts, cut = cut_as(whole, asked)
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, asked)
+    if asked.labels is not None:
+        whole = few_labels(whole, cuts, asked.labels, whole.seed(asked.seed))
     if asked.blocks is None and cut and not whole.blocks and whole.own:
         whole = _noted(whole, cuts["train"][0], whole.name)
     if asked.blocks and cut and whole.call and Path(whole.call).is_dir():

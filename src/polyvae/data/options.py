@@ -25,6 +25,8 @@ class Options:
         lack a value.
     gaps: keep values of x that are missing, empty cells of a table and NaN in an array, with a mask of what is seen, as
         the recipe incomplete reads them.
+    labels: keep the labels of so many training examples alone, as many of each class, for a recipe that learns from
+        few; those of the validation part are hidden too.
     limit: so many training examples, a stratified subset; the other parts shrink in proportion, to at least one example
         of each class.
     binarise: "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every
@@ -45,6 +47,7 @@ class Options:
     kind: str | Mapping[str, str] | None = None
     skip_bad: bool = False
     gaps: bool = False
+    labels: Count | None = None
     limit: Count | None = None
     binarise: str | None = None
     dequantise: bool = False

@@ -57,9 +57,10 @@ class Split:
 
     @property
     def labels(self) -> Tensor | None:
-        """The classes y, int64 [N]; None where y is missing or a condition of vectors."""
-        y = self.tensors.get("y")
-        return None if y is None or y.ndim != 1 or y.is_floating_point() else y
+        """The classes y, int64 [N]; None where y is missing, also of some examples, or a condition of vectors."""
+        y, known = self.tensors.get("y"), self.tensors.get("y_known")
+        partly = known is not None and not bool(known.all())
+        return None if y is None or partly or y.ndim != 1 or y.is_floating_point() else y
 
     def to(self, device: torch.device | str) -> Split:
         """The same split on another device; memory-mapped tensors are read into memory."""

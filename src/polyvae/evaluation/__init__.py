@@ -4,6 +4,13 @@ from polyvae.evaluation.ais import Annealed, Annealing, annealed
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, seeded
 from polyvae.evaluation.bounds import Bounds, LogMeanExp, both_bounds, importance_bound
 from polyvae.evaluation.calibration import Calibration, calibrate, coverage, crps, normal_crps, varying
+from polyvae.evaluation.classes import (
+    Classified,
+    class_probabilities,
+    classification,
+    classify,
+    clustering,
+)
 from polyvae.evaluation.classifier import Classifier, accuracy, recognisable, train_classifier
 from polyvae.evaluation.codes import Code, describe_codes, moments, mutual_information
 from polyvae.evaluation.frechet import frechet_distance, sampled_pictures
@@ -18,6 +25,7 @@ __all__ = [
     "Annealing",
     "Bounds",
     "Calibration",
+    "Classified",
     "Classifier",
     "Code",
     "EvaluationSettings",
@@ -27,6 +35,10 @@ __all__ = [
     "annealed",
     "both_bounds",
     "calibrate",
+    "class_probabilities",
+    "classification",
+    "classify",
+    "clustering",
     "coverage",
     "crps",
     "describe_codes",

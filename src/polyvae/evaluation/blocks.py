@@ -157,14 +157,15 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> No
 
 def _check_known(model: Any, splits: Sequence[Split]) -> None:
     """ValueError where a condition is not known in all rows, and the model has not learned to do without."""
-    for name in getattr(model, "conditions", ()):
-        if flag(name) in model.inputs:
+    inputs = getattr(model, "inputs", ())
+    for name in inputs:
+        if flag(name) in inputs:
             continue
         unknown = sum(int((split.tensors[flag(name)] == 0).sum()) for split in splits if flag(name) in split.tensors)
         if unknown:
             raise ValueError(
                 f"{name} is missing in {unknown:,} examples, and this model reads it in all: train with dropped, "
-                "0 or more, which learns to do without"
+                "0 or more, which learns to do without, or m2, which learns labels from those that are known"
             )
 
 

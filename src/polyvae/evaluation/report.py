@@ -21,6 +21,7 @@ from polyvae.evaluation.ais import check_annealed
 from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, device_of, source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds
+from polyvae.evaluation.classes import class_report
 from polyvae.evaluation.code_use import CodeUse
 from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
 from polyvae.evaluation.columns import by_column, told
@@ -86,8 +87,9 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     reconstruction; pictures in [0, 1] are clamped to it, other values are not, and have PSNR and SSIM on the scale on
     which each channel of the training part becomes [0, 1]; tables with categories, whose codes are in no order, have no
     mse. unexplained, wrong, columns: of tables and fields, see `column_errors`. frechet: the distance of samples to
-    real pictures. refined, ais: on request, the plain bound of refined posteriors and log p(x) by annealed importance
-    sampling, see `gaps`. Whatever is None or approximate is explained in notes.
+    real pictures. clusters, classification: of a model with classes, over labelled examples, see `clustering` and
+    `classification`. refined, ais: on request, the plain bound of refined posteriors and log p(x) by annealed
+    importance sampling, see `gaps`. Whatever is None or approximate is explained in notes.
 
     Raises NonFiniteError, by name, where a weight is not finite or a bound is not a number, TypeError for an unknown
     setting, ValueError where `refine` or `ais` is none of what the model allows. No training weight enters, the model's
@@ -114,6 +116,7 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
         described = describe_codes(source, split, asked.seed, asked.device)
         report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
         report.update(_reconstruction(source, split, asked, notes))
+        report |= class_report(source, split, asked.seed, asked.device)
     report["notes"] = notes
     return _jsonable(report, "", notes)
 

@@ -58,6 +58,15 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for key, words, digits, unit in (("psnr", "PSNR", 2, "dB"), ("ssim", "SSIM", 4, "")):
         if report[key] is not None:
             yield words, number(report[key], digits), unit
+    if found := report.get("clusters"):
+        yield f"accuracy of {found['count']} clusters, a label each", number(100 * found["accuracy"]), "%"
+        yield "  purity, labels of their own", number(100 * found["purity"]), "%"
+        yield "  mutual information with the labels", number(found["nmi"], 3), "of at most 1"
+        yield "  adjusted Rand index", number(found["ari"], 3), "0 by chance, 1 at best"
+    if found := report.get("classification"):
+        yield "classification error", number(100 * found["error"]), "%"
+        yield "  -log p of the label", number(found["log_loss"], 3), "nats"
+        yield "  Brier score, calibration error", f"{found['brier']:.4f}, {found['calibration_error']:.4f}", ""
     if found := report.get("frechet"):
         yield f"Fréchet distance, {found['count']} samples", number(found["distance"]), "features squared"
         if halves := found["halves"]:

@@ -74,7 +74,6 @@ class VAE(nn.Module):
         _check_statistics(self.posterior, self.prior)
         generated = {name for part in self.prior.values() for name in given(part)}
         read = generated | {name for part in self.posterior.values() for name in given(part)}
-        self._read_by_heads = tuple(sorted(self._given_heads | aside))
         self.conditions = tuple(sorted(self.plan.known(self._given_heads | generated)))
         self.inputs = tuple(sorted(self.plan.known(self._given_heads | read) | scored))
 
@@ -88,14 +87,14 @@ class VAE(nn.Module):
         an example, by name.
         """
         walk = self._walked(batch, samples, fixed)
-        values, samples, device = walk.values(self._read_by_heads, True), walk.samples, walk.device
         heads = {}
         for name, head in self._heads():
+            values, samples = walk.scored((*given(head.likelihood), *observed(head.likelihood)))
             p, x = head(values), batch[head.of]
             check_law(p, f"the likelihood of {name!r}", [(samples * walk.count,)], x.shape[1:])
             scored = None if head.where is None else batch[head.where]
-            with full_precision(device):
-                log_p = log_likelihood(p, x, samples, scored)
+            with full_precision(walk.device):
+                log_p = log_likelihood(p, x, samples, scored).repeat(walk.samples // samples, 1)
             heads[name] = Observed(p, x, log_p, head.weight, head.of, scored)
         return self._left(walk, batch, heads)
 

@@ -41,9 +41,20 @@ class Walk:
     def __init__(self, batch: Values, samples: int, of: str, fixed: Fixed) -> None:
         self.rows, self.folded, self.paths = dict(batch), dict[str, Tensor](), dict[str, Tensor]()
         self.samples, self.count, self.device = samples, len(batch[of]), batch[of].device
+        self.first = samples
         self.fixed = in_rows(fixed, self.count)
         self.proposed: dict[str, Proposed] = {}
         self.priors: dict[str, Distribution] = {}
+        self.drawn_at: dict[str, int] = {}
+
+    def scored(self, names: tuple[str, ...]) -> tuple[Values, int]:
+        """What a head reads of these names, and K at its rows: it is asked once where it reads no latent that is
+        summed over later, whose values come one after the other."""
+        values = self.values(names, True)
+        samples = max((self.drawn_at.get(name, self.first) for name in names), default=self.samples)
+        if samples == self.samples:
+            return values, samples
+        return {name: values[name][: samples * self.count] for name in names}, samples
 
     def values(self, names: tuple[str, ...], folds: bool) -> Values:
         """The values of these names, and maybe others, at the rows of the draws or of the batch."""
@@ -57,6 +68,8 @@ class Walk:
     def feature(self, node: Node, part: nn.Module) -> None:
         """Computes a feature."""
         (self.folded if node.folds else self.rows)[node.name] = part(self.values(given(part), node.folds))
+        if node.folds:
+            self.drawn_at[node.name] = self.samples
 
     def posterior(self, node: Node, part: nn.Module, summed: bool) -> None:
         """Draws a latent, takes it as it is given, or runs through its values."""
@@ -78,6 +91,7 @@ class Walk:
         self.proposed[name] = made
         self.paths.update(latents := apart(part, name, z))
         self.folded.update({latent: value.view_as(value) for latent, value in latents.items()})
+        self.drawn_at.update(dict.fromkeys(latents, self.samples))
 
     def prior(self, node: Node, part: nn.Module, unit: Unit) -> None:
         """Reads a prior."""

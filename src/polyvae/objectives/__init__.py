@@ -15,12 +15,13 @@ from polyvae.objectives.gradients import (
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.penalties import CodeSize, Covariance, Steepness
 from polyvae.objectives.schedules import Cyclical, Linear
-from polyvae.objectives.terms import KL, MMD, CodebookCost, Commitment, Reconstruction
+from polyvae.objectives.terms import KL, MMD, Classification, CodebookCost, Commitment, Reconstruction
 
 __all__ = [
     "KL",
     "MMD",
     "Bound",
+    "Classification",
     "CodeSize",
     "CodebookCost",
     "Combined",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from polyvae.checks.finite import check_finite
 from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import total
+from polyvae.model.parts import names
 from polyvae.model.vae import Draw, Values
 from polyvae.objectives.schedules import Number, Step, _at
 from polyvae.objectives.terms import KL, Reconstruction, Term
@@ -56,6 +58,9 @@ class Objective(nn.Module):
     called with the unweighted terms by name and returns factors for some of them, which multiply their weights; see
     `polyvae.objectives.balance`. Beside loss, terms and bound, "model_loss" is the loss without terms that do not train
     the model, a critic's own cost, where there are such.
+
+    `fixed` are latents that examples may bring: for each the name of its value in the batch, or a pair of that and of
+    the name of the rows, boolean [B], in which it is known. The bound there is on log p(x, latent).
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Objective(nn.Module):
         terms: Mapping[str, Term | Weighted] | None = None,
         samples: int = 1,
         balance: nn.Module | None = None,
+        fixed: Mapping[str, str | tuple[str, str]] | None = None,
     ) -> None:
         super().__init__()
         at_least("samples", samples, 1, "draws of the latents")
@@ -79,10 +85,11 @@ class Objective(nn.Module):
         self.apart = {n for n, t in self.terms.items() if not getattr(t.term, "trains_model", True)}
         self.samples = samples
         self.balance = balance
+        self.fixed = dict(fixed or {})
 
     def forward(self, model: Callable[..., Draw], batch: Values, step: Step = 0) -> dict[str, Tensor]:
         """The loss to minimise, every term unweighted, and the plain bound; scalars."""
-        draw = model(batch, self.samples)
+        draw = model(batch, self.samples, fixed=self._given(batch)) if self.fixed else model(batch, self.samples)
         terms, costs = {}, {}
         for name, weighted in self.terms.items():
             assert isinstance(weighted, Weighted)
@@ -97,6 +104,16 @@ class Objective(nn.Module):
         if self.apart and own:
             values["model_loss"] = total(own)
         return values
+
+    def _given(self, batch: Values) -> dict[str, Any]:
+        """The latents that this batch brings, with the rows in which it does."""
+        for name in (each for latent in self.fixed.values() for each in names(latent)):
+            if name not in batch:
+                raise KeyError(f"the objective is given {name!r} with the examples; the batch holds {sorted(batch)}")
+        return {
+            latent: batch[of] if isinstance(of, str) else (batch[of[0]], batch[of[1]])
+            for latent, of in self.fixed.items()
+        }
 
 
 def report(loss: Tensor, terms: dict[str, Tensor], draw: Draw) -> dict[str, Tensor]:

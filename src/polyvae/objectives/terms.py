@@ -73,6 +73,25 @@ def _averaged(draw: Draw, latent: Latent) -> Tensor:
     return kl.mean(0)
 
 
+class Classification(nn.Module):
+    """-log q(y = label | x) in nats, [B], where the label is known, else 0.
+
+    `latent`: the name of y. `label`, `known`: those of its value, one-hot [B, C], and of the rows, boolean [B].
+
+    Kingma, Rezende, Mohamed, Welling: Semi-supervised Learning with Deep Generative Models, 2014, equation 9.
+    """
+
+    trains_prior = False
+
+    def __init__(self, latent: str = "y", label: str = "label", known: str = "y_known") -> None:
+        super().__init__()
+        self.latent, self.label, self.known = latent, label, known
+
+    def forward(self, draw: Draw) -> Tensor:
+        label, known = (draw.values[name] for name in (self.label, self.known))
+        return -torch.where(known, draw.latents[self.latent].q.log_prob(label), 0.0)
+
+
 class CodebookCost(nn.Module):
     """|sg(e) - c|^2 over z, [K, B]: draws the words c to the encoder's outputs e, which it does not move."""
 

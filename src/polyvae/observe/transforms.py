@@ -91,6 +91,25 @@ class OneHot:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Turn the labels y [B] of a batch into "label", one-hot [B, classes], and "y_known", which of them are known.
+
+    All are, where the batch does not say in "y_known", boolean [B]; a batch without labels is left as it is. y itself,
+    which may be anything where it is not known, goes no further.
+    """
+
+    classes: int
+
+    def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        rest = {name: value for name, value in values.items() if name != "y"}
+        if "y" not in values:
+            return rest
+        known = values.get("y_known", torch.ones_like(values["y"], dtype=torch.bool)).bool()
+        held = {"y": torch.where(known, values["y"], 0)}
+        return {**rest, "label": OneHot("y", self.classes)(held)["y"], "y_known": known}
+
+
+@dataclass(frozen=True)
 class Total:
     """Add the total of each example's values, [B, ...] -> [B, 1]: the observed library size of counts.
 

@@ -15,11 +15,14 @@ from .catalogue import is_own as is_own
 from .catalogue import named as named
 from .catalogue import rebuild as rebuild
 from .catalogue import recipe as recipe
+from .clusters import gmvae as gmvae
+from .clusters import vade as vade
 from .conditioning import arbitrary_conditioning as arbitrary_conditioning
 from .conditioning import multitask as multitask
 from .conditioning import semi_conditional as semi_conditional
 from .deterministic import rae as rae
 from .deterministic import wae as wae
+from .labels import m2 as m2
 from .likelihoods import low_rank_residuals as low_rank_residuals
 from .likelihoods import sigma_vae as sigma_vae
 from .likelihoods import structured_residuals as structured_residuals

@@ -88,6 +88,7 @@ Where = Literal["uniform", "gaussian", "grid", "box", "points", "half", "left", 
 Slopes = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
 Estimator = Literal["stratified", "weighted"]
+Covariance = Literal["diagonal", "full"]
 Penalty = Literal["l2", "gradient", "spectral"]
 Window = Annotated[int, Range(2, LARGEST, whole=True)]
 Several = Annotated[int, Range(2, LARGEST, whole=True)]
@@ -98,11 +99,13 @@ Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 # What the literature calls a recipe, in small letters alone, and how it is asked for.
 CALLED: Mapping[str, str] = {
     "aae": "adversarial_autoencoder",
+    "clustering": "vade",
     "fsq": "vq_vae with the quantiser finite-scalar",
     "infovae": "mmd_vae",
     "lfq": "vq_vae with the quantiser lookup-free",
     "miwaeimputation": "incomplete",
     "notmiwae": "incomplete with missing self-masking",
+    "semisupervised": "m2",
     "rqvae": "vq_vae with the quantiser residual",
     "stl": "sticking_the_landing",
     "tvo": "thermodynamic",

@@ -34,6 +34,10 @@ class Recipe:
     metrics. `start`, where set, is called once before the first step of a new run with up to 4,096 observed training
     examples, for what is set by data (a codebook's first codes). `call` records name, spec and options, so that the
     recipe can be built again; it is None where an option was an object that JSON cannot hold.
+
+    `settle`, where set, is (n, function): the function is called like `start`, but after n epochs. `often`, where set,
+    is (name, share): the rows of the training part in which that boolean value is True come again within each epoch,
+    until they are such a share of it.
     """
 
     model: VAE
@@ -43,6 +47,8 @@ class Recipe:
     solve: Callable[[Tensor], Mapping[str, float] | None] | None = None
     start: Callable[[Values], None] | None = None
     call: Mapping[str, Any] | None = None
+    settle: tuple[int, Callable[[Values], None]] | None = None
+    often: tuple[str, float] | None = None
 
 
 class Entered(Protocol[P]):

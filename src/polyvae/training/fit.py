@@ -18,7 +18,6 @@ import torch
 from lightning_fabric import Fabric
 
 from polyvae.checks.names import kind
-from polyvae.data.cuts import shuffled
 from polyvae.data.loading import as_data
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data, Split
@@ -42,6 +41,7 @@ from polyvae.training.run import Run
 from polyvae.training.run_folder import check_start, trained_in
 from polyvae.training.settings import Settings, chosen
 from polyvae.training.sharing import tell_examples
+from polyvae.training.starting import show
 from polyvae.training.step import Step
 from polyvae.training.store import (
     METRICS,
@@ -56,7 +56,6 @@ from polyvae.training.tensorboard import check_tensorboard
 from polyvae.training.trial import as_recipe, tried
 from polyvae.training.validation import validate
 
-STARTING = 4096  # examples that a recipe may look at before the first step
 ROWS = 1000  # examples at a time, where a closed form needs all of them
 
 
@@ -217,10 +216,7 @@ def _start(recipe: Recipe, data: Data, seed: int) -> None:
     """
     if recipe.start is None or recipe.model.trained:
         return
-    chosen = shuffled(len(data.train), seed)[:STARTING].to(data.train.device)
-    with forked(data.train.device), torch.no_grad():
-        seed_generators(data.train.device, seed)
-        recipe.start(recipe.observe(data.train.batch(chosen)))
+    show(recipe.start, recipe, data.train, seed)
 
 
 def _train_many(fabric: Fabric, job: Job) -> list[dict[str, Any]]:

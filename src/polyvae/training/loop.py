@@ -28,6 +28,7 @@ from polyvae.training.progress import Reporter
 from polyvae.training.resume import save_state
 from polyvae.training.settings import Settings
 from polyvae.training.sharing import counting, share_buffers, share_of, summed, whole_batch
+from polyvae.training.starting import rows_of, show
 from polyvae.training.step import Step
 from polyvae.training.store import unique_tensors
 from polyvae.training.validation import validate
@@ -68,7 +69,8 @@ class Loop:
         self.best = Best(recipe, settings.average, folder if first else None)
         self.history = History(folder if first else None, settings.tensorboard, hooks.callbacks if first else ())
         self.meter = Meter(fabric.device)
-        self.slices = Blocks(settings.batch_size, alone=False).cut(len(self.train))
+        self.rows = rows_of(recipe, self.train)
+        self.slices = Blocks(settings.batch_size, alone=False).cut(len(self.rows))
         self.epochs = settings.resolved(len(self.train)).epochs or 0
         self.steps = self.epochs * len(self.slices)
         self.epoch = self.batch = self.step = 0
@@ -96,9 +98,13 @@ class Loop:
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""
         settings, began, saved = self.settings, time.monotonic() - self.seconds, time.monotonic()
+        epochs, settle = self.recipe.settle or (None, None)
+        if settle is not None and self.batch == 0 and self.epoch == epochs and not self.recipe.model.trained:
+            self.plain.eval()
+            show(settle, self.recipe, self.train, settings.seed)
         self.plain.train()
         generator = torch.Generator().manual_seed(mixed(settings.seed, SHUFFLE, self.epoch))
-        order = torch.randperm(len(self.train), generator=generator).to(self.fabric.device)
+        order = self.rows[torch.randperm(len(self.rows), generator=generator)].to(self.fabric.device)
         for place in self.slices[self.batch :]:
             if settings.max_steps is not None and self.step >= settings.max_steps:
                 self.save()
@@ -155,7 +161,7 @@ class Loop:
         self.epoch, self.batch = self.epoch + 1, 0
         self.best.take(self.epoch, values)
         means, monitor = self.meter.means(), self.recipe.monitor
-        rate = len(self.train) / max(self.seconds, 1e-9)
+        rate = len(self.rows) / max(self.seconds, 1e-9)
         row = {
             "epoch": self.epoch,
             "step": self.step,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polyvae.data.columns.gaps import kept_cells, kept_rows
+from polyvae.data.columns.labels import KNOWN, told
 from polyvae.data.columns.roles import FEW, label_column, modelled
 from polyvae.data.columns.rounding import exact
 from polyvae.data.errors import DataError
@@ -83,7 +84,12 @@ def assembled(
         way = "" if chosen is None else ', or keep the labels among the features: --label "", in Python label=""'
         raise DataError(where, expected, found, f"add the columns to be modelled{way}")
     y = None if chosen is None else columns[chosen]
-    seen = None
+    seen, known_labels = None, {}
+    if keep and chosen in gaps and gaps[chosen].any() and y is not None:
+        known_labels = told(y, ~gaps[chosen], f"{where}, column {chosen!r}")
+        y, gaps = known_labels["y"], {name: gap for name, gap in gaps.items() if name != chosen}
+        share = f"{int((~known_labels[KNOWN]).sum()):,} of {len(y):,}"
+        notes = [*notes, f"{where}: {share} labels in the column {chosen!r} are missing, and kept as gaps"]
     if missing := {name: gap for name, gap in gaps.items() if (name in kept or name == chosen) and gap.any()}:
         if keep:
             kept, seen, note = _kept_cells(kept, missing, chosen, where)
@@ -108,7 +114,7 @@ def assembled(
     y, labels = numbered(y.astype(np.str_) if y.dtype.kind == "O" else y, f"{where}, column {chosen!r}")
     if len(np.unique(y)) < 2:  # as later data may be, whose labels are matched with those that were trained on
         notes.append(f"{where}: all labels in the column {chosen!r} are {str(labels[0] if labels else y[0])!r}")
-    return Table({**held, "y": y}, features, labels, tuple(notes), chosen)
+    return Table({**held, **known_labels, "y": y}, features, labels, tuple(notes), chosen)
 
 
 def _coded_features(columns: dict[str, np.ndarray], where: str | Path) -> tuple[tuple[Feature, ...], list[str]]:

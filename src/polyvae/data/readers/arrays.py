@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from polyvae.data.columns.labels import KNOWN, missing, told
 from polyvae.data.columns.table import Table, assembled, numbered, numbered_features
 from polyvae.data.errors import DataError
 from polyvae.data.memory_maps import float32, is_large, pieces
@@ -60,7 +61,7 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
         raise DataError(where, "at least one example", f"{lengths or 'nothing'}", "give data that is not empty")
     if len(set(lengths.values())) > 1:
         raise DataError(where, "as many examples under every name", f"{lengths}", "give each example every value")
-    checks = {"y": _condition, "seen": _mask}
+    checks = {"y": _condition, "seen": _mask, KNOWN: _rows}
     found = {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
     if "seen" in found and "x" in found:
         check_mask(found["seen"].shape, found["x"].shape, where)
@@ -95,7 +96,7 @@ def table_of(
     if label is not None:
         named = {name: value for name, value in named.items() if name != "y"} | ({"y": named[label]} if label else {})
         named = {name: value for name, value in named.items() if name == "y" or name != label}
-    found = _facts({name: _part(value, name, where, gaps) for name, value in named.items()}, where)
+    found = _facts({name: _part(value, name, where, gaps) for name, value in named.items()}, where, gaps)
     return with_mask(found, where, gaps)
 
 
@@ -125,8 +126,8 @@ def _part(value: Any, name: str, where: str, gaps: bool = False) -> Table:
     return Table({name: _array(value, place, text=name == "y")})
 
 
-def _facts(parts: Mapping[str, Table], where: str) -> Table:
-    """The table of all named values: facts about x, labels as numbers."""
+def _facts(parts: Mapping[str, Table], where: str, gaps: bool) -> Table:
+    """The table of all named values: facts about x, labels as numbers; with `gaps` some labels may be missing."""
     arrays = {name: part.arrays[name] for name, part in parts.items()}
     if "x" in parts and "seen" in parts["x"].arrays:
         held = parts["x"].arrays["seen"]
@@ -136,6 +137,11 @@ def _facts(parts: Mapping[str, Table], where: str) -> Table:
     if not features and main in arrays:
         features = numbered_features(arrays[main], arrays[main].dtype)
     y, labels = arrays.get("y"), None
+    if gaps and y is not None and y.ndim == 1 and len(y) and (absent := missing(y)).any():
+        arrays |= told(y, ~absent, f"{where}['y']")
+        y = arrays["y"]
+        if y.dtype.kind == "f" and (y == y.round()).all():
+            arrays["y"] = y = y.astype(np.int64)
     if y is not None and y.ndim == 1 and len(y) and (y.dtype.kind == "U" or (y.dtype.kind in "biu" and y.min() >= 0)):
         arrays["y"], labels = numbered(y, f"{where}['y']")
     return Table(arrays, features, labels, tuple(note for part in parts.values() for note in part.notes))
@@ -271,6 +277,13 @@ def _mask(array: np.ndarray, name: str, where: str) -> Tensor:
     found = _features(array.astype(np.float32), "x", where) != 0
     one = found[:, :1]
     return one.clone() if found.ndim == 4 and bool((found == one).all()) else found
+
+
+def _rows(array: np.ndarray, name: str, where: str) -> Tensor:
+    """Which examples have something, booleans [N]."""
+    if array.ndim != 1 or not np.isin(array, (0, 1)).all():
+        raise DataError(f"{where}[{name!r}]", "True or False for every example", f"{array.dtype} {list(array.shape)}")
+    return torch.from_numpy(array.astype(bool))
 
 
 def _condition(array: np.ndarray, name: str, where: str) -> Tensor:

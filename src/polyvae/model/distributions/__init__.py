@@ -14,6 +14,7 @@ from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, SharedNormal
 from polyvae.model.distributions.normal_mixture import NormalMixture
+from polyvae.model.distributions.one_hot import OneHot
 from polyvae.model.distributions.point import Point
 from polyvae.model.distributions.rectified import RectifiedFlow
 from polyvae.model.distributions.structured import StructuredNormal
@@ -36,6 +37,7 @@ __all__ = [
     "LowRankNormal",
     "NegativeBinomial",
     "NormalMixture",
+    "OneHot",
     "OptimalNormal",
     "Point",
     "Poisson",

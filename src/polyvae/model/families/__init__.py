@@ -14,7 +14,7 @@ from polyvae.model.families.pixels import (
     DiscretisedLogisticMixture,
 )
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
-from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
+from polyvae.model.families.vectors import LowRankNormal, MixtureNormal, OneHot
 
 __all__ = [
     "COUNTS",
@@ -37,6 +37,7 @@ __all__ = [
     "LowRankResiduals",
     "MixtureNormal",
     "NegativeBinomial",
+    "OneHot",
     "PixelNormal",
     "Point",
     "Poisson",

@@ -1,4 +1,4 @@
-"""Families over a vector between the diagonal normal and any law: low rank plus diagonal, mixtures of normals."""
+"""Families over a vector: low rank plus diagonal and mixtures, between the diagonal normal and any law, and classes."""
 
 from __future__ import annotations
 
@@ -82,3 +82,16 @@ class MixtureNormal(Family):
 
     def extra_repr(self) -> str:
         return f"components={self.components}"
+
+
+class OneHot(Family):
+    """One of C classes, as a vector of zeros and a one; raw holds their logits.
+
+    Its values can be listed: a latent of this law may be summed over.
+    """
+
+    def size(self, features: int) -> int:
+        return features
+
+    def forward(self, raw: Tensor) -> Distribution:
+        return distributions.OneHot(full(raw))

@@ -1,5 +1,6 @@
 """Posteriors that no family makes: modules that map values to the distribution of a latent."""
 
+from polyvae.model.posteriors.bayes import Bayes
 from polyvae.model.posteriors.codebook import Codebook
 from polyvae.model.posteriors.exact import ExactCode, ExactDecoder
 from polyvae.model.posteriors.gumbel import GumbelCodes
@@ -8,6 +9,7 @@ from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.posteriors.stages import Grouped, Residual
 
 __all__ = [
+    "Bayes",
     "Codebook",
     "ExactCode",
     "ExactDecoder",

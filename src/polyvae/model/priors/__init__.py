@@ -7,6 +7,7 @@ generate, for `sample`; where torch knows the KL to the posterior in closed form
 """
 
 from polyvae.model.priors.autoregressive import AutoregressivePrior
+from polyvae.model.priors.classes import Classes, NormalOfClass
 from polyvae.model.priors.exemplar import ExemplarPrior
 from polyvae.model.priors.flow import FlowPrior
 from polyvae.model.priors.matching import FlowMatching
@@ -17,11 +18,13 @@ from polyvae.model.priors.uniform import UniformPrior
 
 __all__ = [
     "AutoregressivePrior",
+    "Classes",
     "ExemplarPrior",
     "FlowMatching",
     "FlowPrior",
     "FullMixture",
     "Mixture",
+    "NormalOfClass",
     "PixelCNNPrior",
     "StandardNormal",
     "UniformPrior",

@@ -14,7 +14,8 @@ from torch import nn
 
 from polyvae.checks.names import find
 from polyvae.checks.ranges import check
-from polyvae.model.vae import Conditional
+from polyvae.model.parts import given
+from polyvae.model.vae import Conditional, Feature
 from polyvae.model.weights import check_weights
 from polyvae.recipes import Recipe, named
 from polyvae.training.fit import fit
@@ -61,7 +62,8 @@ def fit_prior(
 ) -> Run:
     """Fits a prior to the latent of a trained run, all else frozen, and returns the prior's own run.
 
-    `prior`: "mixture", "vamp", "flow", "flow-matching" or "two-stage", see `polyvae.training.second_stage.kinds`.
+    `prior`: "mixture", "vamp", "flow", "flow-matching", "two-stage" or "labelled", see
+    `polyvae.training.second_stage.kinds`.
     `data`: what the run was trained on, or anything that `fit` takes; what is fitted are draws of its posteriors, made
     anew in every epoch. `settings`: options of that prior (components, steps ...) and settings of `fit` (epochs, lr,
     seed ...), of which "flow-matching" has some by default that `fit` has not, see `training.settings.OF_PRIORS`. The
@@ -152,28 +154,39 @@ def _stored(run: Run) -> Run:
 
 
 def _above(run: Run, name: str, prior: Run) -> Run:
-    """The run with a latent u above its vector z: q(u | z) after q(z | x), and p(z | u) below p(u)."""
-    if ABOVE in {*run.model.posterior, *run.model.prior, *run.model.inputs, *run.model.features}:
-        raise RunError(f"{called(run)} has a value named {ABOVE!r} already, as a second autoencoder's latent is")
-    second = prior.model
-    q = _reading(second.posterior["z"], name)
-    p = _reading(second.heads["x"].likelihood, ABOVE)  # pyright: ignore[reportArgumentType]
+    """The run with a second model's latents above its vector z: their posteriors read z, and p(z | u) stands below.
+
+    Its own vector is called u, and other latents and features of it as they are.
+    """
+    second, taken = prior.model, {*run.model.posterior, *run.model.prior, *run.model.inputs, *run.model.features}
+    names = {"x": name, "z": ABOVE}
+    above = [names.get(key, key) for key in second.posterior]
+    if clash := taken & {*above, *second.features}:
+        raise RunError(f"{called(run)} has values named {sorted(clash)} already, as its prior has")
     posterior: dict[str, nn.Module] = {}
     for key, part in run.model.posterior.items():
-        posterior |= {key: part, ABOVE: q} if key == name else {key: part}
+        posterior[key] = part
+        if key == name:
+            posterior |= {names.get(k, k): _reading(part, names) for k, part in second.posterior.items()}
     priors: dict[str, nn.Module] = {}
     for key, part in run.model.prior.items():
-        priors |= {ABOVE: second.prior["z"], key: p} if key == name else {key: part}
-    return replaced(run, posterior, priors)
+        if key == name:
+            priors |= {names.get(k, k): _reading(part, names) for k, part in second.prior.items()}
+            part = _reading(second.heads["x"].likelihood, names)  # pyright: ignore[reportArgumentType]
+        priors[key] = part
+    features = {key: _reading(part, names) for key, part in second.features.items()}
+    return replaced(run, posterior, priors, features, second.summed)
 
 
-def _reading(part: Any, name: str) -> Conditional:
-    """The same conditional law, weights shared, that reads a value of another name."""
-    made = Conditional(part.net, part.family, name)
+def _reading(part: Any, names: Mapping[str, str]) -> Any:
+    """The same part, weights shared, that reads values by other names; one that reads nothing as it is."""
+    if not given(part):
+        return part
+    read = tuple(names.get(name, name) for name in given(part))
+    made = Feature(part.net, read) if isinstance(part, Feature) else Conditional(part.net, part.family, read)
     return made.train(part.training)
 
 
 def _zeros(prior: Run) -> dict[str, torch.Tensor]:
     """A row of zeros for the likelihood of a prior's own model."""
-    z = prior.model.sample_latents(count=1)["z"]
-    return {"z": torch.zeros_like(z)}
+    return {name: torch.zeros_like(value) for name, value in prior.model.sample_latents(count=1).items()}

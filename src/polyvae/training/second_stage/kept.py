@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from math import inf
 from pathlib import Path
@@ -89,10 +89,20 @@ def recorded(folder: Path) -> tuple[str, dict[str, Any]]:
     return str(recipe.get("name")), {**recipe.get("options", {}), **settings}
 
 
-def replaced(run: Run, posterior: Mapping[str, nn.Module], prior: Mapping[str, nn.Module]) -> Run:
-    """The run with these posteriors and priors, its other parts and their modes as they are."""
+def replaced(
+    run: Run,
+    posterior: Mapping[str, nn.Module],
+    prior: Mapping[str, nn.Module],
+    features: Mapping[str, nn.Module] | None = None,
+    summed: Iterable[str] = (),
+) -> Run:
+    """The run with these posteriors and priors, its other parts and their modes as they are.
+
+    `features`, `summed`: what there is of either beside the run's own.
+    """
     old = run.model
-    model = VAE(posterior, prior, old.heads, dict(old.features.items()), old.summed).train(old.training)
+    every = {**dict(old.features.items()), **(features or {})}
+    model = VAE(posterior, prior, old.heads, every, {*old.summed, *summed}).train(old.training)
     return replace(run, recipe=replace(run.recipe, model=model))
 
 

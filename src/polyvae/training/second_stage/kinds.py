@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from polyvae.checks.ranges import Count, Widths
+from polyvae.checks.ranges import Count, Share, Weight, Widths
 from polyvae.model.distributions.point import Point
 from polyvae.model.draw import Draw
 from polyvae.model.parts import home
@@ -23,7 +23,7 @@ from polyvae.model.priors.mixture import FullMixture, VampPrior, begun, unprepar
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Values
 from polyvae.objectives.objective import Objective
-from polyvae.recipes import Recipe, vae
+from polyvae.recipes import Recipe, m2, vae
 from polyvae.recipes.options import Flow, Gaussian
 from polyvae.training.second_stage.latents import Vector
 from polyvae.training.store import RunError
@@ -113,12 +113,38 @@ def two_stage(vector: Vector, top: Count | None = None, widths: Widths = (256, 2
     return vae(spec, latent=Gaussian(size, "mlp", tuple(widths)), likelihood="normal-learned")
 
 
+def labelled(
+    vector: Vector,
+    top: Count = 10,
+    widths: Widths = (256,),
+    features: Count = 256,
+    classified: Weight = 10.0,
+    often: Share = 0.1,
+) -> Recipe:
+    """A second autoencoder, of z and the label y of a few examples: p(z) is what p(y), p(u) and p(z | y, u) make.
+
+    With the run's own posterior before it this is the model M1+M2, whose q(y | z) classifies: see the recipe m2.
+
+    `top`: dimensions of u. `widths`: of the layers of p(z | y, u) and, in front of `features`, of both posteriors.
+    `classified`: what -log q(y | z) weighs where y is known. `often`: the share of an epoch that labelled examples
+    make.
+
+    Kingma, Rezende, Mohamed, Welling: Semi-supervised Learning with Deep Generative Models, 2014.
+    """
+    classes = None if vector.run.spec is None else vector.run.spec.classes
+    if classes is None:
+        raise RunError("labels are learned from data with some; those of this run have none")
+    spec = Spec((vector.dimensions,), classes, levels=None)
+    return m2(spec, classified, often, features, Gaussian(top, "mlp", tuple(widths)), "normal-network")
+
+
 KINDS: dict[str, Callable[..., Recipe]] = {
     "mixture": mixture,
     "vamp": vamp,
     "flow": flow,
     "flow-matching": flow_matching,
     "two-stage": two_stage,
+    "labelled": labelled,
 }
 
 

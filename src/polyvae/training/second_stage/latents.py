@@ -47,7 +47,8 @@ class Drawn:
         here, read = next(iter(values.values())).device, self.read(values)
         rows = len(next(iter(read.values())))
         parts = [{name: value[first : first + ROWS] for name, value in read.items()} for first in range(0, rows, ROWS)]
-        return {"x": torch.cat([self.model.infer(part).values[self.name] for part in parts]).to(here)}
+        drawn = torch.cat([self.model.infer(part).values[self.name] for part in parts]).to(here)
+        return {"x": drawn, **_labels(values)}
 
     def read(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the model reads of examples, where it is."""
@@ -109,7 +110,7 @@ def latent_data(run: Run, data: Any) -> Data:
         held = {SEEN if key == "seen" else key: value for key, value in each.tensors.items()}
         drawn = Drawn(model, run.recipe.observe, name, each.transform)
         parts[part] = Split(held, drawn) if part == "test" else _kept(Split(held), drawn)
-    spec = Spec((Vector(run, name).dimensions,), levels=None)
+    spec = Spec((Vector(run, name).dimensions,), data.spec.classes, levels=None, labels=data.spec.labels)
     return Data(f"latents of {data.name}", parts["train"], parts["validation"], parts["test"], spec,
                  origin(run, "latents_of"))  # fmt: skip
 
@@ -132,13 +133,22 @@ def _kept(split: Split, drawn: Drawn) -> Split:
                 break
             found.append(torch.stack([q.base_dist.loc, q.base_dist.scale], 1).to(split.device))
     kept = torch.cat(found) if found else torch.empty(0)
-    return Split({"normals": kept}, _redrawn) if len(kept) == len(split) > 0 else replace(split, transform=drawn)
+    labels = _labels(split.tensors)
+    return (
+        Split({"normals": kept, **labels}, _redrawn) if len(kept) == len(split) > 0 else replace(split, transform=drawn)
+    )
 
 
 def _redrawn(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """A draw of each of these normals, means and scales [N, 2, d]."""
     loc, scale = values["normals"].unbind(1)
-    return {"x": loc + scale * torch.randn_like(loc)}
+    return {"x": loc + scale * torch.randn_like(loc), **_labels(values)}
+
+
+def _labels(values: Values) -> dict[str, Tensor]:
+    """Classes beside the examples, which a prior may learn from."""
+    y = values.get("y")
+    return {} if y is None or y.ndim != 1 else {n: values[n] for n in ("y", "y_known") if n in values}
 
 
 def _told(run: Run, data: Any) -> Data:
