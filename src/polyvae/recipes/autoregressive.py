@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from polyvae.checks.ranges import Count, Share
 from polyvae.model.networks.pixelcnn import GatedPixelCNN
+from polyvae.model.networks.pixelcnn_above import FromAbove
 from polyvae.model.posteriors.exact import ExactCode, ExactDecoder
 from polyvae.model.priors.pixelcnn import PixelCNNPrior, map_shape
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective
-from polyvae.recipes.options import Kernel
+from polyvae.recipes.options import Kernel, MapsAbove
 from polyvae.recipes.parts import Condition
 from polyvae.recipes.recording import Recipe, recipe
 
@@ -23,6 +26,7 @@ def pixel_cnn(
     first_kernel_size: Kernel = 7,
     dropout: Share = 0.0,
     condition: bool = False,
+    above: MapsAbove = (),
 ) -> Recipe:
     """log p(x) = sum_i log p(x_i | x_1 ... x_(i-1)), exactly: the bound is the likelihood itself.
 
@@ -31,7 +35,9 @@ def pixel_cnn(
 
     `channels`: of every layer. `layers`: how many, the first included. `kernel_size`: width of their kernels, odd;
     each layer sees half as many rows and columns further. `first_kernel_size`: width of the first layer's. `dropout`:
-    share of the gates left out in training. `condition`: labels or vectors y are added within every gate.
+    share of the gates left out in training. `condition`: labels or vectors y are added within every gate. `above`:
+    numbers in a vector, height and width of each map that x is conditional on, p(x | above1, above2 ...); the data hold
+    these maps by those names.
 
     van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu: Conditional Image Generation with PixelCNN
     Decoders, 2016.
@@ -42,9 +48,18 @@ def pixel_cnn(
             f"{'continuous values' if spec.levels is None else f'{spec.levels} levels'}: take another recipe"
         )
     y = Condition(spec, condition)
+    maps = shapes_of(above)
     length = spec.condition if condition else None
     kernels = (first_kernel_size, *(kernel_size,) * (layers - 1))
-    net = GatedPixelCNN(map_shape(spec.x), spec.levels, channels, kernels, length, dropout)
+    net = GatedPixelCNN(map_shape(spec.x), spec.levels, channels, kernels, channels if maps else length, dropout)
+    reader = FromAbove(tuple(maps.values()), map_shape(spec.x), channels, length) if maps else None
     posterior = ExactCode(spec.levels)
-    prior = PixelCNNPrior(net, posterior.codebook, spec.x, tuple(y.shapes))
+    prior = PixelCNNPrior(net, posterior.codebook, spec.x, (*maps, *y.shapes), reader=reader)
     return Recipe(VAE(posterior, prior, ExactDecoder(spec.levels)), Objective(), y.observe)
+
+
+def shapes_of(above: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The maps that x is conditional on, by name, each of three numbers; ValueError for another number of them."""
+    if len(above) % 3:
+        raise ValueError(f"above holds three numbers a map, as (16, 4, 4); got {len(above)}")
+    return {f"above{1 + place // 3}": tuple(above[place : place + 3]) for place in range(0, len(above), 3)}
