@@ -23,7 +23,7 @@ from polyvae.model.vae import VAE, Values
 from polyvae.objectives.objective import Weighted
 from polyvae.recipes.latents import LatentPart, map_decoders
 from polyvae.recipes.options import Codes, moved
-from polyvae.recipes.quantisers import Coder, coder_of
+from polyvae.recipes.quantisers import QUANTISERS, Coder, coder_of
 
 LEVELS = ("top", "middle", "bottom")
 _BLOCK = 256  # examples encoded at a time before training
@@ -51,6 +51,8 @@ def code_maps(latent: Codes, spec: Spec, beside: Mapping[str, Shape], scales: in
         raise ValueError("codes_above: one scale has no map above the lowest; take scales = 2 or 3")
     names = (*LEVELS[: scales - 1], LEVELS[-1])
     sides = pyramid(prepared_shape(spec), latent.widths, scales)[::-1]
+    if codes_above is not None and "count" not in QUANTISERS[latent.quantiser][1]:
+        raise ValueError(f"codes_above is not read by quantiser {latent.quantiser!r}, whose words nothing counts")
     upper = latent if codes_above is None else moved(latent, {"count": codes_above})
     coders = {name: coder_of(latent if name == names[-1] else upper) for name in names}
     of_x = _of_x(latent, spec, beside, dict(zip(names, sides, strict=True)))

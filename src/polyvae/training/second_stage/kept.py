@@ -22,7 +22,7 @@ PRIOR = "prior"  # the folder of the fitted prior within that of the run
 
 
 def place_of(run: Run, level: str | None = None) -> Path | None:
-    """The folder of a run's prior, or of that of one of its latents where it has several; None of a run that has none."""
+    """The folder of a run's prior, or of that of one of several latents; None of a run that has none."""
     if run.folder is None:
         return None
     place = Path(run.folder) / PRIOR
