@@ -96,6 +96,12 @@ def _terms(coder: Coder, spec: Spec, shape: Shape, name: str) -> dict[str, Weigh
     return {each if each == "kl" else f"{each}_{name}": term for each, term in found.items()}
 
 
+def level_by_level(latent: Codes, model: VAE) -> LevelByLevel | None:
+    """What starts the codebooks of a model from data, None where they do not."""
+    started = (isinstance(q, Quantiser) and hasattr(q.codebook, "start") for q in model.posterior.values())
+    return LevelByLevel(model) if latent.kmeans and any(started) else None
+
+
 @dataclass(frozen=True)
 class LevelByLevel:
     """Starts the codebooks of a model from the highest down, each where the maps above it are of codes by then."""

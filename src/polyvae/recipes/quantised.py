@@ -8,7 +8,7 @@ from polyvae.checks.names import find
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.terms import Reconstruction
-from polyvae.recipes.code_maps import LevelByLevel, code_maps
+from polyvae.recipes.code_maps import code_maps, level_by_level
 from polyvae.recipes.conditioning import multitask, semi_conditional
 from polyvae.recipes.decoders import decoder_of, finished, trained_by
 from polyvae.recipes.latents import latent_part
@@ -72,7 +72,7 @@ def vq_vae_2(
     p = decoder_of(spec, likelihood, network, {**z.read, **y.shapes})
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     model = VAE(z.posterior, z.prior(), p, z.features)
-    return finished(model, loss, y.observe, LevelByLevel(model) if latent.kmeans else None)
+    return finished(model, loss, y.observe, level_by_level(latent, model))
 
 
 @recipe
