@@ -78,9 +78,11 @@ def check_same_weights(run: Run, prior: Run, recipe: str) -> None:
 def unfinished(run: Run) -> str | None:
     """What is to be said of a prior in the run's folder whose training was cut short; None of any other."""
     places = [] if run.folder is None else levels_in(Path(run.folder) / PRIOR)
-    if len(places) > 1 and (missing := [each.name for each in places if not (each / STATE).exists()]):
-        told = f"{places[0].parent} is not finished ({', '.join(missing)} not begun): the own prior of {called(run)}"
-        return f"{told} is taken; `{command(run, recorded(places[0])[0])} --resume` finishes it"
+    if len(places) > 1 and (missing := [each for each in places if not (each / STATE).exists()]):
+        there = next(each for each in places if each not in missing)
+        told = f"{there.parent} is not finished ({', '.join(each.name for each in missing)} not begun)"
+        again = f"`{command(run, recorded(there)[0])} --resume` finishes it"
+        return f"{told}: the own prior of {called(run)} is taken; {again}"
     return next(filter(None, (_unfinished(run, each) for each in places)), None)
 
 
