@@ -12,11 +12,14 @@ TEXT = """Trains a learned prior over the codes of a vector-quantised run, the r
 
 The codes of the training and validation part are computed once; a gated PixelCNN is trained on them and kept in
 DIR/prior. From then on `polyvae sample DIR` draws codes from it and `polyvae evaluate DIR` reports the bound with it,
-beside the one with equally probable codes. Ctrl-C leaves it to be gone on with by --resume."""
+beside the one with equally probable codes. Ctrl-C leaves it to be gone on with by --resume. Of several maps of codes
+(vq_vae_2) each has its own, in DIR/prior/LEVEL, the highest first, which knows the maps above its own."""
 EXAMPLE = """polyvae train-prior runs/codes --epochs 30 --layers 10 --condition
 polyvae sample runs/codes --temperature 0.9"""
+LEVEL = Option("level", "--level", str, "NAME", "train the prior of one map of several alone, such as top", None)
 RUN = [
     Option("run", None, read_path, "DIR", "the folder of a vector-quantised run"),
+    LEVEL,
     Option("resume", "--resume", None, "", "go on with DIR/prior as if it had not stopped; --epochs may rise", False),
     Option("data_dir", "--data-dir", read_path, "PATH", "where the data lie now, in DIR/NAME", None),
     Option("json", "--json", None, "", "print the result as one JSON document", False),
@@ -28,10 +31,10 @@ def groups_of() -> dict[str, list[Option]]:
     settings = settings_options()
     taken = {option.flag for option in (*RUN, *settings)}
     return {
-        "what it works on": RUN[:1],
-        "the prior": recipe_options("pixel_cnn", taken),
+        "what it works on": RUN[:2],
+        "the prior": [each for each in recipe_options("pixel_cnn", taken) if each.name != "above"],  # of the run itself
         "how it is trained": settings,
-        "how": RUN[1:],
+        "how": RUN[2:],
     }
 
 

@@ -102,7 +102,7 @@ def recorded_data(folder: Path, record: Mapping[str, Any], data_dir: Path | None
     """The data of a recorded call with what is `given` instead; `data_dir`, where they lie now, is not recorded."""
     recorded = dict(record.get("call") or {})
     if "codes_of" in recorded:
-        return _codes(folder, folder / recorded["codes_of"], data_dir, given)
+        return _codes(folder, recorded, data_dir, given)
     if not recorded and not given:
         name = record.get("name")
         raise RunError(f"{folder} was trained on {name} given in Python, which no command can load; go on in Python")
@@ -144,11 +144,12 @@ def device(wanted: str) -> str:
     return wanted
 
 
-def _codes(folder: Path, above: Path, data_dir: Path | None, given: Mapping[str, Any]) -> Data:
+def _codes(folder: Path, call: Mapping[str, Any], data_dir: Path | None, given: Mapping[str, Any]) -> Data:
     """The codes that a learned prior was trained on, made again by the run in the folder above."""
     from polyvae.training.second_stage import code_data
 
+    above = folder / call["codes_of"]
     if given:
         raise RunError(f"{folder} was trained on the codes of {above}; {', '.join(given)} cannot be changed")
     found = opened(above, data_dir)
-    return code_data(found.run, found.data)
+    return code_data(found.run, found.data, call.get("level"))

@@ -8,19 +8,21 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.table import Table
 
 from polyvae.cli.fitting import check_machine, settings_of
 from polyvae.cli.options import Option, naming
 from polyvae.cli.printing import console, printable
+from polyvae.cli.prior import LEVEL
 from polyvae.cli.runs import Opened, opened
 from polyvae.evaluation.tables import number
 from polyvae.training.run import Run
 from polyvae.training.run_folder import begun
 from polyvae.training.store import DESCRIPTION, STATE, RunError
 
+T = TypeVar("T")
 LOST = 0.05  # nats of the bound, from which on it is said that a fitted prior costs some
 # What else gives some of it back. Of a VampPrior fewer pseudo-inputs, posteriors all of them, cost more still.
 FEWER = {"mixture": "fewer --components, or "}
@@ -32,14 +34,17 @@ def train(given: dict[str, Any], settings: Sequence[Option], options: Sequence[O
     folder, resume, as_json = given.pop("run"), given.pop("resume", False), given.pop("json", False)
     again = f"polyvae train-prior {shlex.quote(str(folder))}"
 
-    def trained(found: Opened) -> Run:
+    def trained(found: Opened) -> dict[str, Run]:
         from polyvae.training.second_stage import train_prior
+        from polyvae.training.second_stage.codes import chosen_levels
 
         with naming(options):
-            return train_prior(found.run, found.data, resume=resume, progress=True, **given)
+            made = train_prior(found.run, found.data, level=level, resume=resume, progress=True, **given)
+            return made if isinstance(made, dict) else {chosen_levels(found.run, level)[0]: made}
 
-    made, _ = _in_place(folder, given.pop("data_dir", None), resume, again, "codes", trained)
-    _report_codes(folder, made, as_json)
+    level = given.pop("level", None)
+    made, found = _in_place(folder, given.pop("data_dir", None), resume, again, "codes", trained, level)
+    _report_codes(folder, made, len(found.run.model.prior) > 1, as_json)
 
 
 def fit(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Option], judging: Sequence[str]) -> None:
@@ -66,36 +71,70 @@ def _check(given: dict[str, Any], settings: Sequence[Option]) -> None:
 
 
 def _in_place(
-    folder: Path, data_dir: Path | None, resume: bool, again: str, what: str, fitted: Callable[[Opened], Run]
-) -> tuple[Run, Opened]:
-    """The prior's run, made in the folder `prior` of the run's, and the run; `again`: the command that makes it."""
+    folder: Path,
+    data_dir: Path | None,
+    resume: bool,
+    again: str,
+    what: str,
+    fitted: Callable[[Opened], T],
+    level: str | None = None,
+) -> tuple[T, Opened]:
+    """The prior's run, or runs, made in the folder `prior` of the run's, and the run; `again`: the command for it."""
     # The slowest imports of all: after every mistake in the line.
     from polyvae.training.second_stage import PRIOR
-    from polyvae.training.second_stage.codes import quantised
+    from polyvae.training.second_stage.codes import chosen_levels
+    from polyvae.training.second_stage.kept import levels_in, place_of
     from polyvae.training.second_stage.latents import vector_of
 
-    place = folder / PRIOR
-    if not resume and begun(place):
-        raise RunError(f"{place} already holds a learned prior; add --resume to go on with it, or remove it")
-    if resume and not (place / DESCRIPTION).exists():
-        raise RunError(f"{place} holds no learned prior to go on with; leave --resume away to train one")
+    there = levels_in(folder / PRIOR)
+    if not resume and level is None and any(map(begun, there)):
+        raise RunError(f"{folder / PRIOR} already holds a learned prior; add --resume to go on with it, or remove it")
+    if resume and not any((place / DESCRIPTION).exists() for place in there):
+        raise RunError(f"{folder / PRIOR} holds no learned prior to go on with; leave --resume away to train one")
     found = opened(folder, data_dir)
-    {"codes": quantised, "latents": vector_of}[what](found.run)  # or what it has none of is said first
+    places = [folder / PRIOR]
+    if what == "latents":
+        vector_of(found.run)  # or what it has none of is said first
+    else:
+        with naming([LEVEL]):
+            places = [place_of(found.run, name) or folder for name in chosen_levels(found.run, level)]
+    if not resume and (held := list(filter(begun, places))):
+        raise RunError(f"{held[0]} already holds a learned prior; add --resume to go on with it, or remove it")
+    place = ", then ".join(map(str, places))
     print(f"{'going on with' if resume else 'training in'} {place}: {what} of {found.data.name}", file=sys.stderr)
     try:
         return fitted(found), found
     except KeyboardInterrupt:
-        if (place / STATE).exists():
+        if any((place / STATE).exists() for place in places):
             raise KeyboardInterrupt(f"interrupted; go on with `{again} --resume`") from None
         raise
 
 
-def _report_codes(folder: Path, made: Run, as_json: bool) -> None:
+def _report_codes(folder: Path, made: Mapping[str, Run], several: bool, as_json: bool) -> None:
+    """What the codes cost; of several maps that of each, and together where all are there."""
+    told = {name: _cost(run) for name, run in made.items()}
+    result: dict[str, Any] = {"run": str(folder), **next(iter(told.values()))}
+    if several:
+        sums = {each: sum(one[each] or 0.0 for one in told.values()) for each in ("uniform_nats", "learned_nats")}
+        result = {"run": str(folder), "levels": told, **sums}
+    if as_json:
+        print(json.dumps(printable(result)))
+        return
+    for name, one in told.items():
+        print(f"prior: {one['prior']}")
+        if one["best_epoch"] is not None:
+            print(f"best epoch: {one['best_epoch']} of {one['epochs']}")
+            print(f"{f'{name} ' if several else ''}codes of the validation part: {_nats(one)}")
+    if len(told) > 1:
+        print(f"together: {_nats(result)}")
+    print(f"next: polyvae evaluate {shlex.quote(str(folder))}")
+
+
+def _cost(made: Run) -> dict[str, Any]:
     best = max(made.history, key=lambda row: row["validation_bound"], default={})
     net = next(iter(made.model.prior.values())).net
     places = net.shape[0] * net.shape[1]  # pyright: ignore
-    result = {
-        "run": str(folder),
+    return {
         "prior": str(made.folder),
         "epochs": len(made.history),
         "best_epoch": best.get("epoch"),
@@ -104,17 +143,10 @@ def _report_codes(folder: Path, made: Run, as_json: bool) -> None:
         "uniform_nats": places * log(net.codes),  # pyright: ignore
         "learned_nats": None if not best else -best["validation_bound"],
     }
-    if as_json:
-        print(json.dumps(printable(result)))
-        return
-    print(f"prior: {made.folder}")
-    if best:
-        print(f"best epoch: {best['epoch']} of {len(made.history)}")
-        print(
-            f"codes of the validation part: {result['learned_nats']:.2f} nats an example, "
-            f"{result['uniform_nats']:.2f} were they equally probable"
-        )
-    print(f"next: polyvae evaluate {shlex.quote(str(folder))}")
+
+
+def _nats(cost: Mapping[str, Any]) -> str:
+    return f"{cost['learned_nats']:.2f} nats an example, {cost['uniform_nats']:.2f} were they equally probable"
 
 
 def _report_latents(folder: Path, kind: str, made: Run, found: Opened, asked: dict[str, Any], as_json: bool) -> None:

@@ -2,8 +2,19 @@
 
 from polyvae.figures.arrays import curves, reconstructions, samples
 from polyvae.figures.completions import completions, point_errors
+from polyvae.figures.from_above import levels
 from polyvae.figures.grids import panels
-from polyvae.figures.kinds import Completions, Curves, KLBars, LatentMap, PointErrors, Reconstructions, Samples, Strips
+from polyvae.figures.kinds import (
+    Completions,
+    Curves,
+    KLBars,
+    LatentMap,
+    Levels,
+    PointErrors,
+    Reconstructions,
+    Samples,
+    Strips,
+)
 from polyvae.figures.latents import kl_bars, latent_map
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
 from polyvae.figures.plots import draw, drawing, save_figures
@@ -14,6 +25,7 @@ __all__ = [
     "Curves",
     "KLBars",
     "LatentMap",
+    "Levels",
     "PointErrors",
     "Reconstructions",
     "Samples",
@@ -25,6 +37,7 @@ __all__ = [
     "interpolations",
     "kl_bars",
     "latent_map",
+    "levels",
     "montage",
     "panels",
     "point_errors",

@@ -59,6 +59,14 @@ class Strips(Shown):
 
 
 @dataclass(frozen=True)
+class Levels(Shown):
+    """Examples and their reconstructions from ever more of the latents, [R, S, ...]: what each of the `rows` shows."""
+
+    pictures: np.ndarray
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LatentMap:
     """Posterior means in a plane, [N, 2], their labels [N] or None, and the names of the two axes."""
 

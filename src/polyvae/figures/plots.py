@@ -22,9 +22,19 @@ from polyvae.data.exchange.given import taken
 from polyvae.data.files.writing import replacing
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.figures import arrays, latents, tables, walks
+from polyvae.figures import arrays, from_above, latents, tables, walks
 from polyvae.figures.grids import DPI, blocks, grid, panels
-from polyvae.figures.kinds import Completions, Curves, KLBars, LatentMap, PointErrors, Reconstructions, Samples, Strips
+from polyvae.figures.kinds import (
+    Completions,
+    Curves,
+    KLBars,
+    LatentMap,
+    Levels,
+    PointErrors,
+    Reconstructions,
+    Samples,
+    Strips,
+)
 from polyvae.figures.pixels import save_array
 from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, charts, finish, legend, line
 from polyvae.figures.subject import is_table
@@ -82,7 +92,7 @@ def save_figures(
     """All figures of a model over data into a folder, the curves where there is a history; the paths, in order.
 
     `data`: a split, Data, of which it is the test part, or whatever else `Run.score` takes. KL bars are left out where
-    no latent has a KL per dimension.
+    no latent has a KL per dimension, levels where no latents stand above each other.
     """
     folder, split = Path(folder), taken(data, recorded_spec(source))
     made: dict[str, tuple[Any, str]] = {}
@@ -94,6 +104,12 @@ def save_figures(
     made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
     side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
     made["samples"] = arrays.samples(source, split, side, side, seed=seed), title
+    if not table:
+        with suppress(ValueError):
+            made["levels"] = (
+                from_above.levels(source, split, seed=seed),
+                "Reconstructions from the highest latents alone",
+            )
     for latent in source_of(source).model.prior:
         title = f"Traversals of {latent}, from example 0"
         made[f"traversals-{latent}"] = walks.traversals(source, split, latent, seed=seed), title
@@ -130,6 +146,11 @@ def _(figure: Samples, title: str) -> Figure:
     if figure.pictures.ndim == 3:
         return tables.columns(figure, title)
     return grid(blocks(figure.pictures, figure.unit, figure.names), title, [], list(figure.columns))
+
+
+@_draw.register
+def _(figure: Levels, title: str) -> Figure:
+    return grid(blocks(figure.pictures, figure.unit, figure.names), title, list(figure.rows), [])
 
 
 @_draw.register

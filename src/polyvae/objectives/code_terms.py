@@ -6,10 +6,12 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from polyvae.model.distributions.codes import Quantised
 from polyvae.model.vae import Draw
+from polyvae.objectives.terms import quantised
 
 _BITS = 10  # of a code that are looked at together
 
@@ -20,7 +22,8 @@ class EntropyPenalty(nn.Module):
     p(k | e) = prod_j sigmoid(4 e_j s_j / t), the softmax of -|e - c_k|^2 / t over the 2^D words of signs s; E_i is the
     mean over all places of all examples, t the `temperature`. It lies between -D log 2 and 0. The second entropy is
     exact up to 10 bits; of more it is the sum of those of 10 at a time, which bounds it from above. Over several
-    processes it is of what each one reads. ValueError without a quantised latent.
+    processes it is of what each one reads. Summed over the named `latents`, by default over every quantised one.
+    ValueError without a quantised latent.
 
     Yu, Lezama, Gundavarapu, Versari, Sohn, Minnen, et al.: Language Model Beats Diffusion: Tokenizer is Key to Visual
     Generation, 2023; Jansen, Ellis, Hershey, Moore, Plakal, Popat, Saurous: Coincidence, Categorization, and
@@ -29,20 +32,20 @@ class EntropyPenalty(nn.Module):
 
     trains_prior = False
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, temperature: float = 0.1, latents: tuple[str, ...] | None = None) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"temperature is a positive number; got {temperature}")
         self.temperature = temperature
+        self.latents = latents
 
     def forward(self, draw: Draw) -> Tensor:
-        laws = [latent.q for latent in draw.latents.values() if isinstance(latent.q, Quantised)]
-        if not laws:
-            raise ValueError("the entropy of code bits needs a quantised latent; the model has none")
-        return torch.stack([self._penalty(q.encoded) for q in laws]).sum()
+        chosen = quantised(draw, self.latents, "the entropy of code bits needs")
+        return torch.stack([self._penalty(latent.q) for latent in chosen]).sum()
 
-    def _penalty(self, encoded: Tensor) -> Tensor:
-        logits = 4 * encoded.movedim(1, -1).flatten(0, -2) / self.temperature
+    def _penalty(self, q: Distribution) -> Tensor:
+        assert isinstance(q, Quantised)
+        logits = 4 * q.encoded.movedim(1, -1).flatten(0, -2) / self.temperature
         sure = _entropy(torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], -1)).sum(1).mean()
         cuts = [*range(0, logits.shape[1], _BITS), logits.shape[1]]
         return sure - torch.stack([_used(logits[:, first:end]) for first, end in pairwise(cuts)]).sum()

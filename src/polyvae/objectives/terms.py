@@ -93,28 +93,48 @@ class Classification(nn.Module):
 
 
 class CodebookCost(nn.Module):
-    """|sg(e) - c|^2 over z, [K, B]: draws the words c to the encoder's outputs e, which it does not move."""
+    """|sg(e) - c|^2 over z, [K, B]: draws the words c to the encoder's outputs e, which it does not move.
+
+    Summed over the named `latents`, by default over every quantised one.
+    """
 
     trains_prior = False
 
+    def __init__(self, latents: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.latents = latents
+
     def forward(self, draw: Draw) -> Tensor:
-        return _gaps(draw, lambda q: (q.encoded.detach(), q.vectors))
+        return _gaps(draw, self.latents, lambda q: (q.encoded.detach(), q.vectors))
 
 
 class Commitment(nn.Module):
-    """|e - sg(c)|^2 over z, [K, B]: draws the encoder's outputs e to the words c, which it does not move."""
+    """|e - sg(c)|^2 over z, [K, B]: draws the encoder's outputs e to the words c, which it does not move.
+
+    Summed over the named `latents`, by default over every quantised one.
+    """
 
     trains_prior = False
 
+    def __init__(self, latents: tuple[str, ...] | None = None) -> None:
+        super().__init__()
+        self.latents = latents
+
     def forward(self, draw: Draw) -> Tensor:
-        return _gaps(draw, lambda q: (q.encoded, q.vectors.detach()))
+        return _gaps(draw, self.latents, lambda q: (q.encoded, q.vectors.detach()))
 
 
-def _gaps(draw: Draw, sides: Callable[[Quantised], tuple[Tensor, Tensor]]) -> Tensor:
-    """Squared distances between the two sides, summed over every quantised latent."""
-    chosen = [latent for latent in draw.latents.values() if isinstance(latent.q, Quantised)]
+def quantised(draw: Draw, names: tuple[str, ...] | None, what: str) -> list[Latent]:
+    """The quantised latents among those of these names, or all; ValueError where there are none, for `what`."""
+    chosen = [draw.latents[name] for name in names or draw.latents if isinstance(draw.latents[name].q, Quantised)]
     if not chosen:
-        raise ValueError("the terms of a codebook need a quantised latent; the model has none")
+        raise ValueError(f"{what} a quantised latent; the model has none")
+    return chosen
+
+
+def _gaps(draw: Draw, names: tuple[str, ...] | None, sides: Callable[[Quantised], tuple[Tensor, Tensor]]) -> Tensor:
+    """Squared distances between the two sides, summed over quantised latents."""
+    chosen = quantised(draw, names, "the terms of a codebook need")
     costs = []
     for latent in chosen:
         assert isinstance(latent.q, Quantised)

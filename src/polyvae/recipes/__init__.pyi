@@ -45,6 +45,7 @@ from .priors import vamp_prior as vamp_prior
 from .quantised import vq_multitask as vq_multitask
 from .quantised import vq_semi_conditional as vq_semi_conditional
 from .quantised import vq_vae as vq_vae
+from .quantised import vq_vae_2 as vq_vae_2
 from .recording import Recipe as Recipe
 from .regularised import adversarial_autoencoder as adversarial_autoencoder
 from .regularised import beta_tcvae as beta_tcvae

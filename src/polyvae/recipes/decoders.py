@@ -15,7 +15,7 @@ from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import centring, prepared, prepared_observation
-from polyvae.model.parts import Head
+from polyvae.model.parts import Head, by_name
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.exemplar import ExemplarPrior
 from polyvae.model.protocol import Starts
@@ -84,9 +84,11 @@ def trained_by(
     asked: dict[str, type] = {name: type(each.term) for name, each in z.terms.items() if not isinstance(each.term, KL)}
     if missing := [name for name, kind in asked.items() if not any(isinstance(term, kind) for term in held)]:
         raise ValueError(f"objective: codes are trained by {' and '.join(missing)}; take an Objective with these terms")
-    if "commitment" not in z.terms and any(isinstance(term, (CodebookCost, Commitment)) for term in held):
+    commits = any(isinstance(each.term, Commitment) for each in z.terms.values())
+    if not commits and any(isinstance(term, (CodebookCost, Commitment)) for term in held):
         raise ValueError("objective: the terms of a codebook need codes of one; z has none that they would train")
-    if weighted and isinstance(z.posterior, Quantiser) and not z.posterior.certain:
+    relaxed = [q for q in by_name(z.posterior, "z").values() if isinstance(q, Quantiser) and not q.certain]
+    if weighted and relaxed:
         raise ValueError("objective: codes that are relaxed in training have no density; take an Objective with the KL")
     if weighted and len(terms) > 1:
         raise ValueError(f"objective: {objective.called} holds one decoder of x; take decoders = 1")

@@ -105,6 +105,15 @@ def _codes(latent: Codes, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart
     words = coder.build()
     given = ("x", *beside)
     posterior = Quantiser(prepared(net, spec, given), words, given)
+    start = posterior.start if latent.kmeans and hasattr(words, "start") else None
+    positions, terms = (*depth_of(words), *shape[1:]), coder.terms(spec.dimensions, prod(shape), None)
+    decoders = map_decoders(latent, spec)
+    return LatentPart(posterior, lambda: UniformPrior(words, positions), shape, terms, decoders, start)
+
+
+def map_decoders(latent: Codes, spec: Spec) -> dict[str, Reader]:
+    """The networks that read a map of words: convolutions alone, flattened first, or meeting m at every scale."""
+    widths, blocks = latent.widths, latent.blocks
 
     def flattened(inputs: Sequence[Shape], output: Shape) -> nn.Module:
         return flat(inputs, output, widths, blocks)
@@ -115,10 +124,7 @@ def _codes(latent: Codes, spec: Spec, beside: Mapping[str, Shape]) -> LatentPart
     def scales(inputs: Sequence[Shape], output: Shape) -> nn.Module:
         return _meeting(inputs, lambda z, m: multiscale((z, m), output, widths, blocks, statistics=False))
 
-    decoders = {"flat": flattened, "map": mapped, "multiscale": scales if is_picture(spec.x) else flattened}
-    start = posterior.start if latent.kmeans and hasattr(words, "start") else None
-    positions, terms = (*depth_of(words), *shape[1:]), coder.terms(spec.dimensions, prod(shape))
-    return LatentPart(posterior, lambda: UniformPrior(words, positions), shape, terms, decoders, start)
+    return {"flat": flattened, "map": mapped, "multiscale": scales if is_picture(spec.x) else flattened}
 
 
 def _meeting(inputs: Sequence[Shape], build: Callable[[Shape, Shape], nn.Module]) -> nn.Module:

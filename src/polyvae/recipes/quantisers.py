@@ -18,19 +18,22 @@ from polyvae.objectives.terms import KL, CodebookCost, Commitment
 from polyvae.recipes.options import Codes
 
 CODEBOOKS = {"gradient": False, "ema": True}  # whether the words are moving averages
+Latents = tuple[str, ...] | None
 _LEARNED = ("count", "dim", "codebook", "beta", "revive", "kmeans", "rotation")  # what a `Codebook` reads
 
 
 @dataclass(frozen=True)
 class Coder:
-    """A quantiser as a recipe makes it: `dim` numbers a vector, the codebook, and its terms by the sizes of x and z.
+    """A quantiser as a recipe makes it: `dim` numbers a vector, the codebook, and its terms.
+
+    These are made of the sizes of x and z, and of the names of the latents that they are of, all where that is None.
 
     The codebook is made after the networks, so that these have the same weights whichever is chosen.
     """
 
     dim: int
     build: Callable[[], nn.Module]
-    terms: Callable[[int, int], Mapping[str, Weighted]]
+    terms: Callable[[int, int, Latents], Mapping[str, Weighted]]
 
 
 def coder_of(latent: Codes) -> Coder:
@@ -64,7 +67,7 @@ def _grouped(latent: Codes) -> Coder:
 
 
 def _finite_scalar(latent: Codes) -> Coder:
-    return Coder(len(latent.levels), lambda: FiniteScalar(latent.levels), lambda x, z: {"kl": Weighted(KL())})
+    return Coder(len(latent.levels), lambda: FiniteScalar(latent.levels), lambda x, z, of: {"kl": Weighted(KL())})
 
 
 def _lookup_free(latent: Codes) -> Coder:
@@ -74,17 +77,17 @@ def _lookup_free(latent: Codes) -> Coder:
             f"codes: quantiser 'lookup-free' has 2, 4, 8 ..., the signs of some channels; got {latent.count}"
         )
 
-    def terms(x: int, z: int) -> dict[str, Weighted]:
+    def terms(x: int, z: int, of: Latents) -> dict[str, Weighted]:
         # The entropies are means over places, as a mean over pixels is; times D_x they stand beside a sum of those.
-        entropy = Weighted(EntropyPenalty(), latent.entropy * x)
-        return {"commitment": Weighted(Commitment(), latent.beta * (x / z)), "entropy": entropy}
+        entropy = Weighted(EntropyPenalty(latents=of), latent.entropy * x)
+        return {"commitment": Weighted(Commitment(of), latent.beta * (x / z)), "entropy": entropy}
 
     return Coder(bits, lambda: LookupFree(bits), terms)
 
 
 def _gumbel(latent: Codes) -> Coder:
     sizes = latent.count, latent.dim, latent.temperature, latent.anneal, latent.hard
-    return Coder(latent.dim, lambda: GumbelCodes(*sizes), lambda x, z: {"kl": Weighted(KL())})
+    return Coder(latent.dim, lambda: GumbelCodes(*sizes), lambda x, z, of: {"kl": Weighted(KL())})
 
 
 def _codebook(latent: Codes, dim: int) -> Codebook:
@@ -92,13 +95,13 @@ def _codebook(latent: Codes, dim: int) -> Codebook:
     return Codebook(latent.count, dim, average, revive=latent.revive, rotation=latent.rotation)
 
 
-def _costs(latent: Codes) -> Callable[[int, int], Mapping[str, Weighted]]:
+def _costs(latent: Codes) -> Callable[[int, int, Latents], Mapping[str, Weighted]]:
     """Both squared errors, weighed so that they stand as means of elements do beside a mean over pixels."""
     average = find(CODEBOOKS, latent.codebook, "codebook")
 
-    def terms(x: int, z: int) -> dict[str, Weighted]:
-        moved = {} if average else {"codebook": Weighted(CodebookCost(), x / z)}
-        return {**moved, "commitment": Weighted(Commitment(), latent.beta * (x / z))}
+    def terms(x: int, z: int, of: Latents) -> dict[str, Weighted]:
+        moved = {} if average else {"codebook": Weighted(CodebookCost(of), x / z)}
+        return {**moved, "commitment": Weighted(Commitment(of), latent.beta * (x / z))}
 
     return terms
 

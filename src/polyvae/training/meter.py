@@ -28,15 +28,25 @@ def check_validation(values: Mapping[str, float], monitor: str) -> None:
 def epoch_values(module: nn.Module) -> dict[str, float]:
     """What parts of the model or objective tell of the epoch; their `epoch_values` also starts their next one.
 
-    A part tells for those that it holds.
+    A part tells for those that it holds. What several tell by one name has theirs behind it, as perplexity_top.
     """
-    found: dict[str, float] = {}
+    told: dict[str, dict[str, float]] = {}
     silent: set[nn.Module] = set()
-    for part in module.modules():
+    for path, part in module.named_modules():
         if isinstance(part, TellsEpoch) and part not in silent:
-            found |= part.epoch_values()
+            for name, value in part.epoch_values().items():
+                told.setdefault(name, {})[path] = value
             silent.update(part.modules())
-    return found
+    return {name: value for key, found in told.items() for name, value in _by_part(key, found).items()}
+
+
+def _by_part(name: str, found: Mapping[str, float]) -> dict[str, float]:
+    """Values of one name by paths of parts, each called by where its path first differs from the others."""
+    if len(found) == 1:
+        return {name: next(iter(found.values()))}
+    paths = [path.split(".") for path in found]
+    place = next(n for n, steps in enumerate(zip(*paths, strict=False)) if len(set(steps)) > 1)
+    return {f"{name}_{path[place]}": value for path, value in zip(paths, found.values(), strict=True)}
 
 
 class Meter:

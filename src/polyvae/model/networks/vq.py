@@ -103,12 +103,62 @@ def downsampling(
         return mlp(inputs, code, widths), code
 
     def strided(x: Shape) -> nn.Module:
-        layers: list[nn.Module] = []
-        for stage, (before, after) in zip(halvings(x[1], x[2], len(widths)), pairwise((x[0], *widths)), strict=True):
-            layers += [nn.Conv2d(before, after, 3, stage.stride, 1), nn.LeakyReLU(inplace=True)]
-        return MapNetwork(x, Maps(*layers, *_residuals(widths[-1], blocks), nn.Conv2d(widths[-1], dim, 1)))
+        return MapNetwork(x, Maps(*_downwards(x, widths, blocks), nn.Conv2d(widths[-1], dim, 1)))
 
     return Stacked.over(inputs, strided), code
+
+
+def pyramid(x: Shape, widths: Sequence[int], scales: int) -> list[Shape]:
+    """The shapes of the features of a value at so many scales, the finest first, where `downsampling` ends."""
+    shapes = [code_shape(x, widths[-1], widths)]
+    while len(shapes) < scales:
+        last = shapes[-1] if is_picture(x) else shapes[-1][1:]
+        shapes.append(code_shape(last, widths[-1], widths[-1:]))
+    return shapes
+
+
+def features(inputs: Sequence[Shape], widths: Sequence[int], blocks: int) -> nn.Module:
+    """Return `downsampling` without its last layer: from a value, and what stands beside it, to activated features.
+
+    The strides of pictures are as many as `widths`, their features as wide as the last of these, with residual `blocks`
+    after them. Of tables a perceptron, to `pyramid`'s first shape.
+    """
+    inputs, _ = checked(inputs, ())
+    widths = _checked(widths, blocks)
+    if not is_picture(inputs[0]):
+        return mlp(inputs, pyramid(inputs[0], widths, 1)[0], widths)
+    return Stacked.over(inputs, lambda x: MapNetwork(x, Maps(*_downwards(x, widths, blocks))))
+
+
+def halved(features: Shape, blocks: int) -> nn.Module:
+    """Return what takes features to those of half their sides, or of a table's row of half its length."""
+    width = features[0]
+    if not is_picture(features):
+        return mlp((features,), pyramid(features[1:], (width,), 1)[0], (width,))
+    return MapNetwork(features, Maps(*_downwards(features, (width,), blocks)))
+
+
+def coded(inputs: Sequence[Shape], dim: int) -> nn.Module:
+    """Return what takes features of one scale, joined, to a map of vectors: one 1x1 convolution, or a perceptron."""
+    if not is_picture(inputs[0]):
+        return mlp(inputs, (dim, *inputs[0][1:]), inputs[0][:1])
+    return Stacked.over(inputs, lambda joined: MapNetwork(joined, Maps(nn.Conv2d(joined[0], dim, 1))))
+
+
+def doubled(inputs: Sequence[Shape], output: Shape, blocks: int) -> nn.Module:
+    """Return what takes maps of one scale, joined, to activated features of the next finer one, the mirrored `halved`.
+
+    A 1x1 convolution to the width of `output`, residual `blocks` and a transposed 3x3 convolution of stride 2.
+    """
+    width = output[0]
+    if not is_picture(output):
+        return mlp(inputs, output, (width,))
+
+    def widened(joined: Shape) -> nn.Module:
+        first = [nn.Conv2d(joined[0], width, 1), nn.LeakyReLU(inplace=True)]
+        return MapNetwork(joined, Maps(*first, *_upwards(output, (width,), blocks), nn.LeakyReLU(inplace=True)))
+
+    return Stacked.over(inputs, widened)
 
 
 def upsampling(code: Shape, output: Shape, widths: Sequence[int], blocks: int) -> nn.Module:
@@ -135,6 +185,14 @@ def flat(inputs: Sequence[Shape], output: Shape, widths: Sequence[int], blocks: 
         return _perceptron(inputs, output, widths)
     stack = _upwards(output, widths, blocks)
     return PictureDecoder(inputs, Maps(nn.LeakyReLU(inplace=True), *stack), code_shape(output, widths[-1], widths))
+
+
+def _downwards(x: Shape, widths: tuple[int, ...], blocks: int) -> list[nn.Module]:
+    """From a picture to activated maps of the last width."""
+    layers: list[nn.Module] = []
+    for stage, (before, after) in zip(halvings(x[1], x[2], len(widths)), pairwise((x[0], *widths)), strict=True):
+        layers += [nn.Conv2d(before, after, 3, stage.stride, 1), nn.LeakyReLU(inplace=True)]
+    return layers + _residuals(widths[-1], blocks)
 
 
 def _upwards(output: Shape, widths: tuple[int, ...], blocks: int) -> list[nn.Module]:

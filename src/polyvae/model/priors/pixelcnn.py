@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from polyvae.model.distributions.codes import CodePrior, Words
 from polyvae.model.networks.pixelcnn import GatedPixelCNN
+from polyvae.model.networks.pixelcnn_above import as_vectors
 from polyvae.model.networks.pixelcnn_sampling import check_sharpness, draw
 from polyvae.model.precision import as_here, full
 from polyvae.model.vae import Values
@@ -60,8 +60,9 @@ class PixelCodes(CodePrior):
 class PixelCNNPrior(nn.Module):
     """p(z), or p(z | y) with `given` = ("y",): the words of a codebook at maps of codes from a gated PixelCNN.
 
-    y holds integer labels, vectors as long as the network's condition, or maps of such vectors. ValueError where the
-    network's maps or codes are not those of the codebook at these `positions`.
+    y holds integer labels, vectors as long as the network's condition, or maps of such vectors; with a `reader`, a
+    network that makes such maps of all that is `given`, it is what that makes: p(z | maps above, y). ValueError where
+    the network's maps or codes are not those of the codebook at these `positions`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PixelCNNPrior(nn.Module):
         given: Sequence[str] = (),
         temperature: float = 1.0,
         top_k: int | None = None,
+        reader: nn.Module | None = None,
     ) -> None:
         super().__init__()
         check_sharpness(temperature, top_k)
@@ -84,23 +86,21 @@ class PixelCNNPrior(nn.Module):
             raise ValueError(f"the network's condition is a vector of {net.condition} numbers; the prior reads {given}")
         self.net, self.codebook = net, codebook
         self.positions, self.given = tuple(positions), tuple(given)
-        self.temperature, self.top_k = temperature, top_k
+        self.temperature, self.top_k, self.reader = temperature, top_k, reader
 
     def forward(self, values: Values) -> Distribution:
-        y = self._vectors(values[self.given[0]]) if self.given else None
+        read, y = [values[name] for name in self.given], None
+        if self.reader is not None:
+            y = full(self.reader(*read))
+        elif read:
+            y = as_vectors(read[0], self.net.condition or 0, self.net.rows)
         return PixelCodes(self.net, self.codebook, self.positions, y, self.temperature, self.top_k)
 
     def sharpened(self, temperature: float = 1.0, top_k: int | None = None) -> PixelCNNPrior:
         """The same prior, weights shared, that draws otherwise; what it scores does not change."""
-        made = PixelCNNPrior(self.net, self.codebook, self.positions, self.given, temperature, top_k)
+        made = PixelCNNPrior(self.net, self.codebook, self.positions, self.given, temperature, top_k, self.reader)
         made.training = self.training
         return made
-
-    def _vectors(self, y: Tensor) -> Tensor:
-        if y.is_floating_point():
-            return y
-        zeros = torch.zeros(len(y), self.net.condition or 0, dtype=self.net.rows.dtype, device=y.device)
-        return zeros.scatter_(1, y[:, None], 1.0)
 
     def extra_repr(self) -> str:
         return f"positions={self.positions}, given={self.given}, temperature={self.temperature}, top_k={self.top_k}"

@@ -20,13 +20,24 @@ from polyvae.model.weights import check_weights
 from polyvae.recipes import Recipe, named
 from polyvae.training.fit import fit
 from polyvae.training.run import Run
-from polyvae.training.second_stage.codes import RECIPE, code_data, has_codes, with_pixel_cnn
+from polyvae.training.run_folder import begun
+from polyvae.training.second_stage.codes import (
+    RECIPE,
+    chosen_levels,
+    has_codes,
+    level_data,
+    options_above,
+    quantised,
+    with_pixel_cnns,
+)
 from polyvae.training.second_stage.kept import (
     OF_VECTORS,
+    PRIOR,
     called,
     check_same_weights,
     command,
     has_prior,
+    levels_in,
     place_of,
     recorded,
     replaced,
@@ -36,25 +47,41 @@ from polyvae.training.second_stage.latents import Vector, examples, latent_data,
 from polyvae.training.settings import OF_PRIORS
 from polyvae.training.store import METRICS, WEIGHTS, RunError, read_metrics
 
+MADE = {"spec", "vector", "above"}  # what a prior's builder is told by the run
 ABOVE = "u"  # the latent of a second autoencoder
 
 
-def train_prior(run: Run, data: Any, *, resume: bool = False, progress: bool | None = None, **settings: Any) -> Run:
+def train_prior(
+    run: Run,
+    data: Any,
+    *,
+    level: str | None = None,
+    resume: bool = False,
+    progress: bool | None = None,
+    **settings: Any,
+) -> Run | dict[str, Run]:
     """Trains a PixelCNN over the codes of a vector-quantised run and returns the prior's own run.
+
+    Of a run with several maps of codes, one for each, the highest first, each conditional on the maps above it; these
+    are independent of each other and returned by the names of the maps. `level`: train that of one map alone.
 
     `data`: what the run was trained on, or anything that `fit` takes; the codes of its training and validation part are
     computed once. `settings`: options of the recipe `pixel_cnn` (channels, layers, dropout, condition ...) and
-    settings of `fit` (epochs, lr, seed ...). The result is in the folder `prior` within the run's, or in memory alone
-    where the run has none. `resume`: go on with what is there, exactly as if it had not stopped; what it recorded need
-    not be said again.
+    settings of `fit` (epochs, lr, seed ...). The result is in the folder `prior` within the run's, of several maps in
+    folders of their names within that, or in memory alone where the run has none. `resume`: go on with what is there,
+    exactly as if it had not stopped; what it recorded need not be said again, and counts for maps not begun.
 
     Raises RunError for a run without codes or a folder that holds another prior, ValueError for a bad option, such as a
     condition without labels, TypeError for an unknown one.
     """
-    options, rest = _given(run, RECIPE, named(RECIPE), settings, resume)
-    codes = code_data(run, data)
-    recipe = named(RECIPE)(codes.spec, seed=rest.get("seed", 0), **options)
-    return fit(recipe, codes, place_of(run), resume=resume, progress=progress, **rest)
+    levels, trained = chosen_levels(run, level), dict[str, Run]()
+    codes = level_data(run, data)
+    for name in levels:
+        options, rest = _given(run, RECIPE, named(RECIPE), settings, resume, name)
+        options |= options_above(run, name)
+        recipe = named(RECIPE)(codes[name].spec, seed=rest.get("seed", 0), **options)
+        trained[name] = fit(recipe, codes[name], place_of(run, name), resume=resume, progress=progress, **rest)
+    return trained if level is None and len(levels) > 1 else trained[levels[0]]
 
 
 def fit_prior(
@@ -83,16 +110,18 @@ def fit_prior(
     return fit(recipe, latents, place_of(run), resume=resume, progress=progress, **rest)
 
 
-def with_prior(run: Run, prior: Run | None = None) -> Run:
+def with_prior(run: Run, prior: Run | Mapping[str, Run] | None = None) -> Run:
     """The run whose model has the fitted prior: its KL and its bound are with it, and `generate` draws from it.
 
     `prior`: what `train_prior` or `fit_prior` returned; by default what lies in the run's folder. All weights but the
     prior's are shared with the run given. Raises RunError where there is no prior yet, or one of another model.
     """
     prior = _stored(run) if prior is None else prior
+    if isinstance(prior, Mapping):
+        return with_pixel_cnns(run, prior, again(run))
     kind = str((prior.recipe.call or {}).get("name", ""))
     if not kind.startswith(OF_VECTORS):
-        return with_pixel_cnn(run, prior, again(run))
+        return with_pixel_cnns(run, dict.fromkeys(quantised(run), prior), again(run))
     name = vector_of(run)
     if (wanted := Vector(run, name).dimensions) != (found := prior.model.heads["x"](_zeros(prior)).event_shape[0]):
         raise RunError(f"{called(prior)} is a prior of {found} dimensions, {name!r} of {called(run)} has {wanted}")
@@ -108,16 +137,21 @@ def again(run: Run) -> str:
 
 
 def _given(
-    run: Run, recipe: str, build: Any, settings: Mapping[str, Any], resume: bool
+    run: Run, recipe: str, build: Any, settings: Mapping[str, Any], resume: bool, level: str | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of a prior and the settings of its training, with those that are recorded where it goes on."""
-    given, folder = dict(settings), place_of(run)
+    """The options of a prior and the settings of its training, with those that are recorded where it goes on.
+
+    A `level` that has not begun goes on as the first that has.
+    """
+    given, folder = dict(settings), place_of(run, level)
+    if folder is not None and not begun(folder):
+        folder = next(filter(begun, levels_in(Path(str(run.folder)) / PRIOR)), folder)
     if resume and folder is not None:
         name, held = recorded(folder)
         if name != recipe:
             raise RunError(f"{folder} holds no such learned prior but a run of {name}")
-        given = {**held, **given}
-    taken = set(inspect.signature(build).parameters) - {"spec", "vector"}
+        given = {**{key: value for key, value in held.items() if key not in MADE}, **given}
+    taken = set(inspect.signature(build).parameters) - MADE
     options = {key: value for key, value in given.items() if key in taken}
     return options, {key: value for key, value in given.items() if key not in taken}
 
@@ -134,11 +168,20 @@ def _recipe(vector: Vector, kind: str, options: Mapping[str, Any], seed: int) ->
     return replace(made, call=json.loads(json.dumps({"name": OF_VECTORS + kind, "options": said})))
 
 
-def _stored(run: Run) -> Run:
-    """The prior in the run's folder. Raises RunError where there is none, or the run has been trained since."""
-    place = place_of(run)
-    if run.folder is None or place is None or not has_prior(Path(run.folder)):
+def _stored(run: Run) -> Run | dict[str, Run]:
+    """The prior in the run's folder, or those of its maps by name.
+
+    Raises RunError where there is none, or the run has been trained since.
+    """
+    if run.folder is None or not has_prior(Path(run.folder)):
         raise RunError(f"{called(run)} has no learned prior yet; train one with `{again(run)}`")
+    place = Path(run.folder) / PRIOR
+    places = levels_in(place)
+    return _read(run, place) if places == [place] else {each.name: _read(run, each) for each in places}
+
+
+def _read(run: Run, place: Path) -> Run:
+    """The prior that lies there."""
     name, options = recorded(place)
     recipe = None
     if name.startswith(OF_VECTORS):

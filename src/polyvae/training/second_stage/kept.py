@@ -15,20 +15,30 @@ from polyvae.data.files.sealed import read_values
 from polyvae.model.vae import VAE
 from polyvae.training.run import Run
 from polyvae.training.settings import Settings
-from polyvae.training.store import STATE, WEIGHTS, RunError, read_description
+from polyvae.training.store import DESCRIPTION, STATE, WEIGHTS, RunError, read_description
 
 OF_VECTORS = "fit-prior "  # before the kind, where a prior's run records its recipe
 PRIOR = "prior"  # the folder of the fitted prior within that of the run
 
 
-def place_of(run: Run) -> Path | None:
-    """The folder of a run's prior; None of a run that has none."""
-    return None if run.folder is None else Path(run.folder) / PRIOR
+def place_of(run: Run, level: str | None = None) -> Path | None:
+    """The folder of a run's prior, or of that of one of several latents; None of a run that has none."""
+    if run.folder is None:
+        return None
+    place = Path(run.folder) / PRIOR
+    return place if level is None or len(run.model.prior) == 1 else place / level
+
+
+def levels_in(place: Path) -> list[Path]:
+    """The folders of the priors in the folder `prior` of a run: it alone, or one for each map of codes."""
+    found = () if (place / DESCRIPTION).exists() else place.glob(f"*/{DESCRIPTION}")
+    calls = (read_description(each.parent)["data"]["call"] for each in found)
+    return next(([place / name for name in call["levels"]] for call in calls if "levels" in call), [place])
 
 
 def has_prior(folder: Path) -> bool:
-    """Whether a run folder holds a fitted prior that can be used."""
-    return (folder / PRIOR / WEIGHTS).exists()
+    """Whether a run folder holds a fitted prior that can be used, for each of its maps of codes."""
+    return all((each / WEIGHTS).exists() for each in levels_in(folder / PRIOR))
 
 
 def fingerprint(path: Path) -> str:
@@ -67,11 +77,20 @@ def check_same_weights(run: Run, prior: Run, recipe: str) -> None:
 
 def unfinished(run: Run) -> str | None:
     """What is to be said of a prior in the run's folder whose training was cut short; None of any other."""
-    place = place_of(run)
-    if place is None or not (place / STATE).exists():  # a closed form is fitted at once
+    places = [] if run.folder is None else levels_in(Path(run.folder) / PRIOR)
+    if len(places) > 1 and (missing := [each for each in places if not (each / STATE).exists()]):
+        there = next(each for each in places if each not in missing)
+        told = f"{there.parent} is not finished ({', '.join(each.name for each in missing)} not begun)"
+        again = f"`{command(run, recorded(there)[0])} --resume` finishes it"
+        return f"{told}: the own prior of {called(run)} is taken; {again}"
+    return next(filter(None, (_unfinished(run, each) for each in places)), None)
+
+
+def _unfinished(run: Run, place: Path) -> str | None:
+    if not (place / STATE).exists():  # a closed form is fitted at once
         return None
     recipe, settings = recorded(place)
-    state, best = read_values(place / STATE), has_prior(place.parent)
+    state, best = read_values(place / STATE), has_prior(Path(str(run.folder)))
     waited = best and state["epoch"] - state["best_epoch"] >= (settings.get("patience") or inf)
     if waited or state["epoch"] >= settings["epochs"] or state["step"] >= (settings.get("max_steps") or inf):
         return None
