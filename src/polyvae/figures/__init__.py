@@ -3,8 +3,18 @@
 from polyvae.figures.arrays import curves, reconstructions, samples
 from polyvae.figures.completions import completions, point_errors
 from polyvae.figures.grids import panels
-from polyvae.figures.kinds import Completions, Curves, KLBars, LatentMap, PointErrors, Reconstructions, Samples, Strips
-from polyvae.figures.latents import kl_bars, latent_map
+from polyvae.figures.kinds import (
+    Completions,
+    Curves,
+    GroupKL,
+    KLBars,
+    LatentMap,
+    PointErrors,
+    Reconstructions,
+    Samples,
+    Strips,
+)
+from polyvae.figures.latents import group_kl, kl_bars, latent_map
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
 from polyvae.figures.plots import draw, drawing, save_figures
 from polyvae.figures.walks import interpolations, traversals
@@ -12,6 +22,7 @@ from polyvae.figures.walks import interpolations, traversals
 __all__ = [
     "Completions",
     "Curves",
+    "GroupKL",
     "KLBars",
     "LatentMap",
     "PointErrors",
@@ -22,6 +33,7 @@ __all__ = [
     "curves",
     "draw",
     "drawing",
+    "group_kl",
     "interpolations",
     "kl_bars",
     "latent_map",
