@@ -90,7 +90,8 @@ def test_the_commands_say_what_is_wrong_with_a_prior(digits: Path, tmp_path: Pat
         (2, "has no option --layrs"): ["train-prior", folder, "--layrs", 3],
         (1, "has no learned prior yet"): ["sample", folder, "--code-prior", "learned"],
         (1, "has no learned prior yet; train one"): ["evaluate", folder, "--code-prior", "learned"],
-        (2, "--temperature and --top-k are for runs"): ["sample", folder, "--temperature", 0.5],
+        (2, "--temperature is for priors that are normal or draw"): ["sample", folder, "--temperature", 0.5],
+        (2, "--temperature and --top-k are for runs"): ["sample", folder, "--top-k", 3],
         (2, "expected an odd number of at least 3"): ["train-prior", folder, "--kernel-size", 4],
     }
     for (code, words), arguments in wrong.items():

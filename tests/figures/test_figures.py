@@ -12,7 +12,7 @@ from helpers.figures import model, read, split
 from polyvae import figures, recipes
 from polyvae.data.loading import wrap
 from polyvae.data.split import Split
-from polyvae.figures.kinds import Curves, KLBars, LatentMap, Reconstructions, Samples, Strips
+from polyvae.figures.kinds import Curves, GroupKL, KLBars, LatentMap, Reconstructions, Samples, Strips
 from polyvae.model.spec import Spec
 
 
@@ -55,6 +55,7 @@ def test_every_kind_of_figure_is_drawn_and_saved_as_arrays(tmp_path):
         "map": LatentMap(rng.random((50, 2)), np.arange(50) % 12, ("z[0]", "z[1]")),
         "unlabelled": LatentMap(rng.random((5, 2)), None, ("z[0]", "z[1]")),
         "bars": KLBars({"z2": rng.random(3), "z1": rng.random(60)}),
+        "groups": GroupKL({"z1": 3.5, "z2": 20.0}, {"z1": 4, "z2": 1568}, "5 of 9 examples"),
         "curves": Curves(np.arange(3.0), {"loss": {"train": rng.random(3), "validation": rng.random(3)}}),
     }
     for name, figure in kinds.items():
@@ -68,12 +69,13 @@ def test_every_kind_of_figure_is_drawn_and_saved_as_arrays(tmp_path):
         figures.draw("text", tmp_path / "no.png")
 
 
-@pytest.mark.parametrize("name", ["vae", "two_level", "cvae", "ae"])
+@pytest.mark.parametrize("name", ["vae", "two_level", "cvae", "ae", "ladder"])
 def test_all_figures_of_a_model_in_one_call(tmp_path, name):
     paths = figures.save_figures(model(name), split(), tmp_path, [{"epoch": 1, "train_loss": 2.0}])
     stems = {path.stem for path in paths}
     assert {"curves", "reconstructions", "samples", "interpolations"} <= stems
     assert ("kl" in stems) == (name != "ae")
+    assert ("groups" in stems) == (name in ("two_level", "ladder"))
     assert all(path.exists() for path in paths)
 
 

@@ -55,3 +55,14 @@ def test_bars_are_the_divergences_and_a_model_without_any_says_so():
     )
     with pytest.raises(ValueError, match="no latent"):
         figures.kl_bars(identity(), Split({"x": torch.randn(5, 2)}))
+
+
+def test_the_groups_of_a_ladder_stand_from_the_top_with_their_whole_divergence() -> None:
+    made = recipes.ladder(Spec((1, 8, 8)), groups=(1, 2), latent=2, widths=(4,), seed=0)
+    found = figures.group_kl(made, split(shape=(1, 8, 8)))
+    assert list(found.kl) == ["z1", "z2", "z3"]
+    assert found.dimensions == {"z1": 2 * 2 * 2, "z2": 2 * 4 * 4, "z3": 2 * 4 * 4}
+    bars = figures.kl_bars(made, split(shape=(1, 8, 8))).kl
+    np.testing.assert_allclose(found.kl["z1"], bars["z1"].sum(), rtol=1e-5)  # what is below is known at draws alone
+    np.testing.assert_allclose([found.kl[name] for name in bars], [kl.sum() for kl in bars.values()], rtol=0.2)
+    assert "nats in all" in figures.drawing(found, "KL of each group").axes[0].get_title()

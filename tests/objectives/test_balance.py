@@ -16,6 +16,7 @@ from polyvae.model.vae import Draw
 from polyvae.objectives.balance import (
     MODES,
     VARIANTS,
+    GroupBalance,
     SoftAdapt,
     backward_difference,
     forward_difference,
@@ -236,3 +237,24 @@ def test_what_makes_no_sense_is_refused() -> None:
             SoftAdapt(names)
     with pytest.raises(ValueError, match=r"\['size'\] are to be balanced; the terms are \['reconstruction', 'kl'\]"):
         pv.Objective(balance=SoftAdapt(("reconstruction", "size")))
+
+
+def test_groups_are_pressed_by_what_they_tell_and_by_their_size_until_the_weight_has_risen() -> None:
+    balance = GroupBalance({"a": 2, "b": 8, "c": 2}, steps=3)
+    told = {"a": torch.tensor(3.0), "b": torch.tensor(1.0), "c": torch.tensor(0.5)}
+    weighed = torch.tensor([6.0, 8.0, 1.0])
+    rising = weighed * 3 / weighed.sum()
+    for step in range(5):
+        balance.eval()
+        expected = rising if step < 3 else torch.ones(3)
+        torch.testing.assert_close(torch.stack(list(balance(told).values())), expected)  # which takes no step
+        balance.train()
+        torch.testing.assert_close(torch.stack(list(balance(told).values())), expected)
+    again = GroupBalance({"a": 2, "b": 8, "c": 2}, steps=3)
+    again.load_state_dict(balance.state_dict())
+    assert torch.equal(again.taken, balance.taken)
+    collapsed = balance.eval()({name: torch.tensor(0.0) for name in told})
+    assert all(factor.isfinite() for factor in collapsed.values())
+    for sizes, steps, words in (({"a": 0}, 3, "sizes are how many values"), ({"a": 1}, 0, "steps counts training")):
+        with pytest.raises(ValueError, match=words):
+            GroupBalance(sizes, steps)

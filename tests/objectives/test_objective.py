@@ -165,3 +165,19 @@ def test_repr_shows_weights_and_samples() -> None:
     text = repr(pv.Objective({"kl": pv.Weighted(KL(), 4.0, target=1.0)}))
     assert "weight=4.0, target=1.0" in text
     assert "samples=5" in repr(pv.ImportanceWeighted(5))
+
+
+def test_below_a_floor_nothing_presses_a_term_and_its_value_is_told_as_it_is() -> None:
+    value = torch.tensor([[1.0, 2.0], [4.0, 5.0]], requires_grad=True)
+    for floor, cost, slope in ((0.0, 6.0, 0.5), (2.5, 6.0, 0.5), (3.5, 7.0, 0.0)):
+        weighted = pv.Weighted(KL(), 2.0, floor=floor)
+        value.grad = None
+        found = weighted(value, 0)
+        found.backward()
+        assert found.item() == cost
+        torch.testing.assert_close(value.grad, torch.full((2, 2), slope))
+    assert pv.Weighted(KL()).plain
+    assert not pv.Weighted(KL(), floor=1.0).plain
+    assert "floor=1.0" in repr(pv.Weighted(KL(), floor=1.0))
+    with pytest.raises(ValueError, match="floor is a value of the term, at least 0"):
+        pv.Weighted(KL(), floor=-1.0)

@@ -6,7 +6,7 @@ import itertools
 import math
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,10 +19,11 @@ from torch.distributions import Independent, Normal
 import polyvae as pv
 from helpers.models import part, plain, two_level
 from polyvae.data import wrap
+from polyvae.model.draw import Draw
 from polyvae.model.distributions.normal import CholeskyNormal
 from polyvae.model.families.real import FullNormal, Point
 from polyvae.model.networks.layers import Stack
-from polyvae.objectives.penalties import CodeSize, Covariance, Steepness, check_covariance, covariance
+from polyvae.objectives.penalties import CodeSize, Covariance, SpectralNorms, Steepness, check_covariance, covariance
 from polyvae.objectives.terms import MMD
 from polyvae.training.groups import groups_of
 from polyvae.training.optimizer import build
@@ -243,3 +244,25 @@ def test_a_penalty_does_what_it_asks_for_on_real_pictures(name: str) -> None:
         run = pv.fit(made, data, epochs=15, batch_size=40, lr=5e-3, device="cpu", progress=False)
         found.append(run.history[-1][f"validation_{term}"])
     assert found[1] < 0.5 * found[0]
+
+
+def test_spectral_norms_are_the_largest_singular_values_once_the_iteration_has_settled() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 7), nn.Conv2d(3, 4, 3), nn.Sequential(nn.ConvTranspose2d(4, 2, 3)), nn.ReLU())
+    term, draw = SpectralNorms(net.double()).double(), cast(Draw, None)
+    assert not list(term.parameters())  # the layers stay the model's
+    weights = [net[0].weight, net[1].weight.flatten(1), net[2][0].weight.transpose(0, 1).flatten(1)]
+    exact = sum(torch.linalg.matrix_norm(weight, 2) for weight in weights)
+    before = term(draw)
+    assert before < exact
+    assert term.eval()(draw) == term(draw)  # in evaluation mode nothing moves
+    term.train()
+    for _ in range(500):
+        found = term(draw)
+    torch.testing.assert_close(found, exact)
+    found.backward()
+    slope = net[0].weight.grad
+    left, _, right = torch.linalg.svd(net[0].weight)
+    torch.testing.assert_close(slope, torch.outer(left[:, 0], right[0]), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="spectral norms are of linear layers and convolutions"):
+        SpectralNorms(nn.ReLU())

@@ -38,6 +38,7 @@ VALUES: dict[str, dict[Any, Any]] = {
     "objective": OBJECTIVES,
     "quantiser": {name: name for name in get_args(Quantisation)},
 }
+LADDERS = ["ladder"]  # whose laws are those of its groups
 VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
 CRITICS = ["factor_vae", "adversarial_autoencoder"]
 POINTS = ["adversarial_autoencoder", "wae", "rae"]
@@ -56,14 +57,14 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     ],
     "condition": [([*CLOSED], [True])],
     "prior": [
-        ([*VQ, *CLOSED, "pixel_cnn", *PRIORS], [*CHOICES["prior"]]),
+        ([*VQ, *CLOSED, "pixel_cnn", *PRIORS, *LADDERS], [*CHOICES["prior"]]),
         (
             ["ae", "arbitrary_conditioning", "beta_tcvae", *POINTS],
             [name for name in CHOICES["prior"] if name != "standard"],
         ),
     ],
     "posterior": [
-        ([*VQ, *CLOSED, "pixel_cnn", "rae", *POSTERIORS], [*CHOICES["posterior"]]),
+        ([*VQ, *CLOSED, *LADDERS, "pixel_cnn", "rae", *POSTERIORS], [*CHOICES["posterior"]]),
         (["two_level", "arbitrary_conditioning", "incomplete", *PRIORS], ["point"]),
         ([*PENALTIES, "factor_vae", *BOUNDS], ["point"]),
         (["beta_tcvae", "dip_vae"], ["iaf"]),
@@ -79,6 +80,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         (VQ, ["bound", *ESTIMATES]),
         ([name for name in RECIPES if name not in VQ], ["codes"]),
         (["multitask"], ESTIMATES),
+        (LADDERS, ["partial", "doubly"]),  # which want to know through which draws a posterior is moved
     ],
 }
 HELD = [(name, option) for option in VALUES for name in RECIPES]

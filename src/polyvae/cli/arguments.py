@@ -82,7 +82,8 @@ class Codes:
 
     code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae
         train-prior` and `fit-prior`, which is taken where there is one.
-    temperature: how boldly a learned prior draws, 1 as it was trained, 0 the likeliest code each time.
+    temperature: how boldly the prior draws, 1 as it was trained; codes at 0 are the likeliest each time, and of normal
+        priors, at every group of a ladder, the deviation is multiplied by it.
     top_k: draw among so many likeliest codes only.
     """
 

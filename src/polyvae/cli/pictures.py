@@ -39,13 +39,14 @@ def sample(
     from polyvae.figures import samples
 
     found = _opened(reading, writing)
-    found = replace(found, run=chosen_prior(found.run, codes.code_prior, codes.temperature, codes.top_k))
+    found = replace(found, run=chosen_prior(found.run, codes.code_prior, top_k=codes.top_k))
     table = len(found.data.spec.x) == 1
     number = number or (1000 if table else 64)
     examples = found.split(reading.split)[1] if table or found.run.model.conditions else None
     y = examples.tensors.get("y") if examples is not None and not table else None
     columns = isqrt(number - 1) + 1 if y is None or y.ndim > 1 else min(number, len(y.unique()))
-    figure = samples(found.run, examples, ceil(number / columns), columns, pixels, reading.seed)
+    rows = ceil(number / columns)
+    figure = samples(found.run, examples, rows, columns, pixels, reading.seed, codes.temperature)
     title = "Samples beside the data" if table else "Samples from the prior"
     _save(figure, title, "samples", reading, writing)
 

@@ -7,6 +7,7 @@ from polyvae.figures.grids import panels
 from polyvae.figures.kinds import (
     Completions,
     Curves,
+    GroupKL,
     KLBars,
     LatentMap,
     Levels,
@@ -15,7 +16,7 @@ from polyvae.figures.kinds import (
     Samples,
     Strips,
 )
-from polyvae.figures.latents import kl_bars, latent_map
+from polyvae.figures.latents import group_kl, kl_bars, latent_map
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
 from polyvae.figures.plots import draw, drawing, save_figures
 from polyvae.figures.walks import interpolations, traversals
@@ -23,6 +24,7 @@ from polyvae.figures.walks import interpolations, traversals
 __all__ = [
     "Completions",
     "Curves",
+    "GroupKL",
     "KLBars",
     "LatentMap",
     "Levels",
@@ -34,6 +36,7 @@ __all__ = [
     "curves",
     "draw",
     "drawing",
+    "group_kl",
     "interpolations",
     "kl_bars",
     "latent_map",

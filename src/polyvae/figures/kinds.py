@@ -85,6 +85,15 @@ class KLBars:
 
 
 @dataclass(frozen=True)
+class GroupKL:
+    """KL of every latent as a whole, nats, and its dimensions, by its name in the order of generation."""
+
+    kl: dict[str, float]
+    dimensions: dict[str, int]
+    part: str = ""
+
+
+@dataclass(frozen=True)
 class Curves:
     """What a run recorded: `epochs` [E], and by quantity and part ("train", "validation" or "") the values [E].
 

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from polyvae.checks.names import one_of
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import source_of
+from polyvae.evaluation.blocks import each_block, source_of
 from polyvae.evaluation.codes import describe_codes
-from polyvae.figures.kinds import KLBars, LatentMap
+from polyvae.figures.kinds import GroupKL, KLBars, LatentMap
 from polyvae.figures.looks import look_of, part
-from polyvae.model.vae import VAE
+from polyvae.model.vae import VAE, Values
 
 
 def latent_of(model: VAE, name: str | None) -> str:
@@ -64,3 +65,18 @@ def kl_bars(source: Any, split: Split, count: int = 5000, seed: int = 0) -> KLBa
     if not bars:
         raise ValueError("no latent of this model has a KL per dimension: its posteriors or priors have no marginals")
     return KLBars(bars, part(len(chosen), len(split)))
+
+
+def group_kl(source: Any, split: Split, count: int = 5000, seed: int = 0) -> GroupKL:
+    """KL of every latent over a seeded `count` of examples, from the top: how much each group of a ladder tells."""
+    chosen, sizes = subset(split, count, seed), dict[str, int]()
+
+    def measure(model: VAE, batch: Values) -> Tensor:
+        draw = model.infer(batch)
+        sizes.update({name: latent.z[0, 0].numel() for name, latent in draw.latents.items()})
+        return torch.stack([draw.expect(latent.kl) for latent in draw.latents.values()], 1)
+
+    means = torch.cat(each_block(source, chosen, measure, seed)).double().mean(0).tolist()
+    kl = dict(zip(sizes, means, strict=True))
+    units = source_of(source, "prior", what="the KL of its groups").model.plan.unit_of_prior.values()
+    return GroupKL({unit.name: kl[unit.name] for unit in units}, sizes, part(len(chosen), len(split)))

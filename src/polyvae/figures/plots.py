@@ -22,7 +22,7 @@ from polyvae.data.exchange.given import taken
 from polyvae.data.files.writing import replacing
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.figures import arrays, from_above, latents, tables, walks
+from polyvae.figures import arrays, from_above, kinds, latents, tables, walks
 from polyvae.figures.grids import DPI, blocks, grid, panels
 from polyvae.figures.kinds import (
     Completions,
@@ -100,6 +100,8 @@ def save_figures(
         made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
     with suppress(ValueError):
         made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
+    if len(source_of(source).model.prior) > 1:
+        made["groups"] = latents.group_kl(source, split, seed=seed), "KL of each group"
     table = is_table(source, split)
     made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
     side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
@@ -215,6 +217,16 @@ def _(figure: KLBars, title: str) -> Figure:
         finish(
             axes, f"{title}; {name}, {kl.sum():.1f} nats in all", f"{len(kl)} dimensions of {name}, by KL", "KL, nats"
         )
+    return drawn
+
+
+@_draw.register
+def _(figure: kinds.GroupKL, title: str) -> Figure:
+    drawn, (axes,) = charts(1, 1, max(5.0, 1.1 * len(figure.kl) + 1.5), 4)
+    names = [f"{name}\n{figure.dimensions[name]:,}" for name in figure.kl]
+    axes.bar_label(axes.bar(names, list(figure.kl.values()), color=COLOURS[0], width=0.7), fmt="%.1f", color=INK)
+    whole = f"{title}; {sum(figure.kl.values()):.1f} nats in all"
+    finish(axes, whole, "latents from the top, and their dimensions", "KL, nats")
     return drawn
 
 

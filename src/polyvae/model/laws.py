@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
+from math import inf
 from numbers import Number
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Size, Tensor
@@ -155,6 +156,34 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _tensors(each)
+
+
+def tempered(law: Distribution, temperature: float) -> Distribution:
+    """The law whose draws are `temperature` times as far from its mean: N(mu, (t s)^2) in the place of N(mu, s^2).
+
+    Another law has a method of this name; ValueError, by the temperature, for one that has none.
+    """
+    if not 0 <= temperature < inf:
+        raise ValueError(f"temperature is at least 0 and finite; got {temperature}")
+    if temperature == 1:
+        return law
+    if isinstance(law, Tempers):
+        return law.tempered(temperature)
+    if isinstance(law, Independent):
+        inner = tempered(law.base_dist, temperature)
+        return Independent(inner, law.reinterpreted_batch_ndims, validate_args=False)
+    if isinstance(law, Normal):
+        return Normal(law.loc, temperature * law.scale, validate_args=False)
+    if isinstance(law, MultivariateNormal):
+        return MultivariateNormal(law.loc, scale_tril=temperature * law.scale_tril, validate_args=False)
+    raise ValueError(f"temperature is for priors that are normal or draw codes from a PixelCNN; got {kind(law)}")
+
+
+@runtime_checkable
+class Tempers(Protocol):
+    """A law that draws otherwise at a temperature, below 1 nearer to what is likely; its scores need not follow."""
+
+    def tempered(self, temperature: float) -> Distribution: ...
 
 
 def check_law(

@@ -15,7 +15,7 @@ from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.guidance import law_of
-from polyvae.model.laws import centre, check_law, log_likelihood, repeat
+from polyvae.model.laws import centre, check_law, log_likelihood, repeat, tempered
 from polyvae.model.networks.prepared import centring
 from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, home, observed
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
@@ -154,22 +154,34 @@ class VAE(nn.Module):
         return self.decode(values)
 
     def generate(
-        self, given: Values | None = None, count: int = 1, fixed: Fixed = NOTHING, guidance: float = 1.0
+        self,
+        given: Values | None = None,
+        count: int = 1,
+        fixed: Fixed = NOTHING,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
     ) -> dict[str, Distribution]:
         """Samples `count` latents from the prior for each row of `given` and returns every head's distribution.
 
         Rows come as [count * B]: all rows of `given` for the first sample, then for the second. Without `given`, B = 1.
         `fixed`: latents that are given, not sampled, as in a pass. `guidance`: w, of every law that reads a condition y
-        which may be hidden: proportional to p(. | y)^w p(.)^(1 - w), see `polyvae.model.guidance`.
+        which may be hidden: proportional to p(. | y)^w p(.)^(1 - w), see `polyvae.model.guidance`. `temperature`: as of
+        `sample_latents`.
         """
-        return self.decode(self.sample_latents(given, count, fixed, guidance), guidance)
+        return self.decode(self.sample_latents(given, count, fixed, guidance, temperature), guidance)
 
     def sample_latents(
-        self, given: Values | None = None, count: int = 1, fixed: Fixed = NOTHING, guidance: float = 1.0
+        self,
+        given: Values | None = None,
+        count: int = 1,
+        fixed: Fixed = NOTHING,
+        guidance: float = 1.0,
+        temperature: float = 1.0,
     ) -> dict[str, Tensor]:
         """Samples `count` latents from the prior for each row of `given`; beside `given`, [count * B, ...].
 
-        Raises ValueError below one sample.
+        `temperature`: what the deviation of each normal prior is multiplied by, one latent after the other, or how
+        boldly a PixelCNN draws. Raises ValueError below one sample, and for a temperature that a prior does not know.
         """
         given = {} if given is None else given
         at_least("count", count, 1, "draws of the latents")
@@ -183,7 +195,7 @@ class VAE(nn.Module):
         values = {name: repeat(value, count) for name, value in self._bare(given).items()}
         for name, prior in self.prior.items():
             self._compute(values, self.plan.reads(prior))
-            p = law_of(self, prior, values, guidance)
+            p = tempered(law_of(self, prior, values, guidance), temperature)
             z = p.sample() if p.batch_shape else p.sample((count * rows,))
             if name in known:
                 check_fixed(name, known[name], p.event_shape)

@@ -2,7 +2,7 @@
 
 from polyvae.objectives import terms
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
-from polyvae.objectives.balance import SoftAdapt
+from polyvae.objectives.balance import GroupBalance, SoftAdapt
 from polyvae.objectives.bounds import Bound, Combined, ImportanceWeighted, Renyi
 from polyvae.objectives.code_terms import EntropyPenalty
 from polyvae.objectives.critics import Critic, Discrimination, Fooled, Ratio
@@ -13,7 +13,7 @@ from polyvae.objectives.gradients import (
     Thermodynamic,
 )
 from polyvae.objectives.objective import Objective, Weighted
-from polyvae.objectives.penalties import CodeSize, Covariance, Steepness
+from polyvae.objectives.penalties import CodeSize, Covariance, SpectralNorms, Steepness
 from polyvae.objectives.schedules import Cyclical, Linear
 from polyvae.objectives.terms import KL, MMD, Classification, CodebookCost, Commitment, Reconstruction
 
@@ -34,6 +34,7 @@ __all__ = [
     "DoublyReparametrised",
     "EntropyPenalty",
     "Fooled",
+    "GroupBalance",
     "ImportanceWeighted",
     "Linear",
     "MutualInformation",
@@ -43,6 +44,7 @@ __all__ = [
     "Reconstruction",
     "Renyi",
     "SoftAdapt",
+    "SpectralNorms",
     "Steepness",
     "StickingTheLanding",
     "Thermodynamic",

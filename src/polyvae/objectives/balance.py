@@ -150,10 +150,7 @@ class SoftAdapt(nn.Module):
         return {f"factor_{name}": factor for name, factor in zip(self.names, self.factors.tolist(), strict=True)}
 
     def _step(self, losses: Tensor) -> None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            sums = torch.cat([losses, losses.new_ones(1)]) * self.counted
-            torch.distributed.all_reduce(sums)
-            losses = sums[:-1] / sums[-1]
+        losses = _of_all(losses, self.counted)
         self.history.copy_(torch.cat([self.history[:, 1:], losses[:, None]], 1))
         self.steps += 1
         over = self.steps - self.window
@@ -166,3 +163,51 @@ class SoftAdapt(nn.Module):
             f"{list(self.names)}, {self.variant!r}, beta={self.beta}, window={self.window}, "
             f"frequency={self.frequency}, mode={self.mode!r}"
         )
+
+
+class GroupBalance(nn.Module):
+    """Factors of the divergences of groups of latents, 1 in the mean: what tells more is pressed harder.
+
+    gamma_l = s_l KL_l / mean_k s_k KL_k over the first `steps` training steps, 1 after them
+
+    so that while the weight of all rises, none is given up. `sizes`: s_l by name of the term, how many values the
+    latent has. KL_l is that of the batch, over several processes the mean over all their examples, of which each
+    stands for `counted`. The count of steps is a buffer, so that a resumed run continues it; in evaluation mode it
+    stands still. ValueError for no step or a size that is not positive.
+
+    Vahdat, Kautz: NVAE: A Deep Hierarchical Variational Autoencoder, 2020, appendix A.
+    """
+
+    counted = 1
+
+    sizes: Tensor
+    taken: Tensor
+
+    def __init__(self, sizes: Mapping[str, float], steps: int) -> None:
+        super().__init__()
+        self.names, self.steps = tuple(sizes), at_least("steps", steps, 1, "training steps")
+        if min(sizes.values()) <= 0:
+            raise ValueError(f"sizes are how many values a latent has, positive; got {dict(sizes)}")
+        self.register_buffer("sizes", torch.tensor([float(size) for size in sizes.values()]), persistent=False)
+        self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        told = _of_all(torch.stack([losses[name] for name in self.names]).detach(), self.counted)
+        # A KL that is estimated may be negative, and one of 0 still counts a little.
+        weighed = self.sizes * told.clamp(min=torch.finfo(told.dtype).eps)
+        factors = torch.where(self.taken < self.steps, weighed / weighed.mean(), torch.ones_like(weighed))
+        if self.training:
+            self.taken += 1
+        return dict(zip(self.names, factors.unbind(), strict=True))
+
+    def extra_repr(self) -> str:
+        return f"{dict(zip(self.names, self.sizes.tolist(), strict=True))}, steps={self.steps}"
+
+
+def _of_all(losses: Tensor, counted: int) -> Tensor:
+    """The mean over the examples of all processes, of which this one stands for so many."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return losses
+    sums = torch.cat([losses, losses.new_ones(1)]) * counted
+    torch.distributed.all_reduce(sums)
+    return sums[:-1] / sums[-1]

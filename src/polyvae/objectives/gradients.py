@@ -54,6 +54,7 @@ class DoublyReparametrised(Bound):
 
     called = "the doubly reparametrised bound"
     compiles = False
+    weighs_paths = True
 
     def __init__(self, samples: int = 5) -> None:
         super().__init__(samples)
@@ -78,6 +79,7 @@ class PartiallyImportanceWeighted(Bound):
 
     called = "the partially importance-weighted bound"
     compiles = False
+    weighs_paths = True
 
     def __init__(self, samples: int = 5, groups: int = 5) -> None:
         super().__init__(samples, groups)

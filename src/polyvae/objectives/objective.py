@@ -21,34 +21,42 @@ from polyvae.objectives.terms import KL, Reconstruction, Term
 class Weighted(nn.Module):
     """weight * term, or weight * |term - target| per example; both are numbers or schedules of the step.
 
+    With a `floor` the cost is weight * max(term, floor), of the term's mean over draws and batch: below it nothing
+    presses the term further, free bits of all that it is of.
+
     Of several draws the distance is that of their mean: |.| of each draw would punish the noise of an estimated term.
     A term without a closed form, such as the KL to a mixture, is best given a few `samples`.
     """
 
-    def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None) -> None:
+    def __init__(self, term: Term, weight: Number = 1.0, target: Number | None = None, floor: float = 0.0) -> None:
         super().__init__()
         if isinstance(term, type) or not callable(term):
             write = f"{term.__name__}()" if isinstance(term, type) else "Weighted(term, weight)"
             raise TypeError(f"a term is called with a draw; got {kind(term)}: write {write}")
-        check_finite({"weight": weight, "target": target})
+        check_finite({"weight": weight, "target": target, "floor": floor})
+        if floor < 0:
+            raise ValueError(f"floor is a value of the term, at least 0, none where it is 0; got {floor}")
         self.term = term
         self.weight = weight
         self.target = target
+        self.floor = floor
 
     def forward(self, value: Tensor, step: Step) -> Tensor:
         """The cost of the term's value at this step, scalar."""
         if self.target is not None:
             value = value.mean(0) if value.ndim > 1 else value
             value = (value - _at(self.target, step)).abs()
-        return _at(self.weight, step) * value.mean()
+        mean = value.mean()
+        return _at(self.weight, step) * (mean.clamp(min=self.floor) if self.floor else mean)
 
     @property
     def plain(self) -> bool:
         """Whether the cost is the term's mean as it is."""
-        return self.target is None and not callable(self.weight) and self.weight == 1
+        return self.target is None and not self.floor and not callable(self.weight) and self.weight == 1
 
     def extra_repr(self) -> str:
-        return f"weight={self.weight}" + ("" if self.target is None else f", target={self.target}")
+        target = "" if self.target is None else f", target={self.target}"
+        return f"weight={self.weight}{target}" + (f", floor={self.floor}" if self.floor else "")
 
 
 class Objective(nn.Module):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
+from torch.nn.functional import normalize
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from polyvae.checks.names import one_of
 from polyvae.model.draw import first_heads, total
 from polyvae.model.laws import repeat
+from polyvae.model.precision import full, full_precision
 from polyvae.model.vae import Draw, Latent
 
 PARTS = ("diagonal", "off-diagonal")
@@ -111,3 +114,43 @@ class Steepness(nn.Module):
             slopes = torch.autograd.grad(moved, list(z.values()), create_graph=True)
         shape = next(iter(draw.latents.values())).z.shape[:2]
         return total(0.5 * slope.flatten(1).square().sum(1).view(shape) for slope in slopes)
+
+
+class SpectralNorms(nn.Module):
+    """The sum of the largest singular values of a model's layers, scalar: a bound on how steep the whole can be.
+
+    sigma(W) = u' W v of a linear layer's matrix W or a convolution's [out, in * places], u and v by one step of power
+    iteration at each call in training mode, of which u is kept as a buffer: a lower bound on each, near to it once
+    the weights settle. The layers stay the model's, whose weights it moves.
+
+    Vahdat, Kautz: NVAE: A Deep Hierarchical Variational Autoencoder, 2020; Yoshida, Miyato: Spectral Norm
+    Regularization for Improving the Generalizability of Deep Learning, 2017.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._layers = tuple(each for each in model.modules() if isinstance(each, (nn.Linear, _ConvNd)))
+        if not self._layers:
+            raise ValueError("spectral norms are of linear layers and convolutions; the model has none")
+        for number, layer in enumerate(self._layers):
+            self.register_buffer(f"u{number}", normalize(torch.randn(len(_matrix(layer))), dim=0))
+
+    def forward(self, draw: Draw) -> Tensor:
+        return total(self._largest(number, _matrix(layer)) for number, layer in enumerate(self._layers))
+
+    def _largest(self, number: int, matrix: Tensor) -> Tensor:
+        matrix = full(matrix)
+        with full_precision(matrix.device):
+            fixed, u = matrix.detach(), getattr(self, f"u{number}")
+            v = normalize(fixed.T @ u, dim=0)
+            if self.training:
+                u = normalize(fixed @ v, dim=0)
+                getattr(self, f"u{number}").copy_(u)
+            return u @ (matrix @ v)
+
+
+def _matrix(layer: nn.Module) -> Tensor:
+    """A layer's weight as a matrix [out, in * places]."""
+    weight: Tensor = layer.weight  # pyright: ignore[reportAssignmentType]
+    turned = weight.transpose(0, 1) if isinstance(layer, _ConvTransposeNd) else weight
+    return turned.flatten(1)

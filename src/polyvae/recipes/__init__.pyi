@@ -23,6 +23,7 @@ from .conditioning import semi_conditional as semi_conditional
 from .deterministic import rae as rae
 from .deterministic import wae as wae
 from .labels import m2 as m2
+from .ladders import ladder as ladder
 from .likelihoods import low_rank_residuals as low_rank_residuals
 from .likelihoods import sigma_vae as sigma_vae
 from .likelihoods import structured_residuals as structured_residuals
@@ -30,7 +31,9 @@ from .missing import incomplete as incomplete
 from .options import Codes as Codes
 from .options import Conditions as Conditions
 from .options import Gaussian as Gaussian
+from .options import Groups as Groups
 from .options import Mask as Mask
+from .options import Pressure as Pressure
 from .options import SoftAdapt as SoftAdapt
 from .options import Tasks as Tasks
 from .posteriors import full_covariance as full_covariance

@@ -95,6 +95,9 @@ Penalty = Literal["l2", "gradient", "spectral"]
 Window = Annotated[int, Range(2, LARGEST, whole=True)]
 Several = Annotated[int, Range(2, LARGEST, whole=True)]
 Part = Annotated[float, Range(0, 1)]
+Merge = Literal["residual", "network", "precision"]
+RungNetwork = Literal["mlp", "mlp-tanh", "conv", "residual"]
+Sizes = Annotated[int | Sequence[int], Range(1, LARGEST, whole=True)]
 Within = Annotated[float, Range(0, 1, open=True, below=True)]
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 
@@ -213,6 +216,41 @@ class Codes:
     temperature: Positive = 0.5
     anneal: Count = 1000
     hard: bool = False
+
+
+@bundle
+class Groups:
+    """Groups of latents z1, z2, ... from the top, drawn one after the other at scales that grow finer.
+
+    `groups`: how many at each scale, from the top. `latent`: numbers in each latent, or channels of its map, of all
+    scales or of each, from the top. `network`: "residual" or "conv", maps at half the sides from scale to scale, or
+    "mlp" or "mlp-tanh", vectors, as tables always have. `widths`: of the values on either path, of all scales or of
+    each, from the bottom. `blocks`: residual blocks, convolutions or layers on either path at each step. `merge`: what
+    the posterior makes of the data below and of the prior: "residual", relative to the prior, "network", one that
+    reads both, or "precision", their product.
+    """
+
+    groups: Widths = (2, 2)
+    latent: Sizes = 8
+    network: RungNetwork = "residual"
+    widths: Widths | None = None
+    blocks: Count = 1
+    merge: Merge = "residual"
+
+
+@bundle
+class Pressure:
+    """How hard the divergence of each group presses while it is trained.
+
+    `kl_warmup`: steps over which the weight of the KL rises from 0. `free_bits`: nats below which a group is not
+    pressed further, of the mean over a batch. `balance`: whether, as long as the weight rises, the more each group's KL
+    and size are the harder it is pressed. `spectral`: weight of the sum of the layers' largest singular values.
+    """
+
+    kl_warmup: Amount = 0
+    free_bits: Weight = 0.0
+    balance: bool = False
+    spectral: Weight = 0.0
 
 
 @bundle

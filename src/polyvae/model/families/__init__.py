@@ -14,6 +14,7 @@ from polyvae.model.families.pixels import (
     DiscretisedLogisticMixture,
 )
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
+from polyvae.model.families.relative import PrecisionNormal, ResidualNormal
 from polyvae.model.families.vectors import LowRankNormal, MixtureNormal, OneHot
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "PixelNormal",
     "Point",
     "Poisson",
+    "PrecisionNormal",
+    "ResidualNormal",
     "StandardisedFamily",
     "StructuredNormal",
     "StudentT",

@@ -132,7 +132,8 @@ class Stacked(nn.Module):
     def over(cls, shapes: Sequence[Shape], build: Callable[[Shape], nn.Module]) -> nn.Module:
         """What `build` makes of values of these shapes joined, or of the only one, as it is."""
         first, *others = shapes
-        net = build((first[0] + sum(shape[0] for shape in others), *first[1:]))
+        channels = (shape[0] if len(shape) == len(first) else prod(shape) for shape in shapes)
+        net = build((sum(channels), *first[1:]))
         return cls(net, len(shapes)) if others else net
 
     def forward(self, *tensors: Tensor) -> Tensor:

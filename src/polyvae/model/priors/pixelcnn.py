@@ -38,6 +38,11 @@ class PixelCodes(CodePrior):
         self.temperature, self.top_k = temperature, top_k
         super().__init__(codebook, positions, Size() if y is None else y.shape[:1])
 
+    def tempered(self, temperature: float) -> PixelCodes:
+        """The same law that draws at a temperature."""
+        check_sharpness(temperature, self.top_k)
+        return PixelCodes(self.net, self.codebook, self.positions, self.y, temperature, self.top_k)
+
     def log_prob_codes(self, codes: Tensor) -> Tensor:
         lead = codes.shape[: codes.ndim - len(self.positions)]
         maps = as_maps(codes.reshape(-1, *self.positions))
