@@ -18,6 +18,7 @@ from .catalogue import recipe as recipe
 from .conditioning import arbitrary_conditioning as arbitrary_conditioning
 from .conditioning import multitask as multitask
 from .conditioning import semi_conditional as semi_conditional
+from .deterministic import bir_vae as bir_vae
 from .deterministic import rae as rae
 from .deterministic import wae as wae
 from .likelihoods import low_rank_residuals as low_rank_residuals
