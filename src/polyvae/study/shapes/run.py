@@ -8,6 +8,7 @@ from typing import Any
 
 from polyvae.data import Data
 from polyvae.study import trained
+from polyvae.study.compare.cost import cost
 from polyvae.study.job import once
 from polyvae.study.shapes.assignment import Assignment
 from polyvae.study.shapes.measure import measure
@@ -43,7 +44,7 @@ def _result(job: Job) -> dict[str, Any]:
         run.model.eval()
         told = job.study, f"{job.variant.place}-{epochs}", job.seed, job.assignment.size, job.assignment.scored
         lines.append({"epochs": epochs, **measure(run, *told)})
-    return {**trained.recorded(job, found, run, {"row": {}}), "readings": lines}
+    return {**trained.recorded(job, found, run, {"row": cost(job)}), "readings": lines}
 
 
 def reading(job: Job, found: Data, epochs: int) -> Run:

@@ -21,7 +21,7 @@ from polyvae.study.variants import Variant
 
 NAME, DATA, VAE = "shapes", "shapes", "vae"
 SIDE = Side("readings.csv", {"label": str, "seed": int, "epochs": int, **READING}, "epochs")
-LAYOUT = layout({}, readings=SIDE)
+LAYOUT = layout({"step_seconds": float, "memory_mb": float}, readings=SIDE)
 
 
 def tables() -> Tables:
