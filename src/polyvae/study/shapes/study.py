@@ -74,7 +74,7 @@ def jobs_of(assignment: Assignment, out: Path, device: str = "auto") -> list[Job
         assignment.pictures,
         "none",
     )
-    shared = {"latent": assignment.latent, "network": "conv", "widths": tuple(assignment.widths)}
+    shared = {"latent": assignment.latent, "network": assignment.network, "widths": tuple(assignment.widths)}
     same = DATA, out.absolute(), budget, "", shared, {"assignment": asdict(assignment)}, device
     return [Job(each, seed, *same) for seed in range(assignment.seeds) for each in variants]
 
