@@ -33,6 +33,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "study compare": ("compare.compare", {}),
     "study disentangle": ("disentangle.disentangle", {}),
     "study multitask": ("study.multitask", {}),
+    "study shapes": ("shapes.shapes", {}),
     "recipes": ("lists.recipes", {}),
     "datasets": ("lists.datasets", {}),
     "datasets list": ("lists.datasets", {}),

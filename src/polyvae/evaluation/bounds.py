@@ -51,7 +51,8 @@ class Bounds:
 
     `plain`: E_q[log p(x | z)] - KL(q || p). `importance`: log 1/K sum_k p(x, z_k) / q(z_k | x). `heads`: E_q[log p(x |
     z)] of every head; of several heads of one value the first enters the bounds. `kl`: of every latent, in closed form
-    where `analytic` says so, else estimated at the draws. Outside the support of a law all but `kl` is -inf. No weight
+    where `analytic` says so, else estimated at the draws. `entropy`: E_q[-log q(z | x)] of every latent, likewise in
+    closed form where there is one. Outside the support of a law all but `kl` is -inf. No weight
     of a head enters. Where a posterior is a point there is no bound: the two are -inf, and a few draws are made; where
     it is a map of codes, one draw says all.
     """
@@ -60,6 +61,7 @@ class Bounds:
     importance: Tensor
     heads: dict[str, Tensor]
     kl: dict[str, Tensor]
+    entropy: dict[str, Tensor]
     analytic: dict[str, bool]
     samples: int
 
@@ -103,10 +105,11 @@ def both_bounds(
     found = joined(each_block(source, split, measure, seed, device, progress))
     heads = {name[5:]: value for name, value in found.items() if name.startswith("head ")}
     kl = {name[3:]: value for name, value in found.items() if name.startswith("kl ")}
+    entropy = {name[8:]: value for name, value in found.items() if name.startswith("entropy ")}
     log_px = torch.stack([heads[name] for name in counted]).sum(0)
     plain = torch.where(log_px == -inf, log_px, log_px - torch.stack(list(kl.values())).sum(0))
     # A point has density +inf where it was drawn: log p - log q is -inf, as its KL of +inf has it.
-    return Bounds(plain, found["importance"], heads, kl, analytic, samples)
+    return Bounds(plain, found["importance"], heads, kl, entropy, analytic, samples)
 
 
 def importance_bound(
@@ -128,8 +131,10 @@ def importance_bound(
 
 
 def _pieces(draw: Draw) -> dict[str, Tensor]:
-    heads = {f"head {name}": draw.weighed(head.log_p) for name, head in draw.heads.items()}
-    return {**heads, **{f"kl {name}": draw.weighed(latent.kl) for name, latent in draw.latents.items()}}
+    heads = {f"head {name}": head.log_p for name, head in draw.heads.items()}
+    kl = {f"kl {name}": latent.kl for name, latent in draw.latents.items()}
+    entropy = {f"entropy {name}": latent.entropy for name, latent in draw.latents.items()}
+    return {name: draw.weighed(value) for name, value in {**heads, **kl, **entropy}.items()}
 
 
 def draws_of(model: Any, batch: Values, samples: int) -> Iterator[Draw]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from polyvae.data.files.sealed import read_sealed, write_sealed
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import BLOCK, evaluating, seeded
 
+Unlike = Callable[[Tensor], Tensor]  # pictures [B, C, H, W] in [0, 1] -> as many that show nothing of their classes
 _VERSION = 2  # of the classifier's layers and training; part of the cache's key
 
 
@@ -49,20 +51,22 @@ def train_classifier(
     steps: int = 2000,
     batch: int = 128,
     rejects: bool = False,
+    unlike: Unlike | None = None,
 ) -> Classifier:
     """A classifier of labelled pictures, trained on a split with Adam, in about half a minute on two cores.
 
     With a `cache` folder its weights are kept there in safetensors under a key of the data, the seed and the steps, and
     read back the next time. It sees grey values, whatever binarisation the split has. With `rejects` it also learns a
-    class of no class, from pictures whose tiles have changed places: a classifier that knows nothing else is sure of
-    most pictures that are unlike any (Hein, Andriushchenko, Bitterwolf: Why ReLU Networks Yield High-Confidence
-    Predictions Far Away From the Training Data, 2019). Raises ValueError without pictures and integer labels.
+    class of no class, from what `unlike` makes of a batch of pictures, by default by changing their tiles' places: a
+    classifier that knows nothing else is sure of most pictures that are unlike any (Hein, Andriushchenko, Bitterwolf:
+    Why ReLU Networks Yield High-Confidence Predictions Far Away From the Training Data, 2019). Raises ValueError without pictures and integer labels.
     """
     x, y = split.tensors.get("x"), split.labels
     if x is None or y is None or x.ndim != 4:
         raise ValueError("a classifier needs pictures x [N, C, H, W] and integer labels y [N]")
     made = Classifier(x.shape[1], int(y.max()) + 1, rejects)
-    path = None if cache is None else Path(cache) / f"classifier-{_key(x, y, seed, steps, batch, rejects)}.safetensors"
+    settings = seed, steps, batch, rejects, *([] if unlike is None else [unlike.__qualname__])
+    path = None if cache is None else Path(cache) / f"classifier-{_key(x, y, *settings)}.safetensors"
     if path is not None and path.exists():
         try:
             made.load_state_dict(read_sealed(path)[0])
@@ -71,7 +75,7 @@ def train_classifier(
             path.unlink(missing_ok=True)  # damaged or foreign: train anew
     with seeded(x.device, seed):
         made = Classifier(x.shape[1], int(y.max()) + 1, rejects).to(x.device)
-        _train(made, Split({"x": x, "y": y}), steps, batch)
+        _train(made, Split({"x": x, "y": y}), steps, batch, unlike or scrambled)
     if path is not None:
         write_sealed(path, made.state_dict(), {})
     return made.eval()
@@ -82,15 +86,20 @@ def recognisable(classifier: nn.Module, pictures: Tensor, above: float = 0.9) ->
 
     Take one that rejects: others are sure of noise, too.
     """
+    return float((recognised(classifier, pictures, above) >= 0).double().mean())
+
+
+def recognised(classifier: nn.Module, pictures: Tensor, above: float = 0.9) -> Tensor:
+    """The label that the classifier gives each picture with more than `above`, int64 [N] on the CPU, -1 for none."""
     if not 0 <= above < 1:
         raise ValueError(f"above is a probability below 1; got {above}")
-    sure = 0
+    found = []
     with evaluating(classifier) as device:
         for part in pictures.split(BLOCK):
             labels = classifier(grey(part.to(device))).softmax(1)
-            labels = labels[:, : getattr(classifier, "classes", labels.shape[1])]
-            sure += int((labels.amax(1) > above).sum())
-    return sure / len(pictures)
+            share, label = labels[:, : getattr(classifier, "classes", labels.shape[1])].max(1)
+            found.append(torch.where(share > above, label, -1).cpu())
+    return torch.cat(found)
 
 
 def accuracy(classifier: nn.Module, split: Split) -> float:
@@ -118,7 +127,7 @@ def grey(x: Tensor) -> Tensor:
     return x.float() / 255 if x.dtype is torch.uint8 else x.float()
 
 
-def _train(classifier: Classifier, split: Split, steps: int, batch: int) -> None:
+def _train(classifier: Classifier, split: Split, steps: int, batch: int, unlike: Unlike) -> None:
     optimiser = torch.optim.Adam(classifier.parameters(), 2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     for _ in range(steps):
@@ -126,13 +135,13 @@ def _train(classifier: Classifier, split: Split, steps: int, batch: int) -> None
         optimiser.zero_grad()
         x, y = values["x"], values["y"]
         if classifier.rejects:
-            x, y = torch.cat([x, scrambled(x)]), torch.cat([y, torch.full_like(y, classifier.classes)])
+            x, y = torch.cat([x, unlike(x)]), torch.cat([y, torch.full_like(y, classifier.classes)])
         F.cross_entropy(classifier(x), y).backward()
         optimiser.step()
         schedule.step()
 
 
-def _key(x: Tensor, y: Tensor, *settings: int) -> str:
+def _key(x: Tensor, y: Tensor, *settings: int | str) -> str:
     digest = hashlib.sha256(repr((_VERSION, tuple(x.shape), str(x.dtype), settings)).encode())
     for tensor in (x, y):
         for part in tensor.split(4096):

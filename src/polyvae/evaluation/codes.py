@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log
+from math import e, inf, log, pi
 from typing import Any
 
 import torch
@@ -41,7 +41,8 @@ class Code:
     examples, at most log `aggregate`, or None where a finite aggregate cannot be had. `mean` [d], `covariance` [d, d]:
     of the aggregate posterior, `prior_mean` and `prior_covariance` of the aggregate prior; None where a moment is
     unknown. `words`: of a latent of codes, the likeliest where they are drawn; where they are not, its information is
-    the entropy of its maps of codes.
+    the entropy of its maps of codes. `entropy_most`: of a normal law with the covariance of the aggregate posterior,
+    which no density of that covariance exceeds, or None. `one_prior`: whether the prior is one law for all examples.
     """
 
     means: Tensor
@@ -52,6 +53,8 @@ class Code:
     moments: tuple[Tensor, Tensor] | None
     prior_moments: tuple[Tensor, Tensor] | None
     words: CodeUse | None = None
+    entropy_most: float | None = None
+    one_prior: bool = True
 
     @property
     def activity(self) -> Tensor:
@@ -165,6 +168,8 @@ class _Part:
     kept: _Kept | None
     coded: tuple[Tensor, int, int] | None = None  # codes [B, positions], words and number of each codebook
     drawn: bool = False
+    one_prior: bool = True
+    dense: bool = False
 
 
 def _part(draw: Draw, name: str, means: Tensor, keep: bool) -> _Part:
@@ -176,11 +181,19 @@ def _part(draw: Draw, name: str, means: Tensor, keep: bool) -> _Part:
         words = latent.p.codebook if isinstance(latent.p, CodePrior) else None
         size, (codebooks,) = int(codes.max()) + 1 if words is None else words.size, depth_of(words) or (1,)
         drawn = not isinstance(latent.q, Quantised)
-        return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, kept, (codes, size, codebooks), drawn)
+        coded = codes, size, codebooks
+        one = not latent.p.batch_shape
+        return _Part(means.flatten(1).cpu().double(), kl, analytic, None, None, kept, coded, drawn, one)
     # Below a latent that is summed over, the rows of a law do not count alike.
     alike = draw.log_share is None, (torch.Size(), latent.z.shape[1:2])
     known, prior = (moments(law) if alike[0] or law.batch_shape in alike[1] else None for law in (latent.q, latent.p))
-    return _Part(means.flatten(1).cpu().double(), kl, analytic, known, prior, kept)
+    one, dense = not latent.p.batch_shape, latent.summed is None and not _lists(latent.q)
+    return _Part(means.flatten(1).cpu().double(), kl, analytic, known, prior, kept, one_prior=one, dense=dense)
+
+
+def _lists(law: Distribution) -> bool:
+    """Whether a law lists its values, which have no density."""
+    return _lists(law.base_dist) if isinstance(law, Independent) else law.has_enumerate_support
 
 
 def _kept(latent: Latent) -> _Kept | None:
@@ -210,16 +223,24 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
     if kept:
         aggregate = sum(len(z) for _, z in kept)
         information = mutual_information([q for q, _ in kept], torch.cat([z for _, z in kept]))
+    pooled = _pool([part.moments for part in parts], share)
     return Code(
         torch.cat([part.means for part in parts]),
         kl if isinstance(kl, Tensor) else None,
         parts[0].analytic,
         information,
         aggregate,
-        _pool([part.moments for part in parts], share),
+        pooled,
         _pool([part.prior_moments for part in parts], share),
         words,
+        normal_entropy(pooled[1]) if pooled is not None and parts[0].dense else None,
+        parts[0].one_prior,
     )
+
+
+def normal_entropy(covariance: Tensor) -> float:
+    """1/2 log det(2 pi e C) of a normal law of covariance C [d, d], nats."""
+    return float((len(covariance) * log(2 * pi * e) + torch.linalg.slogdet(covariance).logabsdet) / 2)
 
 
 def _per_dimension(latent: Latent, draw: Draw) -> tuple[Tensor | None, bool]:

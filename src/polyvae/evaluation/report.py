@@ -27,6 +27,7 @@ from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.gaps import gaps
+from polyvae.evaluation.information import informed
 from polyvae.evaluation.pictures import (
     errors,
     first_head,
@@ -36,6 +37,7 @@ from polyvae.evaluation.pictures import (
     recorded_spec,
     scored_values,
 )
+from polyvae.model.draw import first_heads
 from polyvae.model.spec import Spec
 from polyvae.model.weights import check_weights
 
@@ -81,7 +83,8 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     bound, importance_bound: on log p(x) in nats per example, or on log p(x | given) where `given` names what priors and
     heads read (bounds given m compare only at the same masks); `*_error`, their standard error over the examples,
     `*_bits`, bits per dimension; discrete: whether they are of probabilities, or of densities, None of both.
-    reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats.
+    reconstruction: -E log p(x | z) of each head in nats; kl: of all latents in nats. information: energy, entropy, free
+    energy, rate and distortion, and what each latent carries, in nats and bits, see `Information`.
     latents: for each one its kl, rate in bits, active units, information I(x; z), aggregate posterior, and of a
     codebook its size, positions, perplexity and share of words used. mse, psnr (dB), ssim: of the deterministic
     reconstruction; pictures in [0, 1] are clamped to it, other values are not, and have PSNR and SSIM on the scale on
@@ -108,6 +111,7 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
         check_annealed(model)  # the bounds before it take their time
     found = both_bounds(source, split, asked.samples, asked.seed, asked.device, progress)
     report = {**_bounds(source, split, asked, found, notes), "latents": {}, "mse": None, "psnr": None, "ssim": None}
+    described: dict[str, Code] = {}
     report |= gaps(source, split, found, asked.refine, (asked.ais, asked.ais_examples), asked.seed, asked.device)
     if missing := [name for name in ("encode", "reconstruct") if not hasattr(model, name)]:
         what = "no codes, no reconstruction" + ", no Fréchet distance" * bool(asked.frechet)
@@ -117,6 +121,14 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
         report["latents"] = {name: _latent(name, code, found, notes) for name, code in described.items()}
         report.update(_reconstruction(source, split, asked, notes))
         report |= class_report(source, split, asked.seed, asked.device)
+    heads = getattr(model, "heads", None)
+    told = informed(found, described, list(found.heads) if heads is None else first_heads(heads))
+    report["information"] = told.as_dict()
+    if high := [name for name, each in told.latents.items() if each.at_limit]:
+        notes.append(
+            f"the information of {some(high)} is at its ceiling, the logarithm of so many examples: the true one may "
+            "be anything between it and what it is at most"
+        )
     report["notes"] = notes
     return _jsonable(report, "", notes)
 

@@ -19,6 +19,10 @@ _LATENT = {
     "rate_bits": ("rate, the same", 2, "bits an example"),
     "information_bits": ("I(x; z)", 2, "bits"),
 }
+_CARRIED = {
+    "information_most_bits": "  I(x; z) at most, by rate and covariance",
+    "marginal_kl_bits": "  KL(q(z) || p(z)), rate less I(x; z)",
+}
 
 
 def table(report: Mapping[str, Any], title: str = "Evaluation") -> Group:
@@ -28,9 +32,10 @@ def table(report: Mapping[str, Any], title: str = "Evaluation") -> Group:
     shown.add_column("unit")
     for row in _rows(report):
         shown.add_row(*row)
+    carried = (report.get("information") or {}).get("latents", {})
     for name, latent in report["latents"].items():
         shown.add_section()
-        for row in _latent_rows(name, latent):
+        for row in _latent_rows(name, latent, carried.get(name, {})):
             shown.add_row(*row)
     return Group(shown, *[Text(f"* {note}") for note in report["notes"]])
 
@@ -46,6 +51,9 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, value in report["reconstruction"].items():
         yield f"reconstruction of {escape(name)}, -E log p", number(value), "nats an example"
     yield "KL, all latents", number(report["kl"]), "nats an example"
+    if told := report.get("information"):
+        yield "energy, -E log p(x, z)", number(told["energy"]), "nats an example"
+        yield "entropy of q(z | x), all latents", number(told["entropy"]), "nats an example"
     yield "squared error of the reconstruction", number(report["mse"], 5), "per value"
     for key, words in COLUMNS.items():
         if report.get(key) is not None:
@@ -92,11 +100,14 @@ def _gap_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "  gap of its bounds on simulated data", number(ais["simulated"]["gap"]), "nats"
 
 
-def _latent_rows(name: str, latent: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _latent_rows(name: str, latent: Mapping[str, Any], carried: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for key, (words, digits, unit) in _LATENT.items():
         yield f"{escape(name)}: {words.format(**latent)}", number(latent[key], digits), unit
     if latent["information_limit_bits"] is not None:
-        yield "  at most, by the number of examples", number(latent["information_limit_bits"]), "bits"
+        yield "  the estimate at most, by the number of examples", number(latent["information_limit_bits"]), "bits"
+    for key, words in _CARRIED.items():
+        if carried.get(key) is not None:
+            yield words, number(carried[key]), "bits"
     if words := latent["codebook"]:
         yield f"  perplexity of {words['size']} codes at {words['positions']} places", number(words["perplexity"]), ""
         yield "  codes used", number(100 * words["usage"], 1), "%"

@@ -102,6 +102,17 @@ class Latent:
             return self.analytic_kl
         return torch.where(self.given, -self.log_p, self.analytic_kl)
 
+    @cached
+    def entropy(self) -> Tensor:
+        """-E_q[log q(z | ...)], [K, B] nats: in closed form where one is known, else -log q(z); 0 where z was given."""
+        if self.summed is not None or self.given is True:
+            return -self.log_q
+        try:
+            closed = self.per_draw(self.q.entropy(), "the entropy")
+        except NotImplementedError:
+            return -self.log_q
+        return torch.where(self.given, 0.0, closed) if isinstance(self.given, Tensor) else closed
+
     def per_draw(self, value: Tensor, what: str) -> Tensor:
         """[], [B], [K' * B] or [K', B] -> [K, B]; a value of any other shape would be broadcast into another number.
 

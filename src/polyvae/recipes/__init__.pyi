@@ -20,6 +20,7 @@ from .clusters import vade as vade
 from .conditioning import arbitrary_conditioning as arbitrary_conditioning
 from .conditioning import multitask as multitask
 from .conditioning import semi_conditional as semi_conditional
+from .deterministic import bir_vae as bir_vae
 from .deterministic import rae as rae
 from .deterministic import wae as wae
 from .labels import m2 as m2

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from polyvae.checks.names import find
 from polyvae.checks.ranges import Positive, Weight
 from polyvae.model.families.columns import is_law
+from polyvae.model.families.real import FixedNormal
 from polyvae.model.groups import Group
 from polyvae.model.spec import Spec
 from polyvae.objectives.objective import Objective, Weighted
@@ -44,6 +45,28 @@ def wae(
     """
     terms = {"reconstruction": Reconstruction(), "mmd": Weighted(MMD(kernel, bandwidth), weight)}
     return vae(spec, posterior=posterior, likelihood=_cost(likelihood, spec), objective=Objective(terms), **options)
+
+
+@recipe
+def bir_vae(
+    spec: Spec,
+    noise: Positive = 0.1,
+    weight: Weight = 1000.0,
+    kernel: str = "rbf",
+    bandwidth: Positive = 1.0,
+    likelihood: Likelihood = "normal",
+    **options: Any,
+) -> Recipe:
+    """E_q[log p(x | z)] - lambda MMD(q(z), p(z)), q(z | x) = N(f(x), v / (1 + v) I): a bounded information rate.
+
+    f(x) is sent over a channel whose noise has v times the variance of what is sent. Where q(z) is p(z) = N(0, I), I(x;
+    z) <= d/2 log(1 + 1/v) nats for d dimensions, whatever x is. `noise`: v. `weight`: lambda. `kernel`: "rbf" or "imq".
+    `bandwidth`: the kernel's, in units of z. `likelihood`: as of `wae`. The loss chooses the best epoch.
+
+    Braithwaite, Kleijn: Bounded Information Rate Variational Autoencoders, 2018.
+    """
+    channel = FixedNormal(noise / (1 + noise))
+    return wae(spec, weight, kernel, bandwidth, channel, likelihood, **options)
 
 
 @recipe

@@ -7,6 +7,8 @@ from .disentangle.study import disentangle as disentangle
 from .grid import Grid as Grid
 from .records import StudyError as StudyError
 from .reports import report as report
+from .shapes.assignment import Assignment as Assignment
+from .shapes.study import shapes as shapes
 from .statistics import Interval as Interval
 from .statistics import interval as interval
 from .statistics import paired as paired

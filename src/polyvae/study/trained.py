@@ -122,11 +122,15 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _result(job: Job) -> dict[str, Any]:
-    found, recipe = job.data(), job.recipe()
-    run = _trained(job, recipe, found)
+    found = job.data()
+    run = _trained(job, job.recipe(), found)
     run.model.eval()
-    more = dict(named_runner(job.measure)(Measured(run, found, job)))
-    best = run.best or {}
+    return recorded(job, found, run, named_runner(job.measure)(Measured(run, found, job)))
+
+
+def recorded(job: Job, found: Data, run: Run, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a run: its row with what `more` measures under "row", its curve, and the rest of `more`."""
+    best, more = run.best or {}, dict(more)
     row = {
         "label": job.variant.label,
         "seed": job.seed,
@@ -161,6 +165,11 @@ def _trained(job: Job, recipe: Recipe, found: Data) -> Run:
     """The run, trained or gone on with; one that was shed of its state is done, and only measured again."""
     if (job.folder / WEIGHTS).exists() and not (job.folder / STATE).exists() and recipe.solve is None:
         return Run.load(job.folder, recipe)
+    return fitted(job, recipe, found, job.budget.epochs)
+
+
+def fitted(job: Job, recipe: Recipe, found: Data, epochs: int) -> Run:
+    """The run, trained so far from where its folder stands."""
     fit: Callable[..., Run] = import_module("polyvae.training.fit").fit
     return fit(
         recipe,
@@ -168,7 +177,7 @@ def _trained(job: Job, recipe: Recipe, found: Data) -> Run:
         job.folder,
         resume=True,
         progress=False,
-        epochs=job.budget.epochs,
+        epochs=epochs,
         batch_size=job.budget.batch_size,
         lr=job.budget.lr,
         weight_decay=0.0,  # AdamW without it is Adam

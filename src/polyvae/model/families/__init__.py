@@ -13,7 +13,7 @@ from polyvae.model.families.pixels import (
     DiscretisedLogistic,
     DiscretisedLogisticMixture,
 )
-from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
+from polyvae.model.families.real import DiagonalNormal, FixedNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
 from polyvae.model.families.relative import PrecisionNormal, ResidualNormal
 from polyvae.model.families.vectors import LowRankNormal, MixtureNormal, OneHot
 
@@ -31,6 +31,7 @@ __all__ = [
     "DiagonalNormal",
     "DiscretisedLogistic",
     "DiscretisedLogisticMixture",
+    "FixedNormal",
     "FullNormal",
     "InverseAutoregressive",
     "Laplace",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import expm1, isqrt, log
+from math import expm1, isqrt, log, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,29 @@ class Point(Family):
     def forward(self, raw: Tensor) -> Distribution:
         raw = full(raw)
         return distributions.Point(raw, raw.ndim - 1)
+
+
+class FixedNormal(Family):
+    """Normal with independent values of one given `variance` about the network's output: a Gaussian channel.
+
+    mu = raw, s^2 = variance
+    """
+
+    def __init__(self, variance: float) -> None:
+        super().__init__()
+        if not 0 < variance < float("inf"):
+            raise ValueError(f"variance is a positive number; got {variance}")
+        self.variance = variance
+
+    def size(self, features: int) -> int:
+        return features
+
+    def forward(self, raw: Tensor) -> Distribution:
+        loc = full(raw)
+        return whole(_normal(loc, torch.full_like(loc, sqrt(self.variance))))
+
+    def extra_repr(self) -> str:
+        return f"variance={self.variance:g}"
 
 
 class PixelNormal(Family):
