@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -133,6 +134,15 @@ def normal_given(name: str, shape: Shape, dimensions: int) -> Conditional:
     """p(z | value) = N(mu, diag s^2) of so many dimensions, by a perceptron that reads a value of this shape."""
     family = DiagonalNormal()
     return Conditional(mlp((shape,), (family.size(dimensions),)), family, name)
+
+
+@contextmanager
+def weights_apart() -> Iterator[None]:
+    """Within it weights are drawn apart: what is made after it has those of a seed as without it."""
+    with torch.random.fork_rng(devices=[]):
+        # From a seed of its own, which is drawn: the encoder's weights are made of what follows here.
+        torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
+        yield
 
 
 CONDITIONAL = "conditional"

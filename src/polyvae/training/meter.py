@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
-from polyvae.model.protocol import TellsEpoch
+from polyvae.model.protocol import TellsEpoch, Watches
 
 
 def check_validation(values: Mapping[str, float], monitor: str) -> None:
@@ -37,6 +37,17 @@ def epoch_values(module: nn.Module) -> dict[str, float]:
             found |= part.epoch_values()
             silent.update(part.modules())
     return found
+
+
+class TrainingNote(UserWarning):
+    """A remark about a training that goes wrong and goes on."""
+
+
+def watches(objective: nn.Module) -> dict[str, Watches]:
+    """The terms of an objective that say what is wrong with their own values, by name."""
+    terms = getattr(objective, "terms", {})
+    found = {name: getattr(weighted, "term", None) for name, weighted in terms.items()}
+    return {name: term for name, term in found.items() if isinstance(term, Watches)}
 
 
 class Meter:
