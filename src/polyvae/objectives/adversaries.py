@@ -44,23 +44,27 @@ GAMES: dict[str, Game] = {
 
 
 class FeatureLikelihood(nn.Module):
-    """-log N(f(x); f(x~), I) in nats, [K, B]: f the discriminator's features, x~ the mean that is decoded from z.
+    """-log N(f(x); f(x~), s^2 I) in nats, [K, B]: f the discriminator's features, x~ the mean decoded from z.
 
     It moves encoder and decoder, not the discriminator. `encoder`: the factor of its gradient for the encoder alone; of
-    a term that weighs gamma, 1 / gamma leaves the encoder the likelihood as it is.
+    a term that weighs gamma, 1 / gamma leaves the encoder the likelihood as it is. `scale`: s, 1 in the paper, or None
+    for the best one of each batch, which does not change with the scale of the features.
 
     Larsen, Sønderby, Larochelle, Winther: Autoencoding beyond Pixels Using a Learned Similarity Metric, 2016.
     """
 
     trains_prior = False
 
-    def __init__(self, critic: nn.Module, given: Sequence[str] = (), encoder: float = 1.0) -> None:
+    def __init__(
+        self, critic: nn.Module, given: Sequence[str] = (), encoder: float = 1.0, scale: float | None = 1.0
+    ) -> None:
         super().__init__()
         self.critic = critic
         self.given = tuple(given)
         if not 0 < encoder < inf:
             raise ValueError(f"encoder is a positive factor of a gradient; got {encoder}")
         self.encoder = encoder
+        self.scale = scale
 
     def forward(self, draw: Draw) -> Tensor:
         made = _mean(draw.heads) if self.encoder == 1 else _decoded(draw, self._scaled(draw))
@@ -68,7 +72,12 @@ class FeatureLikelihood(nn.Module):
             wanted, _ = _frozen(self.critic, _data(draw), _beside(draw, self.given, 1))
         found, _ = _frozen(self.critic, made, _beside(draw, self.given, draw.samples))
         apart = found.unflatten(0, (draw.samples, -1)) - wanted
-        return 0.5 * (apart.square().sum(-1) + log(2 * pi) * wanted.shape[1])
+        square, count = apart.square().sum(-1), wanted.shape[1]
+        variance = self._variance(square.mean() / count)
+        return 0.5 * (square / variance + count * (log(2 * pi) + variance.log()))
+
+    def _variance(self, best: Tensor) -> Tensor:
+        return best.clamp(min=1e-6) if self.scale is None else torch.full_like(best, self.scale**2)
 
     def _scaled(self, draw: Draw) -> dict[str, Tensor]:
         """The draws, through which the gradient passes multiplied."""
@@ -76,7 +85,7 @@ class FeatureLikelihood(nn.Module):
         return {name: each.detach() + self.encoder * (each - each.detach()) for name, each in z.items()}
 
     def extra_repr(self) -> str:
-        return f"given={self.given}, encoder={self.encoder:g}"
+        return f"given={self.given}, encoder={self.encoder:g}, scale={self.scale}"
 
 
 class Deceived(nn.Module):
@@ -248,8 +257,8 @@ class Spread(nn.Module):
         return apart[0] / apart[1].clamp(min=1e-12)
 
     def wrong(self, means: Sequence[float]) -> str | None:
-        """What the means of the epochs so far say of a collapse, from the third epoch on."""
-        if len(means) < 3 or means[-1] >= FLAT or means[-1] > 1.05 * means[-2]:
+        """What the means of the epochs so far say of a collapse, after three such epochs that do not mend."""
+        if len(means) < 3 or max(means[-3:]) >= FLAT or means[-1] > 1.05 * means[-3]:
             return None
         return (
             f"what is decoded from the prior differs {100 * means[-1]:.1f} % as much as the data do: the decoder has "
@@ -282,7 +291,7 @@ class Certainty(nn.Module):
         )
 
 
-FLAT, SURE = 0.1, 0.99
+FLAT, SURE = 0.05, 0.99
 
 
 def decoded(draw: Draw, source: Source) -> Tensor:

@@ -39,18 +39,20 @@ WHOLE = ("bits", "real", "grey")  # kinds of numbers that a mean of the likeliho
 @recipe
 def vae_gan(
     spec: Spec,
-    gamma: Positive = 1e-3,
+    gamma: Positive = 0.1,
+    feature_scale: Positive | None = None,
     pixels: Weight = 0.0,
     adversary: Adversary = Adversary(),
     likelihood: Likelihood | None = None,
     condition: bool = False,
     **options: Any,
 ) -> Recipe:
-    """E_q[log N(f(x); f(x~), I)] - KL(q(z | x) || p(z)) for the encoder, f the discriminator's features; the VAE-GAN.
+    """E_q[log N(f(x); f(x~), s^2 I)] - KL(q(z | x) || p(z)) for the encoder, f a discriminator's features; the VAE-GAN.
 
-    x~ is decoded from z and x_p from the prior. The decoder maximises gamma log N(f(x); f(x~), I) and that x~ and x_p
-    pass for data, the discriminator that they do not; neither reaches the encoder. `gamma`: what likeness weighs beside
-    the game. `pixels`: weight of log p(x | z), whose bound chooses the best epoch and is reported, trained or not.
+    x~ is decoded from z and x_p from the prior. The decoder maximises gamma log N(f(x); f(x~), s^2 I) and that x~ and
+    x_p pass for data, the discriminator that they do not; neither reaches the encoder. `gamma`: what likeness weighs
+    beside the game. `feature_scale`: s, 1 in the paper, by default the best one of each batch. `pixels`: weight of
+    log p(x | z), whose bound chooses the best epoch and is reported, trained or not. `game`: "minimax" in the paper.
     `likelihood`: by default "normal-optimal", "bernoulli" of bits; where pixels weigh nothing, one with nothing to
     learn. `condition`: posterior, likelihood and discriminator also read the labels or vectors y.
 
@@ -58,7 +60,7 @@ def vae_gan(
     """
     y = _y(spec, condition)
     judge = _discriminator(spec, adversary, y)
-    terms = {"features": Weighted(FeatureLikelihood(judge, [*y], 1 / gamma), gamma), "kl": KL()}
+    terms = {"features": Weighted(FeatureLikelihood(judge, [*y], 1 / gamma, feature_scale), gamma), "kl": KL()}
     terms |= {"reconstruction": Weighted(Reconstruction(), pixels)} if pixels else {}
     loss = Objective({**terms, **_game(judge, adversary, [*y])})
     chosen = _likelihood(spec, likelihood, "normal-optimal")
@@ -70,30 +72,31 @@ def cvae_gan(
     spec: Spec,
     kl: Weight = 3.0,
     matching: Weight = 1e-3,
+    feature_scale: Positive | None = None,
+    pixels: Weight = 1.0,
     adversary: Adversary = Adversary(),
-    likelihood: Likelihood | None = None,
     **options: Any,
 ) -> Recipe:
-    """A conditional VAE whose reconstructions are like x in pixels and features; the CVAE-GAN.
+    """E_q[log p(x | z, y) + sum_f log N(f(x); f(x~), s_f^2 I)] - lambda KL(q || p), f of two networks; the CVAE-GAN.
 
-    Encoder and decoder minimise -1/2 log p(x | z, y) + |f_D(x) - f_D(x~)|^2 / 2 + |f_C(x) - f_C(x~)|^2 / 2, f_D and f_C
-    the features of a discriminator and of a classifier of y, the encoder the KL too. The decoder also brings the mean
-    features of its draws to those of the data, in f_D as a whole and in f_C class by class: that is its side of the
-    game. `kl`, `matching`: weights of the KL and of both mean features. `likelihood`: "normal", whose cost is the
-    squared error, "bernoulli" of bits.
+    f are the features of a discriminator and of a classifier of y. The decoder also brings the mean features of its
+    draws to those of the data, the discriminator's as a whole and the classifier's class by class: that is its side of
+    the game. `kl`: lambda. `matching`: weight of both mean features. `feature_scale`: s, by default the best one of
+    each batch. `pixels`: weight of log p(x | z, y). The paper's cost has pixels 1/2, feature_scale 1 and the likelihood
+    "normal".
 
     Bao, Chen, Wen, Li, Hua: CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training, 2017.
     """
     judge, classifier = _discriminator(spec, adversary, {}), _discriminator(spec, adversary, {}, _y(spec, True)["y"][0])
-    terms: dict[str, Any] = {"reconstruction": Weighted(Reconstruction(), 0.5), "kl": Weighted(KL(), kl)}
-    terms |= {"features": FeatureLikelihood(judge), "class_features": FeatureLikelihood(classifier)}
+    terms: dict[str, Any] = {"reconstruction": Weighted(Reconstruction(), pixels), "kl": Weighted(KL(), kl)}
+    terms["features"] = FeatureLikelihood(judge, scale=feature_scale)
+    terms["class_features"] = FeatureLikelihood(classifier, scale=feature_scale)
     terms["mean"] = Weighted(MeanFeatures(judge), matching)
     terms["class_mean"] = Weighted(MeanFeatures(classifier, ["y"]), matching)
     terms["classifier"] = Classified(classifier, spec.classes is not None)
     own = _game(judge, adversary, [], ("prior",), ("y",))
     del own["adversary"]  # whose place the mean features take
-    likelihood = _likelihood(spec, likelihood, "normal")
-    return vae(spec, likelihood=likelihood, condition=True, objective=Objective({**terms, **own}), **options)
+    return _learning(vae(spec, condition=True, objective=Objective({**terms, **own}), **options), pixels)
 
 
 @recipe

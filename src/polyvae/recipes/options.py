@@ -259,7 +259,7 @@ class Adversary:
 
     widths: Annotated[Widths, Flat("critic")] = (32, 64, 128)
     rate: Annotated[Positive, Flat("critic_rate")] = 1.0
-    game: Game = "minimax"
+    game: Game = "non-saturating"
     layer: Count | None = None
     patches: bool = False
     spectral: bool = False
