@@ -41,21 +41,29 @@ VALUES: dict[str, dict[Any, Any]] = {
 LADDERS = ["ladder"]  # whose laws are those of its groups
 VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
 CRITICS = ["factor_vae", "adversarial_autoencoder"]
+GAMES = ["vae_gan", "cvae_gan", "zero_shot_vae_gan"]
 POINTS = ["adversarial_autoencoder", "wae", "rae"]
 ESTIMATES = [name for name, each in OBJECTIVES.items() if isinstance(each, pv.objectives.Bound)]
 BOUNDS = ["iwae", "miwae", "ciwae", "piwae", "dreg", "sticking_the_landing", "renyi", "thermodynamic"]
 PENALTIES = ["beta_vae", "capacity_vae", "mmd_vae", "dip_vae", "beta_tcvae"]
-OWN = ["ae", "wae", "rae", *PENALTIES, *CRITICS, *BOUNDS]  # whose objective is what they are
+OWN = ["ae", "wae", "rae", *PENALTIES, *CRITICS, *GAMES, *BOUNDS]  # whose objective is what they are
 CLOSED = ["pca", "ppca"]
 PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 POSTERIORS = ["full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
+LEARNED = [
+    "normal-learned",
+    "laplace",
+    "student-t",
+    "negative-binomial",
+    "zero-inflated-negative-binomial",
+]  # likelihoods with something to learn beside the decoder
 # What mathematics does not allow: by option, recipe -> the values that are refused.
 REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     "quantiser": [
         ([name for name in RECIPES if name not in VQ], [*get_args(Quantisation)]),
         (VQ, ["finite-scalar", "lookup-free"]),  # beside five words, which make neither levels nor signs
     ],
-    "condition": [([*CLOSED], [True])],
+    "condition": [(["cvae_gan", "zero_shot_vae_gan", *CLOSED], [True])],
     "prior": [
         ([*VQ, *CLOSED, "pixel_cnn", *PRIORS, *LADDERS], [*CHOICES["prior"]]),
         (
@@ -66,13 +74,14 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
     "posterior": [
         ([*VQ, *CLOSED, *LADDERS, "pixel_cnn", "rae", *POSTERIORS], [*CHOICES["posterior"]]),
         (["two_level", "arbitrary_conditioning", "incomplete", *PRIORS], ["point"]),
-        ([*PENALTIES, "factor_vae", *BOUNDS], ["point"]),
+        ([*PENALTIES, "factor_vae", *GAMES, *BOUNDS], ["point"]),
         (["beta_tcvae", "dip_vae"], ["iaf"]),
         (["dip_vae"], ["mixture"]),
     ],
     "likelihood": [
         ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals", "low_rank_residuals"], [*CHOICES["likelihood"]]),
         (["incomplete"], DEPENDENT),
+        (["vae_gan"], LEARNED),
         (["count_vae"], [name for name in CHOICES["likelihood"] if name not in COUNTS]),
     ],
     "objective": [

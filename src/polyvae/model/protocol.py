@@ -93,6 +93,16 @@ class TrainedOn(Protocol):
     def trained_on(self, examples: int) -> None: ...
 
 
+@runtime_checkable
+class Watches(Protocol):
+    """A term that says what is wrong with its means on the validation part in the epochs so far, or None; a run warns.
+
+    The warning is given after the first epoch of which it says something and did not before.
+    """
+
+    def wrong(self, means: Sequence[float]) -> str | None: ...
+
+
 class Divergence(Protocol):
     """A term that says that it is a divergence of q, or a part of one: infinite where the posterior is a point."""
 

@@ -1,6 +1,16 @@
 """Objectives: what training minimises, read off one draw of a model."""
 
 from polyvae.objectives import terms
+from polyvae.objectives.adversaries import (
+    Certainty,
+    Classified,
+    Deceived,
+    FeatureLikelihood,
+    Judged,
+    MeanFeatures,
+    Slope,
+    Spread,
+)
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
 from polyvae.objectives.balance import GroupBalance, SoftAdapt
 from polyvae.objectives.bounds import Bound, Combined, ImportanceWeighted, Renyi
@@ -21,7 +31,9 @@ __all__ = [
     "KL",
     "MMD",
     "Bound",
+    "Certainty",
     "Classification",
+    "Classified",
     "CodeSize",
     "CodebookCost",
     "Combined",
@@ -29,22 +41,28 @@ __all__ = [
     "Covariance",
     "Critic",
     "Cyclical",
+    "Deceived",
     "DimensionKL",
     "Discrimination",
     "DoublyReparametrised",
     "EntropyPenalty",
+    "FeatureLikelihood",
     "Fooled",
     "GroupBalance",
     "ImportanceWeighted",
+    "Judged",
     "Linear",
+    "MeanFeatures",
     "MutualInformation",
     "Objective",
     "PartiallyImportanceWeighted",
     "Ratio",
     "Reconstruction",
     "Renyi",
+    "Slope",
     "SoftAdapt",
     "SpectralNorms",
+    "Spread",
     "Steepness",
     "StickingTheLanding",
     "Thermodynamic",

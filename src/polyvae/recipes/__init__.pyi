@@ -1,3 +1,6 @@
+from .adversarial import cvae_gan as cvae_gan
+from .adversarial import vae_gan as vae_gan
+from .adversarial import zero_shot_vae_gan as zero_shot_vae_gan
 from .autoregressive import pixel_cnn as pixel_cnn
 from .baselines import pca as pca
 from .baselines import ppca as ppca
@@ -29,6 +32,7 @@ from .likelihoods import low_rank_residuals as low_rank_residuals
 from .likelihoods import sigma_vae as sigma_vae
 from .likelihoods import structured_residuals as structured_residuals
 from .missing import incomplete as incomplete
+from .options import Adversary as Adversary
 from .options import Codes as Codes
 from .options import Conditions as Conditions
 from .options import Gaussian as Gaussian

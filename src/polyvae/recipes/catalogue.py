@@ -9,6 +9,7 @@ from typing import Any
 from polyvae.checks.names import near
 from polyvae.model.spec import Spec
 from polyvae.recipes import (
+    adversarial,
     autoregressive,
     baselines,
     bounds,
@@ -38,6 +39,7 @@ WHERE = (  # each enters its own
     ladders,
     bounds,
     regularised,
+    adversarial,
     deterministic,
     conditioning,
     missing,

@@ -99,12 +99,15 @@ Merge = Literal["residual", "network", "precision"]
 RungNetwork = Literal["mlp", "mlp-tanh", "conv", "residual"]
 Sizes = Annotated[int | Sequence[int], Range(1, LARGEST, whole=True)]
 Within = Annotated[float, Range(0, 1, open=True, below=True)]
+Game = Literal["minimax", "non-saturating", "hinge", "wasserstein"]
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
 
 # What the literature calls a recipe, in small letters alone, and how it is asked for.
 CALLED: Mapping[str, str] = {
     "aae": "adversarial_autoencoder",
     "clustering": "vade",
+    "fvaegan": "zero_shot_vae_gan",
+    "fvaegand2": "zero_shot_vae_gan",
     "fsq": "vq_vae with the quantiser finite-scalar",
     "infovae": "mmd_vae",
     "lfq": "vq_vae with the quantiser lookup-free",
@@ -114,6 +117,7 @@ CALLED: Mapping[str, str] = {
     "rqvae": "vq_vae with the quantiser residual",
     "stl": "sticking_the_landing",
     "tvo": "thermodynamic",
+    "zerovaegan": "zero_shot_vae_gan",
 }
 
 
@@ -284,6 +288,26 @@ class SoftAdapt:
     window: Annotated[Window, Flat("softadapt_window")] = 5
     frequency: Annotated[Count, Flat("softadapt_frequency")] = 1
     mode: Annotated[Mode, Flat("softadapt_mode")] = "least-squares"
+
+
+@bundle
+class Adversary:
+    """A discriminator that tells x from what is decoded, and the game that it plays.
+
+    `widths`: channels of its convolutions, which halve the sides, or the widths of a perceptron for tables. `rate`:
+    factor of the learning rate for it. `game`: "minimax", "non-saturating", "hinge" or "wasserstein". `layer`: whose
+    outputs are its features, by default the last before its logit. `patches`: whether it judges each patch of a picture
+    by itself. `spectral`: whether its layers are divided by their largest singular values. `r1`: weight of the squared
+    slope at the data.
+    """
+
+    widths: Annotated[Widths, Flat("critic")] = (32, 64, 128)
+    rate: Annotated[Positive, Flat("critic_rate")] = 1.0
+    game: Game = "non-saturating"
+    layer: Count | None = None
+    patches: bool = False
+    spectral: bool = False
+    r1: Weight = 0.0
 
 
 @bundle

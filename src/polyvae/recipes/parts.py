@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -121,6 +122,15 @@ def normal_given(names: tuple[str, ...], shapes: tuple[Shape, ...], dimensions: 
     """p(z | values) = N(mu, diag s^2) of so many dimensions, by a perceptron that reads values of these shapes."""
     family = DiagonalNormal()
     return Conditional(mlp(shapes, (family.size(dimensions),)), family, names)
+
+
+@contextmanager
+def weights_apart() -> Iterator[None]:
+    """Within it weights are drawn apart: what is made after it has those of a seed as without it."""
+    with torch.random.fork_rng(devices=[]):
+        # From a seed of its own, which is drawn: the encoder's weights are made of what follows here.
+        torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
+        yield
 
 
 CONDITIONAL = "conditional"

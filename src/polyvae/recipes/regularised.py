@@ -16,6 +16,7 @@ from polyvae.objectives.penalties import Covariance, check_covariance
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, MMD, Reconstruction
 from polyvae.recipes.options import Estimator, Gaussian
+from polyvae.recipes.parts import weights_apart
 from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.variants import vae
 
@@ -172,10 +173,8 @@ def adversarial_autoencoder(
 
 
 def _critic(latent: Gaussian, widths: Widths, rate: float) -> Critic:
-    """A critic of z. Its weights are drawn apart, so that a seed draws the model's as it does without one."""
-    with torch.random.fork_rng(devices=[]):
-        # From a seed of its own, which is drawn: the encoder's weights are made of what follows here.
-        torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
+    """A critic of z, whose weights are drawn apart, so that a seed draws the model's as it does without one."""
+    with weights_apart():
         return Critic(latent.dimensions, widths, replace(USUAL, lr_scale=rate))
 
 

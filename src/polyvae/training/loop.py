@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from polyvae.training.cpu import clear_small
 from polyvae.training.groups import clips, groups_of
 from polyvae.training.history import History
 from polyvae.training.hooks import NONE, Hooks
-from polyvae.training.meter import Meter, check_validation, epoch_values
+from polyvae.training.meter import Meter, TrainingNote, check_validation, epoch_values, watches
 from polyvae.training.optimizer import build, moments, parameters_of
 from polyvae.training.progress import Reporter
 from polyvae.training.resume import save_state
@@ -175,8 +176,18 @@ class Loop:
         self.seconds = 0.0
         shown.show(self.epoch, self.step, {**means, f"validation {monitor}": values[monitor]}, rate)
         self.history.add(row)
+        if self.fabric.is_global_zero:
+            self._warn()
         self.save()
         self.history.call_back()
+
+    def _warn(self) -> None:
+        """Says what a term finds wrong with its validation values so far, when it first does."""
+        for name, watching in watches(self.recipe.objective).items():
+            means = [row[f"validation_{name}"] for row in self.history.rows]
+            found = watching.wrong(means)
+            if found is not None and watching.wrong(means[:-1]) is None:
+                warnings.warn(f"epoch {self.epoch}: {found}", TrainingNote, stacklevel=2)
 
     def _validated(self) -> dict[str, float]:
         """The validation values, the same in every process. Raises NonFiniteError."""

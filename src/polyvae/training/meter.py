@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.checks.finite import NonFiniteError
-from polyvae.model.protocol import TellsEpoch
+from polyvae.model.protocol import TellsEpoch, Watches
 
 
 def check_validation(values: Mapping[str, float], monitor: str) -> None:
@@ -47,6 +47,17 @@ def _by_part(name: str, found: Mapping[str, float]) -> dict[str, float]:
     paths = [path.split(".") for path in found]
     place = next(n for n, steps in enumerate(zip(*paths, strict=False)) if len(set(steps)) > 1)
     return {f"{name}_{path[place]}": value for path, value in zip(paths, found.values(), strict=True)}
+
+
+class TrainingNote(UserWarning):
+    """A remark about a training that goes wrong and goes on."""
+
+
+def watches(objective: nn.Module) -> dict[str, Watches]:
+    """The terms of an objective that say what is wrong with their own values, by name."""
+    terms = getattr(objective, "terms", {})
+    found = {name: getattr(weighted, "term", None) for name, weighted in terms.items()}
+    return {name: term for name, term in found.items() if isinstance(term, Watches)}
 
 
 class Meter:
