@@ -19,8 +19,8 @@ from torch.distributions import Independent, Normal
 import polyvae as pv
 from helpers.models import part, plain, two_level
 from polyvae.data import wrap
-from polyvae.model.draw import Draw
 from polyvae.model.distributions.normal import CholeskyNormal
+from polyvae.model.draw import Draw
 from polyvae.model.families.real import FullNormal, Point
 from polyvae.model.networks.layers import Stack
 from polyvae.objectives.penalties import CodeSize, Covariance, SpectralNorms, Steepness, check_covariance, covariance

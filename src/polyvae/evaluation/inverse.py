@@ -85,4 +85,5 @@ def discrepancy(x: np.ndarray, other: np.ndarray) -> float:
     Gretton, Borgwardt, Rasch, Schölkopf, Smola: A Kernel Two-Sample Test, 2012.
     """
     spread = other.std(0) + 1e-6
-    return float(mmd(*(torch.from_numpy(each / spread).double() for each in (x, other))))
+    mine, others = (torch.from_numpy(each / spread).double() for each in (x, other))
+    return float(mmd(mine, others))

@@ -28,7 +28,8 @@ from polyvae.objectives.adversaries import (
 from polyvae.objectives.critics import USUAL
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, Reconstruction
-from polyvae.recipes.options import Adversary, Likelihood
+from polyvae.recipes.conditions import conditioned, held
+from polyvae.recipes.options import Adversary, Conditions, Likelihood
 from polyvae.recipes.parts import weights_apart
 from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.variants import vae
@@ -44,7 +45,7 @@ def vae_gan(
     pixels: Weight = 0.0,
     adversary: Adversary = Adversary(),
     likelihood: Likelihood | None = None,
-    condition: bool = False,
+    condition: Conditions = Conditions(),
     **options: Any,
 ) -> Recipe:
     """E_q[log N(f(x); f(x~), s^2 I)] - KL(q(z | x) || p(z)) for the encoder, f a discriminator's features; the VAE-GAN.
@@ -87,7 +88,10 @@ def cvae_gan(
 
     Bao, Chen, Wen, Li, Hua: CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training, 2017.
     """
-    judge, classifier = _discriminator(spec, adversary, {}), _discriminator(spec, adversary, {}, _y(spec, True)["y"][0])
+    judge, classifier = (
+        _discriminator(spec, adversary, {}),
+        _discriminator(spec, adversary, {}, _y(spec, Conditions(True))["y"][0]),
+    )
     terms: dict[str, Any] = {"reconstruction": Weighted(Reconstruction(), pixels), "kl": Weighted(KL(), kl)}
     terms["features"] = FeatureLikelihood(judge, scale=feature_scale)
     terms["class_features"] = FeatureLikelihood(classifier, scale=feature_scale)
@@ -96,7 +100,7 @@ def cvae_gan(
     terms["classifier"] = Classified(classifier, spec.classes is not None)
     own = _game(judge, adversary, [], ("prior",), ("y",))
     del own["adversary"]  # whose place the mean features take
-    return _learning(vae(spec, condition=True, objective=Objective({**terms, **own}), **options), pixels)
+    return _learning(vae(spec, condition=Conditions(True), objective=Objective({**terms, **own}), **options), pixels)
 
 
 @recipe
@@ -119,21 +123,24 @@ def zero_shot_vae_gan(
     Qin, Chen, Liu, Zhu, Shao: Zero-VAE-GAN: Generating Unseen Features for Generalized and Transductive Zero-Shot
     Learning, 2020.
     """
-    y = _y(spec, True)
+    y = _y(spec, Conditions(True))
     judge = _discriminator(spec, adversary, y)
     own = _game(judge, adversary, [*y], ("prior",))
     own["adversary"] = Weighted(own["adversary"], gamma)
     if adversary.game == "wasserstein":
         own["slope"] = Weighted(Slope(judge, "between", [*y]), penalty)
     loss = Objective({"reconstruction": Reconstruction(), "kl": KL(), **own})
-    return vae(spec, likelihood=likelihood, condition=True, objective=loss, **options)
+    return vae(spec, likelihood=likelihood, condition=Conditions(True), objective=loss, **options)
 
 
-def _y(spec: Spec, wanted: bool) -> dict[str, tuple[int, ...]]:
-    """The shape of y by name, where it is wanted and there is one: `vae` says what is missing."""
-    if wanted and spec.condition is None:
-        raise ValueError("condition needs labels or vectors y; these data have none")
-    return {"y": (spec.condition,)} if wanted and spec.condition is not None else {}
+def _y(spec: Spec, wanted: Conditions) -> dict[str, tuple[int, ...]]:
+    """The shapes of what a critic reads beside x, by name. ValueError for what it cannot read."""
+    if wanted.dropped is not None:
+        raise ValueError("dropped: a critic reads the conditions in all rows; leave it away, or take vae")
+    found = {name: held(spec, name, "condition").read for name in conditioned(wanted)}
+    if maps := [name for name, shape in found.items() if len(shape) > 1]:
+        raise ValueError(f"condition: a critic reads labels and vectors, and {maps} are pictures: take vae")
+    return found
 
 
 def _discriminator(

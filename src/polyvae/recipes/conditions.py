@@ -30,7 +30,7 @@ class Condition:
             raise ValueError("dropped hides what a model reads beside x; give condition too")
         self.shapes: dict[str, Shape] = {}
         self.features: dict[str, Shown | Feature] = {}
-        found = [_given(spec, name, "prior: a conditional one" if alone else "condition") for name in names or alone]
+        found = [held(spec, name, "prior: a conditional one" if alone else "condition") for name in names or alone]
         for each in found if names else ():
             self._read(each, wanted.dropped, maps and is_picture(spec.x) and each.read[1:] == spec.x[1:])
         # pictures of x's sides come last, where a decoder meets them
@@ -63,7 +63,7 @@ def conditioned(wanted: Conditions) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _given(spec: Spec, name: str, reads: str) -> Beside:
+def held(spec: Spec, name: str, reads: str) -> Beside:
     """What the data hold under a name. ValueError where they hold nothing."""
     if name in spec.given:
         return spec.given[name]

@@ -55,7 +55,7 @@ def m2(
     q_z = Conditional(net, family, ("h", "y"))
     z = {"z": (latent.dimensions,), "y": y}
     p = decoder_of(spec, likelihood, vector_decoders(latent, spec)["flat"], z)
-    prior = {"y": Classes(spec.classes, of="y"), "z": prior_of(latent, q_z, spec)}
+    prior = {"y": Classes(spec.classes, of="y"), "z": prior_of(latent, q_z, spec, {})}
     model = VAE({"y": q_y, "z": q_z}, prior, p, {"h": Feature(prepared(first, spec, ("x",)), "x")}, summed="y")
     terms = {"reconstruction": Reconstruction(), "kl": KL(), "label": Weighted(Classification("y", *KNOWN), classified)}
     made = finished(model, Objective(terms, fixed={"y": KNOWN}), Labels(spec.classes))

@@ -12,7 +12,6 @@ from torch import nn
 from polyvae.checks.names import find
 from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.families.relative import Beside, PrecisionNormal, ResidualNormal
-from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.networks.rungs import Maps, Rungs, Vectors
@@ -25,9 +24,9 @@ from polyvae.objectives.objective import Weighted
 from polyvae.objectives.penalties import SpectralNorms
 from polyvae.objectives.schedules import Linear
 from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import finished, trained_by
 from polyvae.recipes.latents import LatentPart
-from polyvae.recipes.conditions import Condition
 from polyvae.recipes.options import Conditions, Groups, Likelihood, Module, Pressure
 from polyvae.recipes.parts import decoder_family
 from polyvae.recipes.recording import Recipe, recipe

@@ -33,10 +33,10 @@ def epoch_values(module: nn.Module) -> dict[str, float]:
     told: dict[str, dict[str, float]] = {}
     silent: set[nn.Module] = set()
     for path, part in module.named_modules():
-        if isinstance(part, TellsEpoch) and part not in silent:
+        if part not in silent and isinstance(part, TellsEpoch):
+            silent.update(nn.Module.modules(part))  # pyright: ignore[reportArgumentType]
             for name, value in part.epoch_values().items():
                 told.setdefault(name, {})[path] = value
-            silent.update(part.modules())
     return {name: value for key, found in told.items() for name, value in _by_part(key, found).items()}
 
 

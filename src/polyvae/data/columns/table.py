@@ -85,7 +85,7 @@ def assembled(
         raise DataError(where, expected, found, f"add the columns to be modelled{way}")
     y = None if chosen is None else columns[chosen]
     seen, known_labels = None, {}
-    if keep and chosen in gaps and gaps[chosen].any() and y is not None:
+    if keep and chosen is not None and chosen in gaps and gaps[chosen].any() and y is not None:
         known_labels = told(y, ~gaps[chosen], f"{where}, column {chosen!r}")
         y, gaps = known_labels["y"], {name: gap for name, gap in gaps.items() if name != chosen}
         share = f"{int((~known_labels[KNOWN]).sum()):,} of {len(y):,}"
