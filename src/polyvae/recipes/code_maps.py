@@ -66,7 +66,7 @@ def code_maps(latent: Codes, spec: Spec, beside: Mapping[str, Shape], scales: in
         beside_x: dict[str, Shape] = {}
         if seen:
             beside_x = {f"above_{name}": side}
-            above[f"above_{name}"] = Feature(doubled(list(seen.values()), side, latent.blocks), tuple(seen))
+            above[f"above_{name}"] = Feature(doubled(list(seen.values()), side), tuple(seen))
         net, shape = coded([side, *beside_x.values()], coder.dim), (coder.dim, *side[1:])
         words = coder.build()
         posteriors[name] = Quantiser(net, words, (f"x_{name}", *beside_x))
@@ -86,7 +86,7 @@ def _of_x(latent: Codes, spec: Spec, beside: Mapping[str, Shape], sides: Mapping
     net = features((prepared_shape(spec), *beside.values()), latent.widths, latent.blocks)
     made: dict[str, nn.Module] = {f"x_{names[0]}": Feature(prepared(net, spec, reads), reads)}
     for below, name in pairwise(names):
-        made[f"x_{name}"] = Feature(halved(sides[below], latent.blocks), f"x_{below}")
+        made[f"x_{name}"] = Feature(halved(sides[below]), f"x_{below}")
     return made
 
 

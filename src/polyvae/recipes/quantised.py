@@ -60,9 +60,9 @@ def vq_vae_2(
     that are decoded from the maps above, and the decoder reads all maps. Every level has the terms of `vq_vae`, weighed
     by its own number of values, and its own codebook; one level is `vq_vae`.
 
-    `scales`: how many maps there are, L: "top" and "bottom", or "top", "middle" and "bottom". `codes_above`: words in
-    the codebooks above the lowest, by default as many as in that. `likelihood`, `decoder`, `condition` and `objective`
-    as of `vq_vae`.
+    `scales`: how many maps there are, L: "top" and "bottom", or "top", "middle" and "bottom"; the residual `blocks`
+    stand at the lowest scale. `codes_above`: words in the codebooks above the lowest, by default as many as in that.
+    `likelihood`, `decoder`, `condition` and `objective` as of `vq_vae`.
 
     Razavi, van den Oord, Vinyals: Generating Diverse High-Fidelity Images with VQ-VAE-2, 2019.
     """

@@ -130,12 +130,12 @@ def features(inputs: Sequence[Shape], widths: Sequence[int], blocks: int) -> nn.
     return Stacked.over(inputs, lambda x: MapNetwork(x, Maps(*_downwards(x, widths, blocks))))
 
 
-def halved(features: Shape, blocks: int) -> nn.Module:
+def halved(features: Shape) -> nn.Module:
     """Return what takes features to those of half their sides, or of a table's row of half its length."""
     width = features[0]
     if not is_picture(features):
         return mlp((features,), pyramid(features[1:], (width,), 1)[0], (width,))
-    return MapNetwork(features, Maps(*_downwards(features, (width,), blocks)))
+    return MapNetwork(features, Maps(*_downwards(features, (width,), 0)))
 
 
 def coded(inputs: Sequence[Shape], dim: int) -> nn.Module:
@@ -145,10 +145,10 @@ def coded(inputs: Sequence[Shape], dim: int) -> nn.Module:
     return Stacked.over(inputs, lambda joined: MapNetwork(joined, Maps(nn.Conv2d(joined[0], dim, 1))))
 
 
-def doubled(inputs: Sequence[Shape], output: Shape, blocks: int) -> nn.Module:
+def doubled(inputs: Sequence[Shape], output: Shape) -> nn.Module:
     """Return what takes maps of one scale, joined, to activated features of the next finer one, the mirrored `halved`.
 
-    A 1x1 convolution to the width of `output`, residual `blocks` and a transposed 3x3 convolution of stride 2.
+    A 1x1 convolution to the width of `output` and a transposed 3x3 convolution of stride 2.
     """
     width = output[0]
     if not is_picture(output):
@@ -156,7 +156,7 @@ def doubled(inputs: Sequence[Shape], output: Shape, blocks: int) -> nn.Module:
 
     def widened(joined: Shape) -> nn.Module:
         first = [nn.Conv2d(joined[0], width, 1), nn.LeakyReLU(inplace=True)]
-        return MapNetwork(joined, Maps(*first, *_upwards(output, (width,), blocks), nn.LeakyReLU(inplace=True)))
+        return MapNetwork(joined, Maps(*first, *_upwards(output, (width,), 0), nn.LeakyReLU(inplace=True)))
 
     return Stacked.over(inputs, widened)
 
