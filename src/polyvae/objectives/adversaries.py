@@ -272,7 +272,8 @@ class Spread(nn.Module):
 
     def wrong(self, means: Sequence[float]) -> str | None:
         """What the means of the epochs so far say of a collapse: two such epochs after a better one, or ten in a row."""
-        patience = 2 if max(means, default=0.0) >= FLAT else 10  # a decoder that has learned nothing yet is no collapse
+        # A decoder that has learned nothing yet is no collapse.
+        patience = 2 if max(means, default=0.0) >= FLAT else 10
         if len(means) < patience or max(means[-patience:]) >= FLAT:
             return None
         return (
