@@ -42,7 +42,7 @@ def judge(data: pv.data.Data, steps: int, seed: int) -> tuple[Classifier, dict[s
     labels = data.spec.classes is not None
     cost = F.cross_entropy if labels else lambda found, y: F.binary_cross_entropy_with_logits(found, y.float())
     torch.manual_seed(seed)
-    made = Classifier(x.shape[1], data.spec.condition or 1)
+    made = Classifier(x.shape[1], data.spec.classes or y.shape[1])
     optimiser = torch.optim.Adam(made.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     for _ in range(steps):

@@ -127,7 +127,8 @@ def with_data(x: Tensor, made: Tensor, y: Tensor | None = None, samples: int = 1
 def test_trap_14_each_term_moves_its_own_sides_and_leaves_the_others_gradients_none(
     name: str, moves: dict[str, str], posterior: str
 ) -> None:
-    made = small(name, DATA, posterior=posterior, r1=1.0, critic=[4], **({"pixels": 1.0} if name == "vae_gan" else {}))
+    options: dict[str, Any] = {"pixels": 1.0} if name == "vae_gan" else {}
+    made = small(name, DATA, posterior=posterior, r1=1.0, critic=[4], **options)
     terms: Any = made.objective.terms
     for term in terms:
         cost, moved = terms[term].term(drawn(made)).mean(), {**moves, "r1": "critic 0"}.get(term, "")
@@ -157,7 +158,8 @@ def test_one_backward_pass_gives_the_three_gradients_of_larsens_algorithm(game: 
         widths=[4],
     )
     model, objective = made.model.double(), made.objective.double()
-    objective.samples = samples  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(objective, pv.Objective)
+    objective.samples = samples
     batch = {name: value.double() for name, value in made.observe(DATA.train.batch(torch.arange(8))).items()}
     torch.manual_seed(3)
     objective(model, batch)["loss"].backward()
@@ -170,7 +172,8 @@ def test_one_backward_pass_gives_the_three_gradients_of_larsens_algorithm(game: 
     x = batch["x"].repeat(samples, 1, 1, 1)
     z_p = torch.randn_like(codes)
     decode = lambda z: model.decode({"z": z})["x"].mean  # noqa: E731
-    critic = objective.terms["critic"].term.critic  # pyright: ignore
+    terms: Any = objective.terms
+    critic = terms["critic"].term.critic
     like = 0.5 * ((critic(x)[0] - critic(decode(codes))[0]).square() + math.log(2 * math.pi)).sum(1).mean()
     play = lambda c: F.softplus(c).mean()  # noqa: E731
     real, rebuilt, new = (critic(each)[1] for each in (x, decode(codes), decode(z_p)))
@@ -279,13 +282,12 @@ def test_spread_compares_distances_of_draws_and_of_data_within_a_class() -> None
     assert Spread(["y"])(with_data(x, x, torch.randn(400, 2))).item() == pytest.approx(1.0)
 
 
-def test_a_collapse_is_told_after_three_epochs_and_not_of_a_decoder_that_is_on_its_way() -> None:
+def test_a_collapse_is_told_of_a_decoder_that_was_better_and_of_one_that_stays_flat() -> None:
     spread, certainty = Spread(), Certainty(Features(4))
-    assert spread.wrong([0.01, 0.01]) is None
-    assert spread.wrong([0.01, 0.02, 0.04]) is None
-    assert spread.wrong([0.5, 0.6, 0.4]) is None
-    assert "differs 2.0 % as much as the data" in str(spread.wrong([0.5, 0.03, 0.03, 0.02]))
-    assert spread.wrong([0.5, 0.3, 0.02]) is None
+    for fine in ([], [0.01] * 9, [0.01] * 9 + [0.2], [0.5, 0.6, 0.4], [0.5, 0.3, 0.02], [0.5, 0.01, 0.1]):
+        assert spread.wrong(fine) is None
+    for flat in ([0.5, 0.03, 0.02], [0.01] * 9 + [0.02]):
+        assert "differs 2.0 % as much as the data" in str(spread.wrong(flat))
     assert certainty.wrong([0.6, 0.999]) is None
     assert "right with a probability of 0.9990" in str(certainty.wrong([0.6, 0.995, 0.999]))
 
@@ -295,8 +297,8 @@ def test_a_run_warns_of_a_collapse_once() -> None:
     with torch.no_grad():
         for parameter in made.model.heads.parameters():
             parameter.zero_()
-    with pytest.warns(TrainingNote, match="epoch 3: what is decoded from the prior differs 0.0 %") as told:
-        run = pv.fit(made, DATA, epochs=5, batch_size=24, lr=1e-9, device="cpu", progress=False)
+    with pytest.warns(TrainingNote, match="epoch 10: what is decoded from the prior differs 0.0 %") as told:
+        run = pv.fit(made, DATA, epochs=12, batch_size=48, lr=1e-9, device="cpu", progress=False)
     assert len(told) == 1
     assert all(row["validation_spread"] < 1e-3 and 0.4 < row["train_certainty"] < 0.6 for row in run.history)
 
@@ -345,13 +347,14 @@ def test_critics_have_a_group_and_weights_of_their_own(name: str) -> None:
 
 def test_recipes_combine_with_other_axes_and_refuse_by_name_what_they_cannot() -> None:
     batch = DATA.train.batch(torch.arange(8))
-    for name, options in (
+    allowed: list[tuple[str, dict[str, Any]]] = [
         ("vae_gan", {"prior": "vamp", "components": 3}),
         ("vae_gan", {"prior": "conditional", "condition": True}),
         ("vae_gan", {"posterior": "mixture", "prior": "mixture", "patches": True}),
         ("cvae_gan", {"prior": "conditional", "posterior": "iaf"}),
         ("zero_shot_vae_gan", {"prior": "conditional", "game": "hinge", "layer": 1}),
-    ):
+    ]
+    for name, options in allowed:
         made = small(name, DATA, **options)
         assert made.objective(made.model, made.observe(batch))["loss"].isfinite()
     bare = pv.Spec((1, 4, 4))
@@ -408,19 +411,17 @@ def test_what_is_decoded_from_the_prior_is_drawn_anew_and_shared_by_the_terms_of
     assert not torch.equal(decoded(draw, "prior"), decoded(other, "prior"))
 
 
-@pytest.mark.slow
-def test_a_vae_gan_of_two_lines_brings_their_gap_apart_where_squared_errors_fill_it() -> None:
-    """Data on two lines, a code that is held to the prior: means between them are told by the critic."""
+def test_the_reconstruction_chooses_the_best_epoch_of_a_vae_gan_whose_bound_falls_while_it_learns() -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4000, 2, generator=generator)
+    x = torch.randn(600, 2, generator=generator)
     x[:, 1] = 2 * (x[:, 1] > 0).float() - 1
-    data, share = pv.data.wrap(x, validation=500, test=0), {}
-    for name, options in (("vae", {}), ("vae_gan", {"gamma": 0.1, "critic": [64, 64], "game": "non-saturating"})):
-        made = pv.recipes.named(name)(
-            data.spec, latent=2, network="mlp", widths=[64], likelihood="normal", seed=0, **options
-        )
-        run = pv.fit(made, data, epochs=40, batch_size=100, device="cpu", progress=False, lr=1e-3)
-        torch.manual_seed(0)
-        drawn = run.model.generate(count=2000)["x"].mean[:, 1]
-        share[name] = float((drawn.abs() < 0.5).float().mean())
-    assert share["vae_gan"] < 0.5 * share["vae"], share
+    data = pv.data.wrap(x, validation=100, test=0)
+    made = pv.recipes.vae_gan(data, latent=2, network="mlp", widths=[64], critic=[64, 64], r1=0.1, seed=0)
+    run = pv.fit(made, data, epochs=30, batch_size=100, device="cpu", progress=False)
+    first, last = run.history[1], run.history[-1]
+    assert last["validation_bound"] < first["validation_bound"]
+    assert last["validation_reconstruction"] < first["validation_reconstruction"] - 1
+    assert run.best is not None
+    assert run.best["epoch"] > 10
+    apart = run.model.reconstruct(data.train.batch(torch.arange(500)))["x"].mean[:, 1].abs()
+    assert (apart < 0.5).float().mean() < 0.1

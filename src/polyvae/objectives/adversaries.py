@@ -234,6 +234,20 @@ class Classified(nn.Module):
         return 0.5 * (found - y).square().sum(1)
 
 
+class Told(nn.Module):
+    """A term that is reported, moves nobody and costs no pass back."""
+
+    trains_prior = trains_model = False
+
+    def __init__(self, term: Callable[[Draw], Tensor]) -> None:
+        super().__init__()
+        self.term = term
+
+    @torch.no_grad()
+    def forward(self, draw: Draw) -> Tensor:
+        return self.term(draw)
+
+
 class Spread(nn.Module):
     """How different what is decoded from the prior is, as a share of how different the data are, scalar; no gradient.
 
@@ -257,8 +271,10 @@ class Spread(nn.Module):
         return apart[0] / apart[1].clamp(min=1e-12)
 
     def wrong(self, means: Sequence[float]) -> str | None:
-        """What the means of the epochs so far say of a collapse, after three such epochs that do not mend."""
-        if len(means) < 3 or max(means[-3:]) >= FLAT or means[-1] > 1.05 * means[-3]:
+        """What the means of the epochs so far say of a collapse: two such epochs after a better one, or ten in a row."""
+        # A decoder that has learned nothing yet is no collapse.
+        patience = 2 if max(means, default=0.0) >= FLAT else 10
+        if len(means) < patience or max(means[-patience:]) >= FLAT:
             return None
         return (
             f"what is decoded from the prior differs {100 * means[-1]:.1f} % as much as the data do: the decoder has "
