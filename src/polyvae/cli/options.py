@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from polyvae.checks.ranges import ranges_of
-from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, within
+from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, read_path, within
 from polyvae.recipes.sources import LINE, MARK, explanations
 
 
@@ -25,7 +25,8 @@ class Option:
     """One value of a command: the keyword `name` it is passed as, and the `flag` it is written as, None if by place.
 
     `read` makes a value of the text and raises ValueError with what was expected; None for a switch. `choices`: the
-    texts that it takes, where they can be listed. A parser returns the value under `key`.
+    texts that it takes, where they can be listed. `several`: one or more of them, by place. A parser returns the value
+    under `key`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Option:
     help: str
     default: Any = inspect.Parameter.empty
     choices: tuple[str, ...] = ()
+    several: bool = False
 
     @property
     def key(self) -> str:
@@ -97,7 +99,9 @@ class Parser(argparse.ArgumentParser):
         for option in options:
             shown = (option.help or "as above").replace("%", "%%")
             if option.flag is None:
-                group.add_argument(option.key, type=_argument(option.read or str), metavar=option.metavar, help=shown)
+                several: dict[str, Any] = {"nargs": "+"} if option.several else {}
+                read = _argument(option.read or str)
+                group.add_argument(option.key, type=read, metavar=option.metavar, help=shown, **several)
                 continue
             if option.default is not inspect.Parameter.empty and option.read is not None and option.default is not None:
                 shown = f"{shown} (default: {written(option.default)})".lstrip()
@@ -235,7 +239,8 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
         metavar, read = "PATH" if Path in members else kinds[0].metavar, first_of(kinds)
     listed = tuple(allowed or ())
     if default is inspect.Parameter.empty:
-        return Option(name, None, read, name.upper(), text, default, listed)
+        several = members == [Sequence[Path]]
+        return Option(name, None, read_path if several else read, name.upper(), text, default, listed, several)
     return Option(name, f"--{dashed}", read, metavar, text, default, listed)
 
 
