@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.distributions import Distribution, Independent, Normal
 
 import polyvae as pv
 from helpers.models import part, plain, two_level
@@ -22,12 +24,26 @@ from polyvae.compression.tables import BINS, edges, middle
 from polyvae.data.split import Split
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.model.families.pixels import Bernoulli
+from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.networks.pixelcnn import GatedPixelCNN
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.priors.pixelcnn import PixelCNNPrior
 from polyvae.model.spec import Spec
 
 LIKELIHOODS = {"bernoulli": 2, "logistic": 8, "logistic-mixture": 16, "coupled-logistic-mixture": 5, "categorical": 3}
+
+
+class SpatialNormal(nn.Module):
+    """p(z) = N(0, I) over maps of this shape."""
+
+    given = ()
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(shape))
+
+    def forward(self, values: pv.Values) -> Distribution:
+        return Independent(Normal(self.loc, torch.ones_like(self.loc)), self.loc.ndim)
 
 
 def words(number: int = 4000) -> np.ndarray:
@@ -98,6 +114,14 @@ def test_maps_of_codes_take_the_bits_of_their_bound(pixelcnn: bool) -> None:
     assert abs(found - bound) < 2 + 1e-3 * bound
 
 
+def test_a_pixelcnn_of_the_pixels_takes_minus_its_log_likelihood() -> None:
+    model = recipes.pixel_cnn(Spec((3, 3, 3), levels=4), channels=4, layers=2, seed=0).model.eval()
+    symbols = np.random.default_rng(0).integers(0, 4, (5, 3, 3, 3))
+    found = there_and_back(model, symbols)
+    bound = both_bounds(model, Split({"x": torch.from_numpy(symbols).float() / 3}), 1).plain
+    assert abs(found + float(bound.sum()) / log(2)) < 2
+
+
 def test_codes_that_are_drawn_come_back() -> None:
     model = recipes.vq_vae(
         Spec((1, 8, 8), levels=4), likelihood="categorical", quantiser="gumbel", codes=8, dim=4
@@ -141,6 +165,42 @@ def test_a_long_chain_takes_the_bits_of_the_plain_bound(recipe: str) -> None:
     found = there_and_back(model, symbols)
     bound = both_bounds(model, Split({"x": torch.from_numpy(symbols).float() / 3}), 200).plain
     assert abs(found + float(bound.sum()) / log(2)) < 0.015 * found
+
+
+def test_a_ladder_of_maps_on_shared_features_comes_back() -> None:
+    torch.manual_seed(0)
+
+    def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, 3, stride, 1)
+
+    class Both(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, *values: torch.Tensor) -> torch.Tensor:
+            return self.net(torch.cat(values, 1))
+
+    normal = DiagonalNormal()
+    up = nn.Sequential(nn.Upsample(scale_factor=2), conv(2, 3))
+    model = pv.VAE(
+        {
+            "top": pv.Conditional(conv(3, 4), normal, "deep"),
+            "low": pv.Conditional(Both(conv(6, 2)), normal, ("shallow", "down")),
+        },
+        {"top": SpatialNormal(2, 4, 4), "low": pv.Conditional(conv(3, 2), normal, "down")},
+        pv.Conditional(Both(conv(4, 1)), Bernoulli(), ("down", "low")),
+        features={
+            "shallow": pv.Feature(nn.Sequential(conv(1, 3), nn.Tanh()), "x"),
+            "deep": pv.Feature(conv(3, 3, 2), "shallow"),
+            "down": pv.Feature(up, "top"),
+        },
+    ).eval()
+    symbols = np.random.default_rng(0).integers(0, 2, (60, 1, 8, 8))
+    found = there_and_back(model, symbols)
+    assert Chain(model, (1, 8, 8)).sizes == {"top": 32, "low": 64}
+    bound = both_bounds(model, Split({"x": torch.from_numpy(symbols).float()}), 100).plain
+    assert abs(found + float(bound.sum()) / log(2)) < 4 * 10 * 60**0.5  # ten bits are the spread of a draw
 
 
 def test_latents_are_taken_in_an_order_that_both_sides_know() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -223,7 +224,7 @@ def _rests(sources: Sequence[Source]) -> list[bytes]:
 
 def _contents(files: Any) -> Any:
     for name, data in files:
-        yield name.encode()
+        yield os.fsencode(name)
         yield data
 
 

@@ -13,6 +13,7 @@ from polyvae.compression.latents import Coding
 from polyvae.model.distributions.bernoulli import Bernoulli
 from polyvae.model.distributions.counts import CountLaw
 from polyvae.model.distributions.coupled import CoupledLogisticMixture
+from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
 
 _AT_ONCE = 2**20  # numbers of a table that are computed at once: what a cache holds
@@ -42,6 +43,8 @@ def values_of(p: Distribution, name: str) -> Values:
         return Greys(parts.levels)
     if isinstance(base, CountLaw):
         return Counts()
+    if isinstance(base, Exact):
+        return Sure(base.levels)
     kind = type(base).__name__
     raise ValueError(
         f"the likelihood of {name!r} is a {kind}, which gives values no probabilities to code them by: train with "
@@ -76,6 +79,17 @@ class Greys:
         weights, loc, scale = law.mixture_distribution.probs, parts.loc, parts.scale  # [1, *shape, K]
         table = _logistic(loc.flatten(0, -2), scale.flatten(0, -2), self.levels, weights.flatten(0, -2))
         return (yield table, symbols)
+
+
+class Sure:
+    """The levels that a latent tells: they cost nothing more."""
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+
+    def coding(self, p: Exact, symbols: np.ndarray | None, largest: int) -> Coding:
+        yield from ()
+        return (p.picture.reshape(-1) * (self.levels - 1)).round().long().numpy()
 
 
 class Counts:
