@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyvae.compression.latents import Coded, Coding, coded
 from polyvae.compression.stack import Stack
@@ -41,10 +42,11 @@ class Chain:
         self.model = deepcopy(model).cpu().double().eval().requires_grad_(False)
         self.shape = tuple(shape)
         self.order = order_of(model)
-        self.head = first_heads(self.model.heads)[0]
+        head: Any = self.model.heads[first_heads(self.model.heads)[0]]
+        self.likelihood: nn.Module = head.likelihood
         self.sizes: dict[str, int] = {}  # of the latents
         with exact():
-            self.values: Values = values_of(self._trial(), self.head)
+            self.values: Values = values_of(self._trial(), "x")
 
     @property
     def numbers(self) -> int:
@@ -72,32 +74,31 @@ class Chain:
         return found.reshape(number, *self.shape)
 
     def _write(self, stack: Stack, symbols: np.ndarray, largest: int, pads: Mapping[str, np.ndarray]) -> None:
-        x = {"x": self._numbers(symbols)}
-        z: dict[str, Tensor] = {}
-        kept: list[tuple[Coded, np.ndarray]] = []
+        values = {"x": self._numbers(symbols)}
+        kept: dict[str, tuple[Coded, np.ndarray]] = {}
         for name in self.order:
-            latent = self._latent(name, z)
-            drawn = popped(stack, latent.by_posterior(self._posterior(name, {**x, **z}), None))
-            z[name] = latent.value(drawn)
-            kept.append((latent, drawn))
-        pushed(stack, self.values.coding(self._likelihood(z), symbols, largest))
-        for name, (latent, drawn) in reversed(list(zip(self.order, kept, strict=True))):
+            latent = self._latent(name, values)
+            drawn = popped(stack, latent.by_posterior(self._law(self.model.posterior[name], values), None))
+            values[name] = latent.value(drawn)
+            kept[name] = latent, drawn
+        pushed(stack, self.values.coding(self._law(self.likelihood, values), symbols, largest))
+        for name in reversed(self.order):
+            latent, drawn = kept[name]
             pushed(stack, latent.by_prior(drawn, pads[name]))
 
     def _read(self, stack: Stack, largest: int, pads: Mapping[str, np.ndarray]) -> np.ndarray:
-        z: dict[str, Tensor] = {}
-        kept: list[tuple[Coded, np.ndarray]] = []
-        before: list[dict[str, Tensor]] = []
+        values: dict[str, Tensor] = {}
+        kept: dict[str, tuple[Coded, np.ndarray]] = {}
         for name in self.order:
-            latent = self._latent(name, z)
+            latent = self._latent(name, values)
             drawn = popped(stack, latent.by_prior(None, pads[name]))
-            before.append(dict(z))
-            z[name] = latent.value(drawn)
-            kept.append((latent, drawn))
-        symbols = popped(stack, self.values.coding(self._likelihood(z), None, largest))
-        x = {"x": self._numbers(symbols)}
-        for name, (latent, drawn), above in reversed(list(zip(self.order, kept, before, strict=True))):
-            pushed(stack, latent.by_posterior(self._posterior(name, {**x, **above}), drawn))
+            values[name] = latent.value(drawn)
+            kept[name] = latent, drawn
+        symbols = popped(stack, self.values.coding(self._law(self.likelihood, values), None, largest))
+        values["x"] = self._numbers(symbols)
+        for name in reversed(self.order):
+            latent, drawn = kept[name]
+            pushed(stack, latent.by_posterior(self._law(self.model.posterior[name], values), drawn))
         return symbols
 
     def _pads(self, number: int) -> dict[str, np.ndarray]:
@@ -105,32 +106,32 @@ class Chain:
         words = random_words(self.numbers, number).astype(np.int64) >> 16
         return dict(zip(self.sizes, np.split(words, np.cumsum(list(self.sizes.values()))[:-1]), strict=True))
 
-    def _latent(self, name: str, z: dict[str, Tensor]) -> Coded:
-        prior = self.model.prior[name]
-        return coded(prior(self.model.featured(z, given(prior))), name, self.model.posterior[name])
+    def _latent(self, name: str, values: dict[str, Tensor]) -> Coded:
+        return coded(self._law(self.model.prior[name], values), name, self.model.posterior[name])
 
-    def _posterior(self, name: str, values: dict[str, Tensor]):
-        posterior = self.model.posterior[name]
-        return posterior(self.model.featured(values, given(posterior)))
+    def _law(self, part: nn.Module, values: dict[str, Tensor]) -> Any:
+        """The law of a part; `values` take up the features that it reads, which stay those of an example."""
+        self._know(given(part), values)
+        return part(values)
 
-    def _likelihood(self, z: dict[str, Tensor]):
-        return self.model.decode(z)[self.head]
+    def _know(self, names: Iterable[str], values: dict[str, Tensor]) -> None:
+        for name in names:
+            if name in self.model.features and name not in values:
+                values[name] = self._law(self.model.features[name], values)
 
     def _numbers(self, symbols: np.ndarray) -> Tensor:
         x = torch.from_numpy(symbols).double().view(1, *self.shape)
         return x if self.levels is None else x / (self.levels - 1)
 
-    def _trial(self):
-        """The likelihood at latents in the middle, of which the kinds of all laws are seen."""
-        z: dict[str, Tensor] = {}
-        x = {"x": torch.zeros(1, *self.shape, dtype=torch.float64)}
+    def _trial(self) -> Any:
+        """The likelihood of an example whose latents are drawn from bits that are all 0: what kinds the laws are."""
+        values = {"x": torch.zeros(1, *self.shape, dtype=torch.float64)}
         for name in self.order:
-            latent = self._latent(name, z)
-            q = self._posterior(name, {**x, **z})
-            drawn = popped(Stack(), latent.by_posterior(q, None))
+            latent = self._latent(name, values)
+            drawn = popped(Stack(), latent.by_posterior(self._law(self.model.posterior[name], values), None))
             self.sizes[name] = len(drawn)
-            z[name] = latent.value(drawn)
-        return self._likelihood(z)
+            values[name] = latent.value(drawn)
+        return self._law(self.likelihood, values)
 
 
 def popped(stack: Stack, coding: Coding) -> np.ndarray:
