@@ -1,4 +1,5 @@
 from . import completion as completion
+from . import compression as compression
 from . import data as data
 from . import evaluation as evaluation
 from . import figures as figures

@@ -28,6 +28,8 @@ COMMANDS = {
     "interpolate": ("polyvae.cli.commands", "from one example to another through the latents"),
     "complete": ("polyvae.cli.commands", "examples from a few of their pixels, beside baselines"),
     "impute": ("polyvae.cli.commands", "a table with its gaps filled by a run of incomplete"),
+    "compress": ("polyvae.cli.commands", "pictures and arrays into a few bytes, without loss, by a run"),
+    "decompress": ("polyvae.cli.commands", "the files of a compressed file, identical to the last bit"),
     "figures": ("polyvae.cli.commands", "every figure of a run: curves, reconstructions, samples, codes"),
     "study": ("polyvae.cli.commands", "grids of runs, in tables beside the published ones"),
     "datasets": ("polyvae.cli.commands", "data sets: which there are, which are here; fetch gets one"),

@@ -29,6 +29,8 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "figures": ("pictures.figures", {"--npz": "--arrays"}),
     "complete": ("complete.complete", {"--samples": "--show-draws", "--prior": "--code-prior"}),
     "impute": ("impute.impute", {}),
+    "compress": ("compress.compress", {}),
+    "decompress": ("compress.decompress", {}),
     "study": ("study.study", {}),
     "study compare": ("compare.compare", {}),
     "study disentangle": ("disentangle.disentangle", {}),
@@ -52,7 +54,8 @@ def run(name: str, arguments: Sequence[str]) -> None:
     module, _, function = where.partition(".")
     text, _, example = inspect.cleandoc(signature(place).__doc__ or "").partition("\n\nExample: ")
     found, prog = options_at(place), f"polyvae {place.removesuffix(' list')}"
-    usage = " ".join([prog, *(option.metavar for option in found if option.flag is None), "[options]"])
+    places = (option.metavar + " ..." * option.several for option in found if option.flag is None)
+    usage = " ".join([prog, *places, "[options]"])
     parser = Parser(prog, usage, without_options(text), example, former)
     parser.add("what it works on", [option for option in found if option.flag is None])
     parser.add("how", [option for option in found if option.flag is not None])

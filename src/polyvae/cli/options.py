@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from polyvae.checks.ranges import ranges_of
-from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, within
+from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, read_path, within
 from polyvae.recipes.sources import LINE, MARK, explanations
 
 
@@ -25,7 +25,8 @@ class Option:
     """One value of a command: the keyword `name` it is passed as, and the `flag` it is written as, None if by place.
 
     `read` makes a value of the text and raises ValueError with what was expected; None for a switch. `choices`: the
-    texts that it takes, where they can be listed. `bare`: the flag alone stands for True. A parser returns the value
+    texts that it takes, where they can be listed. `several`: one or more of them, by place. `bare`: the flag alone
+    stands for True. A parser returns the value
     under `key`.
     """
 
@@ -37,6 +38,7 @@ class Option:
     default: Any = inspect.Parameter.empty
     choices: tuple[str, ...] = ()
     bare: bool = False
+    several: bool = False
 
     @property
     def key(self) -> str:
@@ -99,7 +101,9 @@ class Parser(argparse.ArgumentParser):
         for option in options:
             shown = (option.help or "as above").replace("%", "%%")
             if option.flag is None:
-                group.add_argument(option.key, type=_argument(option.read or str), metavar=option.metavar, help=shown)
+                several: dict[str, Any] = {"nargs": "+"} if option.several else {}
+                read = _argument(option.read or str)
+                group.add_argument(option.key, type=read, metavar=option.metavar, help=shown, **several)
                 continue
             if option.default is not inspect.Parameter.empty and option.read is not None and option.default is not None:
                 shown = f"{shown} (default: {written(option.default)})".lstrip()
@@ -238,7 +242,9 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
         metavar, read = "PATH" if Path in members else kinds[0].metavar, first_of(kinds)
     listed = tuple(allowed or ())
     if default is inspect.Parameter.empty:
-        return Option(name, None, read, name.upper(), text, default, listed)
+        several = members == [Sequence[Path]]
+        how = read_path if several else read
+        return Option(name, None, how, name.upper(), text, default, listed, several=several)
     return Option(name, f"--{dashed}", read, metavar, text, default, listed, bool in members)
 
 

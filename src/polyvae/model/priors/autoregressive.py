@@ -30,14 +30,14 @@ class OneByOne(Law):
 
     def log_prob(self, value: Tensor) -> Tensor:
         z = value.reshape(-1, *self.event_shape)
-        return _each(self.raw(z)).log_prob(z).sum(-1).view(value.shape[:-1])
+        return each(self.raw(z)).log_prob(z).sum(-1).view(value.shape[:-1])
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = Size((*sample_shape, *self.event_shape))
         z = self.like.new_zeros(shape).view(-1, *self.event_shape)
         with torch.no_grad():
             for i in range(z.shape[1]):
-                z[:, i] = _each(self.raw(z)[:, i]).sample()
+                z[:, i] = each(self.raw(z)[:, i]).sample()
         return z.view(shape)
 
 
@@ -81,7 +81,7 @@ class AutoregressivePrior(nn.Module):
         return f"{self.dimensions}, components={self.components}"
 
 
-def _each(raw: Tensor) -> MixtureSameFamily:
+def each(raw: Tensor) -> MixtureSameFamily:
     """The mixtures of raw numbers [..., 3, C]."""
     logits, loc, scale = raw.unbind(-2)
     normals = Normal(loc, F.softplus(scale) + LEAST, validate_args=False)
