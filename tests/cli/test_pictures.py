@@ -52,3 +52,17 @@ def test_a_conditional_model_is_sampled_with_a_column_for_each_label(say: Say, t
     with np.load(tmp_path / "a.npz") as arrays:
         assert arrays["pictures"].shape == (2, 10, 1, 8, 8)
         assert list(arrays["columns"]) == [str(label) for label in range(10)]
+
+
+def test_a_normal_prior_is_sampled_at_a_temperature(say: Say, run: Path, tmp_path: Path) -> None:
+    spread = []
+    for temperature in (0, 0.5, 1):
+        line = ("sample", run, "--number", 16, "--temperature", temperature, "--npz", tmp_path / "s.npz")
+        assert say(*line, "--out", tmp_path / "s.png")[0] == 0
+        with np.load(tmp_path / "s.npz") as arrays:
+            spread.append(arrays["pictures"].reshape(16, -1).std(0).sum())
+    assert spread[0] == pytest.approx(0, abs=1e-4)
+    assert spread[0] < spread[1] < spread[2]
+    code, _, err = say("sample", run, "--temperature", -1)
+    assert code == 2
+    assert "--temperature: expected a number of at least 0, got '-1'" in err

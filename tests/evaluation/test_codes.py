@@ -17,7 +17,7 @@ from torch.distributions import (
 
 from polyvae import recipes
 from polyvae.data.split import Split
-from polyvae.evaluation import describe_codes, moments, mutual_information
+from polyvae.evaluation import describe_codes, evaluate, moments, mutual_information
 from polyvae.model.distributions.point import Point
 from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.priors.normal import StandardNormal
@@ -215,3 +215,15 @@ def test_a_family_of_a_users_own_without_marginals_or_moments_gives_none():
     code = describe_codes(model, normal_data(150, 1.0, 1.0))["z"]
     assert (code.kl, code.moments) == (None, None)
     assert code.information is not None
+
+
+def test_a_map_of_many_values_has_a_divergence_but_no_covariance() -> None:
+    made = recipes.ladder(Spec((1, 16, 16)), groups=(1, 1), latent=(2, 9), widths=(4,), network="conv", seed=0)
+    report = evaluate(made, Split({"x": torch.rand(6, 1, 16, 16)}), samples=2)
+    top, wide = (report["latents"][name] for name in ("z1", "z2"))
+    assert (top["dimensions"], wide["dimensions"]) == (2 * 4 * 4, 9 * 8 * 8)
+    assert len(top["aggregate"]["variance"]) == 32
+    assert wide["aggregate"] is None
+    assert "no moments of z2: a covariance of 576 dimensions, above 512" in report["notes"]
+    assert len(wide["kl_per_dimension"]) == 576
+    assert report["kl"] == pytest.approx(top["kl"] + wide["kl"])

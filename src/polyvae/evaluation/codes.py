@@ -28,7 +28,7 @@ from polyvae.objectives.terms import marginals
 ACTIVE = 0.01  # variance of the posterior mean above which a unit counts as active
 _DRAWS = 8  # of the latents for each example, where a divergence is sampled
 _PAIRS = 2**22  # values in one chunk of log q(z_n | x_m)
-_WIDEST = 512  # dimensions of a latent whose covariance is told: of maps it would hold millions of numbers
+WIDEST = 512  # dimensions of a latent whose covariance is told: of maps it would hold millions of numbers
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
 
     None as well of more than 512 dimensions.
     """
-    found = None if law.event_shape.numel() > _WIDEST else _moments(law)
+    found = None if law.event_shape.numel() > WIDEST else _moments(law)
     if found is None:
         return None
     mean, covariance = (value.cpu().double() for value in found)

@@ -23,7 +23,7 @@ from polyvae.evaluation.blocks import Progress, device_of, source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.classes import class_report
 from polyvae.evaluation.code_use import CodeUse
-from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
+from polyvae.evaluation.codes import ACTIVE, WIDEST, Code, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.gaps import gaps
@@ -205,6 +205,8 @@ def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str,
     words = code.words
     if words is not None:
         notes.append(f"no active units and no moments of {name}: its values are words of a codebook")
+    elif code.means.shape[1] > WIDEST:
+        notes.append(f"no moments of {name}: a covariance of {code.means.shape[1]:,} dimensions, above {WIDEST}")
     if code.information is None:
         notes.append(f"no mutual information of {name}: its posterior has no density, or reads another latent's draw")
     return {
