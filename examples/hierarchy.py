@@ -13,6 +13,7 @@ Variational Autoencoders, 2016.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,6 +25,7 @@ import torch
 import polyvae as pv
 from polyvae.data import Data
 from polyvae.data.cuts import shuffled
+from polyvae.data.files.writing import replacing
 from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.networks import mlp
 from polyvae.model.networks.prepared import prepared
@@ -84,25 +86,47 @@ METHODS: dict[str, Callable[[Data], pv.Recipe]] = {
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--data", default="mnist", help="pictures, by name or path, binarised anew each time")
     parser.add_argument("--limit", type=int, default=None, help="training pictures; all, where none is given")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--batch-size", type=int, default=50)
     parser.add_argument("--draws", type=int, default=5000, help="of the latents, for log p(x)")
     parser.add_argument("--pictures", type=int, default=1000, help="of the test part that are scored")
-    parser.add_argument("--out", type=Path, default=Path("runs/hierarchy"))
+    parser.add_argument("--out", type=Path, default=Path("runs/hierarchy"), help="the folder of the runs")
+    parser.add_argument("--table", type=Path, default=Path("results/ladder/hierarchy.csv"))
     asked = parser.parse_args(arguments)
 
-    data = pv.data.load("mnist", binarise="dynamic", limit=asked.limit)
+    data = pv.data.load(asked.data, binarise="dynamic", limit=asked.limit)
     judged = data.test.take(shuffled(len(data.test), 0)[: asked.pictures])
-    rows = []
+    settings: dict[str, Any] = {"epochs": asked.epochs, "batch_size": asked.batch_size, "schedule": "cosine"}
     for name in asked.methods:
-        settings: dict[str, Any] = {"epochs": asked.epochs, "batch_size": asked.batch_size, "schedule": "cosine"}
         folder = asked.out / name
         run = pv.fit(METHODS[name](data), data, folder, resume=True, weight_decay=0.0, device="cpu", **settings)
         report = pv.evaluate(run, judged, samples=asked.draws)
-        rows.append({"method": name, "epochs": asked.epochs, "published": PUBLISHED.get(name), **report})
-        (folder / "hierarchy.json").write_text(json.dumps(rows[-1], indent=2) + "\n")
-        print(f"{name:<10} {-report['importance_bound']:6.2f}", flush=True)
+        passes = {"method": name, "passes": asked.epochs, "batch_size": asked.batch_size}
+        (folder / "hierarchy.json").write_text(json.dumps({**passes, **report}, indent=2) + "\n")
+        rows = table(asked.out, asked.table)
+        print(f"{name:<12} {-report['importance_bound']:6.2f} nats", flush=True)
+    return rows
+
+
+def table(runs: Path, path: Path) -> list[dict[str, Any]]:
+    """Writes a row of every run that was judged."""
+    rows = []
+    for name in METHODS:
+        if not (runs / name / "hierarchy.json").exists():
+            continue
+        report = json.loads((runs / name / "hierarchy.json").read_text())
+        row = {key: report[key] for key in ("method", "passes", "batch_size", "samples", "examples", "parameters")}
+        told = {"nll": -report["importance_bound"], "error": report["importance_bound_error"], "bound": report["bound"]}
+        row |= {key: f"{value:.2f}" for key, value in told.items()}
+        kl = " ".join(f"{latent}={found['kl']:.1f}" for latent, found in report["latents"].items())
+        rows.append({**row, "kl": kl, "published": PUBLISHED.get(name, "")})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        written = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        written.writeheader()
+        written.writerows(rows)
     return rows
 
 

@@ -27,7 +27,10 @@ def weights(module: nn.Module) -> list[nn.Linear]:
 
 def test_a_ladder_of_one_group_is_a_vae() -> None:
     options = {"latent": 3, "network": "mlp", "widths": (6,), "condition": True, "likelihood": "normal", "seed": 0}
-    climbed, plain = pv.recipes.ladder(PICTURES, groups=(1,), **options), pv.recipes.vae(PICTURES, **options)
+    climbed, plain = (
+        pv.recipes.ladder(PICTURES, groups=(1,), kl_warmup=0, **options),
+        pv.recipes.vae(PICTURES, **options),
+    )
     parts = climbed.model.features["e0"], climbed.model.posterior["z1"], climbed.model.features["h2"]
     mine = [layer for part in (*parts, climbed.model.heads) for layer in weights(part)]
     others = [layer for part in (plain.model.posterior, plain.model.heads) for layer in weights(part)]
@@ -140,7 +143,7 @@ def test_a_ladder_trains_by_the_importance_weighted_bound(merge: str) -> None:
 
 
 def test_every_group_has_a_term_and_all_of_them_are_the_bound() -> None:
-    made = pv.recipes.ladder(PICTURES, groups=(1, 2), widths=(4,), latent=2, seed=0)
+    made = pv.recipes.ladder(PICTURES, groups=(1, 2), widths=(4,), latent=2, kl_warmup=0, seed=0)
     values = made.objective(made.model, examples(PICTURES))
     assert [name for name in values if name.startswith("kl")] == ["kl_z1", "kl_z2", "kl_z3"]
     torch.testing.assert_close(values["loss"].detach(), -values["bound"])
@@ -173,7 +176,10 @@ def test_a_ladder_refuses_what_makes_no_sense() -> None:
     refused: list[tuple[dict[str, Any], str]] = [
         ({"widths": (4, 4, 4)}, "widths is one number for all scales, or for each of 2"),
         ({"latent": (4, 4, 4)}, "latent is one number for all scales, or for each of 2"),
-        ({"balance": True}, "balance: groups are balanced while the weight of the KL rises; give kl_warmup"),
+        (
+            {"balance": True, "kl_warmup": 0},
+            "balance: groups are balanced while the weight of the KL rises; give kl_warmup",
+        ),
         ({"merge": "sum"}, "merge is one of residual, network, precision; got 'sum'"),
         ({"groups": (0, 1)}, "groups is a whole number of at least 1; got 0"),
         ({"network": "transformer"}, "network is one of mlp, mlp-tanh, residual, conv; got 'transformer'"),

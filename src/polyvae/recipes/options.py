@@ -246,12 +246,13 @@ class Groups:
 class Pressure:
     """How hard the divergence of each group presses while it is trained.
 
-    `kl_warmup`: steps over which the weight of the KL rises from 0. `free_bits`: nats below which a group is not
-    pressed further, of the mean over a batch. `balance`: whether, as long as the weight rises, the more each group's KL
-    and size are the harder it is pressed. `spectral`: weight of the sum of the layers' largest singular values.
+    `kl_warmup`: steps over which the weight of the KL rises from 0, without which groups below the top may stay closed.
+    `free_bits`: nats below which a group is not pressed further, of the mean over a batch. `balance`: whether, as long
+    as the weight rises, the more each group's KL and size are the harder it is pressed. `spectral`: weight of the sum
+    of the layers' largest singular values.
     """
 
-    kl_warmup: Amount = 0
+    kl_warmup: Amount = 1000
     free_bits: Weight = 0.0
     balance: bool = False
     spectral: Weight = 0.0
