@@ -28,6 +28,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "interpolate": ("pictures.interpolate", {"--count": "--number", "--steps": "--columns"}),
     "figures": ("pictures.figures", {"--npz": "--arrays"}),
     "complete": ("complete.complete", {"--samples": "--show-draws", "--prior": "--code-prior"}),
+    "augment": ("augment.augment", {}),
     "impute": ("impute.impute", {}),
     "compress": ("compress.compress", {}),
     "decompress": ("compress.decompress", {}),

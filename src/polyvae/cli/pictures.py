@@ -19,6 +19,7 @@ from polyvae.cli.runs import device as usable
 def sample(
     number: Count | None = None,
     pixels: bool = False,
+    guidance: float = 1.0,
     *,
     codes: Codes,
     reading: Reading,
@@ -31,6 +32,8 @@ def sample(
     number: how many, or a few more where they would not fill the grid; 64 pictures, or 1,000 rows of a table, where
         none is given.
     pixels: draw the pixels too, where their expected values are shown otherwise.
+    guidance: w, by which a model that has learned to do without its conditions heeds them: 1 as it was trained, 0 not at
+        all, above 1 more.
     out: the PNG file; figures/samples.png in the run folder where none is given.
     split: where a conditional model's conditions are taken from; the test part, or else the validation part.
 
@@ -45,8 +48,8 @@ def sample(
     examples = found.split(reading.split)[1] if table or found.run.model.conditions else None
     y = examples.tensors.get("y") if examples is not None and not table else None
     columns = isqrt(number - 1) + 1 if y is None or y.ndim > 1 else min(number, len(y.unique()))
-    rows = ceil(number / columns)
-    figure = samples(found.run, examples, rows, columns, pixels, reading.seed, codes.temperature)
+    rows, sharp = ceil(number / columns), {"temperature": codes.temperature, "guidance": guidance}
+    figure = samples(found.run, examples, rows, columns, pixels, reading.seed, **sharp)
     title = "Samples beside the data" if table else "Samples from the prior"
     _save(figure, title, "samples", reading, writing)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, log, log2, sqrt
 from typing import Any
@@ -27,6 +28,7 @@ from polyvae.evaluation.codes import ACTIVE, WIDEST, Code, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.gaps import gaps
+from polyvae.evaluation.hidden import kept_from, without
 from polyvae.evaluation.information import informed
 from polyvae.evaluation.pictures import (
     errors,
@@ -56,6 +58,7 @@ class EvaluationSettings:
     refine: gradient steps on each example's posterior, 0 for none, see `refined`.
     ais: temperatures of annealed importance sampling, 0 for none, see `annealed`.
     ais_examples: on how many examples, a seeded subset.
+    hidden: conditions that the model is not told, of those it has learned to do without: names, or a text with commas.
     """
 
     samples: Count = 5000
@@ -68,6 +71,7 @@ class EvaluationSettings:
     refine: Amount = 0
     ais: Amount = 0
     ais_examples: Count = 100
+    hidden: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check(EvaluationSettings, vars(self))
@@ -107,6 +111,7 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
         asked = replace(asked, train=data.train)
     model, notes = source_of(source).model, []
     check_weights(model)
+    source = without(source, asked.hidden)
     if asked.ais:
         check_annealed(model)  # the bounds before it take their time
     found = both_bounds(source, split, asked.samples, asked.seed, asked.device, progress)
@@ -152,7 +157,7 @@ def _bounds(source: Any, split: Split, asked: EvaluationSettings, found: Bounds,
         "dimensions": scale.dimensions,
         "levels": spec.levels,
         "discrete": scale.discrete,
-        "given": list(getattr(model, "bounded_given", ())),
+        "given": [name for name in getattr(model, "bounded_given", ()) if name not in kept_from(source)],
         **_bound("bound", found.plain, scale),
         **_bound("importance_bound", found.importance, scale),
         "reconstruction": {name: -_mean(value) for name, value in found.heads.items()},

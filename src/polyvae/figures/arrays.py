@@ -42,12 +42,13 @@ def samples(
     draw: bool = False,
     seed: int = 0,
     temperature: float = 1.0,
+    guidance: float = 1.0,
 ) -> Samples:
     """Draws from the prior: the mean of p(x | z), or with `draw` its own sample; of a table always that.
 
     A conditional model has one column for each of its labels, or for each of the first examples' vectors y, and needs
     the `split`; `columns` is then the most there are. A table's samples stand beside a seeded subset of the split, and
-    what they are given is what so many other examples hold. `temperature`: of the latents, as of `generate`. ValueError
+    what they are given is what so many other examples hold. `temperature`, `guidance`: see `VAE.generate`. ValueError
     where the split is missing.
     """
     subject, asked = subject_of(source, split, "generate"), split
@@ -59,7 +60,8 @@ def samples(
     with evaluating(model) as device, seeded(device, seed, 2):
         given, names = _conditions(subject, asked, columns, device, asked is not split)
         count = columns if not names else len(names)
-        made = model.generate(given, rows * (1 if names else count), temperature=temperature)[subject.head]
+        how = {"temperature": temperature, "guidance": guidance}
+        made = model.generate(given, rows * (1 if names else count), **how)[subject.head]
         pictures = made.sample() if draw or len(made.event_shape) == 1 else made.mean
     array = subject.array(pictures.unflatten(0, (rows, count)))
     shown = Samples(array, names, **subject.look.words())

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from polyvae.model.draw import Values
 
+FLAG = "_known"
+
 
 def flag(name: str) -> str:
     """The name of the truth values [B] that say in which rows a value is known."""
-    return f"{name}_known"
+    return f"{name}{FLAG}"
 
 
 class Shown(nn.Module):

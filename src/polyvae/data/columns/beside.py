@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polyvae.data.columns.table import Feature
 from polyvae.data.errors import DataError
-from polyvae.model.conditions import flag
+from polyvae.model.conditions import FLAG, flag
 from polyvae.model.spec import Beside
 
 OWN = ("x", "y", "seen", "row", "factors")  # names with a meaning of their own
@@ -79,6 +79,6 @@ def _beside(tensors: Tensors, labels: Mapping[str, tuple[str, ...] | None], coun
     for name, value in tensors.items():
         if name in labels:
             found.append(Beside(name, (), len(labels[name] or ()) or counts[name], labels[name] or None))
-        elif name not in OWN and value.ndim > 1 and not name.endswith(flag("")):
+        elif name not in OWN and value.ndim > 1 and not name.endswith(FLAG):
             found.append(Beside(name, tuple(value.shape[1:])))
     return found
