@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import polyvae as pv
-from polyvae.data.files.writing import replacing, write_text
+from polyvae.data.files.writing import held, replacing, write_text
 from polyvae.data.split import Split
 from polyvae.evaluation.classifier import Classifier, accuracy
 from polyvae.study.statistics import interval, paired
@@ -114,26 +115,26 @@ def generator(real: Split, seed: int) -> pv.Run:
     return pv.fit(recipe, data, epochs=-(-STEPS["cvae"] // batches), batch_size=BATCH, seed=seed, progress=False)
 
 
-def study(out: Path, seeds: int, numbers: Sequence[int]) -> list[dict[str, str]]:
-    """Adds to results.csv what is missing there; all of its rows."""
+def study(out: Path, seeds: int, numbers: Sequence[int]) -> None:
+    """Adds to results.csv what is missing there; another process may add to it meanwhile."""
     path, data = out / "results.csv", pv.data.load("mnist")
     out.mkdir(parents=True, exist_ok=True)
-    rows = read(path)
-    for seed in range(seeds):
-        for number in numbers:
-            if sum((row["real"], row["seed"]) == (str(number), str(seed)) for row in rows) == 6:
-                continue
-            rows = [row for row in rows if (row["real"], row["seed"]) != (str(number), str(seed))]
-            real = few(data.train, number, seed)
-            for name, extra in extras(generator(real, seed), real, seed).items():
-                found = error(real, extra, data.test, seed)
-                rows.append(dict(zip(COLUMNS, map(str, (number, seed, name, round(found, 5))), strict=True)))
-                print(*rows[-1].values(), flush=True)
+    for seed, number in product(range(seeds), numbers):
+        if any((row["real"], row["seed"]) == (str(number), str(seed)) for row in read(path)):
+            continue
+        real = few(data.train, number, seed)
+        found = {
+            name: error(real, extra, data.test, seed)
+            for name, extra in extras(generator(real, seed), real, seed).items()
+        }
+        made = [(str(number), str(seed), name, f"{value:.4f}") for name, value in found.items()]
+        print(*made, sep="\n", flush=True)
+        with held(out / ".lock"):
+            rows = [*read(path), *(dict(zip(COLUMNS, row, strict=True)) for row in made)]
             with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
-    return rows
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -169,7 +170,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--real", type=int, nargs="+", default=REAL)
     asked = parser.parse_args()
-    made = table(study(asked.out, asked.seeds, asked.real))
+    study(asked.out, asked.seeds, asked.real)
+    made = table(read(asked.out / "results.csv"))
     write_text(asked.out / "table.md", made)
     print(made)
 

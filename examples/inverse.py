@@ -18,6 +18,7 @@ import csv
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import zuko
 from torch import Tensor, distributions, nn
 
 import polyvae as pv
-from polyvae.data.files.writing import replacing, write_text
+from polyvae.data.files.writing import held, replacing, write_text
 from polyvae.data.sources.inverse import PROBLEMS
 from polyvae.evaluation.inverse import discrepancy, rejected, solved
 
@@ -169,23 +170,22 @@ def read(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def study(out: Path, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Adds to results.csv what is missing there; all of its rows."""
+def study(out: Path, seeds: Sequence[int], problems: Sequence[str], methods: Sequence[str]) -> None:
+    """Adds to results.csv what is missing there; another process may add to it meanwhile."""
     (out / "draws").mkdir(parents=True, exist_ok=True)
-    rows = read(out / "results.csv")
-    for seed in seeds:
-        for name, problem in PROBLEMS.items():
-            for method in METHODS:
-                known = method not in CVAES or method in EVERYWHERE or problem.solutions is not None
-                if not known or any((name, method, str(seed)) == tuple(row.values())[:3] for row in rows):
-                    continue
-                rows.append(judged(name, method, seed, out / "draws"))
-                print(*rows[-1].values(), flush=True)
-                with replacing(out / "results.csv") as beside, beside.open("w", newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(rows)
-    return rows
+    path = out / "results.csv"
+    for seed, name, method in product(seeds, problems, methods):
+        known = method not in CVAES or method in EVERYWHERE or PROBLEMS[name].solutions is not None
+        if not known or any((name, method, str(seed)) == tuple(row.values())[:3] for row in read(path)):
+            continue
+        row = judged(name, method, seed, out / "draws")
+        print(*row.values(), flush=True)
+        with held(out / ".lock"):
+            rows = [*read(path), row]
+            with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -267,10 +267,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/inverse"))
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     asked = parser.parse_args()
-    made = table(study(asked.out, asked.seeds))
+    study(asked.out, asked.seeds, asked.problems, asked.methods)
+    rows = read(asked.out / "results.csv")
+    made = table(rows)
     write_text(asked.out / "table.md", made)
-    figure(asked.out)
+    if {(name, method) for name in PROBLEMS for method in SHOWN} <= {(row["problem"], row["method"]) for row in rows}:
+        figure(asked.out)
     print(made)
 
 

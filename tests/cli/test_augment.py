@@ -19,7 +19,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y = np.tile(["cat", "dog"], 40)
     np.savez(folder / "animals.npz", x=random.random((80, 6, 6)), y=y, angle=random.random((80, 2)))
     rows = "".join(
-        f"{a:.3f},{b:.3f},{kind},{label}\n" for (a, b), kind, label in zip(random.random((80, 2)), "uv" * 40, y)
+        f"{a:.3f},{b:.3f},{kind},{label}\n"
+        for (a, b), kind, label in zip(random.random((80, 2)), "uv" * 40, y, strict=True)
     )
     (folder / "table.csv").write_text("a,b,kind,label\n" + rows)
     animals, table = (["--data", str(folder / name)] for name in ("animals.npz", "table.csv"))

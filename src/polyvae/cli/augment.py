@@ -39,8 +39,8 @@ def augment(
     """Draws so many new examples of each class from a run that is conditioned on labels, to train something else on.
 
     per_class: how many of each class.
-    out: an .npz of x and y, a .csv of a table, or a new folder with a folder of pictures for each class; augmented.npz in
-        the run folder where none is given.
+    out: an .npz of x and y, a .csv of a table, or a new folder with a folder of pictures for each class;
+        augmented.npz in the run folder where none is given.
     how: prior draws the latents from the prior, posterior about a real example of the class, interpolation between two.
     temperature: of posterior, how far from the real example, 1 as the posterior says.
     guidance: w, by which a run that has learned to do without its conditions heeds them; above 1 more.

@@ -32,8 +32,8 @@ def sample(
     number: how many, or a few more where they would not fill the grid; 64 pictures, or 1,000 rows of a table, where
         none is given.
     pixels: draw the pixels too, where their expected values are shown otherwise.
-    guidance: w, by which a model that has learned to do without its conditions heeds them: 1 as it was trained, 0 not at
-        all, above 1 more.
+    guidance: w, by which a model that has learned to do without its conditions heeds them: 1 as it was trained, 0 not
+        at all, above 1 more.
     out: the PNG file; figures/samples.png in the run folder where none is given.
     split: where a conditional model's conditions are taken from; the test part, or else the validation part.
 
