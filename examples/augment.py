@@ -130,7 +130,8 @@ def study(out: Path, seeds: int, numbers: Sequence[int]) -> None:
         made = [(str(number), str(seed), name, f"{value:.4f}") for name, value in found.items()]
         print(*made, sep="\n", flush=True)
         with held(out / ".lock"):
-            rows = [*read(path), *(dict(zip(COLUMNS, row, strict=True)) for row in made)]
+            rows = [row for row in read(path) if (row["real"], row["seed"]) != (str(number), str(seed))]
+            rows += [dict(zip(COLUMNS, row, strict=True)) for row in made]
             with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 writer.writeheader()

@@ -35,7 +35,7 @@ from polyvae.evaluation.inverse import discrepancy, rejected, solved
 COLUMNS = ("problem", "method", "seed", "solving", "covered", "imbalance", "mmd", "seconds")
 VALUES, DRAWS, COMPARED, TOLERANCE = 200, 100, 20, 0.1
 NEAR = {"quadratic": 0.02, "circle": 0.02, "arm": 0.1, "two_joints": 0.05}  # of draws by rejection
-EPOCHS, BATCH, RATE, WIDTHS, TRANSFORMS, NORMALS = 40, 256, 2e-3, (128, 128), 3, 10
+EPOCHS, BATCH, RATE, WIDTHS, TRANSFORMS, NORMALS = 40, 128, 3e-3, (128, 128), 3, 10
 Sampler = Callable[[Tensor, int], Tensor]  # y [Q, m] -> x [Q, K, d]
 
 CVAES: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ EVERYWHERE = ("cvae", "cvae, conditional prior")  # the others on the problems w
 
 def cvae(data: pv.data.Data, seed: int, **options: Any) -> Sampler:
     made = pv.recipes.cvae(data, seed=seed, **{"latent": 2, "network": "mlp", "widths": WIDTHS, **options})
-    run = pv.fit(made, data, epochs=EPOCHS, batch_size=BATCH, lr=RATE, seed=seed, progress=False)
+    run = pv.fit(made, data, epochs=EPOCHS, batch_size=BATCH, lr=RATE, schedule="cosine", seed=seed, progress=False)
     return lambda y, count: run.sample(count, y=y, seed=seed).unflatten(0, (count, len(y))).movedim(0, 1)
 
 
@@ -60,11 +60,13 @@ def trained(net: nn.Module, cost: Callable[[Tensor, Tensor], Tensor], data: pv.d
     x, y = (data.train.tensors[name] for name in ("x", "y"))
     held, best, kept = data.validation.tensors, float("inf"), {}
     optimiser = torch.optim.Adam(net.parameters(), RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS * -(-len(x) // BATCH))
     for _ in range(EPOCHS):
         for index in torch.randperm(len(x)).split(BATCH):
             optimiser.zero_grad()
             cost(x[index], y[index]).backward()
             optimiser.step()
+            schedule.step()
         with torch.no_grad():
             found = float(cost(held["x"], held["y"]))
         if found < best:
@@ -181,7 +183,7 @@ def study(out: Path, seeds: Sequence[int], problems: Sequence[str], methods: Seq
         row = judged(name, method, seed, out / "draws")
         print(*row.values(), flush=True)
         with held(out / ".lock"):
-            rows = [*read(path), row]
+            rows = [each for each in read(path) if tuple(each.values())[:3] != (name, method, str(seed))] + [row]
             with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
                 writer.writeheader()
