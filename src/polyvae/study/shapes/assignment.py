@@ -22,8 +22,8 @@ class Assignment:
     pictures: of the training part.
     size: pixels a side.
     latent: dimensions of z.
-    network: of encoder and decoder, a perceptron; "conv" takes four times as long on a CPU.
-    widths: of its layers, in the encoder's order.
+    network: of encoder and decoder.
+    widths: of its layers, or their channels, in the encoder's order.
     weight: of the MMD.
     batch_size: examples a step.
     lr: Adam's.
@@ -35,9 +35,9 @@ class Assignment:
     seeds: Count = 3
     pictures: Count = 10_000
     size: Count = 28
-    latent: Count = 64
-    network: str = "mlp"
-    widths: Widths = (256, 128)
+    latent: Count = 128
+    network: str = "conv"
+    widths: Widths = (8, 16, 32)
     weight: Weight = 1000.0
     batch_size: Count = 128
     lr: Positive = 1e-3

@@ -17,7 +17,7 @@ from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.classifier import Classifier, grey, recognised, scrambled, train_classifier
 
 JUDGE = "judge.json"
-TRAINED, STEPS, CHECKED = 30_000, 3000, 5000
+TRAINED, STEPS, CHECKED = 30_000, 2000, 5000
 SURE = 0.5  # what a label is given at least: more than all that speaks against it
 BLURS = (0.75, 1.5)  # deviations in pixels
 # Seeds of pictures that no training sees: the judge's, those that it is checked on, those that are reconstructed.
@@ -34,8 +34,8 @@ def pictures(count: int, size: int, seed: int) -> Split:
 def judge(study: Path, size: int) -> Classifier:
     """The classifier of a study, trained once by whoever comes first; what it says of known pictures is in judge.json.
 
-    It knows three shapes and, as no shape, tiles that have changed places and blends of two pictures; of both it sees
-    two in three under blurs of up to 1.5 pixels, or it would judge how sharp a picture is.
+    It knows three shapes and, as no shape, tiles that have changed places, blends of two pictures and what is washed
+    out; of all it sees two in three under blurs of up to 1.5 pixels, or it would judge how sharp a picture is.
     """
     with held(study / ".judge.lock"), torch.inference_mode(False), torch.enable_grad():
         made = train_classifier(softened(size), study / "classifier", 0, STEPS, rejects=True, unlike=unlike)
@@ -53,15 +53,20 @@ def softened(size: int) -> Split:
 
 
 def unlike(x: Tensor) -> Tensor:
-    """Pictures of no one shape: half of them scrambled, half of them blends."""
-    half = len(x) // 2
-    return torch.cat([scrambled(x[:half]), blended(x[half:])])
+    """Pictures of no one shape: a third of them scrambled, a third blends, a third washed out to nothing."""
+    made = zip((scrambled, blended, washed), x.tensor_split(3), strict=True)
+    return torch.cat([make(part) for make, part in made])
 
 
 def blended(x: Tensor) -> Tensor:
     """Each picture [B, C, H, W] laid over the next, with weights between 0.4 and 0.6."""
     share = 0.4 + 0.2 * torch.rand(len(x), 1, 1, 1, device=x.device)
     return share * x + (1 - share) * x.roll(1, 0)
+
+
+def washed(x: Tensor) -> Tensor:
+    """Pictures [B, C, H, W] blurred by 4 pixels and fainter than they were, down to empty ones."""
+    return torch.rand(len(x), 1, 1, 1, device=x.device) * blurred(x, 4.0)
 
 
 def blurred(x: Tensor, deviation: float) -> Tensor:
@@ -85,6 +90,7 @@ def trusted(classifier: Classifier, size: int) -> Shares:
         shown["shapes whose tiles have changed places"] = scrambled(x)
         shown["uniform noise"] = torch.rand_like(x)
         shown["the mean picture under noise"] = (x.mean(0) + 0.02 * torch.randn_like(x)).clamp(0, 1)
+        shown["empty pictures under noise"] = (0.02 * torch.randn_like(x)).clamp(0, 1)
     found = {name: recognised(classifier, each, SURE) for name, each in shown.items()}
     shares = {name: float((labels >= 0).double().mean()) for name, labels in found.items()}
     right: dict[str, float] = {f"{name}, right": float((found[name] == y).double().mean()) for name in [*shown][:4]}

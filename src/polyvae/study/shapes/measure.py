@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Categorical
 
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
@@ -23,7 +24,7 @@ from polyvae.study.shapes.judge import SURE, TEST, judge, pictures
 from polyvae.training.run import Run
 
 SEED = 0
-SAMPLES, TOLD = 8, 2000  # draws of both bounds, and new pictures that they and the information are of
+SAMPLES, TOLD = 8, 1000  # draws of both bounds, and new pictures that they and the information are of
 READING: dict[str, type] = {
     "error_sum": float,
     "error_mean": float,
@@ -41,6 +42,7 @@ READING: dict[str, type] = {
     "recognised_without_noise": float,
     "right_without_noise": float,
     "recognised_random": float,
+    "kinds_random": float,
     "scored": int,
     "seconds": float,
 }
@@ -57,7 +59,7 @@ def measure(run: Run, study: Path, name: str, seed: int, size: int, scored: int)
     drawn = sampled_pictures(run, new, scored, SEED)
     x, y = grey(new.tensors["x"]), new.tensors["y"]
     found = {"test": recognised(seen, noisy, SURE), "without_noise": recognised(seen, still, SURE)}
-    error = _error(x, noisy)
+    random, error = recognised(seen, drawn, SURE), _error(x, noisy)
     history = run.history[-1]
     if seed == 0:
         sheets(study, name, x, noisy, drawn)
@@ -68,7 +70,8 @@ def measure(run: Run, study: Path, name: str, seed: int, size: int, scored: int)
         **informing(run, new),
         **{f"recognised_{how}": _share(labels >= 0) for how, labels in found.items()},
         **{f"right_{how}": _share(labels == y) for how, labels in found.items()},
-        "recognised_random": _share(recognised(seen, drawn, SURE) >= 0),
+        "recognised_random": _share(random >= 0),
+        "kinds_random": kinds(random),
         "scored": scored,
         "seconds": round(sum(line.get("seconds", 0.0) for line in run.history[: int(history["epoch"])]), 2),
     }
@@ -93,6 +96,12 @@ def informing(run: Run, new: Split) -> dict[str, Any]:
         "importance_bound": float(bounds.importance.mean()),
         "samples": SAMPLES,
     }
+
+
+def kinds(labels: Tensor) -> float | None:
+    """How many labels share what is recognised, exp of their entropy: of one alone 1, of three alike 3; None of none."""
+    counts = torch.bincount(labels[labels >= 0]).double()
+    return float(Categorical(counts).entropy().exp()) if counts.sum() else None
 
 
 def capacity_bits(noise: float, dimensions: int) -> float:

@@ -44,7 +44,7 @@ def _result(job: Job) -> dict[str, Any]:
         run.model.eval()
         told = job.study, f"{job.variant.place}-{epochs}", job.seed, job.assignment.size, job.assignment.scored
         lines.append({"epochs": epochs, **measure(run, *told)})
-    return {**trained.recorded(job, found, run, {"row": cost(job)}), "readings": lines}
+    return {**trained.recorded(job, found, run, {"row": cost(job) if job.seed == 0 else {}}), "readings": lines}
 
 
 def reading(job: Job, found: Data, epochs: int) -> Run:

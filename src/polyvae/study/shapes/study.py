@@ -61,7 +61,7 @@ def protocol(assignment: Assignment) -> dict[str, Any]:
 
 def jobs_of(assignment: Assignment, out: Path, device: str = "auto") -> list[Job]:
     """Every run, seed after seed. Raises ValueError for what a recipe refuses."""
-    variants = [Variant(VAE, VAE, {"likelihood": "normal"})]
+    variants = [Variant(VAE, VAE, {"likelihood": "normal-learned"})]
     variants += [
         Variant(f"noise {noise:g}", "bir_vae", {"noise": noise, "weight": assignment.weight})
         for noise in assignment.noise
