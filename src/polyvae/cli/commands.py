@@ -36,6 +36,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "study compare": ("compare.compare", {}),
     "study disentangle": ("disentangle.disentangle", {}),
     "study multitask": ("study.multitask", {}),
+    "study rate-distortion": ("trade.rate_distortion", {}),
     "study shapes": ("shapes.shapes", {}),
     "recipes": ("lists.recipes", {}),
     "datasets": ("lists.datasets", {}),

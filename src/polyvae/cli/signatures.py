@@ -25,6 +25,7 @@ LIGHT = (
     "polyvae.study.disentangle.scoring",
     "polyvae.study.shapes.assignment",
     "polyvae.study.thesis.protocol",
+    "polyvae.study.trade.sweep",
 )
 WITHIN = "polyvae.recipes."
 

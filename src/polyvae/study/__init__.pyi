@@ -32,5 +32,7 @@ from .thesis.study import Plan as Plan
 from .thesis.study import multitask as multitask
 from .thesis.table import Group as Group
 from .thesis.table import Table as Table
+from .trade.study import rate_distortion as rate_distortion
+from .trade.sweep import Sweep as Sweep
 from .variants import Variant as Variant
 from .variants import variants as variants

@@ -36,12 +36,12 @@ class Assignment:
     pictures: Count = 10_000
     size: Count = 28
     latent: Count = 128
-    network: str = "conv"
-    widths: Widths = (8, 16, 32)
+    network: str = "mlp"
+    widths: Widths = (256, 128)
     weight: Weight = 1000.0
     batch_size: Count = 128
     lr: Positive = 1e-3
-    scored: Count = 5000
+    scored: Count = 3000
 
     def __post_init__(self) -> None:
         check(Assignment, vars(self))

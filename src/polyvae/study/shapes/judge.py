@@ -17,7 +17,7 @@ from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.classifier import Classifier, grey, recognised, scrambled, train_classifier
 
 JUDGE = "judge.json"
-TRAINED, STEPS, CHECKED = 30_000, 2000, 5000
+TRAINED, STEPS, CHECKED = 30_000, 1500, 3000
 SURE = 0.5  # what a label is given at least: more than all that speaks against it
 BLURS = (0.75, 1.5)  # deviations in pixels
 # Seeds of pictures that no training sees: the judge's, those that it is checked on, those that are reconstructed.
