@@ -60,6 +60,9 @@ KINDS: dict[Any, Kind] = {
     float: Kind("a number", "X", _number),
     str: Kind("a text", "TEXT", _text),
     Path: Kind("a path", "PATH", lambda text: Path(_text(text))),
+    Sequence[float]: Kind(
+        "numbers and commas, like 0.5,1", "X,X,...", lambda text: [_number(each) for each in text.split(",")]
+    ),
     Sequence: Kind(
         "whole numbers and commas, like 512,256", "N,N,...", lambda text: [_whole(n) for n in text.split(",")]
     ),

@@ -29,7 +29,7 @@ def shapes(
     report_only: write the report of what the folder holds, and run nothing.
     json: print the result as one JSON document.
 
-    Example: polyvae study shapes --pictures 500 --readings 1,2 --seeds 1 --noise 5 --scored 200 --out results/shapes-trial
+    Example: polyvae study shapes --pictures 500 --readings 1,2 --seeds 1 --noise 5 --out results/trial
     polyvae study shapes
     polyvae study shapes --report-only
     """

@@ -57,9 +57,10 @@ def train_classifier(
 
     With a `cache` folder its weights are kept there in safetensors under a key of the data, the seed and the steps, and
     read back the next time. It sees grey values, whatever binarisation the split has. With `rejects` it also learns a
-    class of no class, from what `unlike` makes of a batch of pictures, by default by changing their tiles' places: a
+    class of no class, from what `unlike` makes of a batch, by default pictures whose tiles have changed places: a
     classifier that knows nothing else is sure of most pictures that are unlike any (Hein, Andriushchenko, Bitterwolf:
-    Why ReLU Networks Yield High-Confidence Predictions Far Away From the Training Data, 2019). Raises ValueError without pictures and integer labels.
+    Why ReLU Networks Yield High-Confidence Predictions Far Away From the Training Data, 2019). Raises ValueError
+    without pictures and integer labels.
     """
     x, y = split.tensors.get("x"), split.labels
     if x is None or y is None or x.ndim != 4:

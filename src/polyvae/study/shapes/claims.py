@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from polyvae.study.shapes.measure import capacity_bits
@@ -50,7 +51,7 @@ def claims(labels: Sequence[str]) -> list[Claim]:
             Claim(f"more random pictures of {label} are recognised", label, VAE, "recognised_random", 1, source),
             Claim(f"q(z) of {label} lies further from the prior", label, VAE, "marginal_kl_bits", 1),
         ]
-    for less, more in zip(noises, noises[1:], strict=False):
+    for less, more in pairwise(noises):
         made += [
             Claim(
                 f"fewer test pictures of {less} are recognised than of {more}",
@@ -83,9 +84,12 @@ def capacities(readings: Readings, epochs: Sequence[int], noise: Callable[[str],
     for label in [label for label in readings if label != VAE]:
         bound = capacity_bits(noise(label), d)
         claim = Claim(f"{label} tells at most its {bound:.2f} bits", label, "", "information_most_bits", -1, "theory")
-        for at in epochs:
-            if values := _values(readings, label, at, claim.column):
-                made.append(_judge(claim, at, interval(value - bound for value in values.values())))
+        told = {at: _values(readings, label, at, claim.column) for at in epochs}
+        made += [
+            _judge(claim, at, interval(value - bound for value in values.values()))
+            for at, values in told.items()
+            if values
+        ]
     return made
 
 

@@ -8,6 +8,7 @@ from polyvae.evaluation.numbers import number
 from polyvae.study.shapes.claims import VAE, Judged, Readings
 from polyvae.study.statistics import FAILS, HOLDS, UNDECIDED
 
+WORDS = {HOLDS: ("holds", "hold"), FAILS: ("fails", "fail"), UNDECIDED: ("is undecided", "are undecided")}
 Means = Mapping[str, Mapping[int, Mapping[str, float]]]
 
 
@@ -47,8 +48,8 @@ def _reconstructions(there: Mapping[str, Mapping[str, float]], last: int) -> str
     right = ", ".join(f"{label} {there[label]['right_test']:.1%}" for label in order)
     return (
         f"Reconstructions, at {last} epochs. Squared errors from the smallest: {told}; the largest is "
-        f"{worst['error_sum'] / best['error_sum']:.1f} times the smallest. Without the noise of z: {still}. Recognised as what "
-        f"they are: {right}."
+        f"{worst['error_sum'] / best['error_sum']:.1f} times the smallest. Without the noise of z: {still}. Recognised "
+        f"as what they are: {right}."
     )
 
 
@@ -86,9 +87,10 @@ def _more(means: Means, epochs: Sequence[int]) -> list[str]:
     parts = []
     for label, held in means.items():
         if first in held and last in held:
-            error, shown = ([held[at][name] for at in (first, last)] for name in ("error_sum", "recognised_random"))
+            before, after = held[first], held[last]
             parts.append(
-                f"{label} {number(error[0], 3)} to {number(error[1], 3)}, random pictures {shown[0]:.1%} to {shown[1]:.1%}"
+                f"{label} {number(before['error_sum'], 3)} to {number(after['error_sum'], 3)}, random pictures "
+                f"{before['recognised_random']:.1%} to {after['recognised_random']:.1%}"
             )
     return [f"More epochs, from {first} to {last}: squared error of {'; '.join(parts)}."] if parts else []
 
@@ -107,13 +109,9 @@ def _verdicts(found: Sequence[Judged], last: int) -> list[str]:
 
 
 def _listed(mine: Sequence[Judged]) -> str:
-    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
     parts = []
-    for verdict, verb in words.items():
+    for verdict in (HOLDS, FAILS, UNDECIDED):
         texts = [each.text for each in mine if each.verdict == verdict]
         if texts:
-            parts.append(
-                f"{len(texts)} {verb if len(texts) > 1 else verb.replace('are', 'is') if verdict == UNDECIDED else verdict}"
-                f" ({'; '.join(texts)})"
-            )
+            parts.append(f"{len(texts)} {WORDS[verdict][len(texts) > 1]} ({'; '.join(texts)})")
     return ", ".join(parts)

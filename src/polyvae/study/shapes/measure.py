@@ -99,7 +99,7 @@ def informing(run: Run, new: Split) -> dict[str, Any]:
 
 
 def kinds(labels: Tensor) -> float | None:
-    """How many labels share what is recognised, exp of their entropy: of one alone 1, of three alike 3; None of none."""
+    """By how many labels what is recognised is shared, exp of their entropy: 3 of three alike, None of none."""
     counts = torch.bincount(labels[labels >= 0]).double()
     return float(Categorical(counts).entropy().exp()) if counts.sum() else None
 

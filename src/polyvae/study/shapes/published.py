@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 
 from polyvae.data.sources.shapes import shapes
 
@@ -38,11 +39,11 @@ def read(size: int) -> list[str]:
     whole = spread(size)
     return [
         f"The published losses, {vae} and {other}, cannot be on one scale. Of values in [0, 1] no mean squared error "
-        f"exceeds 1, so {vae} is a sum over the pixels, {vae / pixels:.4f} a pixel of {size} x {size}; {other} as a "
-        f"sum would be {other / pixels:.1e} a pixel, finer than the 256 grey levels of a picture "
-        f"({1 / 12 / 255**2:.1e}), so it is a mean over pixels, {other * pixels:.1f} as a sum. Read so the channel's "
-        f"loss is {other * pixels / vae:.1f} times the VAE's, not a 250th of it, and the pictures judged by eye, fewer "
-        "of which are recognised, agree.",
+        f"exceeds 1, so {vae} is a sum over the pixels: {vae / pixels:.4f} a pixel of {size} x {size}. {other} as a "
+        f"sum would be an error of {100 * sqrt(other / pixels):.1f} % of the range at a pixel, a copy that no eye "
+        "tells from the picture, of the model that fewer test pictures are recognised of; as a mean over the pixels "
+        f"it is {other * pixels:.1f} as a sum. Read so, the channel's loss is {other * pixels / vae:.1f} times the "
+        f"VAE's, and not a {vae / other:.0f}th of it, which agrees with what was recognised.",
         f"Of our shapes the mean picture alone leaves {whole:.1f} ({whole / pixels:.4f} a pixel): the published "
         f"channel's loss would be no better than that, where its shapes vary as ours do, which is not known.",
     ]

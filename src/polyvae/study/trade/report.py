@@ -26,6 +26,7 @@ COLUMNS = (
     "weight", "seeds", "rate R", "distortion D", "plain bound", "importance-weighted bound", "I(x; z), estimate",
     "at most", "active units", "slope to the next",
 )  # fmt: skip
+COLUMN_NAMES = ("rate", "distortion", "bound", "importance_bound", "information", "information_most", "active")
 HOW = (
     "R is the divergence of the posterior from the prior, what a code costs; D is E[-log p(x | z)], what it leaves. "
     "Minus the plain bound is D + R: diagonals of the figure join equal bounds. A model that minimises D + beta R "
@@ -119,7 +120,7 @@ def _over(rows: Sequence[Row], name: str) -> Interval:
 
 
 def _table(curve: Mapping[float, Sequence[Row]]) -> TextTable:
-    slopes = {beta: slope for beta, slope in _slopes(curve)}
+    slopes = dict(_slopes(curve))
     lines = [
         (
             f"{beta:g}",
@@ -130,9 +131,6 @@ def _table(curve: Mapping[float, Sequence[Row]]) -> TextTable:
         for beta, rows in curve.items()
     ]
     return TextTable(COLUMNS, tuple(lines), "Slope: the change of D by that of R to the next larger weight.")
-
-
-COLUMN_NAMES = ("rate", "distortion", "bound", "importance_bound", "information", "information_most", "active")
 
 
 def _cell(rows: Sequence[Row], name: str) -> str:
@@ -155,9 +153,9 @@ def _said(curve: Mapping[float, Sequence[Row]]) -> str:
     bounds = {beta: _over(rows, "bound").mean for beta, rows in curve.items()}
     best = max(bounds, key=bounds.__getitem__)
     told = "as the best models' would" if falls and rises else "as the best models' would not"
+    ways = "never rises" if falls else "rises somewhere", "never falls" if rises else "falls somewhere"
     return (
-        f"From weight {betas[0]:g} to {betas[-1]:g} the rate goes from {number(rates[0])} to {number(rates[-1])} nats, the "
-        f"distortion from {number(left[0])} to {number(left[-1])}; the rate {'never rises' if falls else 'rises somewhere'} "
-        f"and the distortion {'never falls' if rises else 'falls somewhere'}, {told}. The best plain bound on these "
-        f"examples, {number(bounds[best])}, is that of weight {best:g}."
+        f"From weight {betas[0]:g} to {betas[-1]:g} the rate goes from {number(rates[0])} to {number(rates[-1])} nats, "
+        f"the distortion from {number(left[0])} to {number(left[-1])}; the rate {ways[0]} and the distortion "
+        f"{ways[1]}, {told}. The best plain bound on these examples, {number(bounds[best])}, is that of weight {best:g}."
     )

@@ -48,7 +48,7 @@ def rate_distortion(
     `workers`, `ray`, `keep`, `progress`: as of `compare`. The same call goes on after a stop; recipes, weights and
     seeds may be added, and `study.report(out)` draws the curves.
 
-    Raises StudyError for a folder with another study, ValueError for a recipe whose divergence has no weight, DataError.
+    Raises StudyError for a folder with another study, ValueError for a recipe without such a weight, DataError.
 
     Alemi, Poole, Fischer, Dillon, Saurous, Murphy: Fixing a Broken ELBO, 2018.
     """
