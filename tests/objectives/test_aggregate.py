@@ -16,7 +16,7 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 
 import polyvae as pv
 from polyvae.evaluation import describe_codes
-from polyvae.evaluation.disentanglement.correlation import of_covariance
+from polyvae.evaluation.information import of_covariance
 from polyvae.objectives import aggregate
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation, stratified, weighted
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from polyvae.cli.arguments import Machines
+from polyvae.cli.commands import options_at
+from polyvae.cli.options import naming
 from polyvae.cli.study import finished
 from polyvae.study.shapes.assignment import Assignment
 
@@ -44,6 +46,7 @@ def shapes(
     def run(machines: Machines) -> Any:
         from polyvae import study
 
-        return study.shapes(asked, out, **asdict(machines))  # pyright: ignore[reportArgumentType]
+        with naming(options_at("study shapes")):
+            return study.shapes(asked, out, **asdict(machines))  # pyright: ignore[reportArgumentType]
 
     finished(out, machines, None if report_only else run, json)

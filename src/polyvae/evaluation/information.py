@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite, log, nan
+from math import inf, isfinite, log, nan
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.codes import Code, describe_codes
-from polyvae.evaluation.disentanglement.correlation import of_covariance
 from polyvae.model.draw import first_heads
 
 NEAR = 0.7  # nats below log M, from which on an estimate of the information says little but M
@@ -122,6 +122,15 @@ def _carried(name: str, found: Bounds, code: Code | None) -> Carried:
         return Carried(rate, entropy, information_most=most, correlation=correlation)
     marginal = rate - code.information if code.one_prior else None
     return Carried(rate, entropy, code.information, log(code.aggregate), most, marginal, correlation)
+
+
+def of_covariance(covariance: Tensor) -> float:
+    """The total correlation of a normal law of this covariance [d, d], nats."""
+    varying = covariance.diagonal() > 0
+    kept = covariance[varying][:, varying].cpu().double()
+    scale = kept.diagonal().sqrt()
+    found = torch.linalg.slogdet(kept / scale[:, None] / scale)
+    return float(-0.5 * found.logabsdet) if found.sign > 0 else inf
 
 
 def _both(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from math import inf, log
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from polyvae.evaluation.disentanglement.metric import single
+from polyvae.evaluation.information import of_covariance
 from polyvae.model.vae import Latent
 from polyvae.objectives.aggregate import check_aggregate, log_pairs
 
@@ -42,15 +42,6 @@ class GaussianTotalCorrelation(Metric):
     def compute(self) -> Tensor:
         codes = dim_zero_cat(self.codes).cpu().double()
         return single(of_covariance(codes.T.cov(correction=0).reshape(codes.shape[1], -1)))
-
-
-def of_covariance(covariance: Tensor) -> float:
-    """The total correlation of a normal law of this covariance [d, d], nats."""
-    varying = covariance.diagonal() > 0
-    kept = covariance[varying][:, varying].cpu().double()
-    scale = kept.diagonal().sqrt()
-    found = torch.linalg.slogdet(kept / scale[:, None] / scale)
-    return float(-0.5 * found.logabsdet) if found.sign > 0 else np.inf
 
 
 def of_mixture(latent: Latent) -> Tensor:

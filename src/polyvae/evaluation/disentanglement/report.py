@@ -14,11 +14,12 @@ from polyvae.data.sources import sprites
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Blocks, each_block, source_of
 from polyvae.evaluation.codes import describe_codes
-from polyvae.evaluation.disentanglement.correlation import GaussianTotalCorrelation, of_covariance, of_mixture
+from polyvae.evaluation.disentanglement.correlation import GaussianTotalCorrelation, of_mixture
 from polyvae.evaluation.disentanglement.fixed import BetaVAEScore, FactorVAEScore
 from polyvae.evaluation.disentanglement.information import MIG, Modularity, information_of
 from polyvae.evaluation.disentanglement.metric import OneFactor
 from polyvae.evaluation.disentanglement.prediction import DCI, SAP, Explicitness
+from polyvae.evaluation.information import of_covariance
 from polyvae.model.vae import VAE, Values
 
 AGGREGATE = 5000  # examples whose posteriors stand for q(z): their pairs take some ten seconds of one core

@@ -9,6 +9,7 @@ from typing import Annotated
 from polyvae.checks.ranges import Count, Positive, Range, Weight, Widths, check
 
 Noises = Annotated[Sequence[float], Range(0, open=True)]
+Side = Annotated[int, Range(8, 1024, whole=True)]
 Epochs = Annotated[Sequence[int], Range(1, whole=True)]
 
 
@@ -34,7 +35,7 @@ class Assignment:
     readings: Epochs = (10, 20, 50)
     seeds: Count = 3
     pictures: Count = 10_000
-    size: Count = 28
+    size: Side = 28
     latent: Count = 128
     network: str = "mlp"
     widths: Widths = (256, 128)

@@ -76,7 +76,13 @@ def jobs_of(assignment: Assignment, out: Path, device: str = "auto") -> list[Job
     )
     shared = {"latent": assignment.latent, "network": assignment.network, "widths": tuple(assignment.widths)}
     same = DATA, out.absolute(), budget, "", shared, {"assignment": asdict(assignment)}, device
-    return [Job(each, seed, *same) for seed in range(assignment.seeds) for each in variants]
+    made = [Job(each, seed, *same) for seed in range(assignment.seeds) for each in variants]
+    for job in made[: len(variants)]:
+        try:
+            job.recipe()
+        except ValueError as error:
+            raise ValueError(f"network and widths: {error}") from error
+    return made
 
 
 def _said(job: Job, row: Mapping[str, Any]) -> str:

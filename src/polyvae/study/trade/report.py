@@ -157,5 +157,6 @@ def _said(curve: Mapping[float, Sequence[Row]]) -> str:
     return (
         f"From weight {betas[0]:g} to {betas[-1]:g} the rate goes from {number(rates[0])} to {number(rates[-1])} nats, "
         f"the distortion from {number(left[0])} to {number(left[-1])}; the rate {ways[0]} and the distortion "
-        f"{ways[1]}, {told}. The best plain bound on these examples, {number(bounds[best])}, is that of weight {best:g}."
+        f"{ways[1]}, {told}. The best plain bound on these examples, {number(bounds[best])}, is that of "
+        f"weight {best:g}."
     )
