@@ -33,8 +33,8 @@ CASES = {
     "two-levels": f"two_level --data mnist --binarise threshold --epochs 25 --limit 12000 {SMALL}",
     "grey": f"vae --data mnist --likelihood logistic-mixture --epochs 6 --limit 6000 --lr 3e-3 {SMALL}",
     "codes": "vq_vae --data mnist --likelihood logistic-mixture --epochs 1 --limit 1500",
-    "colours": "vae --data cifar10 --likelihood coupled-logistic-mixture --network mlp --widths 256 --latent 64 --epochs 4 "
-    "--limit 2000 --lr 3e-3",
+    "colours": "vae --data cifar10 --likelihood coupled-logistic-mixture --network mlp --widths 256 --latent 64 "
+    "--epochs 4 --limit 2000 --lr 3e-3",
 }
 COLUMNS = ("case", "pictures", "dimensions", "bound", "net", "first", "file", "png", "webp", "lzma", "files", "seconds")
 

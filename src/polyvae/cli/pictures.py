@@ -48,8 +48,8 @@ def sample(
     examples = found.split(reading.split)[1] if table or found.run.model.conditions else None
     y = examples.tensors.get("y") if examples is not None and not table else None
     columns = isqrt(number - 1) + 1 if y is None or y.ndim > 1 else min(number, len(y.unique()))
-    rows, sharp = ceil(number / columns), {"temperature": codes.temperature, "guidance": guidance}
-    figure = samples(found.run, examples, rows, columns, pixels, reading.seed, **sharp)
+    rows = ceil(number / columns)
+    figure = samples(found.run, examples, rows, columns, pixels, reading.seed, codes.temperature, guidance)
     title = "Samples beside the data" if table else "Samples from the prior"
     _save(figure, title, "samples", reading, writing)
 

@@ -60,8 +60,8 @@ def samples(
     with evaluating(model) as device, seeded(device, seed, 2):
         given, names = _conditions(subject, asked, columns, device, asked is not split)
         count = columns if not names else len(names)
-        how = {"temperature": temperature, "guidance": guidance}
-        made = model.generate(given, rows * (1 if names else count), **how)[subject.head]
+        number = rows * (1 if names else count)
+        made = model.generate(given, number, temperature=temperature, guidance=guidance)[subject.head]
         pictures = made.sample() if draw or len(made.event_shape) == 1 else made.mean
     array = subject.array(pictures.unflatten(0, (rows, count)))
     shown = Samples(array, names, **subject.look.words())

@@ -271,7 +271,7 @@ class Spread(nn.Module):
         return apart[0] / apart[1].clamp(min=1e-12)
 
     def wrong(self, means: Sequence[float]) -> str | None:
-        """What the means of the epochs so far say of a collapse: two such epochs after a better one, or ten in a row."""
+        """What the means of the epochs so far say of a collapse: two such epochs after a better one, or ten."""
         # A decoder that has learned nothing yet is no collapse.
         patience = 2 if max(means, default=0.0) >= FLAT else 10
         if len(means) < patience or max(means[-patience:]) >= FLAT:
