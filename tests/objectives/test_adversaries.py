@@ -20,7 +20,7 @@ from polyvae.model.draw import Draw, Latent, Observed
 from polyvae.model.networks.discriminator import Discriminator, Judging
 from polyvae.objectives import (
     Certainty,
-    Classified,
+    ClassifierCost,
     Deceived,
     FeatureLikelihood,
     Judged,
@@ -29,7 +29,8 @@ from polyvae.objectives import (
     Slope,
     Spread,
 )
-from polyvae.objectives.adversaries import GAMES, decoded
+from polyvae.objectives.adversaries import GAMES
+from polyvae.objectives.decoded import decoded
 from polyvae.training.meter import TrainingNote
 from polyvae.training.store import STATE, read_tensors
 
@@ -264,8 +265,8 @@ def test_a_classifier_costs_the_logarithm_of_its_probability_or_a_squared_error(
     classifier = Discriminator([(4,)], 3, Judging((6,)))
     logits = classifier(x)[1]
     wanted = -logits.log_softmax(1).gather(1, y.argmax(1)[:, None])[:, 0]
-    torch.testing.assert_close(Classified(classifier)(with_data(x, x, y)), wanted)
-    found = Classified(classifier, labels=False)(with_data(x, x, y))
+    torch.testing.assert_close(ClassifierCost(classifier)(with_data(x, x, y)), wanted)
+    found = ClassifierCost(classifier, labels=False)(with_data(x, x, y))
     torch.testing.assert_close(found, 0.5 * (logits - y).square().sum(1))
 
 
@@ -425,3 +426,18 @@ def test_the_reconstruction_chooses_the_best_epoch_of_a_vae_gan_whose_bound_fall
     assert run.best["epoch"] > 10
     apart = run.model.reconstruct(data.train.batch(torch.arange(500)))["x"].mean[:, 1].abs()
     assert (apart < 0.5).float().mean() < 0.1
+
+
+def test_the_order_of_the_terms_does_not_matter() -> None:
+    found = []
+    for turned in (False, True):
+        made = small("vae_gan", DATA, critic=[4])
+        terms: Any = made.objective.terms
+        order = list(terms.items())[::-1] if turned else list(terms.items())
+        objective, batch = pv.Objective(dict(order)), made.observe(DATA.train.batch(torch.arange(8)))
+        torch.manual_seed(0)
+        objective(made.model, batch)["loss"].backward()
+        critic = terms["critic"].term.critic
+        found.append([each.grad for each in (*made.model.parameters(), *critic.parameters()) if each.requires_grad])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -18,6 +18,7 @@ from polyvae.evaluation.pictures import errors, reconstruction_errors
 from polyvae.evaluation.refine import Refinement, refined, refinement
 from polyvae.evaluation.report import EvaluationSettings, evaluate
 from polyvae.evaluation.tables import table
+from polyvae.evaluation.zero_shot import generalised, made_features, softmax_regression
 
 __all__ = [
     "BLOCK",
@@ -47,7 +48,9 @@ __all__ = [
     "evaluate",
     "evaluating",
     "frechet_distance",
+    "generalised",
     "importance_bound",
+    "made_features",
     "moments",
     "mutual_information",
     "normal_crps",
@@ -57,6 +60,7 @@ __all__ = [
     "refinement",
     "sampled_pictures",
     "seeded",
+    "softmax_regression",
     "table",
     "train_classifier",
     "varying",

@@ -2,14 +2,12 @@
 
 from polyvae.objectives import terms
 from polyvae.objectives.adversaries import (
-    Certainty,
-    Classified,
+    ClassifierCost,
     Deceived,
     FeatureLikelihood,
     Judged,
     MeanFeatures,
     Slope,
-    Spread,
 )
 from polyvae.objectives.aggregate import DimensionKL, MutualInformation, TotalCorrelation
 from polyvae.objectives.balance import GroupBalance, SoftAdapt
@@ -26,6 +24,7 @@ from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.penalties import CodeSize, Covariance, SpectralNorms, Steepness
 from polyvae.objectives.schedules import Cyclical, Linear
 from polyvae.objectives.terms import KL, MMD, Classification, CodebookCost, Commitment, Reconstruction
+from polyvae.objectives.watching import Certainty, Spread, Told
 
 __all__ = [
     "KL",
@@ -33,7 +32,7 @@ __all__ = [
     "Bound",
     "Certainty",
     "Classification",
-    "Classified",
+    "ClassifierCost",
     "CodeSize",
     "CodebookCost",
     "Combined",
@@ -66,6 +65,7 @@ __all__ = [
     "Steepness",
     "StickingTheLanding",
     "Thermodynamic",
+    "Told",
     "TotalCorrelation",
     "Weighted",
     "terms",

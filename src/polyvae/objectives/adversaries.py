@@ -14,17 +14,24 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from polyvae.checks.names import one_of
-from polyvae.model.draw import Draw, first_heads, total
+from polyvae.model.draw import Draw, total
 from polyvae.model.laws import repeat
-from polyvae.objectives.critics import drawn_latents, from_prior
-from polyvae.objectives.terms import _distances
-
-Source = Literal["reconstruction", "prior"]
-BOTH: tuple[Source, ...] = ("reconstruction", "prior")
+from polyvae.objectives.decoded import (
+    BOTH,
+    Source,
+    alike,
+    beside_of,
+    checked_sources,
+    data_of,
+    decoded,
+    decoded_at,
+    frozen,
+    head_of,
+    logits,
+)
 
 
 class Game(NamedTuple):
@@ -67,10 +74,10 @@ class FeatureLikelihood(nn.Module):
         self.scale = scale
 
     def forward(self, draw: Draw) -> Tensor:
-        made = _mean(draw.heads) if self.encoder == 1 else _decoded(draw, self._scaled(draw))
+        made = draw.heads[head_of(draw)].p.mean if self.encoder == 1 else decoded_at(draw, self._scaled(draw))
         with torch.no_grad():
-            wanted, _ = _frozen(self.critic, _data(draw), _beside(draw, self.given, 1))
-        found, _ = _frozen(self.critic, made, _beside(draw, self.given, draw.samples))
+            wanted, _ = frozen(self.critic, data_of(draw), beside_of(draw, self.given, 1))
+        found, _ = frozen(self.critic, made, beside_of(draw, self.given, draw.samples))
         apart = found.unflatten(0, (draw.samples, -1)) - wanted
         square, count = apart.square().sum(-1), wanted.shape[1]
         variance = self._variance(square.mean() / count)
@@ -107,11 +114,11 @@ class Deceived(nn.Module):
         super().__init__()
         self.critic = critic
         self.game = one_of(GAMES, game, "game")
-        self.sources, self.given = _sources(sources), tuple(given)
+        self.sources, self.given = checked_sources(sources), tuple(given)
 
     def forward(self, draw: Draw) -> Tensor:
-        beside = _beside(draw, self.given, draw.samples)
-        logits = (_frozen(self.critic, decoded(draw, source), beside)[1] for source in self.sources)
+        beside = beside_of(draw, self.given, draw.samples)
+        logits = (frozen(self.critic, decoded(draw, source), beside)[1] for source in self.sources)
         return total(GAMES[self.game].decoder(each).mean(1) for each in logits).unflatten(0, (draw.samples, -1))
 
     def extra_repr(self) -> str:
@@ -133,7 +140,7 @@ class Judged(nn.Module):
         super().__init__()
         self.critic = critic
         self.game = one_of(GAMES, game, "game")
-        self.sources, self.given = _sources(sources), tuple(given)
+        self.sources, self.given = checked_sources(sources), tuple(given)
 
     def forward(self, draw: Draw) -> Tensor:
         game = GAMES[self.game]
@@ -165,14 +172,14 @@ class Slope(nn.Module):
 
     def forward(self, draw: Draw) -> Tensor:
         samples = 1 if self.at == "data" else draw.samples
-        x = repeat(_data(draw), samples)
+        x = repeat(data_of(draw), samples)
         if self.at == "between":
             share = torch.rand(len(x), *[1] * (x.ndim - 1), dtype=x.dtype, device=x.device)
             x = torch.lerp(decoded(draw, "prior").detach(), x, share)
         # Validation keeps no graphs; of copies made outside its mode they can be kept.
         with torch.inference_mode(False), torch.enable_grad():
             x = x.detach().clone().requires_grad_()
-            beside = [each.detach().clone() for each in _beside(draw, self.given, samples)]
+            beside = [each.detach().clone() for each in beside_of(draw, self.given, samples)]
             height = self.critic(x, *beside)[1].mean(1).sum()
             (slope,) = torch.autograd.grad(height, x, create_graph=True)
         square = slope.flatten(1).square().sum(1)
@@ -202,17 +209,17 @@ class MeanFeatures(nn.Module):
 
     def forward(self, draw: Draw) -> Tensor:
         with torch.no_grad():
-            wanted, _ = _frozen(self.critic, _data(draw), [])
-        found, _ = _frozen(self.critic, decoded(draw, "prior"), [])
+            wanted, _ = frozen(self.critic, data_of(draw), [])
+        found, _ = frozen(self.critic, decoded(draw, "prior"), [])
         apart = found.unflatten(0, (draw.samples, -1)).mean(0) - wanted
-        alike = _alike(draw, self.given).to(apart)
-        return 0.5 * (alike / alike.sum(1, keepdim=True) @ apart).square().sum(1)
+        same = alike(draw, self.given).to(apart)
+        return 0.5 * (same / same.sum(1, keepdim=True) @ apart).square().sum(1)
 
     def extra_repr(self) -> str:
         return f"given={self.given}"
 
 
-class Classified(nn.Module):
+class ClassifierCost(nn.Module):
     """A classifier's own cost at the data, [B]: minus log its probability of the label y, or |y - c(x)|^2 / 2.
 
     The first of labels as vectors with a one, the second of any other vectors, `labels` False. It moves the classifier
@@ -228,153 +235,7 @@ class Classified(nn.Module):
         self.of = of
 
     def forward(self, draw: Draw) -> Tensor:
-        found, y = self.classifier(_data(draw))[1], draw.values[self.of]
+        found, y = self.classifier(data_of(draw))[1], draw.values[self.of]
         if self.labels:
             return F.cross_entropy(found, y.to(found), reduction="none")
         return 0.5 * (found - y).square().sum(1)
-
-
-class Told(nn.Module):
-    """A term that is reported, moves nobody and costs no pass back."""
-
-    trains_prior = trains_model = False
-
-    def __init__(self, term: Callable[[Draw], Tensor]) -> None:
-        super().__init__()
-        self.term = term
-
-    @torch.no_grad()
-    def forward(self, draw: Draw) -> Tensor:
-        return self.term(draw)
-
-
-class Spread(nn.Module):
-    """How different what is decoded from the prior is, as a share of how different the data are, scalar; no gradient.
-
-    The mean squared distance of two decoded means over that of two examples of the batch. Near 0 all draws look alike;
-    means lack the likelihood's noise, so that a good model has less than 1. With `given` both are distances within rows
-    of the same values of these names, as far as there are such rows: a decoder that is deaf to z cannot hide behind y.
-    """
-
-    trains_prior = trains_model = False
-
-    def __init__(self, given: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.given = tuple(given)
-
-    @torch.no_grad()
-    def forward(self, draw: Draw) -> Tensor:
-        pairs = _alike(draw, self.given).float().fill_diagonal_(0)
-        pairs = torch.where(pairs.any(), pairs, torch.ones_like(pairs).fill_diagonal_(0))
-        x, made = _data(draw), decoded(draw, "prior")[: len(pairs)]
-        apart = [(_distances(*[each.flatten(1)] * 2) * pairs.to(each)).sum() for each in (made, x)]
-        return apart[0] / apart[1].clamp(min=1e-12)
-
-    def wrong(self, means: Sequence[float]) -> str | None:
-        """What the means of the epochs so far say of a collapse: two such epochs after a better one, or ten."""
-        # A decoder that has learned nothing yet is no collapse.
-        patience = 2 if max(means, default=0.0) >= FLAT else 10
-        if len(means) < patience or max(means[-patience:]) >= FLAT:
-            return None
-        return (
-            f"what is decoded from the prior differs {100 * means[-1]:.1f} % as much as the data do: the decoder has "
-            "collapsed to a few examples; a smaller critic_rate, spectral or a larger r1 may help"
-        )
-
-
-class Certainty(nn.Module):
-    """The discriminator's mean probability of the truth, scalar: 1/2 where it is fooled, 1 where it is sure."""
-
-    trains_prior = trains_model = False
-
-    def __init__(self, critic: nn.Module, sources: Sequence[Source] = BOTH, given: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.critic = critic
-        self.sources, self.given = _sources(sources), tuple(given)
-
-    @torch.no_grad()
-    def forward(self, draw: Draw) -> Tensor:
-        data, *made = logits(draw, self.critic, self.sources, self.given)
-        return (data.sigmoid().mean() + torch.stack([(-each).sigmoid().mean() for each in made]).mean()) / 2
-
-    def wrong(self, means: Sequence[float]) -> str | None:
-        """What the means of the epochs so far say of a critic that has won, after two such epochs."""
-        if len(means) < 2 or min(means[-2:]) <= SURE:
-            return None
-        return (
-            f"the critic is right with a probability of {means[-1]:.4f} and teaches the decoder little: a smaller "
-            "critic_rate, spectral or a larger r1 may help"
-        )
-
-
-FLAT, SURE = 0.05, 0.99
-
-
-def decoded(draw: Draw, source: Source) -> Tensor:
-    """Means of the first head, [K * B, *x], at the draws, which take no gradient, or at as many draws of the prior."""
-    latents = drawn_latents(draw, tuple(draw.latents))
-    kept = latents[0].kept
-    if ("decoded", source) not in kept:
-        z = {each.name: draw.values[each.name].detach() for each in latents}
-        if source == "prior":
-            with torch.no_grad():
-                z = {each.name: from_prior([each]).reshape(z[each.name].shape) for each in latents}
-        kept["decoded", source] = _decoded(draw, z)
-    return kept["decoded", source]
-
-
-def logits(draw: Draw, critic: nn.Module, sources: Sequence[Source], given: Sequence[str]) -> list[Tensor]:
-    """The discriminator's logits of the data, [B, P], and of what is decoded, [K, B, P], which move it alone."""
-    kept = next(iter(draw.latents.values())).kept
-    key = ("logits", critic, tuple(sources), tuple(given))
-    if key not in kept:
-        x, made = _data(draw), [decoded(draw, source).detach() for source in sources]
-        beside = _beside(draw, given, 1)
-        rows = [torch.cat([each, *[repeat(each, draw.samples)] * len(made)]) for each in beside]
-        found = critic(torch.cat([x, *made]), *rows)[1]
-        data, *others = found.split([len(x), *map(len, made)])
-        kept[key] = [data, *(each.unflatten(0, (draw.samples, -1)) for each in others)]
-    return kept[key]
-
-
-def _decoded(draw: Draw, z: dict[str, Tensor]) -> Tensor:
-    assert draw.decode is not None
-    beside = {name: repeat(value, draw.samples) for name, value in draw.values.items() if name not in z}
-    return _mean(draw.decode({**beside, **z}), first_heads(draw.heads)[0])
-
-
-def _mean(laws: object, name: str | None = None) -> Tensor:
-    """The mean of a law by name, or of the first of the heads of a draw."""
-    if name is None:
-        return laws[first_heads(laws)[0]].p.mean  # pyright: ignore[reportIndexIssue]
-    return laws[name].mean  # pyright: ignore[reportIndexIssue]
-
-
-def _data(draw: Draw) -> Tensor:
-    return draw.heads[first_heads(draw.heads)[0]].x
-
-
-def _beside(draw: Draw, given: Sequence[str], samples: int) -> list[Tensor]:
-    return [repeat(draw.values[name], samples) for name in given]
-
-
-def _alike(draw: Draw, given: Sequence[str]) -> Tensor:
-    """Which rows of the batch have the same values of these names, boolean [B, B]."""
-    rows = [draw.values[name].flatten(1) for name in given]
-    count = len(_data(draw))
-    alike = torch.ones(count, count, dtype=torch.bool, device=_data(draw).device)
-    for each in rows:
-        alike = alike & (each[:, None] == each).all(-1)
-    return alike
-
-
-def _sources(sources: Sequence[Source]) -> tuple[Source, ...]:
-    if not sources or not set(sources) <= set(BOTH):
-        raise ValueError(f"sources are {' and '.join(BOTH)}, or one of them; got {tuple(sources)}")
-    return tuple(sources)
-
-
-def _frozen(critic: nn.Module, x: Tensor, beside: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Features and logits of a critic whose parameters take no gradient."""
-    held = {name: value.detach() for name, value in critic.named_parameters()}
-    return functional_call(critic, held, (x, *beside))

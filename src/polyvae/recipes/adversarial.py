@@ -14,21 +14,18 @@ from polyvae.model.networks.discriminator import Discriminator, Judging
 from polyvae.model.networks.prepared import Standardise, prepared_shape
 from polyvae.model.spec import Spec
 from polyvae.objectives.adversaries import (
-    BOTH,
-    Certainty,
-    Classified,
+    ClassifierCost,
     Deceived,
     FeatureLikelihood,
     Judged,
     MeanFeatures,
     Slope,
-    Source,
-    Spread,
-    Told,
 )
 from polyvae.objectives.critics import USUAL
+from polyvae.objectives.decoded import BOTH, Source
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.objectives.watching import Certainty, Spread, Told
 from polyvae.recipes.conditions import conditioned, held
 from polyvae.recipes.options import Adversary, Conditions, Likelihood
 from polyvae.recipes.parts import weights_apart
@@ -55,9 +52,8 @@ def vae_gan(
     x_p pass for data, the discriminator that they do not; neither reaches the encoder. `gamma`: what likeness weighs
     beside the game. `feature_scale`: s, 1 in the paper, by default the best one of each batch. `pixels`: weight of
     log p(x | z), which chooses the best epoch and whose bound is reported, trained or not. `game`: "minimax" in the
-    paper.
-    `likelihood`: by default "normal-optimal", "bernoulli" of bits; where pixels weigh nothing, one with nothing to
-    learn. `condition`: posterior, likelihood and discriminator also read the labels or vectors y.
+    paper. `likelihood`: by default "normal-optimal", "bernoulli" of bits; where pixels weigh nothing, one with nothing
+    to learn. `condition`: posterior, likelihood and discriminator also read the labels or vectors y.
 
     Larsen, Sønderby, Larochelle, Winther: Autoencoding beyond Pixels Using a Learned Similarity Metric, 2016.
     """
@@ -102,7 +98,7 @@ def cvae_gan(
     terms["class_features"] = FeatureLikelihood(classifier, scale=feature_scale)
     terms["mean"] = Weighted(MeanFeatures(judge), matching)
     terms["class_mean"] = Weighted(MeanFeatures(classifier, ["y"]), matching)
-    terms["classifier"] = Classified(classifier, spec.classes is not None)
+    terms["classifier"] = ClassifierCost(classifier, spec.classes is not None)
     own = _game(judge, adversary, [], ("prior",), ("y",))
     del own["adversary"]  # whose place the mean features take
     return _learning(vae(spec, condition=Conditions(True), objective=Objective({**terms, **own}), **options), pixels)
