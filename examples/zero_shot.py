@@ -106,22 +106,14 @@ def mnist_world(seed: int, hidden: int = 3) -> World:
     train, test = data.train.tensors, data.test.tensors
     of_unseen = torch.isin(train["y"], unseen)
     classifier = train_classifier(data.train.take((~of_unseen).nonzero()[:, 0]), seed=seed, steps=600)
-    features, shown = (
-        classifier_features(classifier, grey(train["x"])),
-        classifier_features(classifier, grey(test["x"])),
-    )
-    found = strokes(grey(train["x"]))
-    means = torch.stack([found[train["y"] == k].mean(0) for k in range(10)])
-    found, means = ((each - found[~of_unseen].mean(0)) / found[~of_unseen].std(0) for each in (found, means))
+    features, shown = (classifier_features(classifier, grey(each["x"])) for each in (train, test))
     centre, scale = features[~of_unseen].mean(0), features[~of_unseen].std(0).clamp(min=1e-3)
-    features, shown = (features - centre) / scale, (shown - centre) / scale
-    labels = train["y"].long()
-    parts = (
-        (features[~of_unseen], labels[~of_unseen]),
-        (shown, test["y"].long()),
-        (features[of_unseen], labels[of_unseen]),
-    )
-    return World(*parts, means, unseen.tolist())
+    features, shown, labels = (features - centre) / scale, (shown - centre) / scale, train["y"].long()
+    found = strokes(grey(train["x"]))
+    found = (found - found[~of_unseen].mean(0)) / found[~of_unseen].std(0).clamp(min=1e-6)
+    means = torch.stack([found[labels == k].mean(0) for k in range(10)])
+    seen, more = ((features[rows], labels[rows]) for rows in (~of_unseen, of_unseen))
+    return World(seen, (shown, test["y"].long()), more, means, unseen.tolist(), found[~of_unseen])
 
 
 Method = Callable[[World, int], Classify | None]
