@@ -158,6 +158,19 @@ def test_the_rate_is_the_bound_of_the_bins_by_brute_force() -> None:
     assert edges(torch.zeros(1), 0).shape == (1, 257)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        ("ladder", {"network": "mlp", "groups": [2, 1], "latent": 2, "merge": "residual"}),
+        ("ladder", {"network": "residual", "groups": [1, 1], "latent": 1, "widths": [4], "merge": "precision"}),
+        ("vq_vae_2", {"codes": 8}),
+    ],
+)
+def test_levels_of_vectors_maps_and_codes_come_back(recipe: str, options: dict[str, Any]) -> None:
+    model = recipes.named(recipe)(Spec((1, 16, 16), levels=3), likelihood="categorical", seed=0, **options).model
+    there_and_back(model.eval(), np.random.default_rng(0).integers(0, 3, (2, 1, 16, 16)))
+
+
 @pytest.mark.parametrize("recipe", ["vae", "two_level"])
 def test_a_long_chain_takes_the_bits_of_the_plain_bound(recipe: str) -> None:
     model = model_of(recipe, Spec((1, 6, 6), levels=4), apart=0.03, likelihood="categorical", latent=3)
