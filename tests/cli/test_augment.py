@@ -68,7 +68,7 @@ def test_a_table_is_written_with_its_columns_and_labels(place: Path) -> None:
 def test_bounds_without_a_condition_and_samples_with_guidance(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(place / "run")
     bounds = {}
-    for hidden in ([], ["--hidden", "angle"], ["--hidden", "y,angle"]):
+    for hidden in ([], ["--without", "angle"], ["--without", "y,angle"]):
         assert main(["evaluate", run, "--samples", "3", "--json", *hidden]) == 0
         report = json.loads(capsys.readouterr().out)
         bounds[tuple(report["given"])] = report["bound"]
@@ -80,9 +80,9 @@ def test_bounds_without_a_condition_and_samples_with_guidance(place: Path, capsy
 
 MISTAKES = {
     "no such condition": (
-        ["evaluate", "run", "--hidden", "size"],
+        ["evaluate", "run", "--without", "size"],
         2,
-        "--hidden names conditions .* of this one: angle, y; got 'size'",
+        "--without names conditions .* of this one: angle, y; got 'size'",
     ),
     "pictures in a table": (["augment", "run", "--out", "more.csv"], 2, "a .csv holds a table, and these are pictures"),
     "a table in a folder": (["augment", "table", "--out", "folder"], 2, "--out is an .npz or a .csv"),

@@ -46,7 +46,7 @@ class Beside:
     refine: gradient steps on each example's posterior, and by how much they raise the plain bound; 0 for none.
     ais: temperatures of annealed importance sampling, which estimates log p(x); 0 for none.
     ais_examples: on how many examples, a seeded subset.
-    hidden: conditions that the model is not told, NAME,NAME, of those it has learned to do without.
+    without: conditions that the model is not told, NAME,NAME, of those it has learned to do without.
     """
 
     baselines: bool = False
@@ -55,7 +55,7 @@ class Beside:
     refine: Amount = 0
     ais: Amount = 0
     ais_examples: Count = 100
-    hidden: str | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True)

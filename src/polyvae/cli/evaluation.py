@@ -65,7 +65,7 @@ def evaluate(
     part, examples = found.split(reading.split)
     train, device = found.data.train, usable(reading.device)
     asked: dict[str, Any] = {"samples": samples, "seed": reading.seed, "device": device, "train": train}
-    gaps = {"refine": beside.refine, "ais": beside.ais, "ais_examples": beside.ais_examples, "hidden": beside.hidden}
+    gaps = {"refine": beside.refine, "ais": beside.ais, "ais_examples": beside.ais_examples, "without": beside.without}
     more = _disentanglement(found.run, examples, found.data.name, reading.seed, device) if beside.factors else {}
     judged = _frechet(found.data, beside.frechet, run) if beside.frechet else {}
     if samples >= _MANY:

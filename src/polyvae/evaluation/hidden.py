@@ -23,7 +23,7 @@ def without(source: Any, names: str | Sequence[str] | None) -> Any:
     may = [name for name in getattr(found.model, "inputs", ()) if flag(name) in found.model.inputs]
     if unknown := [name for name in chosen if name not in may]:
         said = f"of this one: {', '.join(may)}" if may else "this one has none: train it with dropped"
-        raise ValueError(f"hidden names conditions that a model has learned to do without, {said}; got {unknown[0]!r}")
+        raise ValueError(f"without names conditions that a model has learned to do without, {said}; got {unknown[0]!r}")
     return Source(found.model, chain(found.observe, Hide(chosen)))
 
 

@@ -58,7 +58,7 @@ class EvaluationSettings:
     refine: gradient steps on each example's posterior, 0 for none, see `refined`.
     ais: temperatures of annealed importance sampling, 0 for none, see `annealed`.
     ais_examples: on how many examples, a seeded subset.
-    hidden: conditions that the model is not told, of those it has learned to do without: names, or a text with commas.
+    without: conditions that the model is not told, of those it has learned to do without: names, or a text with commas.
     """
 
     samples: Count = 5000
@@ -71,7 +71,7 @@ class EvaluationSettings:
     refine: Amount = 0
     ais: Amount = 0
     ais_examples: Count = 100
-    hidden: str | Sequence[str] | None = None
+    without: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check(EvaluationSettings, vars(self))
@@ -111,7 +111,7 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
         asked = replace(asked, train=data.train)
     model, notes = source_of(source).model, []
     check_weights(model)
-    source = without(source, asked.hidden)
+    source = without(source, asked.without)
     if asked.ais:
         check_annealed(model)  # the bounds before it take their time
     found = both_bounds(source, split, asked.samples, asked.seed, asked.device, progress)
