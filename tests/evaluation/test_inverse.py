@@ -77,10 +77,10 @@ def test_a_short_run_of_a_cvae_finds_both_roots() -> None:
 
     found = pv.data.load("quadratic", limit=2000)
     made = pv.recipes.cvae(found, latent=2, network="mlp", widths=(64, 64), seed=0)
-    run = pv.fit(made, found, epochs=12, batch_size=128, lr=3e-3, seed=0, progress=False)
+    run = pv.fit(made, found, epochs=15, batch_size=64, lr=3e-3, schedule="cosine", seed=0, progress=False)
     y = torch.linspace(0.3, 3.5, 50)[:, None]
     x = run.sample(100, y=y).unflatten(0, (100, 50)).movedim(0, 1)
     judged = solved(PROBLEMS["quadratic"], x.double().numpy(), y.double().numpy(), 0.3)
     assert judged.covered is not None
     assert judged.covered >= 0.95
-    assert judged.solving >= 0.5
+    assert judged.solving >= 0.6

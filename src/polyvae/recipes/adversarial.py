@@ -53,7 +53,7 @@ def vae_gan(
     beside the game. `feature_scale`: s, 1 in the paper, by default the best one of each batch. `pixels`: weight of
     log p(x | z), which chooses the best epoch and whose bound is reported, trained or not. `game`: "minimax" in the
     paper. `likelihood`: by default "normal-optimal", "bernoulli" of bits; where pixels weigh nothing, one with nothing
-    to learn. `condition`: posterior, likelihood and discriminator also read the labels or vectors y.
+    to learn. `condition`: posterior, likelihood and discriminator also read y, or the values named.
 
     Larsen, Sønderby, Larochelle, Winther: Autoencoding beyond Pixels Using a Learned Similarity Metric, 2016.
     """

@@ -47,7 +47,7 @@ def semi_conditional(
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "flat", the network's own with z and m
     flattened and joined, or "multiscale", convolutions with the network's widths that meet m at every scale.
-    `condition`: posterior and likelihood also read the labels or vectors y. `objective`: what is minimised, by default
+    `condition`: posterior and likelihood also read y, or the values named. `objective`: what is minimised, by default
     minus the bound.
 
     Gundersen, Oleynik, Blaser, Alendal: Semi-conditional Variational Auto-encoder for Flow Reconstruction and
@@ -81,7 +81,7 @@ def multitask(
     the network's own with both flattened and joined, of codes in both heads, or "multiscale", convolutions with the
     network's widths that meet m at every scale, of codes beside a head x of convolutions alone. `exponent`: how many is
     drawn for each example, N (1 - u^(1/exponent)), down to none; by default 40 with one decoder. `condition`: posterior
-    and likelihood also read the labels or vectors y. `objective`: what is minimised in the place of these terms.
+    and likelihood also read y, or the values named. `objective`: what is minimised in the place of these terms.
 
     Zakovskis: Multitask Variational Autoencoders, 2024; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
@@ -144,7 +144,7 @@ def arbitrary_conditioning(
     encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m flattened. `count`: how many,
     a number or a share below 1; by default drawn, see exponent. `exponent`: how many is drawn for each example, N (1 -
     u^(1/exponent)), down to none; by default 20 for pictures and 1 for tables. `condition`: posterior, prior and
-    likelihood also read the labels or vectors y. `objective`: what is minimised, by default minus the bound.
+    likelihood also read y, or the values named. `objective`: what is minimised, by default minus the bound.
 
     Ivanov, Figurnov, Vetrov: Variational Autoencoder with Arbitrary Conditioning, 2019; Sohn, Lee, Yan: Learning
     Structured Output Representation using Deep Conditional Generative Models, 2015.

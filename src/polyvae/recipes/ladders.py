@@ -43,7 +43,7 @@ def ladder(
 ) -> Recipe:
     """p(z1) prod_l p(z_l | h_l) p(x | h), h_l of the z above z_l, and q(z1 | x) prod_l q(z_l | e_l, h_l), e_l of x.
 
-    `likelihood`: by default that of the data. `condition`: both paths also read the labels or vectors y. `objective`:
+    `likelihood`: by default that of the data. `condition`: both paths also read y, or the values named. `objective`:
     what is minimised in the place of minus the bound, whose every group has a term of its own, kl_z1, kl_z2, ...
 
     Sonderby, Raiko, Maaloe, Sonderby, Winther: Ladder Variational Autoencoders, 2016; in small Vahdat, Kautz: NVAE: A

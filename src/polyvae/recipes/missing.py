@@ -53,7 +53,7 @@ def incomplete(
     is observed; by "self-masking", a logistic function of the value itself for each column; by a "linear" or a
     "network" function of all values. `read_mask`: whether the encoder reads the mask beside x. `likelihood`: one of
     independent values, by default what the kinds of the data ask for. `condition`: posterior and likelihood also read
-    the labels or vectors y. `objective`: what is minimised, by default minus this bound.
+    y, or the values named. `objective`: what is minimised, by default minus this bound.
 
     Mattei, Frellsen: MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets, 2019; Ipsen, Mattei,
     Frellsen: not-MIWAE: Deep Generative Modelling with Missing not at Random Data, 2021.

@@ -30,8 +30,8 @@ def vq_vae(
     |sg(e) - z|^2 + beta |e - sg(z)|^2, e the encoder's output and D the number of values.
 
     `likelihood`: by default what the kinds of the data ask for; the study's is "normal". `decoder`: "map", convolutions
-    alone, or "flat", the map flattened into a linear layer first. `condition`: encoder and decoder also read the labels
-    or vectors y. `objective`: what is minimised in the place of these terms.
+    alone, or "flat", the map flattened into a linear layer first. `condition`: encoder and decoder also read y, or the
+    values named. `objective`: what is minimised in the place of these terms.
 
     van den Oord, Vinyals, Kavukcuoglu: Neural Discrete Representation Learning, 2017.
     """

@@ -36,7 +36,7 @@ def vae(
 
     `likelihood`: by default what the kinds of the data ask for, "normal-learned" of grey pictures, "bernoulli" of bits;
     "normal" is a normal of variance 1/2, whose cost is the squared error summed over pixels. `condition`: posterior and
-    likelihood also read the labels or vectors y. `library`: of counts, what their means are shares of: "none", the
+    likelihood also read y, or the values named. `library`: of counts, what their means are shares of: "none", the
     means are the network's; "observed", the total of x, which the bound is then given; "latent", a second latent "l",
     log-normal with the moments of the totals. `objective`: what is minimised, by default minus the bound.
 
@@ -90,7 +90,7 @@ def two_level(
 
     `latent`: dimensions of z1, the lower. `top`: dimensions of z2. `prior`: of z2, "standard", "mixture", "vamp",
     "conditional" (on y) or a module. `likelihood`: by default that of the data. `condition`: posteriors and likelihood
-    also read the labels or vectors y. `objective`: what is minimised, by default minus the bound.
+    also read y, or the values named. `objective`: what is minimised, by default minus the bound.
 
     Tomczak, Welling: VAE with a VampPrior, 2018, section 4 (its two-layered model, with a standard normal on top).
     """
