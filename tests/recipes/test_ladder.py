@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from math import expm1, log
 from typing import Any
 
@@ -170,6 +171,18 @@ def test_the_options_of_training_press_the_groups_and_leave_the_bound_alone() ->
         found[0]["loss"].detach(), found[1]["reconstruction"] + pressing + 0.1 * found[0]["spectral"]
     )
     check_training(made, PICTURES)
+    other = pickle.loads(pickle.dumps(made))  # as it goes to another process, where the penalty is of the model there
+    assert set(map(id, other.objective.terms["spectral"].term._layers)) <= set(map(id, other.model.modules()))
+
+
+def test_both_groups_of_a_ladder_learn_digits() -> None:
+    data = pv.data.load("digits")
+    options = {"groups": (1, 1), "latent": (8, 32), "widths": (256, 128), "network": "mlp", "kl_warmup": 240}
+    run = pv.fit(pv.recipes.ladder(data, seed=0, **options), data, epochs=40, device="cpu", progress=False)
+    last = run.history[-1]
+    assert last["validation_bound"] > 28  # it ends at 31.0
+    assert last["validation_kl_z1"] > 5
+    assert last["validation_kl_z2"] > 3
 
 
 def test_a_ladder_refuses_what_makes_no_sense() -> None:

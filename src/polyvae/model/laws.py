@@ -10,7 +10,7 @@ from contextlib import suppress
 from copy import copy
 from math import inf
 from numbers import Number
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Size, Tensor
@@ -167,8 +167,9 @@ def tempered(law: Distribution, temperature: float) -> Distribution:
         raise ValueError(f"temperature is at least 0 and finite; got {temperature}")
     if temperature == 1:
         return law
-    if isinstance(law, Tempers):
-        return law.tempered(temperature)
+    own = getattr(law, "tempered", None)
+    if own is not None:
+        return own(temperature)
     if isinstance(law, Independent):
         inner = tempered(law.base_dist, temperature)
         return Independent(inner, law.reinterpreted_batch_ndims, validate_args=False)
@@ -177,13 +178,6 @@ def tempered(law: Distribution, temperature: float) -> Distribution:
     if isinstance(law, MultivariateNormal):
         return MultivariateNormal(law.loc, scale_tril=temperature * law.scale_tril, validate_args=False)
     raise ValueError(f"temperature is for priors that are normal or draw codes from a PixelCNN; got {kind(law)}")
-
-
-@runtime_checkable
-class Tempers(Protocol):
-    """A law that draws otherwise at a temperature, below 1 nearer to what is likely; its scores need not follow."""
-
-    def tempered(self, temperature: float) -> Distribution: ...
 
 
 def check_law(

@@ -161,6 +161,13 @@ class Unfolds(Protocol):
 
 
 @runtime_checkable
+class Tempers(Protocol):
+    """A prior's law that draws otherwise at a temperature, below 1 nearer to what is likely; its scores may stay."""
+
+    def tempered(self, temperature: float) -> Distribution: ...
+
+
+@runtime_checkable
 class FitsAmong(Protocol):
     """A law that fits itself to what it scores: the same, fitted to the rows [B] that are True alone."""
 
