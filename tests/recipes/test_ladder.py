@@ -16,8 +16,9 @@ from helpers.contract import PICTURES, check_draws, check_training, examples
 from polyvae.model.families.real import FLOOR
 from polyvae.model.networks.rungs import Vectors
 from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.ladders import ladder_of
-from polyvae.recipes.options import Groups
+from polyvae.recipes.options import Conditions, Groups
 
 SCALES = [(1,), (2,), (1, 1), (2, 1), (1, 2, 1)]
 
@@ -62,7 +63,8 @@ def linear_ladder(merge: Any) -> tuple[pv.VAE, MultivariateNormal]:
     """z1 -> z2 -> x of three values, each linear and normal, with the exact posterior, and the law of x."""
     torch.manual_seed(2)
     rungs, family = Vectors((3, 3), (1, 1), activation=nn.Identity), pv.families.PixelNormal(0.7)
-    model = ladder_of(pv.Spec((3,), levels=None), rungs, Groups(groups=(1, 1), merge=merge), {}, family).double()
+    spec, groups = pv.Spec((3,), levels=None), Groups(groups=(1, 1), merge=merge)
+    model = ladder_of(spec, rungs, groups, Condition(spec, Conditions()), family).double()
     above, down, head = (weights(part)[0] for part in (model.features["h2"], model.features["h3"], model.heads))
     for layer in [*weights(model.features["e0"]), *weights(model.features["e1"]), above]:
         layer.weight.copy_(torch.eye(3)[:, : layer.in_features])  # both see x as it is, and h2 = (z1, 0, 0)
