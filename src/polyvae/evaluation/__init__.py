@@ -14,6 +14,7 @@ from polyvae.evaluation.classes import (
 from polyvae.evaluation.classifier import Classifier, accuracy, recognisable, train_classifier
 from polyvae.evaluation.codes import Code, describe_codes, moments, mutual_information
 from polyvae.evaluation.frechet import frechet_distance, sampled_pictures
+from polyvae.evaluation.information import Information
 from polyvae.evaluation.pictures import errors, reconstruction_errors
 from polyvae.evaluation.refine import Refinement, refined, refinement
 from polyvae.evaluation.report import EvaluationSettings, evaluate
@@ -30,6 +31,7 @@ __all__ = [
     "Classifier",
     "Code",
     "EvaluationSettings",
+    "Information",
     "LogMeanExp",
     "Refinement",
     "accuracy",

@@ -44,12 +44,9 @@ def _diagonals(axes, found: Mapping[str, Curve]) -> None:
         axes.plot(
             [left, right], [total - left, total - right], color=INK if place == 0 else PALE, linewidth=0.8, zorder=0
         )
+    across = min(max(best - low, left), right)
     words = f"D + R = {number(best, 4)}"
-    axes.annotate(words, (right, total_at(best, right, low, high)), fontsize=8, color=INK, ha="right", va="bottom")
+    at = across, min(max(best - across, low), high)
+    axes.annotate(words, at, (4, 4), textcoords="offset points", fontsize=8, color=INK)
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)
-
-
-def total_at(total: float, across: float, low: float, high: float) -> float:
-    """Where a line of that sum stands at the right edge, within the axes."""
-    return min(max(total - across, low), high)

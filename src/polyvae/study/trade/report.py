@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.figures.plots import save
 from polyvae.study.document import Block, TextTable, code, heading, image, plain
@@ -22,6 +24,7 @@ from polyvae.study.trade.figures import Point, curves
 from polyvae.study.trade.study import SPECTRUM, tables
 
 FIGURE = "figures/curves.png"
+FINE = 60  # points of the linear curve
 COLUMNS = (
     "weight", "seeds", "rate R", "distortion D", "plain bound", "importance-weighted bound", "I(x; z), estimate",
     "at most", "active units", "slope to the next",
@@ -37,7 +40,7 @@ HOW = (
 )
 LINEAR = (
     "The best linear model of the likelihood N(f(z), 1/2) with as many latents, in closed form from the covariance of "
-    "the training part: the water level of rate-distortion theory."
+    "the training part, and measured on it: the water level of rate-distortion theory."
 )
 
 
@@ -111,7 +114,8 @@ def _linear(folder: Path, rows: Sequence[Row], protocol: Mapping[str, Any]) -> l
     path = folder / SPECTRUM
     if not path.exists() or any(json.loads(row["options"]).get("likelihood") != "normal" for row in rows):
         return []
-    variances, weights = json.loads(path.read_text(encoding="utf-8")), sorted({row["beta"] for row in rows})
+    variances, weights = json.loads(path.read_text(encoding="utf-8")), {row["beta"] for row in rows}
+    weights = np.geomspace(min(weights), max(weights), FINE)
     return [linear_point(variances, 0.5, beta, protocol["latent"]) for beta in weights] if variances else []
 
 
