@@ -30,7 +30,7 @@ def a_judge_of_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def study(out: Path, *more: str) -> int:
-    return main(["study", "shapes", *SMALL, "--readings", "1,2", "--noise", "5", "--out", str(out), *more])
+    return main(["study", "shapes", *SMALL, "--readings", "1,2", "--noises", "5", "--out", str(out), *more])
 
 
 def test_a_study_is_read_at_several_epochs_goes_on_and_reports(
@@ -47,12 +47,12 @@ def test_a_study_is_read_at_several_epochs_goes_on_and_reports(
     assert lines[0]["importance_bound"] > lines[0]["bound"]
     assert lines[1]["rate_bits"] == pytest.approx(lines[1]["information_bits"] + lines[1]["marginal_kl_bits"])
     text = (out / "REPORT.md").read_text(encoding="utf-8")
-    assert "--noise 5 --readings 1,2" in text
+    assert "--noises 5 --readings 1,2" in text
     assert "cannot be on one scale" in text
     assert (out / "report.html").read_text(encoding="utf-8").count("data:image/png") == 9
     before = (out / "runs" / "vae" / "seed-0" / "result.json").stat().st_mtime_ns
     capsys.readouterr()
-    assert study(out, "--noise", "5,0.5", "--seeds", "2", "--json") == 0
+    assert study(out, "--noises", "5,0.5", "--seeds", "2", "--json") == 0
     assert (out / "runs" / "vae" / "seed-0" / "result.json").stat().st_mtime_ns == before
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["runs"] == 6
@@ -76,8 +76,8 @@ def test_a_reading_is_measured_again_without_training_to_the_same_numbers(tmp_pa
     ("line", "said"),
     [
         (["--readings", "2,1"], "readings are epochs that rise"),
-        (["--noise", "5,5"], "each variance once"),
-        (["--noise", "0"], "--noise"),
+        (["--noises", "5,5"], "each variance once"),
+        (["--noises", "0"], "--noises"),
         (["--size", "4"], "--size"),
         (["--network", "dense"], "network"),
     ],

@@ -31,14 +31,14 @@ def shapes(
     report_only: write the report of what the folder holds, and run nothing.
     json: print the result as one JSON document.
 
-    Example: polyvae study shapes --pictures 500 --readings 1,2 --seeds 1 --noise 5 --out results/trial
+    Example: polyvae study shapes --pictures 500 --readings 1,2 --seeds 1 --noises 5 --out results/trial
     polyvae study shapes
     polyvae study shapes --report-only
     """
     out = out or Path("results") / "shapes"
     asked = replace(
         assignment,
-        noise=tuple(assignment.noise),
+        noises=tuple(assignment.noises),
         readings=tuple(assignment.readings),
         widths=tuple(assignment.widths),
     )

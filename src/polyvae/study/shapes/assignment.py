@@ -17,7 +17,7 @@ Epochs = Annotated[Sequence[int], Range(1, whole=True)]
 class Assignment:
     """What is trained on the shapes, and when it is read; the optimiser is Adam.
 
-    noise: variances of the noise that the codes of `bir_vae` pass through, each a variant beside the VAE.
+    noises: variances of the noise that the codes of `bir_vae` pass through, each a variant beside the VAE.
     readings: epochs at which every training is measured, the last of them its end.
     seeds: runs of each variant.
     pictures: of the training part.
@@ -31,7 +31,7 @@ class Assignment:
     scored: so many new pictures are reconstructed, and so many drawn, for each reading.
     """
 
-    noise: Noises = (2.0, 5.0, 15.0)
+    noises: Noises = (2.0, 5.0, 15.0)
     readings: Epochs = (10, 20, 50)
     seeds: Count = 3
     pictures: Count = 10_000
@@ -48,5 +48,5 @@ class Assignment:
         check(Assignment, vars(self))
         if list(self.readings) != sorted(set(self.readings)) or not self.readings:
             raise ValueError(f"readings are epochs that rise, such as 10,20,50; got {list(self.readings)}")
-        if len(set(self.noise)) < len(self.noise):
-            raise ValueError(f"noise: each variance once; got {list(self.noise)}")
+        if len(set(self.noises)) < len(self.noises):
+            raise ValueError(f"noises: each variance once; got {list(self.noises)}")

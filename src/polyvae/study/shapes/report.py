@@ -126,7 +126,7 @@ def gathered(records: Tables) -> Readings:
 
 def _command(noises: Mapping[str, float], rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> str:
     words = ["polyvae", "study", "shapes", "--seeds", str(1 + max(row["seed"] for row in rows))]
-    given = {"noise": sorted(noise for noise in noises.values() if noise), **protocol}
+    given = {"noises": sorted(noise for noise in noises.values() if noise), **protocol}
     for name, value in given.items():
         text = ",".join(f"{each:g}" for each in value) if isinstance(value, list) else str(value)
         words += [f"--{name.replace('_', '-')}", text]

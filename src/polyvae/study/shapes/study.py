@@ -56,7 +56,7 @@ def shapes(
 
 def protocol(assignment: Assignment) -> dict[str, Any]:
     """What all runs of a study share: noises and seeds may become more."""
-    return {name: value for name, value in asdict(assignment).items() if name not in ("noise", "seeds")}
+    return {name: value for name, value in asdict(assignment).items() if name not in ("noises", "seeds")}
 
 
 def jobs_of(assignment: Assignment, out: Path, device: str = "auto") -> list[Job]:
@@ -64,7 +64,7 @@ def jobs_of(assignment: Assignment, out: Path, device: str = "auto") -> list[Job
     variants = [Variant(VAE, VAE, {"likelihood": "normal-learned"})]
     variants += [
         Variant(f"noise {noise:g}", "bir_vae", {"noise": noise, "weight": assignment.weight})
-        for noise in assignment.noise
+        for noise in assignment.noises
     ]
     budget = Budget(
         assignment.seeds,
