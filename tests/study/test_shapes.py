@@ -19,7 +19,22 @@ from polyvae.study.shapes.measure import kinds
 from polyvae.study.shapes.published import PUBLISHED, read, spread
 from polyvae.study.shapes.study import tables
 
-SMALL = ["--pictures", "120", "--size", "12", "--widths", "8", "--latent", "3", "--scored", "30", "--device", "cpu"]
+SMALL = [
+    "--pictures",
+    "120",
+    "--size",
+    "12",
+    "--network",
+    "mlp",
+    "--widths",
+    "8",
+    "--latent",
+    "3",
+    "--scored",
+    "30",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.fixture(autouse=True)

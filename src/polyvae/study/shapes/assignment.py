@@ -37,8 +37,8 @@ class Assignment:
     pictures: Count = 10_000
     size: Side = 28
     latent: Count = 128
-    network: str = "mlp"
-    widths: Widths = (256, 128)
+    network: str = "conv"
+    widths: Widths = (8, 16, 32)
     weight: Weight = 1000.0
     batch_size: Count = 128
     lr: Positive = 1e-3
