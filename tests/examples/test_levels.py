@@ -22,6 +22,7 @@ def test_the_comparison_of_levels_trains_both_and_goes_on(tmp_path: Path, monkey
     with (tmp_path / "out" / "digits.csv").open() as file:
         assert [row["name"] for row in csv.DictReader(file)] == ["one", "two"]
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {
-        "one-0-reconstructions.png", "one-0-samples.png", "two-0-levels.png", "two-0-samples.png"
+        "digits-one-0-reconstructions.png", "digits-one-0-samples.png",
+        "digits-two-0-levels.png", "digits-two-0-samples.png"
     }  # fmt: skip
     assert levels.main([*sizes, *places]) == rows
