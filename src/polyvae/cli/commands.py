@@ -27,6 +27,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "interpolate": ("pictures.interpolate", {"--count": "--number", "--steps": "--columns"}),
     "figures": ("pictures.figures", {"--npz": "--arrays"}),
+    "classify": ("classify.classify", {"--prior": "--code-prior"}),
     "complete": ("complete.complete", {"--samples": "--show-draws", "--prior": "--code-prior"}),
     "augment": ("augment.augment", {}),
     "impute": ("impute.impute", {}),

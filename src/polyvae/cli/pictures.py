@@ -25,7 +25,8 @@ def sample(
     reading: Reading,
     writing: Writing,
 ) -> None:
-    """Draws latents from the prior and shows what they generate; a conditional model has a column for each label.
+    """Draws latents from the prior and shows what they generate; a conditional model has a column for each label,
+    one that sums over classes for each class.
 
     Of a table every value is drawn and shown beside the data.
 
@@ -39,6 +40,7 @@ def sample(
 
     Example: polyvae sample runs/first --number 100 --npz samples.npz
     """
+    from polyvae.evaluation.classes import class_latent
     from polyvae.figures import samples
 
     found = _opened(reading, writing)
@@ -48,6 +50,8 @@ def sample(
     examples = found.split(reading.split)[1] if table or found.run.model.conditions else None
     y = examples.tensors.get("y") if examples is not None and not table else None
     columns = isqrt(number - 1) + 1 if y is None or y.ndim > 1 else min(number, len(y.unique()))
+    if (name := class_latent(found.run.model)) in found.run.model.summed and not table:
+        columns = len(found.run.model.prior[name]({}).logits)
     rows = ceil(number / columns)
     figure = samples(found.run, examples, rows, columns, pixels, reading.seed, codes.temperature, guidance)
     title = "Samples beside the data" if table else "Samples from the prior"

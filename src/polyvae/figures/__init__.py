@@ -1,10 +1,12 @@
 """Figures: functions that make arrays, and functions that draw them as PNG files."""
 
 from polyvae.figures.arrays import curves, reconstructions, samples
+from polyvae.figures.classes import clusters, reliability
 from polyvae.figures.completions import completions, point_errors
 from polyvae.figures.from_above import levels
 from polyvae.figures.grids import panels
 from polyvae.figures.kinds import (
+    Clusters,
     Completions,
     Curves,
     GroupKL,
@@ -13,6 +15,7 @@ from polyvae.figures.kinds import (
     Levels,
     PointErrors,
     Reconstructions,
+    Reliability,
     Samples,
     Strips,
 )
@@ -22,6 +25,7 @@ from polyvae.figures.plots import draw, drawing, save_figures
 from polyvae.figures.walks import interpolations, traversals
 
 __all__ = [
+    "Clusters",
     "Completions",
     "Curves",
     "GroupKL",
@@ -30,8 +34,10 @@ __all__ = [
     "Levels",
     "PointErrors",
     "Reconstructions",
+    "Reliability",
     "Samples",
     "Strips",
+    "clusters",
     "completions",
     "curves",
     "draw",
@@ -45,6 +51,7 @@ __all__ = [
     "panels",
     "point_errors",
     "reconstructions",
+    "reliability",
     "samples",
     "save_array",
     "save_figures",

@@ -16,6 +16,7 @@ from torch import Tensor
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import evaluating, seeded
+from polyvae.evaluation.classes import class_latent, labelled_latent
 from polyvae.figures.kinds import Curves, Reconstructions, Samples
 from polyvae.figures.looks import part
 from polyvae.figures.subject import Subject, is_table, subject_of, without_gaps
@@ -47,9 +48,9 @@ def samples(
     """Draws from the prior: the mean of p(x | z), or with `draw` its own sample; of a table always that.
 
     A conditional model has one column for each of its labels, or for each of the first examples' vectors y, and needs
-    the `split`; `columns` is then the most there are. A table's samples stand beside a seeded subset of the split, and
-    what they are given is what so many other examples hold. `temperature`, `guidance`: see `VAE.generate`. ValueError
-    where the split is missing.
+    the `split`; `columns` is then the most there are. One that sums over classes has a column for each. A table's
+    samples stand beside a seeded subset of the split, and what they are given is what so many other examples hold.
+    `temperature`, `guidance`: see `VAE.generate`. ValueError where the split is missing.
     """
     subject, asked = subject_of(source, split, "generate"), split
     model = subject.model
@@ -60,8 +61,8 @@ def samples(
     with evaluating(model) as device, seeded(device, seed, 2):
         given, names = _conditions(subject, asked, columns, device, asked is not split)
         count = columns if not names else len(names)
-        number = rows * (1 if names else count)
-        made = model.generate(given, number, temperature=temperature, guidance=guidance)[subject.head]
+        number, fixed = rows * (1 if names else count), _classes(subject, names, device)
+        made = model.generate(given, number, fixed, guidance, temperature)[subject.head]
         pictures = made.sample() if draw or len(made.event_shape) == 1 else made.mean
     array = subject.array(pictures.unflatten(0, (rows, count)))
     shown = Samples(array, names, **subject.look.words())
@@ -102,7 +103,10 @@ def _conditions(
     subject: Subject, split: Split | None, columns: int, device: torch.device, each: bool
 ) -> tuple[dict[str, Tensor] | None, tuple[str, ...]]:
     """What each column is given, and its name; with `each`, what each of the first examples holds."""
-    model = subject.model
+    model, name = subject.model, class_latent(subject.model)
+    if not model.conditions and name in model.summed and not each:
+        count = len(model.prior[name]({}).logits)
+        return None, tuple(subject.look.label(n) if labelled_latent(model) else str(n) for n in range(count))
     if not model.conditions:
         return None, ()
     if split is None:
@@ -118,6 +122,13 @@ def _conditions(
         names = tuple(f"example {int(row)}" for row in index)
     values = subject.source.observe(split.batch(index))
     return {name: values[name] for name in model.conditions}, names
+
+
+def _classes(subject: Subject, names: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
+    """A class for each column, where columns are the classes of a latent."""
+    name = class_latent(subject.model)
+    held = names and name in subject.model.summed and not subject.model.conditions
+    return {str(name): torch.eye(len(names), device=device)} if held else {}
 
 
 def _float(value: Any) -> float:

@@ -67,13 +67,34 @@ class Levels(Shown):
 
 
 @dataclass(frozen=True)
+class Clusters(Shown):
+    """Examples [C, E, ...] and samples [C, S, ...] of every class, and what is said of each in `rows`."""
+
+    examples: np.ndarray
+    samples: np.ndarray
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """By its name, rows [from, to, share of the examples, mean probability, share that is right] of a classifier."""
+
+    bins: dict[str, np.ndarray]
+    part: str = ""
+
+
+@dataclass(frozen=True)
 class LatentMap:
-    """Posterior means in a plane, [N, 2], their labels [N] or None, and the names of the two axes."""
+    """Posterior means in a plane, [N, 2], their labels [N] or None, and the names of the two axes.
+
+    `of`: what the labels are, in a word.
+    """
 
     points: np.ndarray
     labels: np.ndarray | None
     axes: tuple[str, str]
     part: str = ""
+    of: str = "label"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from polyvae.checks.names import one_of
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
+from polyvae.evaluation.classes import class_probabilities
 from polyvae.evaluation.codes import describe_codes
 from polyvae.figures.kinds import GroupKL, KLBars, LatentMap
 from polyvae.figures.looks import look_of, part
@@ -31,12 +32,14 @@ def latent_map(
     method: str | None = None,
     count: int = 5000,
     seed: int = 0,
+    by_class: bool = False,
 ) -> LatentMap:
     """Posterior means of a seeded `count` of examples in two dimensions, with the names of their classes.
 
     `method`: "active", the two dimensions of most KL (else most variance), or "pca", the means' two principal axes;
     where none is given "active", and "pca" of a map of codes, whose single places are on a lattice. A latent of one
-    dimension is drawn against itself. ValueError for another method.
+    dimension is drawn against itself. `by_class`: whether points are named by the likeliest class of the model, and not
+    by the label of the data. ValueError for another method.
     """
     one_of(("active", "pca"), method or "active", "method")
     name = latent_of(source_of(source, "prior", what="a map of latents").model, latent)
@@ -48,13 +51,17 @@ def latent_map(
     labels = None if (y := chosen.labels) is None else y.cpu().numpy()
     if labels is not None and (look := look_of(source, chosen)).labels:
         labels = np.array([look.label(label) for label in labels])
+    if by_class:
+        labels = class_probabilities(source, chosen, seed).argmax(1).numpy()
+    of = "class" if by_class else "label"
     if method == "active" or means.shape[1] < 3:
         order = (code.activity if code.kl is None else code.kl).argsort(descending=True).tolist()
-        first, second = order[0], order[min(1, len(order) - 1)]
-        return LatentMap(means[:, [first, second]].numpy(), labels, (f"{name}[{first}]", f"{name}[{second}]"), shown)
+        two = [order[0], order[min(1, len(order) - 1)]]
+        axes = (f"{name}[{two[0]}]", f"{name}[{two[1]}]")
+        return LatentMap(means[:, two].numpy(), labels, axes, shown, of)
     centred = means - means.mean(0)
-    axes = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
-    return LatentMap((centred @ axes).numpy(), labels, (f"{name}, first axis", f"{name}, second axis"), shown)
+    principal = torch.linalg.eigh(centred.T @ centred)[1].flip(1)[:, :2]
+    return LatentMap((centred @ principal).numpy(), labels, (f"{name}, first axis", f"{name}, second axis"), shown, of)
 
 
 def kl_bars(source: Any, split: Split, count: int = 5000, seed: int = 0) -> KLBars:

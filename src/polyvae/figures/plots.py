@@ -21,10 +21,12 @@ from matplotlib.figure import Figure
 from polyvae.data.exchange.given import taken
 from polyvae.data.files.writing import replacing
 from polyvae.evaluation.blocks import source_of
+from polyvae.evaluation.classes import class_latent
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.figures import arrays, from_above, kinds, latents, tables, walks
+from polyvae.figures import arrays, classes, from_above, kinds, latents, tables, walks
 from polyvae.figures.grids import DPI, blocks, grid, panels
 from polyvae.figures.kinds import (
+    Clusters,
     Completions,
     Curves,
     KLBars,
@@ -32,6 +34,7 @@ from polyvae.figures.kinds import (
     Levels,
     PointErrors,
     Reconstructions,
+    Reliability,
     Samples,
     Strips,
 )
@@ -116,6 +119,13 @@ def save_figures(
         title = f"Traversals of {latent}, from example 0"
         made[f"traversals-{latent}"] = walks.traversals(source, split, latent, seed=seed), title
         made[f"map-{latent}"] = latents.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
+    if (name := class_latent(source_of(source).model)) is not None:
+        if not table:
+            made["clusters"] = classes.clusters(source, split, seed=seed), f"Every value of {name}"
+        for latent in source_of(source).model.prior:
+            if latent != name:
+                by_class = latents.latent_map(source, split, latent, seed=seed, by_class=True)
+                made[f"map-{latent}-by-class"] = by_class, f"Posterior means of {latent}"
     if len(split) > 1:
         made["interpolations"] = walks.interpolations(source, split, seed=seed), "Interpolations"
     return [draw(figure, folder / f"{name}.png", title, npz) for name, (figure, title) in made.items()]
@@ -167,6 +177,27 @@ def _(figure: Strips, title: str) -> Figure:
 
 
 @_draw.register
+def _(figure: Clusters, title: str) -> Figure:
+    if figure.examples.ndim == 3:
+        raise ValueError("a figure of clusters shows pictures; of a table take the map of its latents")
+    whole = np.concatenate([figure.examples, figure.samples], 1)
+    columns = ["example"] * figure.examples.shape[1] + ["sample"] * figure.samples.shape[1]
+    return grid(blocks(whole, figure.unit, figure.names, figure.examples), title, list(figure.rows), columns)
+
+
+@_draw.register
+def _(figure: Reliability, title: str) -> Figure:
+    drawn = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = drawn.add_subplot()
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", label="as told")
+    for place, (name, bins) in enumerate(figure.bins.items()):
+        axes.plot(bins[:, 3], bins[:, 4], markersize=5, label=name, **line(place))
+    finish(axes, title, "probability of the likeliest class", "share that is right")
+    legend(drawn)
+    return drawn
+
+
+@_draw.register
 def _(figure: LatentMap, title: str) -> Figure:
     drawn = Figure(figsize=(8, 7), layout="constrained")
     axes = drawn.add_subplot()
@@ -191,13 +222,13 @@ def _(figure: LatentMap, title: str) -> Figure:
                 color=INK,
                 bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.8, "linewidth": 0},
             )
-        axes.legend(title="label", frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
+        axes.legend(title=figure.of, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
     else:
         ranks = np.searchsorted(shown, figure.labels)
         axes.scatter(*figure.points.T, s=size, c=ranks, cmap=SEQUENTIAL, alpha=0.7, linewidths=0)
         scale = ScalarMappable(Normalize(0, len(shown) - 1), colormaps[SEQUENTIAL])
         places = np.linspace(0, len(shown) - 1, 6).round().astype(int)
-        made = drawn.colorbar(scale, ax=axes, label=f"label, {len(shown)} of them", ticks=list(places))
+        made = drawn.colorbar(scale, ax=axes, label=f"{figure.of}, {len(shown)} of them", ticks=list(places))
         made.set_ticklabels([str(shown[place]) for place in places])
     axes.set_aspect("equal", adjustable="datalim")
     finish(axes, title, *figure.axes)

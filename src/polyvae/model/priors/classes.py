@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from polyvae.checks.ranges import at_least
 from polyvae.model.distributions import CholeskyNormal, OneHot
 from polyvae.model.distributions.law import whole
+from polyvae.model.precision import full, full_precision
 from polyvae.model.vae import Values
 
 FLOOR = 1e-4  # of a normal's scale
@@ -72,11 +73,12 @@ class NormalOfClass(nn.Module):
             self.lower.copy_(tril.tril(-1))
 
     def forward(self, values: Values) -> Distribution:
-        chosen = values[self.given[0]]
-        loc, scale = chosen @ self.loc, chosen @ (F.softplus(self.raw_scale) + FLOOR)
-        if self.lower is None:
-            return whole(Normal(loc, scale, validate_args=False))
-        lower = (chosen @ self.lower.tril(-1).flatten(1)).unflatten(1, self.lower.shape[1:])
+        chosen = full(values[self.given[0]])
+        with full_precision(chosen.device):
+            loc, scale = chosen @ self.loc, chosen @ (F.softplus(self.raw_scale) + FLOOR)
+            if self.lower is None:
+                return whole(Normal(loc, scale, validate_args=False))
+            lower = (chosen @ self.lower.tril(-1).flatten(1)).unflatten(1, self.lower.shape[1:])
         return CholeskyNormal(loc, scale_tril=lower + scale.diag_embed(), validate_args=False)
 
     def extra_repr(self) -> str:

@@ -1,0 +1,99 @@
+"""Labels that are hidden on purpose, and labels that are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import polyvae as pv
+from polyvae.data import load, wrap
+from polyvae.data.labels import balanced
+
+pytestmark = pytest.mark.filterwarnings("ignore::polyvae.data.errors.DataNote")
+CLASSES = np.array(["cat", "dog", "eel"])
+
+
+def test_a_choice_of_labels_has_as_many_of_each_class_as_there_are() -> None:
+    labels = torch.tensor([0] * 50 + [1] * 3 + [2] * 47)
+    chosen = balanced(labels, 20, 0)
+    assert labels[chosen].bincount().tolist() in ([9, 3, 8], [8, 3, 9])
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert not balanced(labels, 20, 1).equal(chosen)
+    assert balanced(labels, 20, 0).equal(chosen)
+
+
+def test_few_labels_are_kept_in_training_none_in_validation_and_all_in_the_test_part() -> None:
+    data, whole = load("digits", labels=30), load("digits")
+    known = data.train.tensors["y_known"]
+    assert int(known.sum()) == 30
+    assert data.train.tensors["y"][known].bincount().tolist() == [3] * 10
+    assert data.train.tensors["y"][known].equal(whole.train.tensors["y"][known])
+    assert not data.train.tensors["y"][~known].any()  # what is hidden is gone
+    assert not data.validation.tensors["y_known"].any()
+    assert data.test.tensors["y"].equal(whole.test.tensors["y"])
+    assert data.train.labels is None
+    assert data.test.labels is not None
+    assert load(**data.call).train.tensors["y_known"].equal(known)
+    assert not load("digits", labels=30, seed=1).train.tensors["y_known"].equal(known)
+
+
+def partly(y: np.ndarray) -> dict[str, Any]:
+    """The same labels [N], every third of them missing, in the ways that this is written."""
+    gone = np.arange(len(y)) % 3 == 0
+    text = CLASSES[y].astype(object)
+    text[gone] = None
+    return {
+        "nan": np.where(gone, np.nan, y),
+        "minus one": np.where(gone, -1, y),
+        "empty text": np.where(gone, "", CLASSES[y]),
+        "none": text,
+    }
+
+
+@pytest.mark.parametrize("how", ["nan", "minus one", "empty text", "none"])
+def test_labels_that_are_missing_are_known_to_be(how: str, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    y = (np.arange(60) + np.arange(60) // 3) % 3
+    if how == "none":
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame(rows, columns=list("abcd")).assign(label=partly(y)[how])
+        frame.to_csv(tmp_path / "few.csv", index=False)
+        every = [wrap(frame, gaps=True), load(tmp_path / "few.csv", gaps=True)]
+        with pytest.raises(pv.data.DataError, match="20 missing in column 'label'"):
+            wrap(frame)
+    else:
+        every = [wrap((rows, partly(y)[how]), gaps=True)]
+    for data in every:
+        assert data.spec.classes == 3
+        for part in data.parts.values():
+            places = torch.from_numpy(rows)[:, 0].view(-1, 1).eq(part.tensors["x"][:, 0]).float().argmax(0)
+            known = part.tensors["y_known"]
+            assert known.equal(places % 3 != 0)
+            assert part.tensors["y"][known].equal(torch.from_numpy(y)[places][known])
+
+
+def test_a_table_with_few_labels_of_those_that_there_are_trains_m2_and_no_recipe_that_reads_all(tmp_path: Path) -> None:
+    rows, y = np.random.default_rng(0).random((90, 4)), np.arange(90) % 3
+    lines = [
+        ",".join(map(str, [*row, "" if n % 3 == 0 else CLASSES[(y[n] + n // 3) % 3]])) for n, row in enumerate(rows)
+    ]
+    (tmp_path / "few.csv").write_text("\n".join(["a,b,c,d,label", *lines]) + "\n")
+    data = load(tmp_path / "few.csv", gaps=True, labels=6)
+    assert data.train.tensors["y"][data.train.tensors["y_known"]].bincount().tolist() == [2, 2, 2]
+    made = pv.recipes.m2(data.spec, latent=2, widths=[8], features=8, seed=0)
+    assert pv.fit(made, data, epochs=1, progress=False).history[-1]["train_label"] > 0
+    with pytest.raises(ValueError, match=r"labels: .* are not known, and this model reads all of them: train m2"):
+        pv.fit("cvae", data, epochs=1, progress=False)
+
+
+def test_labels_that_cannot_be_had_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"labels: at least one for each of the 10 classes, at most the .*; got 5"):
+        load("digits", labels=5)
+    with pytest.raises(ValueError, match="labels: so many of them are kept, and vortices has none"):
+        load("vortices", labels=5, limit=10)
+    with pytest.raises(pv.data.DataError, match="at least one label"):
+        wrap((np.ones((9, 2)) * np.arange(9)[:, None], np.full(9, np.nan)), gaps=True)

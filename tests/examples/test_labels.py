@@ -1,0 +1,21 @@
+"""The table of few labels and clusters, on a few small pictures: runs kept, and taken up again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from examples import labels
+
+
+def test_every_method_has_a_row_and_is_not_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--data", "digits", "--limit", "300", "--labels", "20", "--epochs", "2", "--width", "8", "--samples", "2"]
+    line += ["--out", str(tmp_path), "--seeds", "0"]
+    first = labels.main(line)
+    shown = capsys.readouterr().out.splitlines()
+    assert [row.split("|")[1].strip() for row in shown[2:]] == ["`m2`", "`m1+m2`", "`vade`"]
+    assert [row["error"] != "" for row in first] == [True, True, False]
+    kept = (tmp_path / "runs.csv").stat().st_mtime_ns
+    assert labels.main(line) == first
+    assert (tmp_path / "runs.csv").stat().st_mtime_ns == kept
