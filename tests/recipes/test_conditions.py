@@ -19,6 +19,9 @@ PICTURES = Spec((1, 8, 8), classes=4, beside=BESIDE)
 TABLE = Spec((5,), y=2, levels=None, beside=(Beside("angle", (3,)),))
 
 
+TAKING = [name for name in RECIPES if {"condition", "dropped"} <= set(signature(RECIPES[name]).parameters)]
+
+
 def batch(spec: Spec, count: int = 6, seed: int = 0) -> dict[str, Tensor]:
     noise = torch.Generator().manual_seed(seed)
     made = {"x": (torch.rand(count, *spec.x, generator=noise) * 255).round() / 255}
@@ -125,7 +128,7 @@ def test_every_kind_of_condition_trains_and_is_heeded(names: str, network: str, 
     assert drawn["x"].mean.shape == values["x"].shape
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if "dropped" in signature(RECIPES[name]).parameters])
+@pytest.mark.parametrize("name", TAKING)
 def test_every_recipe_reads_several_conditions_that_may_be_hidden(name: str) -> None:
     own = {"latent": 3, "network": "mlp", "widths": (4,), "channels": 4, "layers": 2, "codes": 5}
     taken = signature(RECIPES[name]).parameters
