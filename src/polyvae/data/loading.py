@@ -66,12 +66,12 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
 
 
 def uncut(name: str | Path, data_dir: str | Path | None = None, **options: Any) -> Data:
-    """All examples of a name or a path as the test part of data, in their order; of official parts the test part."""
+    """All examples of a name or a path as each part of data, in their order; of official parts the test part."""
     asked = gathered(Options, {**options, "gaps": True})
     with without_gap_notes():
         whole = _whole(name, data_dir, asked)
-        origin, none = "test" if "test" in whole.parts else whole.origin, torch.arange(0)
-        return _made(whole, {"train": (origin, none), "validation": (origin, none), "test": (origin, None)}, asked)
+        every: Cut = ("test" if "test" in whole.parts else whole.origin, None)
+        return _made(whole, {"train": every, "validation": every, "test": every}, asked)
 
 
 def wrap(
