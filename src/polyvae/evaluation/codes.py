@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import e, inf, log, pi
+from math import inf, log
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
 
 from polyvae.checks.ranges import at_least
 from polyvae.data.cuts import shuffled
@@ -16,10 +16,9 @@ from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
 from polyvae.evaluation.bounds import certain
 from polyvae.evaluation.code_use import CodeUse, entropy_of, use_of
+from polyvae.evaluation.moments import moments, moments_of, normal_entropy, pool
 from polyvae.model.distributions.categorical_codes import CategoricalCodes
 from polyvae.model.distributions.codes import CodeLaw, CodePrior, Quantised, depth_of
-from polyvae.model.distributions.low_rank import LowRankNormal
-from polyvae.model.distributions.point import Point
 from polyvae.model.laws import centre
 from polyvae.model.protocol import DrawsAndScores
 from polyvae.model.vae import VAE, Draw, Latent, Values
@@ -28,7 +27,6 @@ from polyvae.objectives.terms import marginals
 ACTIVE = 0.01  # variance of the posterior mean above which a unit counts as active
 _DRAWS = 8  # of the latents for each example, where a divergence is sampled
 _PAIRS = 2**22  # values in one chunk of log q(z_n | x_m)
-WIDEST = 512  # dimensions of a latent whose covariance is told: of maps it would hold millions of numbers
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def mutual_information(posteriors: list[Distribution], z: Tensor) -> float:
     size = max(1, z[0].numel())
     # A flow that scores what it draws is inverted for other values, in a pass for each dimension, and what its network
     # puts out in all of them stands in memory at once. Normal laws, whose moments are known, are not.
-    flow = isinstance(posteriors[0], DrawsAndScores) and _moments(posteriors[0]) is None
+    flow = isinstance(posteriors[0], DrawsAndScores) and moments_of(posteriors[0]) is None
     passes = size if flow else 1
     chunk = max(1, _PAIRS // (posteriors[0].batch_shape[0] * size * passes))
     aggregate = torch.cat([_log_sum(posteriors, part) for part in z.split(chunk)])
@@ -138,21 +136,6 @@ def _log_sum(posteriors: list[Distribution], z: Tensor) -> Tensor:
     each = z[:, None]  # spread out, since flows do not broadcast
     logs = [q.log_prob(each.expand(-1, *q.batch_shape, *z.shape[1:])).logsumexp(1) for q in posteriors]
     return torch.stack(logs).logsumexp(0)
-
-
-def moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
-    """Mean [d] and covariance [d, d] of the equal mixture over a law's batch, float64, or None where one is unknown.
-
-    None as well of more than 512 dimensions.
-    """
-    found = None if law.event_shape.numel() > WIDEST else _moments(law)
-    if found is None:
-        return None
-    mean, covariance = (value.cpu().double() for value in found)
-    if mean.ndim == 1:
-        return mean, covariance
-    mean, covariance = mean.flatten(0, -2), covariance.flatten(0, -3)
-    return mean.mean(0), covariance.mean(0) + torch.cov(mean.T, correction=0).reshape(covariance.shape[1:])
 
 
 _Kept = tuple[Distribution, Tensor]  # a block's posterior and one draw of it
@@ -223,7 +206,7 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
     if kept:
         aggregate = sum(len(z) for _, z in kept)
         information = mutual_information([q for q, _ in kept], torch.cat([z for _, z in kept]))
-    pooled = _pool([part.moments for part in parts], share)
+    pooled = pool([part.moments for part in parts], share)
     return Code(
         torch.cat([part.means for part in parts]),
         kl if isinstance(kl, Tensor) else None,
@@ -231,16 +214,11 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
         information,
         aggregate,
         pooled,
-        _pool([part.prior_moments for part in parts], share),
+        pool([part.prior_moments for part in parts], share),
         words,
         normal_entropy(pooled[1]) if pooled is not None and parts[0].dense else None,
         parts[0].one_prior,
     )
-
-
-def normal_entropy(covariance: Tensor) -> float:
-    """1/2 log det(2 pi e C) of a normal law of covariance C [d, d], nats."""
-    return float((len(covariance) * log(2 * pi * e) + torch.linalg.slogdet(covariance).logabsdet) / 2)
 
 
 def _per_dimension(latent: Latent, draw: Draw) -> tuple[Tensor | None, bool]:
@@ -269,35 +247,3 @@ def _at_draws(law: Distribution, z: Tensor) -> Tensor:
         found = law.log_prob(z[:count].flatten(0, 1)).unflatten(0, (count, rows))
         return found.repeat(samples // count, *[1] * (found.ndim - 1))
     return law.log_prob(z)
-
-
-def _moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
-    """Mean [*batch, d] and covariance [*batch, d, d], or None where one is unknown."""
-    if isinstance(law, (MultivariateNormal, LowRankNormal)):
-        return law.mean, law.covariance_matrix
-    if isinstance(law, MixtureSameFamily):
-        inner = _moments(law.component_distribution)
-        if inner is None:
-            return None
-        weight = law.mixture_distribution.probs.unsqueeze(-1)
-        mean = (weight * inner[0]).sum(-2)
-        centred = inner[0] - mean[..., None, :]
-        spread = inner[1] + centred[..., :, None] * centred[..., None, :]
-        return mean, (weight[..., None] * spread).sum(-3)
-    if isinstance(law, Point) or (isinstance(law, Independent) and not law.base_dist.event_shape):
-        count = len(law.event_shape)
-        return law.mean.flatten(-count), torch.diag_embed(law.variance.flatten(-count))
-    return None
-
-
-def _pool(parts: list[tuple[Tensor, Tensor] | None], share: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Moments of the mixture of the blocks by their shares."""
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
-        return None
-    means = torch.stack([mean for mean, _ in known])
-    inner = torch.stack([covariance for _, covariance in known])
-    mean = share @ means
-    centred = means - mean
-    between = (share[:, None] * centred).T @ centred
-    return mean, (share[:, None, None] * inner).sum(0) + between

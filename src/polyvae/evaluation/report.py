@@ -24,12 +24,13 @@ from polyvae.evaluation.blocks import Progress, device_of, source_of
 from polyvae.evaluation.bounds import Bounds, both_bounds
 from polyvae.evaluation.classes import class_report
 from polyvae.evaluation.code_use import CodeUse
-from polyvae.evaluation.codes import ACTIVE, WIDEST, Code, describe_codes
+from polyvae.evaluation.codes import ACTIVE, Code, describe_codes
 from polyvae.evaluation.columns import by_column, told
 from polyvae.evaluation.frechet import frechet_report
 from polyvae.evaluation.gaps import gaps
 from polyvae.evaluation.hidden import kept_from, without
 from polyvae.evaluation.information import informed
+from polyvae.evaluation.moments import WIDEST
 from polyvae.evaluation.pictures import (
     errors,
     first_head,

@@ -21,8 +21,9 @@ from polyvae.figures.kinds import (
 )
 from polyvae.figures.latents import group_kl, kl_bars, latent_map
 from polyvae.figures.pixels import montage, save_array, save_montage, to_bytes
-from polyvae.figures.plots import draw, drawing, save_figures
+from polyvae.figures.plots import draw, drawing
 from polyvae.figures.walks import interpolations, traversals
+from polyvae.figures.whole import save_figures
 
 __all__ = [
     "Clusters",

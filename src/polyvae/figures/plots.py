@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import singledispatch
-from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from polyvae.data.exchange.given import taken
 from polyvae.data.files.writing import replacing
-from polyvae.evaluation.blocks import source_of
-from polyvae.evaluation.classes import class_latent
-from polyvae.evaluation.pictures import recorded_spec
-from polyvae.figures import arrays, classes, from_above, kinds, latents, tables, walks
+from polyvae.figures import kinds, tables
 from polyvae.figures.grids import DPI, blocks, grid, panels
 from polyvae.figures.kinds import (
     Clusters,
@@ -39,11 +32,10 @@ from polyvae.figures.kinds import (
     Strips,
 )
 from polyvae.figures.pixels import save_array
+from polyvae.figures.quantities import told
 from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, charts, finish, legend, line
-from polyvae.figures.subject import is_table
 
 _WIDE = 1400  # pixels that a row of pictures fills at most
-_ROWS = 1000  # of a table: enough to compare shares
 _NAMED = 20  # classes that have a marker and a name each
 _UNITS = {"seconds": "s", "lr": "learning rate", **dict.fromkeys(("loss", "bound", "reconstruction", "kl"), "nats")}
 _ROLES = {"train": 0, "validation": 1, "": 0}
@@ -82,53 +74,6 @@ def drawing(figure: Any, title: str = "") -> Figure:
     drawn = _draw(figure, f"{title}: {part}" if title and part else title or part)
     FigureCanvasAgg(drawn)
     return drawn
-
-
-def save_figures(
-    source: Any,
-    data: Any,
-    folder: str | os.PathLike[str],
-    history: Sequence[Mapping[str, Any]] = (),
-    npz: bool = False,
-    seed: int = 0,
-) -> list[Path]:
-    """All figures of a model over data into a folder, the curves where there is a history; the paths, in order.
-
-    `data`: a split, Data, of which it is the test part, or whatever else `Run.score` takes. KL bars are left out where
-    no latent has a KL per dimension, levels where no latents stand above each other.
-    """
-    folder, split = Path(folder), taken(data, recorded_spec(source))
-    made: dict[str, tuple[Any, str]] = {}
-    if history:
-        made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
-    with suppress(ValueError):
-        made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
-    if len(source_of(source).model.prior) > 1:
-        made["groups"] = latents.group_kl(source, split, seed=seed), "KL of each group"
-    table = is_table(source, split)
-    made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
-    side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
-    made["samples"] = arrays.samples(source, split, side, side, seed=seed), title
-    if not table:
-        with suppress(ValueError):
-            made["levels"] = (
-                from_above.levels(source, split, seed=seed),
-                "Reconstructions from the highest latents alone",
-            )
-    for latent in source_of(source).model.prior:
-        title = f"Traversals of {latent}, from example 0"
-        made[f"traversals-{latent}"] = walks.traversals(source, split, latent, seed=seed), title
-        made[f"map-{latent}"] = latents.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
-    if (name := class_latent(source_of(source).model)) is not None:
-        if not table:
-            made["clusters"] = classes.clusters(source, split, seed=seed), f"Every value of {name}"
-        for latent in source_of(source).model.prior:
-            if latent != name:
-                by_class = latents.latent_map(source, split, latent, seed=seed, by_class=True)
-                made[f"map-{latent}-by-class"] = by_class, f"Posterior means of {latent}"
-    if len(split) > 1:
-        made["interpolations"] = walks.interpolations(source, split, seed=seed), "Interpolations"
-    return [draw(figure, folder / f"{name}.png", title, npz) for name, (figure, title) in made.items()]
 
 
 @singledispatch
@@ -259,39 +204,6 @@ def _(figure: kinds.GroupKL, title: str) -> Figure:
     whole = f"{title}; {sum(figure.kl.values()):.1f} nats in all"
     finish(axes, whole, "latents from the top, and their dimensions", "KL, nats")
     return drawn
-
-
-def told(figure: Curves) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
-    """The quantities worth a panel, by name: its heading and its lines.
-
-    Left out is what never changes, and what only repeats another, such as a loss that is the bound with the other sign;
-    the heading of the other then says so. Where nothing changes, as in a single epoch, all but the repeated stay.
-    """
-    first = ("bound", "loss")
-    names = sorted(figure.quantities, key=lambda name: first.index(name) if name in first else len(first))
-    moving = [name for name in names if any(_moves(values) for values in figure.quantities[name].values())]
-    kept: dict[str, str] = {}
-    for name in moving or names:
-        for other in kept:
-            if sign := _twins(figure.quantities[name], figure.quantities[other]):
-                kept[other] += f" = {'-' if sign < 0 else ''}{name}"
-                break
-        else:
-            kept[name] = name
-    return {name: (kept[name], figure.quantities[name]) for name in figure.quantities if name in kept}
-
-
-def _moves(values: np.ndarray) -> bool:
-    known = values[np.isfinite(values)]
-    return len(known) > 1 and bool(np.ptp(known) > 1e-9 * np.abs(known).max())
-
-
-def _twins(mine: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> int:
-    """1 where both have the same lines, -1 where they are mirrored, else 0."""
-    if set(mine) != set(other):
-        return 0
-    same = {sign: all(np.allclose(sign * mine[k], other[k], 1e-4, 0, equal_nan=True) for k in mine) for sign in (1, -1)}
-    return 1 if same[1] else -1 if same[-1] else 0
 
 
 @_draw.register

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from polyvae.checks.names import kind
 from polyvae.model.draw import Values
@@ -217,3 +218,23 @@ def _takes_tensors(part: nn.Module) -> bool:
     return type(part).__module__.startswith("torch.nn.modules.") or any(
         each in (Tensor, "Tensor", "torch.Tensor") for each in said
     )
+
+
+def check_statistics(posteriors: nn.ModuleDict, priors: nn.ModuleDict) -> None:
+    """ValueError where a prior is made of a posterior's layers that hold statistics of a batch.
+
+    Such a layer would see the data and the prior's pseudo-inputs by turns: its running statistics are those of
+    neither, so that the prior in evaluation is not the one that was trained.
+    """
+    mine = {id(layer) for layer in posteriors.modules() if _has_statistics(layer)}
+    for name, prior in priors.items():
+        if shared := [type(layer).__name__ for layer in prior.modules() if id(layer) in mine]:
+            raise ValueError(
+                f"the prior of {name!r} ({type(prior).__name__}) reads the posterior's network, which holds "
+                f"{len(shared)} layers of batch statistics ({', '.join(sorted(set(shared)))}), so that it would not be "
+                "the same in training and evaluation; take a network without, as conv or residual with norm='group'"
+            )
+
+
+def _has_statistics(layer: nn.Module) -> bool:
+    return isinstance(layer, _NormBase) and (isinstance(layer, _BatchNorm) or layer.track_running_stats)

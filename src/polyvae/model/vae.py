@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
@@ -20,7 +19,7 @@ from polyvae.model.networks.prepared import centring
 from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, home, observed
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
-from polyvae.model.protocol import Embeds, Starts, check_part, check_values
+from polyvae.model.protocol import Embeds, Starts, check_part, check_statistics, check_values
 from polyvae.model.walk import Fixed, Walk, check_fixed, given_or, in_rows
 
 __all__ = ["VAE", "Conditional", "Draw", "Family", "Feature", "Head", "Latent", "Observed", "Values"]
@@ -71,7 +70,7 @@ class VAE(nn.Module):
             raise ValueError(f"{sorted(clash)} name both a latent and an observed value; rename one of them")
         self.summed = frozenset((summed,) if isinstance(summed, str) else summed)
         self._check_single("summed", self.summed)
-        _check_statistics(self.posterior, self.prior)
+        check_statistics(self.posterior, self.prior)
         generated = {name for part in self.prior.values() for name in given(part)}
         read = generated | {name for part in self.posterior.values() for name in given(part)}
         self.conditions = tuple(sorted(self.plan.known(self._given_heads | generated)))
@@ -286,23 +285,3 @@ class VAE(nn.Module):
         check_values(values, names)
         if missing := [name for name in names if name not in values]:
             raise KeyError(f"the model needs {missing}, the batch holds {sorted(values)}")
-
-
-def _check_statistics(posteriors: nn.ModuleDict, priors: nn.ModuleDict) -> None:
-    """ValueError where a prior is made of a posterior's layers that hold statistics of a batch.
-
-    Such a layer would see the data and the prior's pseudo-inputs by turns: its running statistics are those of
-    neither, so that the prior in evaluation is not the one that was trained.
-    """
-    mine = {id(layer) for layer in posteriors.modules() if _has_statistics(layer)}
-    for name, prior in priors.items():
-        if shared := [type(layer).__name__ for layer in prior.modules() if id(layer) in mine]:
-            raise ValueError(
-                f"the prior of {name!r} ({type(prior).__name__}) reads the posterior's network, which holds "
-                f"{len(shared)} layers of batch statistics ({', '.join(sorted(set(shared)))}), so that it would not be "
-                "the same in training and evaluation; take a network without, as conv or residual with norm='group'"
-            )
-
-
-def _has_statistics(layer: nn.Module) -> bool:
-    return isinstance(layer, _NormBase) and (isinstance(layer, _BatchNorm) or layer.track_running_stats)

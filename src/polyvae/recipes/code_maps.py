@@ -21,8 +21,9 @@ from polyvae.model.priors.uniform import UniformPrior
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.objectives.objective import Weighted
+from polyvae.recipes.bundles import moved
 from polyvae.recipes.latents import LatentPart, map_decoders
-from polyvae.recipes.options import Codes, moved
+from polyvae.recipes.options import Codes
 from polyvae.recipes.quantisers import QUANTISERS, Coder, coder_of
 
 LEVELS = ("top", "middle", "bottom")

@@ -21,7 +21,8 @@ from typing import Annotated, Any
 
 from polyvae.checks.names import near
 from polyvae.checks.ranges import numbers
-from polyvae.recipes.options import HOMES, Flat, given_fields, moved
+from polyvae.recipes.bundles import Flat, given_fields, moved
+from polyvae.recipes.options import HOMES
 from polyvae.recipes.sources import Build, explanations, passed_on
 
 CHOSEN = ": the recipe chooses it itself"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from polyvae.data.columns.labels import KNOWN, missing, told
 from polyvae.data.columns.table import Table, assembled, numbered, numbered_features
 from polyvae.data.errors import DataError
-from polyvae.data.memory_maps import float32, is_large, pieces
+from polyvae.data.memory_maps import pieces
 from polyvae.data.readers.frames import (
     annotated_table,
     dense,
@@ -23,21 +23,11 @@ from polyvae.data.readers.frames import (
     frame_columns,
     is_annotated,
     is_frame,
-    is_series,
     is_sparse,
-    plain,
-    series_values,
 )
-from polyvae.data.readers.gaps import check_mask, check_numbers, masked_levels, shown, unmasked, with_mask
+from polyvae.data.readers.gaps import check_mask, masked_levels, shown, with_mask
+from polyvae.data.readers.values import array_of, condition, features, mask, mixed, rows
 from polyvae.model.spec import Spec
-
-_TURN = {  # by NumPy's kinds of types
-    "U": "text stands in a data frame, or turn it into numbers (numpy.unique(..., return_inverse=True))",
-    "c": "give real and imaginary parts as numbers of their own (x.real, x.imag)",
-    "O": "give numbers of one type and length: x.astype(float), or numpy.stack(list(x))",
-    "M": "turn dates into numbers, such as days since the first",
-    "m": "turn times into numbers, such as seconds",
-}
 
 
 def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str, Tensor]:
@@ -61,8 +51,8 @@ def tensors_of(anything: Any, where: str, label: str | None = None) -> dict[str,
         raise DataError(where, "at least one example", f"{lengths or 'nothing'}", "give data that is not empty")
     if len(set(lengths.values())) > 1:
         raise DataError(where, "as many examples under every name", f"{lengths}", "give each example every value")
-    checks = {"y": _condition, "seen": _mask, KNOWN: _rows}
-    found = {name: checks.get(name, _features)(array, name, where) for name, array in columns.items()}
+    checks = {"y": condition, "seen": mask, KNOWN: rows}
+    found = {name: checks.get(name, features)(array, name, where) for name, array in columns.items()}
     if "seen" in found and "x" in found:
         check_mask(found["seen"].shape, found["x"].shape, where)
     return found
@@ -123,7 +113,7 @@ def _part(value: Any, name: str, where: str, gaps: bool = False) -> Table:
         return replace(found, arrays={**found.arrays, name: found.arrays["x"]})
     if name == "x" and np.ma.is_masked(value) and value.ndim > 2 and value.dtype.kind in "iu":
         return Table(masked_levels(value))
-    return Table({name: _array(value, place, text=name == "y")})
+    return Table({name: array_of(value, place, text=name == "y")})
 
 
 def _facts(parts: Mapping[str, Table], where: str, gaps: bool) -> Table:
@@ -212,97 +202,11 @@ def _joined(items: Iterable[Any], where: str, join: Any) -> dict[str, Tensor]:
         if list(columns) != names:
             raise DataError(where, f"the values {names} in every item", f"{list(columns)} in item {number}")
         for name, value in columns.items():
-            rows.setdefault(name, []).append(torch.as_tensor(_array(value, f"{where}, item {number}[{name!r}]")))
+            rows.setdefault(name, []).append(torch.as_tensor(array_of(value, f"{where}, item {number}[{name!r}]")))
     for name, values in rows.items():
         first = values[0].shape if join is torch.stack else values[0].shape[1:]
         for number, value in enumerate(values):
             shape = value.shape if join is torch.stack else value.shape[1:]
             if shape != first:
-                raise _mixed(f"{where}[{name!r}]", tuple(first), tuple(shape), number)
+                raise mixed(f"{where}[{name!r}]", tuple(first), tuple(shape), number)
     return {name: join(values) for name, values in rows.items()}
-
-
-def _mixed(where: str, first: tuple[int, ...], other: tuple[int, ...], number: int) -> DataError:
-    found = f"{list(other)} at example {number}"
-    return DataError(where, f"examples of one size, {list(first)} as the first", found, "resize or crop them alike")
-
-
-def _array(value: Any, where: str, text: bool = False) -> np.ndarray:
-    """A NumPy array of numbers (or `text`), NaN where it is masked, sharing memory if possible."""
-    if isinstance(value, np.ma.MaskedArray):
-        value = unmasked(value, where)
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        value = value.float() if value.dtype is torch.bfloat16 else value
-        array = value.numpy()
-    elif isinstance(value, Sequence) and not isinstance(value, str) and len(value) and np.ndim(value[0]):
-        parts = [_array(part, where) for part in value]
-        for number, part in enumerate(parts):
-            if part.shape != parts[0].shape:
-                raise _mixed(where, parts[0].shape, part.shape, number)
-        array = np.stack(parts)
-    else:
-        array = series_values(value, where) if is_series(value) else np.asarray(value)
-        array = plain(array, where) if text and array.ndim == 1 else array
-    if array.dtype.kind not in ("biufU" if text else "biuf"):
-        advice = _TURN.get(array.dtype.kind, "turn it into numbers, or leave it away")
-        found = f"dtype {array.dtype}" if array.ndim or isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-        raise DataError(where, "an array of numbers", found, advice)
-    return array
-
-
-def _features(array: np.ndarray, name: str, where: str) -> Tensor:
-    """Bytes stay bytes, other numbers become finite float32; pictures and fields get a channel dimension."""
-    place = f"{where}[{name!r}]"
-    if array.ndim > 4 or 0 in array.shape:
-        expected = "examples of shape [N, d], [N, H, W] or [N, C, H, W]"
-        raise DataError(place, expected, f"shape {list(array.shape)}", "bring it into one of these shapes")
-    picture = array.ndim >= 3
-    if picture and array.dtype.kind in "iu" and array.dtype != np.uint8 and 0 <= array.min() <= array.max() <= 255:
-        array = array.astype(np.uint8)
-    if array.dtype != np.uint8:
-        array = float32(array)
-        check_numbers(array, place)
-    tensor = torch.from_numpy(array if is_large(array.nbytes) else np.ascontiguousarray(array))
-    if array.ndim in (1, 3):
-        return tensor[:, None]
-    if name == "x" and array.ndim == 4 and array.shape[3] <= 3 < array.shape[1]:
-        tensor = tensor.permute(0, 3, 1, 2)  # channels last
-        return tensor if is_large(array.nbytes) else tensor.contiguous()
-    return tensor
-
-
-def _mask(array: np.ndarray, name: str, where: str) -> Tensor:
-    """Which values of x are there, booleans [N, d] or [N, 1 or C, H, W]; one channel where all have the same."""
-    found = _features(array.astype(np.float32), "x", where) != 0
-    one = found[:, :1]
-    return one.clone() if found.ndim == 4 and bool((found == one).all()) else found
-
-
-def _rows(array: np.ndarray, name: str, where: str) -> Tensor:
-    """Which examples have something, booleans [N]."""
-    if array.ndim != 1 or not np.isin(array, (0, 1)).all():
-        raise DataError(f"{where}[{name!r}]", "True or False for every example", f"{array.dtype} {list(array.shape)}")
-    return torch.from_numpy(array.astype(bool))
-
-
-def _condition(array: np.ndarray, name: str, where: str) -> Tensor:
-    """Integer labels [N] as int64, a condition [N, d] as finite float32, or pictures [N, H, W] or [N, C, H, W]."""
-    place = f"{where}[{name!r}]"
-    if array.ndim == 2:
-        return _features(array.astype(np.float64), name, where)
-    if array.ndim in (3, 4):
-        return _features(array, name, where)
-    if array.ndim != 1:
-        expected = "labels [N], vectors [N, d] or pictures [N, C, H, W]"
-        raise DataError(place, expected, f"shape {list(array.shape)}", "bring the condition into one of these shapes")
-    if array.dtype.kind == "f":
-        missing = int(np.isnan(array).sum())
-        found = f"{missing} missing labels (NaN)" if missing else f"dtype {array.dtype}"
-        advice = "cast labels to int64, drop examples without one, or give a real condition the shape [N, 1]"
-        raise DataError(place, "a whole number for every example", found, advice)
-    labels = array.astype(np.int64)
-    if labels.min() < 0:
-        found = f"{int(labels.min())} at example {int(labels.argmin())}"
-        raise DataError(place, "labels from 0 on", found, "number the classes 0, 1, 2, ...; drop what has no label")
-    return torch.from_numpy(labels)

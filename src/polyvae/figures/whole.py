@@ -1,0 +1,67 @@
+"""All figures of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+from polyvae.data.exchange.given import taken
+from polyvae.evaluation.blocks import source_of
+from polyvae.evaluation.classes import class_latent
+from polyvae.evaluation.pictures import recorded_spec
+from polyvae.figures import arrays, classes, from_above, latents, walks
+from polyvae.figures.plots import draw
+from polyvae.figures.subject import is_table
+
+_ROWS = 1000  # of a table: enough to compare shares
+
+
+def save_figures(
+    source: Any,
+    data: Any,
+    folder: str | os.PathLike[str],
+    history: Sequence[Mapping[str, Any]] = (),
+    npz: bool = False,
+    seed: int = 0,
+) -> list[Path]:
+    """All figures of a model over data into a folder, the curves where there is a history; the paths, in order.
+
+    `data`: a split, Data, of which it is the test part, or whatever else `Run.score` takes. KL bars are left out where
+    no latent has a KL per dimension, levels where no latents stand above each other.
+    """
+    folder, split = Path(folder), taken(data, recorded_spec(source))
+    made: dict[str, tuple[Any, str]] = {}
+    if history:
+        made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
+    with suppress(ValueError):
+        made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
+    if len(source_of(source).model.prior) > 1:
+        made["groups"] = latents.group_kl(source, split, seed=seed), "KL of each group"
+    table = is_table(source, split)
+    made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
+    side, title = (isqrt(_ROWS) + 1, "Samples beside the data") if table else (8, "Samples from the prior (means)")
+    made["samples"] = arrays.samples(source, split, side, side, seed=seed), title
+    if not table:
+        with suppress(ValueError):
+            made["levels"] = (
+                from_above.levels(source, split, seed=seed),
+                "Reconstructions from the highest latents alone",
+            )
+    for latent in source_of(source).model.prior:
+        title = f"Traversals of {latent}, from example 0"
+        made[f"traversals-{latent}"] = walks.traversals(source, split, latent, seed=seed), title
+        made[f"map-{latent}"] = latents.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
+    if (name := class_latent(source_of(source).model)) is not None:
+        if not table:
+            made["clusters"] = classes.clusters(source, split, seed=seed), f"Every value of {name}"
+        for latent in source_of(source).model.prior:
+            if latent != name:
+                by_class = latents.latent_map(source, split, latent, seed=seed, by_class=True)
+                made[f"map-{latent}-by-class"] = by_class, f"Posterior means of {latent}"
+    if len(split) > 1:
+        made["interpolations"] = walks.interpolations(source, split, seed=seed), "Interpolations"
+    return [draw(figure, folder / f"{name}.png", title, npz) for name, (figure, title) in made.items()]
