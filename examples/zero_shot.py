@@ -75,8 +75,8 @@ def attribute_world(seed: int, seen: int = 30, unseen: int = 10, each: int = 60)
         return (-0.5 * apart.square().sum(2) - length.log().sum(1)).argmax(1)
 
     rows = torch.arange(count)
-    parts = [drawn(rows[:seen].repeat(each)), drawn(rows.repeat(100)), drawn(rows[seen:].repeat(each))]
-    return World(*parts, a, rows[seen:].tolist(), a[parts[0][1]], best)
+    train, test = drawn(rows[:seen].repeat(each)), drawn(rows.repeat(100))
+    return World(train, test, drawn(rows[seen:].repeat(each)), a, rows[seen:].tolist(), a[train[1]], best)
 
 
 def strokes(x: Tensor) -> Tensor:

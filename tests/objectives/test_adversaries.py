@@ -338,9 +338,7 @@ def test_critics_have_a_group_and_weights_of_their_own(name: str) -> None:
     first = [next(each.objective.parameters()) for each in (made, again, other)]
     assert torch.equal(first[0], first[1])
     assert not torch.equal(first[0], first[2])
-    plain = small(
-        "vae" if name == "vae_gan" else "cvae", DATA, seed=3, likelihood=made.call["options"].get("likelihood")
-    )  # type: ignore
+    plain = small("vae" if name == "vae_gan" else "cvae", DATA, seed=3)
     assert same(dict(made.model.posterior.state_dict()), dict(plain.model.posterior.state_dict()))
     group = made.objective.terms["critic"].term.critic.optimizer  # pyright: ignore
     assert (group.lr_scale, group.betas) == (0.25, (0.5, 0.9))
