@@ -86,7 +86,7 @@ def test_a_table_with_few_labels_of_those_that_there_are_trains_m2_and_no_recipe
     assert data.train.tensors["y"][data.train.tensors["y_known"]].bincount().tolist() == [2, 2, 2]
     made = pv.recipes.m2(data.spec, latent=2, widths=[8], features=8, seed=0)
     assert pv.fit(made, data, epochs=1, progress=False).history[-1]["train_label"] > 0
-    with pytest.raises(ValueError, match=r"labels: .* are not known, and this model reads all of them: train m2"):
+    with pytest.raises(ValueError, match=r"y is missing in .* examples, and this model reads it in all: train .* m2"):
         pv.fit("cvae", data, epochs=1, progress=False)
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +12,7 @@ from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
 import polyvae as pv
-from helpers.runs import pictures, same, small, timeless, weights
+from helpers.runs import pictures, small
 from polyvae.model.draw import Draw, Latent, Observed
 from polyvae.model.networks.discriminator import Discriminator, Judging
 from polyvae.objectives import (
@@ -31,8 +28,6 @@ from polyvae.objectives import (
 )
 from polyvae.objectives.adversaries import GAMES
 from polyvae.objectives.decoded import decoded
-from polyvae.training.meter import TrainingNote
-from polyvae.training.store import STATE, read_tensors
 
 DATA = pictures(labels=True)
 NAMES = ["vae_gan", "cvae_gan", "zero_shot_vae_gan"]
@@ -293,114 +288,9 @@ def test_a_collapse_is_told_of_a_decoder_that_was_better_and_of_one_that_stays_f
     assert "right with a probability of 0.9990" in str(certainty.wrong([0.6, 0.995, 0.999]))
 
 
-def test_a_run_warns_of_a_collapse_once() -> None:
-    made = small("vae_gan", DATA, critic=[4])
-    with torch.no_grad():
-        for parameter in made.model.heads.parameters():
-            parameter.zero_()
-    with pytest.warns(TrainingNote, match="epoch 10: what is decoded from the prior differs 0.0 %") as told:
-        run = pv.fit(made, DATA, epochs=12, batch_size=48, lr=1e-9, device="cpu", progress=False)
-    assert len(told) == 1
-    assert all(row["validation_spread"] < 1e-3 and 0.4 < row["train_certainty"] < 0.6 for row in run.history)
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_stopped_and_resumed_is_uninterrupted_with_average_clip_and_spectral_norm(name: str, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"batch_size": 16, "device": "cpu", "progress": False, "epochs": 2}
-    given |= {"average": 0.9, "clip": 1.0}
-    make = lambda: small(name, DATA, critic=[4, 6], spectral=True, r1=0.1)  # noqa: E731
-    run = pv.fit(make(), DATA, tmp_path / "whole", **given)
-    pv.fit(make(), DATA, tmp_path / "cut", max_steps=4, **given)
-    cut = pv.fit(make(), DATA, tmp_path / "cut", resume=True, **given)
-    assert same(*(read_tensors(tmp_path / folder / STATE)[0] for folder in ("whole", "cut")))
-    assert timeless(run.history) == timeless(cut.history)
-    assert same(weights(run.recipe), weights(pv.Run.load(tmp_path / "whole").recipe))
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_half_precision_trains_and_the_model_loss_leaves_the_critics_costs_out(name: str) -> None:
-    made = small(name, DATA, critic=[4], r1=0.5, network="conv")
-    before = weights(made)
-    run = pv.fit(made, DATA, epochs=1, batch_size=16, device="cpu", precision="bf16", progress=False)
-    assert all(math.isfinite(value) for value in run.history[-1].values())
-    after = weights(made)
-    assert all(not torch.equal(before[each], after[each]) for each in before if each.endswith("weight"))
-    values = made.objective.eval()(made.model, made.observe(DATA.train.batch(torch.arange(16))))
-    terms: Any = made.objective.terms
-    own = {"critic": 1.0, "slope": 10.0, "r1": 0.5, "classifier": 1.0}
-    apart = sum(own[each] * values[each] for each in terms if each in own)
-    torch.testing.assert_close(values["model_loss"] + apart, values["loss"].detach())
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_critics_have_a_group_and_weights_of_their_own(name: str) -> None:
-    made, again, other = (small(name, DATA, seed=seed, critic_rate=0.25) for seed in (3, 3, 4))
-    first = [next(each.objective.parameters()) for each in (made, again, other)]
-    assert torch.equal(first[0], first[1])
-    assert not torch.equal(first[0], first[2])
-    plain = small("vae" if name == "vae_gan" else "cvae", DATA, seed=3)
-    assert same(dict(made.model.posterior.state_dict()), dict(plain.model.posterior.state_dict()))
-    group = made.objective.terms["critic"].term.critic.optimizer  # pyright: ignore
-    assert (group.lr_scale, group.betas) == (0.25, (0.5, 0.9))
-
-
-def test_recipes_combine_with_other_axes_and_refuse_by_name_what_they_cannot() -> None:
-    batch = DATA.train.batch(torch.arange(8))
-    allowed: list[tuple[str, dict[str, Any]]] = [
-        ("vae_gan", {"prior": "vamp", "components": 3}),
-        ("vae_gan", {"prior": "conditional", "condition": True}),
-        ("vae_gan", {"posterior": "mixture", "prior": "mixture", "patches": True}),
-        ("cvae_gan", {"prior": "conditional", "posterior": "iaf"}),
-        ("zero_shot_vae_gan", {"prior": "conditional", "game": "hinge", "layer": 1}),
-    ]
-    for name, options in allowed:
-        made = small(name, DATA, **options)
-        assert made.objective(made.model, made.observe(batch))["loss"].isfinite()
-    bare = pv.Spec((1, 4, 4))
-    for name, spec, options, words in (
-        ("vae_gan", DATA.spec, {"likelihood": "normal-learned"}, "likelihood: where pixels weigh nothing"),
-        ("vae_gan", DATA.spec, {"posterior": "point"}, "posterior: a point has no divergence"),
-        ("vae_gan", DATA.spec, {"layer": 4}, "layer is one of the critic's 3, counted from 1; got 4"),
-        ("vae_gan", pv.Spec((3,), levels=None), {"patches": True}, "patches are those of a picture; x has the shape 3"),
-        ("vae_gan", pv.Spec((1,), columns=(pv.Column("counts"),)), {}, "reads bits, real, grey values, .* hold counts"),
-        ("cvae_gan", bare, {}, "condition needs labels or vectors y"),
-        ("zero_shot_vae_gan", bare, {}, "condition needs labels or vectors y"),
-        ("vae_gan", DATA.spec, {"objective": pv.Objective()}, "objective is no option of vae_gan"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            pv.recipes.named(name)(spec, network="mlp", latent=2, **options)
-
-
-def test_a_discriminator_judges_patches_and_its_spectral_norms_are_one() -> None:
-    torch.manual_seed(0)
-    patchy = Discriminator([(1, 32, 32)], judging=Judging((4, 6, 8), layer=2, patches=True, spectral=True)).train()
-    x = torch.rand(2, 1, 32, 32)
-    for _ in range(50):
-        features, logits = patchy(x)
-    assert (features.shape, logits.shape) == ((2, 6 * 8 * 8), (2, 16))
-    for layer in (each for each in patchy.modules() if isinstance(each, nn.Conv2d)):
-        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
-    far = x.clone()
-    far[..., 28:, 28:] += 1
-    patchy.eval()
-    moved = (patchy(x)[1] - patchy(far)[1]).abs().view(2, 4, 4)
-    assert moved[:, 0, 0].max() == 0
-    assert moved[:, 3, 3].min() > 0
-    for other in (copy.deepcopy(patchy), pickle.loads(pickle.dumps(patchy))):
-        assert same(dict(patchy.state_dict()), dict(other.state_dict()))
-        torch.testing.assert_close(other(x)[1], patchy(x)[1])
-        assert not other.training
-
-
-def test_a_discriminator_reads_what_stands_beside_x_and_no_other_example() -> None:
-    torch.manual_seed(0)
-    for shape in ((1, 8, 8), (5,)):
-        critic = Discriminator([shape, (2,)], judging=Judging((4, 4)))
-        x, y = torch.rand(3, *shape), torch.rand(3, 2)
-        torch.testing.assert_close(critic(x, y)[1][:1], critic(x[:1], y[:1])[1])
-        assert not torch.allclose(critic(x, y)[1], critic(x, y + 1)[1])
-
-
 def test_what_is_decoded_from_the_prior_is_drawn_anew_and_shared_by_the_terms_of_a_draw() -> None:
     made = small("vae_gan", DATA, critic=[4])
     draw = drawn(made)
@@ -408,22 +298,6 @@ def test_what_is_decoded_from_the_prior_is_drawn_anew_and_shared_by_the_terms_of
     torch.testing.assert_close(decoded(draw, "reconstruction"), draw.heads["x"].p.mean)
     other = made.model(made.observe(DATA.train.batch(torch.arange(8))), 2)
     assert not torch.equal(decoded(draw, "prior"), decoded(other, "prior"))
-
-
-def test_the_reconstruction_chooses_the_best_epoch_of_a_vae_gan_whose_bound_falls_while_it_learns() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(600, 2, generator=generator)
-    x[:, 1] = 2 * (x[:, 1] > 0).float() - 1
-    data = pv.data.wrap(x, validation=100, test=0)
-    made = pv.recipes.vae_gan(data, latent=2, network="mlp", widths=[64], critic=[64, 64], r1=0.1, seed=0)
-    run = pv.fit(made, data, epochs=30, batch_size=100, device="cpu", progress=False)
-    first, last = run.history[1], run.history[-1]
-    assert last["validation_bound"] < first["validation_bound"]
-    assert last["validation_reconstruction"] < first["validation_reconstruction"] - 1
-    assert run.best is not None
-    assert run.best["epoch"] > 10
-    apart = run.model.reconstruct(data.train.batch(torch.arange(500)))["x"].mean[:, 1].abs()
-    assert (apart < 0.5).float().mean() < 0.1
 
 
 def test_the_order_of_the_terms_does_not_matter() -> None:
