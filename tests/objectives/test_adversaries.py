@@ -288,9 +288,6 @@ def test_a_collapse_is_told_of_a_decoder_that_was_better_and_of_one_that_stays_f
     assert "right with a probability of 0.9990" in str(certainty.wrong([0.6, 0.995, 0.999]))
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("name", NAMES)
 def test_what_is_decoded_from_the_prior_is_drawn_anew_and_shared_by_the_terms_of_a_draw() -> None:
     made = small("vae_gan", DATA, critic=[4])
     draw = drawn(made)

@@ -29,6 +29,7 @@ def test_a_run_warns_of_a_collapse_once() -> None:
     assert all(row["validation_spread"] < 1e-3 and 0.4 < row["train_certainty"] < 0.6 for row in run.history)
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_stopped_and_resumed_is_uninterrupted_with_average_clip_and_spectral_norm(name: str, tmp_path: Path) -> None:
     given: dict[str, Any] = {"batch_size": 16, "device": "cpu", "progress": False, "epochs": 2}
     given |= {"average": 0.9, "clip": 1.0}
@@ -41,6 +42,7 @@ def test_stopped_and_resumed_is_uninterrupted_with_average_clip_and_spectral_nor
     assert same(weights(run.recipe), weights(pv.Run.load(tmp_path / "whole").recipe))
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_half_precision_trains_and_the_model_loss_leaves_the_critics_costs_out(name: str) -> None:
     made = small(name, DATA, critic=[4], r1=0.5, network="conv")
     before = weights(made)
@@ -55,6 +57,7 @@ def test_half_precision_trains_and_the_model_loss_leaves_the_critics_costs_out(n
     torch.testing.assert_close(values["model_loss"] + apart, values["loss"].detach())
 
 
+@pytest.mark.parametrize("name", NAMES)
 def test_critics_have_a_group_and_weights_of_their_own(name: str) -> None:
     made, again, other = (small(name, DATA, seed=seed, critic_rate=0.25) for seed in (3, 3, 4))
     first = [next(each.objective.parameters()) for each in (made, again, other)]
