@@ -31,7 +31,7 @@ SMALL = "--network mlp --widths 256,256 --latent 16"
 CASES = {
     "bits": f"vae --data mnist --binarise threshold --epochs 30 --limit 12000 {SMALL}",
     "two-levels": f"two_level --data mnist --binarise threshold --epochs 25 --limit 12000 {SMALL}",
-    "ladder": "ladder --data mnist --binarise threshold --network mlp --groups 2,2 --kl-warmup 0 --epochs 12 "
+    "ladder": "ladder --data mnist --binarise threshold --network mlp --per-scale 2,2 --kl-warmup 0 --epochs 12 "
     "--limit 12000",
     "grey": f"vae --data mnist --likelihood logistic-mixture --epochs 6 --limit 6000 --lr 3e-3 {SMALL}",
     "codes": "vq_vae --data mnist --binarise threshold --epochs 3 --limit 4000",

@@ -71,7 +71,7 @@ METHODS: dict[str, Callable[[Data], pv.Recipe]] = {
     **{f"iwae-{k}": partial(lambda k, data: bottom_up(data, pv.ImportanceWeighted(k)), k) for k in (5, 50)},
     "ladder": partial(
         rungs,
-        groups=(1, 1),
+        per_scale=(1, 1),
         network="mlp-tanh",
         widths=WIDTHS,
         latent=DIMENSIONS[::-1],
@@ -79,7 +79,7 @@ METHODS: dict[str, Callable[[Data], pv.Recipe]] = {
         merge="precision",
         kl_warmup=2000,
     ),
-    "ladder-maps": partial(rungs, groups=(2, 1), widths=(16, 32), kl_warmup=2000),
+    "ladder-maps": partial(rungs, per_scale=(2, 1), widths=(16, 32), kl_warmup=2000),
 }
 
 

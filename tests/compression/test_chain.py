@@ -161,8 +161,8 @@ def test_the_rate_is_the_bound_of_the_bins_by_brute_force() -> None:
 @pytest.mark.parametrize(
     ("recipe", "options"),
     [
-        ("ladder", {"network": "mlp", "groups": [2, 1], "latent": 2, "merge": "residual"}),
-        ("ladder", {"network": "residual", "groups": [1, 1], "latent": 1, "widths": [4], "merge": "precision"}),
+        ("ladder", {"network": "mlp", "per_scale": [2, 1], "latent": 2, "merge": "residual"}),
+        ("ladder", {"network": "residual", "per_scale": [1, 1], "latent": 1, "widths": [4], "merge": "precision"}),
         ("vq_vae_2", {"codes": 8}),
     ],
 )

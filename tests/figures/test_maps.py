@@ -58,7 +58,7 @@ def test_bars_are_the_divergences_and_a_model_without_any_says_so():
 
 
 def test_the_groups_of_a_ladder_stand_from_the_top_with_their_whole_divergence() -> None:
-    made = recipes.ladder(Spec((1, 8, 8)), groups=(1, 2), latent=2, widths=(4,), seed=0)
+    made = recipes.ladder(Spec((1, 8, 8)), per_scale=(1, 2), latent=2, widths=(4,), seed=0)
     found = figures.group_kl(made, split(shape=(1, 8, 8)))
     assert list(found.kl) == ["z1", "z2", "z3"]
     assert found.dimensions == {"z1": 2 * 2 * 2, "z2": 2 * 4 * 4, "z3": 2 * 4 * 4}

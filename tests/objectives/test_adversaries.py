@@ -123,7 +123,7 @@ def with_data(x: Tensor, made: Tensor, y: Tensor | None = None, samples: int = 1
 def test_trap_14_each_term_moves_its_own_sides_and_leaves_the_others_gradients_none(
     name: str, moves: dict[str, str], posterior: str
 ) -> None:
-    options: dict[str, Any] = {"pixels": 1.0} if name == "vae_gan" else {}
+    options: dict[str, Any] = {"pixel_weight": 1.0} if name == "vae_gan" else {}
     made = small(name, DATA, posterior=posterior, r1=1.0, critic=[4], **options)
     terms: Any = made.objective.terms
     for term in terms:

@@ -30,7 +30,7 @@ def weights(module: nn.Module) -> list[nn.Linear]:
 def test_a_ladder_of_one_group_is_a_vae() -> None:
     options = {"latent": 3, "network": "mlp", "widths": (6,), "condition": True, "likelihood": "normal", "seed": 0}
     climbed, plain = (
-        pv.recipes.ladder(PICTURES, groups=(1,), kl_warmup=0, **options),
+        pv.recipes.ladder(PICTURES, per_scale=(1,), kl_warmup=0, **options),
         pv.recipes.vae(PICTURES, **options),
     )
     parts = climbed.model.features["e0"], climbed.model.posterior["z1"], climbed.model.features["h2"]
@@ -63,7 +63,7 @@ def linear_ladder(merge: Any) -> tuple[pv.VAE, MultivariateNormal]:
     """z1 -> z2 -> x of three values, each linear and normal, with the exact posterior, and the law of x."""
     torch.manual_seed(2)
     rungs, family = Vectors((3, 3), (1, 1), activation=nn.Identity), pv.families.PixelNormal(0.7)
-    spec, groups = pv.Spec((3,), levels=None), Groups(groups=(1, 1), merge=merge)
+    spec, groups = pv.Spec((3,), levels=None), Groups(per_scale=(1, 1), merge=merge)
     model = ladder_of(spec, rungs, groups, Condition(spec, Conditions()), family).double()
     above, down, head = (weights(part)[0] for part in (model.features["h2"], model.features["h3"], model.heads))
     for layer in [*weights(model.features["e0"]), *weights(model.features["e1"]), above]:
@@ -117,7 +117,7 @@ def test_every_draw_of_a_linear_ladder_weighs_the_closed_form_of_log_p(merge: st
 @pytest.mark.parametrize("network", ["mlp", "conv", "residual"])
 def test_groups_stand_at_scales_that_halve_from_below(network: str, groups: tuple[int, ...]) -> None:
     spec = pv.Spec((1, 16, 12), classes=3)
-    made = pv.recipes.ladder(spec, groups=groups, network=network, latent=2, widths=(4,), condition=True, seed=0)
+    made = pv.recipes.ladder(spec, per_scale=groups, network=network, latent=2, widths=(4,), condition=True, seed=0)
     check_draws(made, spec)
     check_training(made, spec)
     draw = made.model(made.observe(examples(spec)), 2)
@@ -133,7 +133,7 @@ def test_groups_stand_at_scales_that_halve_from_below(network: str, groups: tupl
 
 @pytest.mark.parametrize("merge", ["residual", "network", "precision"])
 def test_a_ladder_trains_by_the_importance_weighted_bound(merge: str) -> None:
-    options = {"groups": (1, 1), "latent": 3, "network": "mlp", "widths": (6,), "seed": 1}
+    options = {"per_scale": (1, 1), "latent": 3, "network": "mlp", "widths": (6,), "seed": 1}
     made = pv.recipes.ladder(PICTURES, merge=merge, objective=pv.ImportanceWeighted(4), **options)
     check_training(made, PICTURES)
     single = pv.recipes.ladder(PICTURES, merge=merge, objective=pv.ImportanceWeighted(1), **options)
@@ -146,7 +146,7 @@ def test_a_ladder_trains_by_the_importance_weighted_bound(merge: str) -> None:
 
 
 def test_every_group_has_a_term_and_all_of_them_are_the_bound() -> None:
-    made = pv.recipes.ladder(PICTURES, groups=(1, 2), widths=(4,), latent=2, kl_warmup=0, seed=0)
+    made = pv.recipes.ladder(PICTURES, per_scale=(1, 2), widths=(4,), latent=2, kl_warmup=0, seed=0)
     values = made.objective(made.model, examples(PICTURES))
     assert [name for name in values if name.startswith("kl")] == ["kl_z1", "kl_z2", "kl_z3"]
     torch.testing.assert_close(values["loss"].detach(), -values["bound"])
@@ -158,8 +158,8 @@ def test_every_group_has_a_term_and_all_of_them_are_the_bound() -> None:
 
 
 def test_the_options_of_training_press_the_groups_and_leave_the_bound_alone() -> None:
-    small = {"groups": (1, 1), "latent": 2, "network": "mlp", "widths": (6,), "seed": 0}
-    pressed = {"kl_warmup": 10, "free_bits": 3.0, "balance": True, "spectral": 0.1}
+    small = {"per_scale": (1, 1), "latent": 2, "network": "mlp", "widths": (6,), "seed": 0}
+    pressed = {"kl_warmup": 10, "free_bits": 3.0, "balance": True, "spectral_weight": 0.1}
     made, plain = pv.recipes.ladder(PICTURES, **small, **pressed), pv.recipes.ladder(PICTURES, **small)
     batch, found = examples(PICTURES), []
     for each in (made, plain):
@@ -179,7 +179,7 @@ def test_the_options_of_training_press_the_groups_and_leave_the_bound_alone() ->
 
 def test_both_groups_of_a_ladder_learn_digits() -> None:
     data = pv.data.load("digits")
-    options = {"groups": (1, 1), "latent": (8, 32), "widths": (256, 128), "network": "mlp", "kl_warmup": 240}
+    options = {"per_scale": (1, 1), "latent": (8, 32), "widths": (256, 128), "network": "mlp", "kl_warmup": 240}
     run = pv.fit(pv.recipes.ladder(data, seed=0, **options), data, epochs=40, device="cpu", progress=False)
     last = run.history[-1]
     assert last["validation_bound"] > 28  # it ends at 31.0
@@ -196,7 +196,7 @@ def test_a_ladder_refuses_what_makes_no_sense() -> None:
             "balance: groups are balanced while the weight of the KL rises; give kl_warmup",
         ),
         ({"merge": "sum"}, "merge is one of residual, network, precision; got 'sum'"),
-        ({"groups": (0, 1)}, "groups is a whole number of at least 1; got 0"),
+        ({"per_scale": (0, 1)}, "per_scale is a whole number of at least 1; got 0"),
         ({"network": "transformer"}, "network is one of mlp, mlp-tanh, residual, conv; got 'transformer'"),
         ({"free_bits": 1.0, "objective": pv.Objective()}, "objective takes the place of"),
         ({"objective": pv.objectives.DoublyReparametrised(2)}, "objective: posteriors read features of latents above"),

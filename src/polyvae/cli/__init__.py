@@ -28,7 +28,7 @@ COMMANDS = {
     "interpolate": ("polyvae.cli.commands", "from one example to another through the latents"),
     "complete": ("polyvae.cli.commands", "examples from a few of their pixels, beside baselines"),
     "augment": ("polyvae.cli.commands", "labelled examples drawn from a conditional run"),
-    "classify": ("polyvae.cli.commands", "classes of examples, and how good they are, by a run of m2, vade or gmvae"),
+    "classify": ("polyvae.cli.commands", "classes of examples by a run of m2, vade or gmvae, and scores"),
     "impute": ("polyvae.cli.commands", "a table with its gaps filled by a run of incomplete"),
     "compress": ("polyvae.cli.commands", "pictures and arrays into a few bytes, without loss, by a run"),
     "decompress": ("polyvae.cli.commands", "the files of a compressed file, identical to the last bit"),

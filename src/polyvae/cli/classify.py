@@ -52,7 +52,8 @@ def classify(
     data: a name of `polyvae datasets`, or a path of data with the same columns or pictures; the run's own where none is
         given.
     out: the table that is written, a .csv; DIR/classes.csv where none is given.
-    code_prior: the run's own prior, or the learned one, which is taken where there is one.
+    code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one, which is taken
+        where there is one.
     json: print one JSON document.
 
     Example: polyvae classify runs/few --split test --json

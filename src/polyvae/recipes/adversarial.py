@@ -40,7 +40,7 @@ def vae_gan(
     spec: Spec,
     gamma: Positive = 0.1,
     feature_scale: Positive | None = None,
-    pixels: Weight = 0.0,
+    pixel_weight: Weight = 0.0,
     adversary: Adversary = Adversary(),
     likelihood: Likelihood | None = None,
     condition: Conditions = Conditions(),
@@ -50,8 +50,8 @@ def vae_gan(
 
     x~ is decoded from z and x_p from the prior. The decoder maximises gamma log N(f(x); f(x~), s^2 I) and that x~ and
     x_p pass for data, the discriminator that they do not; neither reaches the encoder. `gamma`: what likeness weighs
-    beside the game. `feature_scale`: s, 1 in the paper, by default the best one of each batch. `pixels`: weight of
-    log p(x | z), which chooses the best epoch and whose bound is reported, trained or not. `game`: "minimax" in the
+    beside the game. `feature_scale`: s, 1 in the paper, by default the best one of each batch. `pixel_weight`: weight
+    of log p(x | z), which chooses the best epoch and whose bound is reported, trained or not. `game`: "minimax" in the
     paper. `likelihood`: by default "normal-optimal", "bernoulli" of bits; where pixels weigh nothing, one with nothing
     to learn. `condition`: posterior, likelihood and discriminator also read y, or the values named.
 
@@ -61,10 +61,10 @@ def vae_gan(
     judge = _discriminator(spec, adversary, y)
     terms: dict[str, Any] = {"features": Weighted(FeatureLikelihood(judge, [*y], 1 / gamma, feature_scale), gamma)}
     terms["kl"] = KL()
-    terms["reconstruction"] = Weighted(Reconstruction() if pixels else Told(Reconstruction()), pixels)
+    terms["reconstruction"] = Weighted(Reconstruction() if pixel_weight else Told(Reconstruction()), pixel_weight)
     loss = Objective({**terms, **_game(judge, adversary, [*y])})
     chosen = _likelihood(spec, likelihood, "normal-optimal")
-    made = _learning(vae(spec, likelihood=chosen, condition=condition, objective=loss, **options), pixels)
+    made = _learning(vae(spec, likelihood=chosen, condition=condition, objective=loss, **options), pixel_weight)
     # The bound falls while the model learns a likeness that it knows nothing of, and the game's values move.
     return replace(made, monitor="reconstruction")
 
@@ -75,7 +75,7 @@ def cvae_gan(
     kl: Weight = 3.0,
     matching: Weight = 1e-3,
     feature_scale: Positive | None = None,
-    pixels: Weight = 1.0,
+    pixel_weight: Weight = 1.0,
     adversary: Adversary = Adversary(),
     **options: Any,
 ) -> Recipe:
@@ -84,8 +84,8 @@ def cvae_gan(
     f are the features of a discriminator and of a classifier of y. The decoder also brings the mean features of its
     draws to those of the data, the discriminator's as a whole and the classifier's class by class: that is its side of
     the game. `kl`: lambda. `matching`: weight of both mean features. `feature_scale`: s, by default the best one of
-    each batch. `pixels`: weight of log p(x | z, y). The paper's cost has pixels 1/2, feature_scale 1 and the likelihood
-    "normal".
+    each batch. `pixel_weight`: weight of log p(x | z, y). The paper's cost has pixel_weight 1/2, feature_scale 1 and
+    the likelihood "normal".
 
     Bao, Chen, Wen, Li, Hua: CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training, 2017.
     """
@@ -93,7 +93,7 @@ def cvae_gan(
         _discriminator(spec, adversary, {}),
         _discriminator(spec, adversary, {}, _y(spec, Conditions(True))["y"][0]),
     )
-    terms: dict[str, Any] = {"reconstruction": Weighted(Reconstruction(), pixels), "kl": Weighted(KL(), kl)}
+    terms: dict[str, Any] = {"reconstruction": Weighted(Reconstruction(), pixel_weight), "kl": Weighted(KL(), kl)}
     terms["features"] = FeatureLikelihood(judge, scale=feature_scale)
     terms["class_features"] = FeatureLikelihood(classifier, scale=feature_scale)
     terms["mean"] = Weighted(MeanFeatures(judge), matching)
@@ -101,14 +101,16 @@ def cvae_gan(
     terms["classifier"] = ClassifierCost(classifier, spec.classes is not None)
     own = _game(judge, adversary, [], ("prior",), ("y",))
     del own["adversary"]  # whose place the mean features take
-    return _learning(vae(spec, condition=Conditions(True), objective=Objective({**terms, **own}), **options), pixels)
+    return _learning(
+        vae(spec, condition=Conditions(True), objective=Objective({**terms, **own}), **options), pixel_weight
+    )
 
 
 @recipe
 def zero_shot_vae_gan(
     spec: Spec,
     gamma: Weight = 1.0,
-    penalty: Weight = 10.0,
+    slope: Weight = 10.0,
     adversary: Adversary = Adversary(widths=(256, 256), game="wasserstein"),
     likelihood: Likelihood | None = None,
     **options: Any,
@@ -117,8 +119,8 @@ def zero_shot_vae_gan(
 
     x are features, y attributes of their class: decoded with the attributes of classes that were never seen, draws of
     the prior make examples of them, on which a classifier is trained. `gamma`: what the game weighs for the decoder.
-    `penalty`: of slopes of the critic other than 1 between data and draws, of the game "wasserstein". `likelihood`: by
-    default that of the data.
+    `slope`: weight of slopes of the critic other than 1 between data and draws, of the game "wasserstein".
+    `likelihood`: by default that of the data.
 
     Xian, Sharma, Schiele, Akata: f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, 2019; Gao, Hou,
     Qin, Chen, Liu, Zhu, Shao: Zero-VAE-GAN: Generating Unseen Features for Generalized and Transductive Zero-Shot
@@ -129,7 +131,7 @@ def zero_shot_vae_gan(
     own = _game(judge, adversary, [*y], ("prior",))
     own["adversary"] = Weighted(own["adversary"], gamma)
     if adversary.game == "wasserstein":
-        own["slope"] = Weighted(Slope(judge, "between", [*y]), penalty)
+        own["slope"] = Weighted(Slope(judge, "between", [*y]), slope)
     loss = Objective({"reconstruction": Reconstruction(), "kl": KL(), **own})
     return vae(spec, likelihood=likelihood, condition=Conditions(True), objective=loss, **options)
 
@@ -182,12 +184,12 @@ def _likelihood(spec: Spec, likelihood: Likelihood | None, usual: str) -> Likeli
     return usual
 
 
-def _learning(made: Recipe, pixels: float) -> Recipe:
+def _learning(made: Recipe, pixel_weight: float) -> Recipe:
     """The recipe; ValueError where its likelihood has something to learn, and nothing to learn it from."""
     family = getattr(made.model.heads["x"].likelihood, "family", None)
-    if not pixels and isinstance(family, nn.Module) and any(True for _ in family.parameters()):
+    if not pixel_weight and isinstance(family, nn.Module) and any(True for _ in family.parameters()):
         raise ValueError(
             "likelihood: where pixels weigh nothing, nothing trains its scale; take normal-optimal, normal or "
-            "bernoulli, or pixels above 0"
+            "bernoulli, or pixel_weight above 0"
         )
     return made

@@ -69,7 +69,7 @@ def ladder_of(spec: Spec, rungs: Rungs, latents: Groups, y: Condition, family: F
     priors: dict[str, nn.Module] = {}
     posteriors: dict[str, nn.Module] = {}
     shapes, given = {"x": prepared_shape(spec), **y.shapes}, ("x", *y.shapes)
-    for scale in range(len(latents.groups)):
+    for scale in range(len(latents.per_scale)):
         net, name = rungs.up([shapes[each] for each in given], scale), f"e{scale}"
         features[name] = Feature(prepared(net, spec, given), given)
         shapes[name], given = rungs.path(scale), (name,)
@@ -93,7 +93,7 @@ def ladder_of(spec: Spec, rungs: Rungs, latents: Groups, y: Condition, family: F
 
 def scales_of(latents: Groups) -> dict[str, int]:
     """The scale of each latent, 0 at the bottom; names from the top."""
-    scales = [scale for scale, count in enumerate(latents.groups[::-1]) for _ in range(count)][::-1]
+    scales = [scale for scale, count in enumerate(latents.per_scale[::-1]) for _ in range(count)][::-1]
     return {f"z{n}": scale for n, scale in enumerate(scales, 1)}
 
 
@@ -122,7 +122,7 @@ def rungs_of(spec: Spec, latents: Groups) -> Rungs:
 
     ValueError where numbers are of another count of scales.
     """
-    scales, vectors = len(latents.groups), find(VECTORS, latents.network, "network")
+    scales, vectors = len(latents.per_scale), find(VECTORS, latents.network, "network")
     pictures = is_picture(spec.x) and latents.network in MAPS
     usual = [32 * min(2**scale, 2) if pictures else max(64, 256 >> scale) for scale in range(scales)]
     widths = _of_scales("widths", usual if latents.widths is None else latents.widths, scales)
@@ -145,7 +145,7 @@ def _of_scales(name: str, given: int | Sequence[int], scales: int) -> list[int]:
     values = [given] if isinstance(given, int) else list(given)
     if len(values) not in (1, scales):
         raise ValueError(
-            f"{name} is one number for all scales, or for each of {scales}, as many as groups; got {values}"
+            f"{name} is one number for all scales, or for each of {scales}, as many as per_scale has; got {values}"
         )
     return values * (scales // len(values))
 
@@ -157,7 +157,7 @@ def pressing(model: VAE, pressure: Pressure, sizes: Mapping[str, int]) -> tuple[
         raise ValueError("balance: groups are balanced while the weight of the KL rises; give kl_warmup, its steps")
     weight: Any = Linear(0.0, 1.0, steps) if steps else 1.0
     terms = {f"kl_{z}": Weighted(KL(latents=(z,)), weight, floor=pressure.free_bits) for z in sizes}
-    if pressure.spectral:
-        terms["spectral"] = Weighted(SpectralNorms(model), pressure.spectral)
+    if pressure.spectral_weight:
+        terms["spectral"] = Weighted(SpectralNorms(model), pressure.spectral_weight)
     named = {f"kl_{z}": size for z, size in sizes.items()}
     return terms, GroupBalance(named, steps) if pressure.balance else None

@@ -178,7 +178,7 @@ class Codes:
 class Groups:
     """Groups of latents z1, z2, ... from the top, drawn one after the other at scales that grow finer.
 
-    `groups`: how many at each scale, from the top. `latent`: numbers in each latent, or channels of its map, of all
+    `per_scale`: how many at each scale, from the top. `latent`: dimensions of z, or channels of its map, of all
     scales or of each, from the top. `network`: "residual" or "conv", maps at half the sides from scale to scale, or
     "mlp" or "mlp-tanh", vectors, as tables always have. `widths`: of the values on either path, of all scales or of
     each, from the bottom. `blocks`: residual blocks, convolutions or layers on either path at each step. `merge`: what
@@ -186,7 +186,7 @@ class Groups:
     reads both, or "precision", their product.
     """
 
-    groups: Widths = (2, 2)
+    per_scale: Widths = (2, 2)
     latent: Sizes = 8
     network: RungNetwork = "residual"
     widths: Widths | None = None
@@ -200,14 +200,14 @@ class Pressure:
 
     `kl_warmup`: steps over which the weight of the KL rises from 0, without which groups below the top may stay closed.
     `free_bits`: nats below which a group is not pressed further, of the mean over a batch. `balance`: whether, as long
-    as the weight rises, the more each group's KL and size are the harder it is pressed. `spectral`: weight of the sum
-    of the layers' largest singular values.
+    as the weight rises, the more each group's KL and size are the harder it is pressed. `spectral_weight`: weight of
+    the sum of the layers' largest singular values.
     """
 
     kl_warmup: Amount = 1000
     free_bits: Weight = 0.0
     balance: bool = False
-    spectral: Weight = 0.0
+    spectral_weight: Weight = 0.0
 
 
 @bundle

@@ -62,7 +62,9 @@ def vq_vae_2(
 
     `scales`: how many maps there are, L: "top" and "bottom", or "top", "middle" and "bottom"; the residual `blocks`
     stand at the lowest scale. `codes_above`: words in the codebooks above the lowest, by default as many as in that.
-    `likelihood`, `decoder`, `condition` and `objective` as of `vq_vae`.
+    `likelihood`: by default what the kinds of the data ask for. `decoder`: "map", convolutions alone, or "flat", the
+    maps flattened into a linear layer first. `condition`: encoder and decoder also read y, or the values named.
+    `objective`: what is minimised in the place of these terms.
 
     Razavi, van den Oord, Vinyals: Generating Diverse High-Fidelity Images with VQ-VAE-2, 2019.
     """
