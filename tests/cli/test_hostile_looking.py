@@ -62,7 +62,7 @@ OWN: Table = {
     "sample run --npz x.png": (2, "--npz is a file of arrays", "x.png"),
     "sample run --npz nothing --out a.png": (1, "nothing"),
     "sample run --npz plain/a.npz --out a.png": (1, "plain"),
-    "sample run --temperature 0.5": (2, "--temperature"),
+    "sample run --temperature -1": (2, "--temperature", "at least 0"),
     "sample codes --temperature -1": (2, "--temperature", "at least 0"),
     "sample codes --temperature nan": (2, "--temperature", "nan"),
     "sample codes --top-k 0": (2, "--top-k", "at least 1"),

@@ -118,10 +118,11 @@ def test_what_cannot_be_kept_is_refused() -> None:
     with pytest.raises(
         DataError, match=r"a label in every row, found 18 missing; .*keep column 'label' among the feat"
     ):
-        wrap(labelled, gaps=True)
+        wrap(frame(share=0.0).assign(label=labelled["label"]))
+    assert int((~wrap(labelled, gaps=True, validation=0.0, test=0.0).train.tensors["y_known"]).sum()) == 18
     assert wrap(labelled, gaps=True, label="").spec.x == (6,)
     with pytest.raises(DataError, match=r"a label in every row|missing labels"):
-        wrap((np.ones((20, 2)), np.where(np.arange(20) == 3, np.nan, 1.0)), gaps=True)
+        wrap((np.ones((20, 2)), np.where(np.arange(20) == 3, np.nan, 1.0)))
     x = np.ones((20, 2))
     with pytest.raises(DataError, match=r"a mask of the shape \[20, 2\] of x, found shape \[20, 3\]"):
         wrap({"x": x, "seen": np.ones((20, 3))})

@@ -43,7 +43,8 @@ def make(name: str, spec: pv.Spec = PICTURES, **options: Any) -> Recipe:
     build = RECIPES[name]
     taken = inspect.signature(build).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
-    small = {"latent": 3, "network": "mlp", "widths": [6], "clusters": 3, "features": 5, **options}
+    small = {"latent": 3, "network": "mlp", "widths": [6], **options}
+    small |= {name: size for name, size in {"clusters": 3, "features": 5}.items() if name in taken}
     made = build(spec, seed=1, **{key: value for key, value in small.items() if open_ended or key in taken})
     if made.solve is not None:
         made.solve(made.observe(examples(spec))["x"])

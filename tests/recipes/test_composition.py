@@ -39,17 +39,29 @@ VALUES: dict[str, dict[Any, Any]] = {
     "quantiser": {name: name for name in get_args(Quantisation)},
 }
 LADDERS = ["ladder"]  # whose laws are those of its groups
-VQ = ["vq_vae", "vq_semi_conditional", "vq_multitask"]
+VQ = ["vq_vae", "vq_vae_2", "vq_semi_conditional", "vq_multitask"]
+CLUSTERS = ["vade", "gmvae"]  # whose prior is what they are
+CLASSES = ["m2", *CLUSTERS]
 CRITICS = ["factor_vae", "adversarial_autoencoder"]
 GAMES = ["vae_gan", "cvae_gan", "zero_shot_vae_gan"]
 POINTS = ["adversarial_autoencoder", "wae", "rae"]
 ESTIMATES = [name for name, each in OBJECTIVES.items() if isinstance(each, pv.objectives.Bound)]
 BOUNDS = ["iwae", "miwae", "ciwae", "piwae", "dreg", "sticking_the_landing", "renyi", "thermodynamic"]
 PENALTIES = ["beta_vae", "capacity_vae", "mmd_vae", "dip_vae", "beta_tcvae"]
-OWN = ["ae", "wae", "rae", *PENALTIES, *CRITICS, *GAMES, *BOUNDS]  # whose objective is what they are
+OWN = [
+    "ae",
+    "wae",
+    "bir_vae",
+    "rae",
+    *CLASSES,
+    *PENALTIES,
+    *CRITICS,
+    *GAMES,
+    *BOUNDS,
+]  # whose objective is what they are
 CLOSED = ["pca", "ppca"]
 PRIORS = [name for name in RECIPES if name.endswith("_prior")]
-POSTERIORS = ["full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
+POSTERIORS = ["bir_vae", "full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
 LEARNED = [
     "normal-learned",
     "laplace",
@@ -63,18 +75,20 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         ([name for name in RECIPES if name not in VQ], [*get_args(Quantisation)]),
         (VQ, ["finite-scalar", "lookup-free"]),  # beside five words, which make neither levels nor signs
     ],
-    "condition": [(["cvae_gan", "zero_shot_vae_gan", *CLOSED], [True])],
+    "condition": [(["cvae_gan", "zero_shot_vae_gan", *CLASSES, *CLOSED], [True])],
     "prior": [
         ([*VQ, *CLOSED, "pixel_cnn", *PRIORS, *LADDERS], [*CHOICES["prior"]]),
         (
-            ["ae", "arbitrary_conditioning", "beta_tcvae", *POINTS],
+            ["ae", "arbitrary_conditioning", "beta_tcvae", *POINTS, *CLUSTERS],
             [name for name in CHOICES["prior"] if name != "standard"],
         ),
+        (["m2"], ["vamp", "exemplar"]),  # whose posterior reads features
+        (["bir_vae"], ["mixture", "vamp", "autoregressive", "exemplar"]),  # whose draws have no gradient
     ],
     "posterior": [
         ([*VQ, *CLOSED, *LADDERS, "pixel_cnn", "rae", *POSTERIORS], [*CHOICES["posterior"]]),
         (["two_level", "arbitrary_conditioning", "incomplete", *PRIORS], ["point"]),
-        ([*PENALTIES, "factor_vae", *GAMES, *BOUNDS], ["point"]),
+        ([*PENALTIES, "factor_vae", *GAMES, *CLASSES, *BOUNDS], ["point"]),
         (["beta_tcvae", "dip_vae"], ["iaf"]),
         (["dip_vae"], ["mixture"]),
     ],

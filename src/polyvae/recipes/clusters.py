@@ -45,6 +45,7 @@ def vade(
     Jiang, Zheng, Tan, Tang, Zhou: Variational Deep Embedding: An Unsupervised and Generative Approach to Clustering,
     2017, whose covariances are diagonal and whose autoencoder is trained before, layer by layer.
     """
+    _check_prior(latent)
     z = latent_part(latent, spec, {})
     p_c, p_z = Classes(clusters, learned=True), NormalOfClass(latent.dimensions, clusters, covariance == "full")
     p = decoder_of(spec, likelihood, z.decoders["flat"], {"z": z.shape})
@@ -71,6 +72,7 @@ def gmvae(
     Dilokthanakul, Mediano, Garnelo, Lee, Salimbeni, Arulkumaran, Shanahan: Deep Unsupervised Clustering with Gaussian
     Mixture Variational Autoencoders, 2016.
     """
+    _check_prior(latent)
     family = DiagonalNormal()
     z, w = latent_part(latent, spec, {}), latent_part(replace(latent, dimensions=top), spec, {})
     net = mlp([(top,), (clusters,)], (family.size(latent.dimensions),), (128,))
@@ -79,6 +81,12 @@ def gmvae(
     q = {"w": w.posterior, "z": z.posterior, "c": Bayes("c", p_c, "z", p_z)}
     prior = {"w": StandardNormal(top), "c": p_c, "z": p_z}
     return finished(VAE(q, prior, p, summed="c"), Objective(), Chain())
+
+
+def _check_prior(latent: Gaussian) -> None:
+    """ValueError where another prior is asked for than that of the clusters."""
+    if latent.prior != "standard":
+        raise ValueError(f"prior is what the clusters make, which is learned; got {latent.prior!r}: leave it away")
 
 
 @dataclass(frozen=True)

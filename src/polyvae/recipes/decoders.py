@@ -113,6 +113,11 @@ def finished(
     learned = [p for p in model.prior.values() if any(each.requires_grad for each in set(p.parameters()) - shared)]
     if point and learned:
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
+    held_to = (
+        [cast(Weighted, each).term for each in objective.terms.values()] if isinstance(objective, Objective) else []
+    )
+    if point and any(getattr(term, "divergence", False) for term in held_to):
+        raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
     # An exemplar prior has nothing of its own, and yet what holds the codes to its draws alone holds them to their own.
     held = learned + [p for p in model.prior.values() if isinstance(p, ExemplarPrior)]
     if isinstance(objective, Objective) and held:

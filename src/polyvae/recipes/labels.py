@@ -19,7 +19,7 @@ from polyvae.observe.transforms import Labels
 from polyvae.recipes.decoders import decoder_of, finished
 from polyvae.recipes.latents import vector_decoders
 from polyvae.recipes.options import Gaussian, Likelihood
-from polyvae.recipes.parts import encoder_family, network_of, prior_of
+from polyvae.recipes.parts import SHARING, encoder_family, network_of, prior_of
 from polyvae.recipes.recording import Recipe, recipe
 
 KNOWN = ("label", "y_known")  # what `Labels` makes of a batch
@@ -46,6 +46,8 @@ def m2(
 
     Kingma, Rezende, Mohamed, Welling: Semi-supervised Learning with Deep Generative Models, 2014.
     """
+    if latent.prior in SHARING:
+        raise ValueError(f"prior: one that reads the posterior's network of x has none here; got {latent.prior!r}")
     if spec.classes is None:
         raise ValueError("m2 needs labels y of some classes, at least for a few examples; these data have none")
     y, family = (spec.classes,), encoder_family(latent.posterior, latent.dimensions)
