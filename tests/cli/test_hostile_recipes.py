@@ -62,7 +62,7 @@ RECIPES: Table = {
     "mmd_vae --bandwidth -1": (2, "--bandwidth", "positive"),
     "mmd_vae --bandwidth nan": (2, "--bandwidth", "nan"),
     "mmd_vae --beta 1": (2, "--beta"),
-    "cvae --condition": (2, "--condition"),
+    "cvae --condition angle": (2, "--condition", "'angle'"),
     "cvae --prior none": (2, "--prior"),
     "two_level --top 0": (2, "--top", "at least 1"),
     "two_level --latent -1": (2, "--latent", "at least 1"),

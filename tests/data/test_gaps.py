@@ -115,9 +115,7 @@ def test_what_cannot_be_kept_is_refused() -> None:
     with pytest.raises(DataError, match="at least one value in every column, found none in column 1"):
         wrap(np.where(np.arange(3) == 1, np.nan, np.ones((20, 3))), gaps=True)
     labelled = held.assign(label=np.where(np.arange(120) % 7 == 0, None, "u"))
-    with pytest.raises(
-        DataError, match=r"a label in every row, found 18 missing; .*keep column 'label' among the feat"
-    ):
+    with pytest.raises(DataError, match=r"found 18 missing in column 'label'"):
         wrap(frame(share=0.0).assign(label=labelled["label"]))
     assert int((~wrap(labelled, gaps=True, validation=0.0, test=0.0).train.tensors["y_known"]).sum()) == 18
     assert wrap(labelled, gaps=True, label="").spec.x == (6,)

@@ -92,7 +92,7 @@ def assembled(
         notes = [*notes, f"{where}: {share} labels in the column {chosen!r} are missing, and kept as gaps"]
     if missing := {name: gap for name, gap in gaps.items() if (name in kept or name == chosen) and gap.any()}:
         if keep:
-            kept, seen, note = _kept_cells(kept, missing, chosen, where)
+            kept, seen, note = _kept_cells(kept, missing, where)
         else:
             rows, note = kept_rows(missing, where, skip_bad)
             kept, y = {name: cells[rows] for name, cells in kept.items()}, None if y is None else y[rows]
@@ -132,12 +132,9 @@ def _coded_features(columns: dict[str, np.ndarray], where: str | Path) -> tuple[
 
 
 def _kept_cells(
-    columns: Mapping[str, np.ndarray], missing: Mapping[str, np.ndarray], label: str | None, where: str | Path
+    columns: Mapping[str, np.ndarray], missing: Mapping[str, np.ndarray], where: str | Path
 ) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
-    """As `kept_cells`, of columns some of which miss cells; DataError where labels are missing."""
-    if label is not None and label in missing:
-        advice = f'drop the rows without a label, or keep column {label!r} among the features: --label "", label=""'
-        raise DataError(where, "a label in every row", f"{int(missing[label].sum()):,} missing", advice)
+    """As `kept_cells`, of columns some of which miss cells."""
     gaps = {name: missing.get(name, np.zeros(len(cells), bool)) for name, cells in columns.items()}
     return kept_cells(columns, gaps, where)
 
