@@ -218,7 +218,7 @@ def test_a_family_of_a_users_own_without_marginals_or_moments_gives_none():
 
 
 def test_a_map_of_many_values_has_a_divergence_but_no_covariance() -> None:
-    made = recipes.ladder(Spec((1, 16, 16)), groups=(1, 1), latent=(2, 9), widths=(4,), network="conv", seed=0)
+    made = recipes.ladder(Spec((1, 16, 16)), per_scale=(1, 1), latent=(2, 9), widths=(4,), network="conv", seed=0)
     report = evaluate(made, Split({"x": torch.rand(6, 1, 16, 16)}), samples=2)
     top, wide = (report["latents"][name] for name in ("z1", "z2"))
     assert (top["dimensions"], wide["dimensions"]) == (2 * 4 * 4, 9 * 8 * 8)
