@@ -1,0 +1,52 @@
+"""M1+M2: a labelled second autoencoder above a trained one, as one model with a bound of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+import polyvae as pv
+from polyvae.training.second_stage import with_prior
+
+EXAMPLES, CLASSES = 60, 3
+
+
+def composed() -> pv.Run:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(EXAMPLES) % CLASSES
+    x = (torch.rand(EXAMPLES, 1, 4, 4, generator=generator) < 0.2 + 0.3 * y.view(-1, 1, 1, 1)).float()
+    data = pv.data.wrap({"x": x, "y": y, "y_known": torch.arange(EXAMPLES) < 12})
+    small = {"epochs": 2, "batch_size": 16, "device": "cpu", "progress": False, "seed": 0}
+    run = pv.fit(pv.recipes.vae(data, latent=3, network="mlp", widths=[8], seed=0), data, **small)
+    prior = pv.fit_prior(run, data, "labelled", top=2, widths=[8], features=6, **small)
+    return with_prior(run, prior)
+
+
+def test_the_bound_of_both_stages_is_a_sum_over_labels_at_the_draws() -> None:
+    model = composed().model.double().eval()
+    x = torch.rand(5, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).round()
+    draw = model({"x": x})
+    z = draw.values["z"][:5]
+    encoded, above = model.encode({"x": x})["z"], {"z": z}
+    h = {name: feature({**above}) for name, feature in model.features.items()}
+    q_y = model.posterior["y"]({**above, **h})
+    total = model.decode({**draw.values})["x"].log_prob(x.repeat(CLASSES, 1, 1, 1))[:5] - encoded.log_prob(z)
+    standard = Independent(Normal(torch.zeros(2, dtype=torch.float64), 1.0), 1)
+    for number in range(CLASSES):
+        y = torch.eye(CLASSES, dtype=torch.float64)[number].expand(5, -1)
+        read = {**above, **h, "y": y, "u": draw.values["u"][5 * number : 5 * (number + 1)]}
+        inner = model.prior["z"](read).log_prob(z) - kl_divergence(model.posterior["u"](read), standard)
+        log_q = q_y.logits.log_softmax(1)[:, number]
+        total = total + log_q.exp() * (inner + model.prior["y"]({}).logits.log_softmax(-1)[number] - log_q)
+    torch.testing.assert_close(draw.elbo, total, atol=1e-9, rtol=0)
+    assert draw.importance_bound.isfinite().all()
+
+
+def test_its_latents_stand_above_z_and_it_generates_of_a_class() -> None:
+    run = composed()
+    assert set(run.model.posterior) == {"z", "y", "u"}
+    assert run.model.summed == {"y"}
+    told = run.model.generate(fixed={"y": torch.eye(CLASSES)}, count=2)["x"].mean
+    assert told.shape == (2 * CLASSES, 1, 4, 4)
+    means = told.view(2, CLASSES, -1).mean((0, 2))
+    assert means.isfinite().all()
