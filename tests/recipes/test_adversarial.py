@@ -91,6 +91,14 @@ def test_recipes_combine_with_other_axes_and_refuse_by_name_what_they_cannot() -
         ("cvae_gan", bare, {}, "condition needs labels or vectors y"),
         ("zero_shot_vae_gan", bare, {}, "condition needs labels or vectors y"),
         ("vae_gan", DATA.spec, {"objective": pv.Objective()}, "objective is no option of vae_gan"),
+        (
+            "vae_gan",
+            DATA.spec,
+            {"condition": True, "dropped": 0.1},
+            "dropped: a critic reads the conditions in all rows",
+        ),
+        ("cvae_gan", DATA.spec, {"dropped": 0.1}, "dropped is no option of cvae_gan"),
+        ("zero_shot_vae_gan", DATA.spec, {"dropped": 0.1}, "dropped is no option of zero_shot_vae_gan"),
     ):
         with pytest.raises(ValueError, match=words):
             pv.recipes.named(name)(spec, network="mlp", latent=2, **options)

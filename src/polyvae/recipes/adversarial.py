@@ -102,7 +102,7 @@ def cvae_gan(
     own = _game(judge, adversary, [], ("prior",), ("y",))
     del own["adversary"]  # whose place the mean features take
     return _learning(
-        vae(spec, condition=Conditions(True), objective=Objective({**terms, **own}), **options), pixel_weight
+        vae(spec, condition=True, dropped=None, objective=Objective({**terms, **own}), **options), pixel_weight
     )
 
 
@@ -133,7 +133,7 @@ def zero_shot_vae_gan(
     if adversary.game == "wasserstein":
         own["slope"] = Weighted(Slope(judge, "between", [*y]), slope)
     loss = Objective({"reconstruction": Reconstruction(), "kl": KL(), **own})
-    return vae(spec, likelihood=likelihood, condition=Conditions(True), objective=loss, **options)
+    return vae(spec, likelihood=likelihood, condition=True, dropped=None, objective=loss, **options)
 
 
 def _y(spec: Spec, wanted: Conditions) -> dict[str, tuple[int, ...]]:
