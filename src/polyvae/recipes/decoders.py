@@ -78,9 +78,7 @@ def trained_by(
     if not isinstance(objective, (Objective, Bound)):
         return objective
     weighted = isinstance(objective, Bound)
-    held = [] if weighted else [cast(Weighted, each).term for each in objective.terms.values()]
-    if not z.terms and (weighted or any(getattr(term, "divergence", False) for term in held)):
-        raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
+    held = _terms(objective)
     asked: dict[str, type] = {name: type(each.term) for name, each in z.terms.items() if not isinstance(each.term, KL)}
     if missing := [name for name, kind in asked.items() if not any(isinstance(term, kind) for term in held)]:
         raise ValueError(f"objective: codes are trained by {' and '.join(missing)}; take an Objective with these terms")
@@ -111,13 +109,10 @@ def finished(
     point = any(isinstance(getattr(q, "family", None), Point) for q in model.posterior.values())
     shared = set(model.posterior.parameters())  # a codebook is trained with its encoder
     learned = [p for p in model.prior.values() if any(each.requires_grad for each in set(p.parameters()) - shared)]
+    if point and (isinstance(objective, Bound) or _has_divergence(objective)):
+        raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
     if point and learned:
         raise ValueError("posterior: a point has no divergence, which would train the prior; take another one")
-    held_to = (
-        [cast(Weighted, each).term for each in objective.terms.values()] if isinstance(objective, Objective) else []
-    )
-    if point and any(getattr(term, "divergence", False) for term in held_to):
-        raise ValueError("posterior: a point has no divergence, which this objective asks for; take ae or another one")
     # An exemplar prior has nothing of its own, and yet what holds the codes to its draws alone holds them to their own.
     held = learned + [p for p in model.prior.values() if isinstance(p, ExemplarPrior)]
     if isinstance(objective, Objective) and held:
@@ -137,9 +132,18 @@ def _monitored(model: VAE, objective: nn.Module) -> str:
         return "loss"
     if not isinstance(objective, Objective) or all(getattr(q, "certain", False) for q in model.posterior.values()):
         return "bound"  # of a map of codes the divergence is a constant, and needs no term
-    if any(getattr(cast(Weighted, each).term, "divergence", False) for each in objective.terms.values()):
+    if _has_divergence(objective):
         return "bound"
     return "model_loss" if objective.apart else "loss"
+
+
+def _terms(objective: nn.Module) -> list[Term]:
+    """The terms of an objective that has some."""
+    return [cast(Weighted, each).term for each in objective.terms.values()] if isinstance(objective, Objective) else []
+
+
+def _has_divergence(objective: nn.Module) -> bool:
+    return any(getattr(term, "divergence", False) for term in _terms(objective))
 
 
 def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
