@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polyvae.data.columns.labels import KNOWN
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
 from polyvae.model.priors.mixture import FullMixture, Mixture
@@ -56,7 +57,7 @@ def class_probabilities(source: Any, split: Split, seed: int = 0, device: torch.
 
 def known_labels(split: Split) -> tuple[Tensor, Tensor] | None:
     """The classes y, int64 [N], and which of them are known, boolean [N], on the CPU; None where none is."""
-    y, known = split.tensors.get("y"), split.tensors.get("y_known")
+    y, known = split.tensors.get("y"), split.tensors.get(KNOWN)
     if y is None or y.ndim != 1 or y.is_floating_point() or not len(y):
         return None
     known = torch.ones(len(y), dtype=torch.bool) if known is None else known.bool()

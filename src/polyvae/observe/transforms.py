@@ -104,9 +104,9 @@ class Labels:
         rest = {name: value for name, value in values.items() if name != "y"}
         if "y" not in values:
             return rest
-        known = values.get("y_known", torch.ones_like(values["y"], dtype=torch.bool)).bool()
-        held = {"y": torch.where(known, values["y"], 0)}
-        return {**rest, "label": OneHot("y", self.classes)(held)["y"], "y_known": known}
+        known = values.get(flag("y"), torch.ones_like(values["y"], dtype=torch.bool)).bool()
+        held = {"y": values["y"], flag("y"): known}
+        return {**rest, "label": OneHot("y", self.classes)(held)["y"], flag("y"): known}
 
 
 @dataclass(frozen=True)

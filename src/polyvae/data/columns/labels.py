@@ -6,8 +6,9 @@ import numpy as np
 
 from polyvae.data.columns.gaps import filled
 from polyvae.data.errors import DataError
+from polyvae.model.conditions import flag
 
-KNOWN = "y_known"  # the name of the mask, boolean [N]; absent where all labels are known
+KNOWN = flag("y")  # the name of the mask, boolean [N]; absent where all labels are known
 
 
 def told(y: np.ndarray, known: np.ndarray, where: str) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from polyvae.data.columns.labels import KNOWN
 from polyvae.data.cuts import shuffled
 from polyvae.data.exchange.codes import retold
 from polyvae.data.loading import as_data
@@ -148,7 +149,7 @@ def _redrawn(values: dict[str, Tensor]) -> dict[str, Tensor]:
 def _labels(values: Values) -> dict[str, Tensor]:
     """Classes beside the examples, which a prior may learn from."""
     y = values.get("y")
-    return {} if y is None or y.ndim != 1 else {n: values[n] for n in ("y", "y_known") if n in values}
+    return {} if y is None or y.ndim != 1 else {n: values[n] for n in ("y", KNOWN) if n in values}
 
 
 def _told(run: Run, data: Any) -> Data:
