@@ -29,6 +29,14 @@ def test_a_run_warns_of_a_collapse_once() -> None:
     assert all(row["validation_spread"] < 1e-3 and 0.4 < row["train_certainty"] < 0.6 for row in run.history)
 
 
+def test_the_discriminator_and_the_classifier_of_a_cvae_gan_are_born_apart() -> None:
+    made = small("cvae_gan", DATA, critic=[4, 6])
+    terms: Any = made.objective.terms
+    judge, classifier = (list(terms[name].term.parameters()) for name in ("critic", "classifier"))
+    assert judge[0].shape == classifier[0].shape
+    assert not torch.isclose(judge[0], classifier[0]).any()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_stopped_and_resumed_is_uninterrupted_with_average_clip_and_spectral_norm(name: str, tmp_path: Path) -> None:
     given: dict[str, Any] = {"batch_size": 16, "device": "cpu", "progress": False, "epochs": 2}

@@ -142,6 +142,8 @@ def test_every_recipe_reads_several_conditions_that_may_be_hidden(name: str) -> 
     values = batch(spec) | ({"x": torch.ones(6, 6)} if name == "count_vae" else {})
     observed = made.observe({name: each for name, each in values.items() if name in ("x", "y")})
     assert observed["angle_known"].tolist() == [False] * 6
+    if made.start is not None:  # parts that start from what they read of the conditions, which are features here
+        made.start(observed)
     draw = made.model.eval()(observed)
     assert draw.log_weight.isfinite().all() if name not in ("ae", "rae", "wae", "adversarial_autoencoder") else True
     assert {"y", "y_known", "angle", "angle_known"} <= set(made.model.inputs)

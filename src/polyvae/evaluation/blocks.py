@@ -17,6 +17,7 @@ from polyvae.data.columns.gaps import check_missing
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Split
 from polyvae.model.conditions import flag
+from polyvae.model.parts import evaluation_mode
 from polyvae.model.spec import Column
 from polyvae.model.vae import Values
 from polyvae.observe.transforms import Chain
@@ -218,17 +219,3 @@ def evaluating(model: nn.Module, device: torch.device | str | None = None) -> It
     finally:
         if target != home:
             model.to(home)
-
-
-@contextmanager
-def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every part is in the mode it was in."""
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    try:
-        for module in modules:
-            module.eval()
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training

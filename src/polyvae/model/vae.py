@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType, NoneType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -16,7 +15,18 @@ from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.guidance import law_of
 from polyvae.model.laws import centre, check_law, log_likelihood, repeat, tempered
 from polyvae.model.networks.prepared import centring
-from polyvae.model.parts import Conditional, Family, Feature, Head, apart, by_name, given, home, observed
+from polyvae.model.parts import (
+    Conditional,
+    Family,
+    Feature,
+    Head,
+    apart,
+    by_name,
+    evaluation_mode,
+    given,
+    home,
+    observed,
+)
 from polyvae.model.plan import FEATURE, POSTERIOR, Plan
 from polyvae.model.precision import as_here, full_precision
 from polyvae.model.protocol import Embeds, Starts, check_part, check_statistics, check_values
@@ -208,23 +218,19 @@ class VAE(nn.Module):
         heads = any(head.starts for _, head in self._heads())
         return heads or any(isinstance(part, Starts) for part in parts) or bool(centring(self))
 
-    @torch.no_grad()
     def start(self, batch: Values) -> None:
         """Shows examples to all that starts from data: what networks read through, posteriors, priors, heads."""
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        values = {name: value.to(home(self)) for name, value in self._bare(batch).items()}
-        for layer in centring(self):
-            layer.start(values)
-        self._encode(values, starting=True)
-        for prior in self.prior.values():
-            if isinstance(prior, Starts):
-                self._compute(values, self.plan.reads(prior))
-                prior.start(values)
-        for _, head in self._heads():
-            head.start(values)
-        for module, training in modes:
-            module.training = training
+        with evaluation_mode(self):
+            values = {name: value.to(home(self)) for name, value in self._bare(batch).items()}
+            for layer in centring(self):
+                layer.start(values)
+            self._encode(values, starting=True)
+            for prior in self.prior.values():
+                if isinstance(prior, Starts):
+                    self._compute(values, self.plan.reads(prior))
+                    prior.start(values)
+            for _, head in self._heads():
+                head.start(values)
 
     @property
     def bounded_given(self) -> tuple[str, ...]:

@@ -147,16 +147,16 @@ def _y(spec: Spec, wanted: Conditions) -> dict[str, tuple[int, ...]]:
 
 
 def _discriminator(
-    spec: Spec, adversary: Adversary, beside: dict[str, tuple[int, ...]], outputs: int | None = None
+    spec: Spec, adversary: Adversary, beside: dict[str, tuple[int, ...]], classes: int | None = None
 ) -> Discriminator:
-    """A discriminator of x and what is beside it, or a classifier with these outputs; weights are drawn apart."""
+    """A discriminator of x and what is beside it, or a classifier of so many classes; weights are drawn apart."""
     if others := [kind for kind in spec.kinds if kind not in WHOLE]:
         raise ValueError(f"a critic of x reads {', '.join(WHOLE)} values, and these hold {', '.join(others)}: take vae")
-    judging = Judging(adversary.widths, adversary.layer, adversary.patches and outputs is None, adversary.spectral)
+    judging = Judging(adversary.widths, adversary.layer, adversary.patches and classes is None, adversary.spectral)
     prepare = None if spec.unit or not spec.columns else Standardise(spec.columns)
-    with weights_apart():
+    with weights_apart(0 if classes is None else 1):
         group = replace(USUAL, lr_scale=adversary.rate)
-        return Discriminator([prepared_shape(spec), *beside.values()], outputs or 1, judging, group, prepare)
+        return Discriminator([prepared_shape(spec), *beside.values()], classes or 1, judging, group, prepare)
 
 
 def _game(

@@ -15,7 +15,7 @@ from polyvae.model.laws import centre
 from polyvae.model.networks import Shape
 from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.networks.vq import coded, doubled, features, halved, pyramid
-from polyvae.model.parts import Feature, given, home
+from polyvae.model.parts import Feature, evaluation_mode, given, home
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.uniform import UniformPrior
 from polyvae.model.spec import Spec
@@ -109,19 +109,15 @@ class LevelByLevel:
 
     model: VAE
 
-    @torch.no_grad()
     def __call__(self, values: Values) -> None:
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
         count, device = len(values[self.model.inputs[0]]), home(self.model)
         blocks = [
             {name: value[first : first + _BLOCK].to(device) for name, value in values.items()}
             for first in range(0, count, _BLOCK)
         ]
-        for name, posterior in self.model.posterior.items():
-            assert isinstance(posterior, Quantiser)
-            blocks = [self.model.featured(block, given(posterior)) for block in blocks]
-            posterior.start({each: torch.cat([block[each] for block in blocks]) for each in given(posterior)})
-            blocks = [{**block, name: centre(posterior(block))} for block in blocks]
-        for module, training in modes:
-            module.training = training
+        with evaluation_mode(self.model):
+            for name, posterior in self.model.posterior.items():
+                assert isinstance(posterior, Quantiser)
+                blocks = [self.model.featured(block, given(posterior)) for block in blocks]
+                posterior.start({each: torch.cat([block[each] for block in blocks]) for each in given(posterior)})
+                blocks = [{**block, name: centre(posterior(block))} for block in blocks]

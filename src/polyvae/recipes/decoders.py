@@ -15,7 +15,7 @@ from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import centring, prepared, prepared_observation
-from polyvae.model.parts import Head, by_name
+from polyvae.model.parts import Head, by_name, evaluation_mode, given, home
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.exemplar import ExemplarPrior
 from polyvae.model.protocol import Starts
@@ -156,22 +156,41 @@ def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
 
 def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Values], None] | None:
     """What a recipe shows the first examples to: layers that centre, what is said, priors and heads that start."""
-    parts: list[Callable[[Values], None]] = [layer.start for layer in centring(model)]
-    parts += [] if first is None else [first]
+    parts: list[Callable[[Values], None]] = [] if first is None else [first]
     parts += [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
     parts += [head.start for head in model.heads.values() if isinstance(head, Head) and head.starts]
-    return Starting(parts) if parts else None
+    return Starting(model, parts) if parts or centring(model) else None
 
 
 @dataclass(frozen=True)
 class Starting:
-    """Shows examples to each of these, in this order; it goes to other processes with the model that they belong to."""
+    """Shows examples to what centres and to each of these, in this order; it goes to other processes with the model.
 
+    Parts that read a feature of the examples, such as a condition where some are hidden, are shown that too.
+    """
+
+    model: VAE
     parts: Sequence[Callable[[Values], None]]
 
     def __call__(self, values: Values) -> None:
+        for layer in centring(self.model):
+            layer.start(values)
+        if not self.parts:
+            return
+        model, home_values = self.model, {name: value.to(home(self.model)) for name, value in values.items()}
+        # A prior that starts is made of its posterior, and reads what that reads.
+        started = any(isinstance(prior, Starts) for prior in model.prior.values())
+        readers = [q for q in model.posterior.values() if started or isinstance(q, Starts)]
+        read = {
+            name
+            for part in readers
+            for name in given(part)
+            if model.plan.behind([name]) <= {*model.plan.features, *values}
+        }
+        with evaluation_mode(model):
+            shown = model.featured(home_values, read)
         for part in self.parts:
-            part(values)
+            part(shown)
 
 
 def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:

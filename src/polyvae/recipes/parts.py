@@ -125,11 +125,14 @@ def normal_given(names: tuple[str, ...], shapes: tuple[Shape, ...], dimensions: 
 
 
 @contextmanager
-def weights_apart() -> Iterator[None]:
-    """Within it weights are drawn apart: what is made after it has those of a seed as without it."""
+def weights_apart(number: int = 0) -> Iterator[None]:
+    """Within it weights are drawn apart: what is made after it has those of a seed as without it.
+
+    `number`: which of a recipe's networks that are drawn apart; two of one number would be born alike.
+    """
     with torch.random.fork_rng(devices=[]):
         # From a seed of its own, which is drawn: the encoder's weights are made of what follows here.
-        torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
+        torch.default_generator.manual_seed([int(torch.randint(2**62, ())) for _ in range(number + 1)][-1])
         yield
 
 

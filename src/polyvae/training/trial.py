@@ -19,7 +19,7 @@ from polyvae.checks.finite import NonFiniteError
 from polyvae.checks.names import kind
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data
-from polyvae.evaluation.blocks import evaluation_mode
+from polyvae.model.parts import evaluation_mode
 from polyvae.model.vae import VAE, Conditional, Draw, Values
 from polyvae.objectives.objective import Objective
 from polyvae.recipes import Recipe

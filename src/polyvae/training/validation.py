@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import Blocks, Source, each_block, evaluation_mode
+from polyvae.evaluation.blocks import Blocks, Source, each_block
+from polyvae.model.parts import evaluation_mode
 from polyvae.model.vae import VAE, Values
 
 BLOCK = 250  # examples at a time, whatever the batch size in training; more than evaluation's, for terms that compare
