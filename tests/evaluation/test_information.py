@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import e, log, pi
+from math import e, inf, log, pi
 
 import pytest
 import torch
@@ -118,6 +118,34 @@ def test_the_estimate_of_the_information_rises_with_the_examples_and_stops_at_th
     assert many.at_limit
     exact = 1.5 * log(1 + 1e8)
     assert many.information_most == pytest.approx(exact, rel=0.02)
+
+
+def test_the_entropy_of_a_normal_law_is_not_too_small_on_average_over_few_points() -> None:
+    torch.manual_seed(0)
+    size, count = 40, 100
+    exact = size / 2 * log(2 * pi * e)
+    drawn = torch.randn(400, count, size, dtype=WIDE)
+    covariances = [torch.cov(points.T, correction=0) for points in drawn]
+    found = torch.tensor([normal_entropy(each, count) for each in covariances])
+    plain = torch.tensor([normal_entropy(each) for each in covariances])
+    assert abs(float(found.mean()) - exact) < 4 * float(found.std()) / 20
+    assert float(plain.mean()) < exact - 4
+    assert normal_entropy(covariances[0], size) == inf
+
+
+def test_of_codes_that_fill_the_prior_nothing_need_be_far_from_it_where_the_information_is_at_its_ceiling() -> None:
+    size = 60
+    eye = torch.eye(size, dtype=WIDE)
+    exact = linear_model(0.8 * eye, torch.full((size,), 0.6, dtype=WIDE), eye, torch.tensor(0.1, dtype=WIDE))
+    found = information(exact, Split({"x": torch.randn(600, size, dtype=WIDE)})).latents["z"]
+    told = -size * log(0.6)
+    assert found.at_limit
+    assert found.information_most is not None
+    assert found.marginal_kl_least is not None
+    assert found.information_most == pytest.approx(told, abs=1.5)
+    assert found.marginal_kl_least == pytest.approx(0, abs=1.5)
+    assert found.marginal_kl is not None
+    assert found.marginal_kl > 20
 
 
 def test_of_a_posterior_that_reads_nothing_nothing_is_told() -> None:

@@ -13,7 +13,7 @@ from polyvae.cli import main
 from polyvae.evaluation.classifier import Classifier, recognisable, recognised
 from polyvae.study.shapes import judge as judging
 from polyvae.study.shapes import run as running
-from polyvae.study.shapes.claims import capacities, claims, judged
+from polyvae.study.shapes.claims import BETWEEN, capacities, claims, judged
 from polyvae.study.shapes.judge import blended, blurred, pictures, unlike, washed
 from polyvae.study.shapes.measure import kinds
 from polyvae.study.shapes.published import PUBLISHED, read, spread
@@ -60,7 +60,8 @@ def test_a_study_is_read_at_several_epochs_goes_on_and_reports(
     assert lines[0]["error_mean"] == pytest.approx(lines[0]["error_sum"] / 144)
     assert lines[0]["seconds"] < lines[1]["seconds"]
     assert lines[0]["importance_bound"] > lines[0]["bound"]
-    assert lines[1]["rate_bits"] == pytest.approx(lines[1]["information_bits"] + lines[1]["marginal_kl_bits"])
+    for told, far in (("information_bits", "marginal_kl_bits"), ("information_most_bits", "marginal_kl_least_bits")):
+        assert lines[1]["rate_bits"] == pytest.approx(lines[1][told] + lines[1][far])
     text = (out / "REPORT.md").read_text(encoding="utf-8")
     assert "--noises 5 --readings 1,2" in text
     assert "cannot be on one scale" in text
@@ -140,7 +141,7 @@ def test_kinds_count_the_labels_that_share_what_is_recognised() -> None:
 
 def readings(**values: list[float]) -> dict[str, Any]:
     """Lines of one column at 20 epochs, a value a seed."""
-    columns = ("error_sum", "right_test", "recognised_random", "marginal_kl_bits", "information_bits")
+    columns = ("error_sum", "right_test", "recognised_random", *BETWEEN["information"], *BETWEEN["marginal_kl"])
     return {
         label.replace("_", " "): {20: {seed: dict.fromkeys(columns, value) for seed, value in enumerate(each)}}
         for label, each in values.items()
@@ -160,12 +161,37 @@ def test_claims_are_judged_by_differences_paired_by_seed() -> None:
     assert {each.verdict for each in one} == {"undecided"}
 
 
-def test_a_channel_is_held_to_its_capacity() -> None:
-    held = {"noise 1": {20: {seed: {"information_most_bits": 1.0 + 0.01 * seed} for seed in range(3)}}}
-    (found,) = capacities(held, [20], {"noise 1": 1.0}.__getitem__, 4)
+@pytest.mark.parametrize(("told", "verdict"), [((0.5, 1.0), "holds"), ((1.5, 2.5), "undecided"), ((2.2, 3.0), "fails")])
+def test_a_channel_is_held_to_its_capacity(told: tuple[float, float], verdict: str) -> None:
+    low, high = BETWEEN["information"]
+    lines = {seed: {low: told[0] + 0.01 * seed, high: told[1] + 0.01 * seed} for seed in range(3)}
+    (found,) = capacities({"noise 1": {20: lines}}, [20], {"noise 1": 1.0}.__getitem__, 4)
     assert found.text == "noise 1 tells at most its 2.00 bits"
-    assert found.found.mean == pytest.approx(-0.99)
-    assert found.verdict == "holds"
+    assert found.most is not None
+    assert found.most.mean == pytest.approx(told[1] + 0.01 - 2)
+    assert found.verdict == verdict
+
+
+def test_what_is_known_between_two_values_is_claimed_where_both_say_so() -> None:
+    def held(vae: tuple[float, float], noise: tuple[float, float]) -> dict[str, Any]:
+        columns = BETWEEN["marginal_kl"]
+        each = {"vae": vae, "noise 5": noise}
+        return {
+            label: {
+                20: {
+                    seed: {name: value + seed / 10 for name, value in zip(columns, pair, strict=True)}
+                    for seed in range(3)
+                }
+            }
+            for label, pair in each.items()
+        }
+
+    claim = "q(z) of noise 5 lies further from the prior"
+    # At a ceiling of the information one side says little: 168 bits at most are no 168 bits.
+    cases = {"undecided": ((28, 168), (10, 60)), "fails": ((28, 168), (1, 20)), "holds": ((1, 5), (8, 9))}
+    for verdict, pairs in cases.items():
+        (found,) = [each for each in judged(held(*pairs), [20]) if each.text == claim]
+        assert found.verdict == verdict, pairs
 
 
 def test_the_published_losses_are_read_as_a_sum_and_a_mean() -> None:

@@ -216,7 +216,7 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
         pooled,
         pool([part.prior_moments for part in parts], share),
         words,
-        normal_entropy(pooled[1]) if pooled is not None and parts[0].dense else None,
+        normal_entropy(pooled[1], int(rows.sum())) if pooled is not None and parts[0].dense else None,
         parts[0].one_prior,
     )
 

@@ -26,8 +26,9 @@ class Carried:
     `rate`: R = E_x KL(q(z | x) || p(z)) >= I(x; z). `entropy`: E_x H[q(z | x)]. `information`: I(x; z) by q over M
     examples, whose posteriors stand for q(z): at most `limit` = log M, and below the information over all x on average.
     `information_most`: the least of what is known to lie above it, the rate and the entropy of a normal law of q(z)'s
-    covariance less `entropy`. `marginal_kl`: KL(q(z) || p(z)) = R - I, as much too large as the information is too
-    small. `correlation`: the total correlation of a normal law of q(z)'s covariance.
+    covariance, estimated, less `entropy`. `marginal_kl`: KL(q(z) || p(z)) = R - I, as much too large as the information
+    is too small; `marginal_kl_least`: R - `information_most`, below it. `correlation`: the total correlation of a
+    normal law of q(z)'s covariance.
 
     Hoffman, Johnson: ELBO Surgery, 2016; Alemi et al.: Fixing a Broken ELBO, 2018.
     """
@@ -38,6 +39,7 @@ class Carried:
     limit: float | None = None
     information_most: float | None = None
     marginal_kl: float | None = None
+    marginal_kl_least: float | None = None
     correlation: float | None = None
 
     @property
@@ -120,8 +122,10 @@ def _carried(name: str, found: Bounds, code: Code | None) -> Carried:
     correlation = of_covariance(code.moments[1]) if code.entropy_most is not None and code.moments else None
     if code.information is None:
         return Carried(rate, entropy, information_most=most, correlation=correlation)
-    marginal = rate - code.information if code.one_prior else None
-    return Carried(rate, entropy, code.information, log(code.aggregate), most, marginal, correlation)
+    marginal, least = (
+        (rate - code.information, None if most is None else rate - most) if code.one_prior else (None, None)
+    )
+    return Carried(rate, entropy, code.information, log(code.aggregate), most, marginal, least, correlation)
 
 
 def of_covariance(covariance: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import e, log, pi
+from math import e, inf, log, pi
 
 import torch
 from torch import Tensor
@@ -29,9 +29,23 @@ def moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
     return mean.mean(0), covariance.mean(0) + torch.cov(mean.T, correction=0).reshape(covariance.shape[1:])
 
 
-def normal_entropy(covariance: Tensor) -> float:
-    """1/2 log det(2 pi e C) of a normal law of covariance C [d, d], nats."""
-    return float((len(covariance) * log(2 * pi * e) + torch.linalg.slogdet(covariance).logabsdet) / 2)
+def normal_entropy(covariance: Tensor, count: int | None = None) -> float:
+    """1/2 log det(2 pi e C) of a normal law of covariance C [d, d], nats.
+
+    `count`: N, where C is that of so many normal points and not of their law, about the mean that they have: its
+    determinant is too small on average, by E log det C - log det Cov = sum_{i = 1..d} psi((N - i) / 2) - log(N / 2),
+    which is given back. Infinite for N <= d, of which the determinant tells nothing.
+
+    Ahmed, Gokhale: Entropy Expressions and Their Estimators for Multivariate Distributions, 1989.
+    """
+    size = len(covariance)
+    plain = float((size * log(2 * pi * e) + torch.linalg.slogdet(covariance).logabsdet) / 2)
+    if count is None:
+        return plain
+    if count <= size:
+        return inf
+    lacking = log(count / 2) - torch.digamma((count - torch.arange(1, size + 1, dtype=torch.float64)) / 2)
+    return plain + float(lacking.sum() / 2)
 
 
 def moments_of(law: Distribution) -> tuple[Tensor, Tensor] | None:

@@ -21,7 +21,8 @@ _LATENT = {
 }
 _CARRIED = {
     "information_most_bits": "  I(x; z) at most, by rate and covariance",
-    "marginal_kl_bits": "  KL(q(z) || p(z)), rate less I(x; z)",
+    "marginal_kl_bits": "  KL(q(z) || p(z)) at most, rate less I(x; z)",
+    "marginal_kl_least_bits": "  KL(q(z) || p(z)) at least",
 }
 
 

@@ -72,10 +72,10 @@ def _bits(there: Mapping[str, Mapping[str, float]], capacity: Mapping[str, float
         most = capacity.get(label)
         bound = f", of a capacity of {number(most, 3)}" if most else ""
         between = f"{number(line['information_bits'], 3)} to {number(line['information_most_bits'], 3)}"
-        idle = line["marginal_kl_bits"] / line["rate_bits"]
+        least, idle = (line[name] / line["rate_bits"] for name in ("marginal_kl_least_bits", "marginal_kl_bits"))
         parts.append(
-            f"{label} tells {between} bits{bound}, at a rate of {number(line['rate_bits'], 3)}, {idle:.0%} of which is "
-            "the distance of q(z) to the prior"
+            f"{label} tells {between} bits{bound}, at a rate of {number(line['rate_bits'], 3)}, {least:.0%} to "
+            f"{idle:.0%} of which is the distance of q(z) to the prior"
         )
     return f"Bits. {'; '.join(parts)}."
 

@@ -34,6 +34,7 @@ READING: dict[str, type] = {
     "information_limit_bits": float,
     "information_most_bits": float,
     "marginal_kl_bits": float,
+    "marginal_kl_least_bits": float,
     "bound": float,
     "importance_bound": float,
     "samples": int,
@@ -88,7 +89,7 @@ def informing(run: Run, new: Split) -> dict[str, Any]:
     some = subset(new, TOLD, SEED)
     bounds = both_bounds(run, some, SAMPLES, SEED)
     told = informed(bounds, describe_codes(run, some, SEED), ["x"]).as_dict()["latents"]["z"]
-    kept = ("rate_bits", "information_bits", "information_most_bits", "marginal_kl_bits")
+    kept = ("rate_bits", "information_bits", "information_most_bits", "marginal_kl_bits", "marginal_kl_least_bits")
     return {
         **{name: told[name] for name in kept},
         "information_limit_bits": told["limit_bits"],

@@ -40,10 +40,10 @@ CHANNEL = (
 )
 BITS = (
     "Rate: E KL(q(z | x) || p(z)), what a code costs. I(x; z) lies above the first number, an estimate whose aggregate "
-    "is {examples:,} pictures and which cannot exceed their logarithm, {limit} bits, and below the second, by the "
-    "entropy of a normal law of q(z)'s covariance. Capacity: d/2 log2(1 + 1/v), what a channel tells whose codes fill "
-    "the prior. KL(q(z) || p(z)): the rate less I(x; z), as much too large as that is too small. The bounds are on the "
-    "density of all pixels, K = {samples} the importance-weighted one's."
+    "is {examples:,} pictures and which cannot exceed their logarithm, {limit} bits, and below the second, by the rate "
+    "and an estimate of the entropy of a normal law of q(z)'s covariance. Capacity: d/2 log2(1 + 1/v), what a channel "
+    "tells whose codes fill the prior. KL(q(z) || p(z)): the rate less I(x; z), between what both leave. The bounds "
+    "are on the density of all pixels, K = {samples} the importance-weighted one's."
 )
 
 
@@ -71,7 +71,10 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON holds it."""
-        claims = [{**vars(each), "found": vars(each.found)} for each in self.judged]
+        claims = [
+            {**vars(each), "found": vars(each.found), "most": None if each.most is None else vars(each.most)}
+            for each in self.judged
+        ]
         files = {"report": str(self.markdown), "page": str(self.page), "runs": self.runs}
         return {**files, "means": self.means, "claims": claims}
 
@@ -177,8 +180,8 @@ def _told(readings: Readings) -> str:
 
 def _bits(readings: Readings, epochs: Sequence[int], capacity: Mapping[str, float]) -> TextTable:
     columns = (
-        "model", "epochs", "rate", "I(x; z), estimate", "I(x; z), at most", "capacity", "KL(q(z) || p(z))",
-        "plain bound, nats", "importance-weighted",
+        "model", "epochs", "rate", "I(x; z), estimate", "I(x; z), at most", "capacity",
+        "KL(q(z) || p(z)), at least", "at most", "plain bound, nats", "importance-weighted",
     )  # fmt: skip
     bits = ("rate_bits", "information_bits", "information_most_bits")
     lines = [
@@ -187,7 +190,10 @@ def _bits(readings: Readings, epochs: Sequence[int], capacity: Mapping[str, floa
             str(at),
             *(_cell(readings[label][at], name) for name in bits),
             number(capacity.get(label), 4),
-            *(_cell(readings[label][at], name) for name in ("marginal_kl_bits", "bound", "importance_bound")),
+            *(
+                _cell(readings[label][at], name)
+                for name in ("marginal_kl_least_bits", "marginal_kl_bits", "bound", "importance_bound")
+            ),
         )
         for label in readings
         for at in epochs
@@ -207,13 +213,17 @@ def _claims(found: Sequence[Judged], epochs: Sequence[int]) -> TextTable:
     columns = ("claim", "whose", *(cell for at in epochs for cell in (f"difference, {at}", f"{at} epochs")))
     caption = (
         "Differences paired by seed, with their deviation, in the unit of the column, shares as shares of one; a "
-        "claim holds or fails where Student's interval at 95 % lies wholly on one side, and is undecided else."
+        "claim holds or fails where Student's interval at 95 % lies wholly on one side, and is undecided else. Of what "
+        "is known between two values alone, the smallest and the largest difference that they leave must agree."
     )
     return TextTable(columns, tuple(rows), caption)
 
 
 def _verdict(each: Judged | None) -> tuple[str, str]:
-    return (NONE, NONE) if each is None else (plus_minus(each.found.mean, each.found.sd), each.verdict)
+    if each is None:
+        return NONE, NONE
+    shown = [plus_minus(found.mean, found.sd) for found in (each.found, each.most) if found is not None]
+    return " to ".join(shown), each.verdict
 
 
 def _judge(folder: Path) -> list[Block]:
