@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from polyvae.cli import main
+from polyvae.data.sources.shapes import KINDS
 from polyvae.evaluation.classifier import Classifier, recognisable, recognised
 from polyvae.study.shapes import judge as judging
 from polyvae.study.shapes import run as running
 from polyvae.study.shapes.claims import BETWEEN, capacities, claims, judged
-from polyvae.study.shapes.judge import blended, blurred, pictures, unlike, washed
+from polyvae.study.shapes.judge import blended, blurred, broken, pictures, unlike, washed
 from polyvae.study.shapes.measure import kinds
 from polyvae.study.shapes.published import PUBLISHED, read, spread
 from polyvae.study.shapes.study import tables
@@ -114,6 +115,18 @@ def test_what_the_judge_is_shown_as_no_shape_is_none() -> None:
     assert bool((blended(x) <= 0.6 * x + 0.6 * x.roll(1, 0) + 1e-6).all())
     once, again = (pictures(5, 16, seed).tensors["x"] for seed in (judging.CHECK, judging.TEST))
     assert not torch.equal(once, again)
+
+
+def test_broken_shapes_are_of_kinds_that_the_judge_is_not_trained_on() -> None:
+    torch.manual_seed(0)
+    split = pictures(60, 20, 0)
+    x, y = split.tensors["x"].float() / 255, split.tensors["y"]
+    made = broken(x, y)
+    circles = x[y == KINDS.index("circle")]
+    lit = (made["half circles"] > 0.15).sum((1, 2, 3)) / (circles > 0.15).sum((1, 2, 3))
+    assert lit.mean() == pytest.approx(0.5, abs=0.06)
+    assert torch.equal(made["two shapes in one picture"][1], torch.maximum(x[1], x[0]))
+    assert all(bool((each >= 0).all() and (each <= 1).all()) for each in made.values())
 
 
 class Sure(Classifier):

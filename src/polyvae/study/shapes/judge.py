@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polyvae.data.files.writing import held, write_text
-from polyvae.data.sources.shapes import shapes
+from polyvae.data.sources.shapes import KINDS, shapes
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.classifier import Classifier, grey, recognised, scrambled, train_classifier
@@ -19,6 +19,7 @@ from polyvae.evaluation.classifier import Classifier, grey, recognised, scramble
 JUDGE = "judge.json"
 TRAINED, STEPS, CHECKED = 30_000, 1500, 3000
 SURE = 0.5  # what a label is given at least: more than all that speaks against it
+NEVER = "never seen: "  # in front of kinds of pictures that are no part of the judge's training
 BLURS = (0.75, 1.5)  # deviations in pixels
 # Seeds of pictures that no training sees: the judge's, those that it is checked on, those that are reconstructed.
 OWN, CHECK, TEST = 101, 102, 103
@@ -79,6 +80,22 @@ def blurred(x: Tensor, deviation: float) -> Tensor:
     return F.conv2d(across, weights.transpose(2, 3), padding=(reach, 0), groups=x.shape[1])
 
 
+def broken(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Pictures of no one whole shape that no training of a judge sees, made of shapes [B, C, H, W], by their kind."""
+    behind = x.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    across, down = torch.linspace(-1, 1, x.shape[3]), torch.linspace(-1, 1, x.shape[2])[:, None]
+    shape = (x - behind).abs()
+    middle = (shape * down).sum((1, 2, 3), keepdim=True) / shape.sum((1, 2, 3), keepdim=True)
+    width = 0.15 + 0.35 * torch.rand(len(x), 1, 1, 1)
+    blobs = torch.exp(-(across.square() + down.square()) / (2 * width.square()))
+    return {
+        "half circles": torch.where(down > middle, behind, x)[y == KINDS.index("circle")],
+        "two shapes in one picture": torch.maximum(x, x.roll(1, 0)),
+        "shapes with half of their pixels off": torch.where(torch.rand_like(x) < 0.5, behind, x),
+        "blobs without an edge": behind + (1 - behind) * blobs.expand_as(x),
+    }
+
+
 def trusted(classifier: Classifier, size: int) -> Shares:
     """Shares of known pictures that the judge takes for a shape, and "right" for the shape that they are."""
     clean = pictures(CHECKED, size, CHECK)
@@ -91,6 +108,7 @@ def trusted(classifier: Classifier, size: int) -> Shares:
         shown["uniform noise"] = torch.rand_like(x)
         shown["the mean picture under noise"] = (x.mean(0) + 0.02 * torch.randn_like(x)).clamp(0, 1)
         shown["empty pictures under noise"] = (0.02 * torch.randn_like(x)).clamp(0, 1)
+        shown |= {f"{NEVER}{name}": made for name, made in broken(x, y).items()}
     found = {name: recognised(classifier, each, SURE) for name, each in shown.items()}
     shares = {name: float((labels >= 0).double().mean()) for name, labels in found.items()}
     right: dict[str, float] = {f"{name}, right": float((found[name] == y).double().mean()) for name in [*shown][:4]}

@@ -240,7 +240,10 @@ def _judge(folder: Path) -> list[Block]:
         "pictures, blends of two and washed-out ones as no shape. It recognises a shape where it gives one "
         "label more than half."
     )
-    caption = "What the judge says of pictures that it was not trained on, percent."
+    caption = (
+        "What the judge says of new pictures, percent: shapes, what it was trained to refuse, and kinds of broken shapes "
+        "that it never saw. Where it takes these for shapes, what it recognises of random pictures is a share at most."
+    )
     table = TextTable(("pictures", "recognised", "as what they are"), tuple(rows), caption)
     return [heading("The judge"), plain(words), table]
 
