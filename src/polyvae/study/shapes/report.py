@@ -241,8 +241,8 @@ def _judge(folder: Path) -> list[Block]:
         "label more than half."
     )
     caption = (
-        "What the judge says of new pictures, percent: shapes, what it was trained to refuse, and kinds of broken shapes "
-        "that it never saw. Where it takes these for shapes, what it recognises of random pictures is a share at most."
+        "What the judge says of new pictures, percent: shapes, what it was trained to refuse, and kinds of broken "
+        "shapes that it never saw. Where it takes these for shapes, what it recognises of random pictures is too much."
     )
     table = TextTable(("pictures", "recognised", "as what they are"), tuple(rows), caption)
     return [heading("The judge"), plain(words), table]
