@@ -39,7 +39,7 @@ def test_every_example_by_itself_is_pure_and_no_more_accurate_than_its_labels_al
 
 def test_the_measures_of_probabilities_are_their_closed_forms() -> None:
     p = torch.tensor([[0.7, 0.3]]).double().repeat(4, 1)
-    told = classification(p, torch.tensor([0, 0, 0, 1]))
+    told = classification(p.log(), torch.tensor([0, 0, 0, 1]))
     assert told["error"] == pytest.approx(0.25)
     assert told["log_loss"] == pytest.approx(-(3 * log(0.7) + log(0.3)) / 4)
     assert told["brier"] == pytest.approx((3 * 0.18 + 0.98) / 4)
@@ -49,17 +49,31 @@ def test_the_measures_of_probabilities_are_their_closed_forms() -> None:
 
 def test_a_temperature_undoes_another_and_leaves_the_order() -> None:
     torch.manual_seed(0)
-    p = (2 * torch.randn(20_000, 4).double()).softmax(1)
-    labels = torch.multinomial(p, 1)[:, 0]
-    sure = scaled(p, 0.4)  # too sure of itself
+    log_p = (2 * torch.randn(20_000, 4).double()).log_softmax(1)
+    labels = torch.multinomial(log_p.exp(), 1)[:, 0]
+    sure = scaled(log_p, 0.4)  # too sure of itself
     found = fitted_temperature(sure, labels)
     assert found == pytest.approx(2.5, rel=0.05)
     mended = scaled(sure, found)
-    assert mended.argmax(1).equal(p.argmax(1))
+    assert mended.argmax(1).equal(log_p.argmax(1))
     before, after = classification(sure, labels), classification(mended, labels)
     assert after["calibration_error"] < 0.01 < before["calibration_error"]
     assert after["log_loss"] < before["log_loss"]
     assert after["error"] == before["error"]
+
+
+def test_what_is_too_improbable_for_a_number_is_judged_by_its_logarithm() -> None:
+    torch.manual_seed(0)
+    labels = torch.arange(400) % 3
+    right = torch.where(torch.rand(400) < 0.9, labels, (labels + 1) % 3)
+    logits = 3000 * torch.nn.functional.one_hot(right, 3).double()
+    told = classification(logits.log_softmax(1), labels)
+    assert told["log_loss"] == pytest.approx(3000 * told["error"])
+    mended = scaled(logits.log_softmax(1), 100.0)
+    temperature = fitted_temperature(mended, labels)
+    # 30 / T is the logarithm of the odds of the class that is told, shared by both others.
+    hit = 1 - told["error"]
+    assert temperature == pytest.approx(30 / log(2 * hit / (1 - hit)), rel=1e-3)
 
 
 def test_a_cluster_has_the_labels_of_those_in_it() -> None:

@@ -14,6 +14,7 @@ from torch.distributions import Categorical, Independent, MultivariateNormal, No
 import polyvae as pv
 from polyvae.data import wrap
 from polyvae.evaluation import class_probabilities, clustering
+from polyvae.figures.arrays import curves
 from polyvae.model.distributions import OneHot
 from polyvae.model.posteriors import Bayes
 from polyvae.model.priors import Classes, FullMixture, Mixture, NormalOfClass, StandardNormal
@@ -231,13 +232,31 @@ def test_clusters_settle_where_the_examples_are_and_a_resumed_run_settles_alike(
     whole = pv.fit(recipe(), data, epochs=16, **settings)
     found = pv.evaluate(whole, data, samples=4)["clusters"]
     assert found["accuracy"] > 0.9, found
-    for epochs in (14, 16):
-        cut = pv.fit(recipe(), data, tmp_path / "run", epochs=epochs, resume=epochs > 14, **settings)
+    for steps in (14 * 16, 14 * 16 + 3, None):
+        resume = steps != 14 * 16
+        cut = pv.fit(recipe(), data, tmp_path / "run", epochs=16, max_steps=steps, resume=resume, **settings)
     ends = whole.model.state_dict(), cut.model.state_dict()
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     chances = class_probabilities(whole, data.test)
     assert clustering(chances.argmax(1), data.test.tensors["y"])["accuracy"] == pytest.approx(found["accuracy"])
     assert whole.model.generate(fixed={"c": torch.eye(3)}, count=2)["x"].mean.shape == (6, 4)
+
+
+def test_no_epoch_before_the_clusters_part_is_kept_or_ends_the_run() -> None:
+    x, y = blobs()
+    data = wrap((x, y), validation=100, test=100)
+    made, settled = pv.recipes.vade(data.spec, 3, settle=4, latent=2, network="mlp", widths=[32], seed=0), []
+    with pytest.raises(
+        ValueError, match="epochs: this model settles after 4, and 4 leave none after that; ask for mor"
+    ):
+        pv.fit(made, data, epochs=4, progress=False)
+    with pytest.raises(ValueError, match="settles after 4"):
+        pv.fit(made, data, epochs=3, progress=False)
+    made = replace(made, settle=(4, lambda values: settled.append(len(values["x"]))))
+    # At this rate no epoch is better than the one before, and patience is at its end after two.
+    run = pv.fit(made, data, epochs=6, patience=1, lr=1e-9, batch_size=50, average=0.9, progress=False, device="cpu")
+    assert settled == [400]
+    assert run.best["epoch"] == curves(run.history).best > 4
 
 
 def test_more_clusters_than_examples_are_refused_by_name() -> None:

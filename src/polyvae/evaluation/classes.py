@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
+from math import exp
 from typing import Any
 
 import torch
@@ -39,6 +39,13 @@ def class_probabilities(source: Any, split: Split, seed: int = 0, device: torch.
 
     Of a mixture prior c is the component, and q(c | x) = p(c | z). TypeError for a model without classes.
     """
+    return log_class_probabilities(source, split, seed, device).exp()
+
+
+def log_class_probabilities(
+    source: Any, split: Split, seed: int = 0, device: torch.device | str | None = None
+) -> Tensor:
+    """log q(c | x), see `class_probabilities`: finite where a probability is too small for a number."""
     name = class_latent(source_of(source, "encode", "prior", what="a classification").model)
     if name is None:
         raise TypeError("a classification needs a model with classes: m2, vade, gmvae, or one with a mixture prior")
@@ -46,11 +53,11 @@ def class_probabilities(source: Any, split: Split, seed: int = 0, device: torch.
     def measure(model: VAE, batch: Values) -> Tensor:
         if name in model.summed:
             law: Any = model.encode(batch)[name]
-            return law.probs
+            return law.logits.double().log_softmax(-1)
         mixture: Any = model.prior[name](batch)
         z = model.centres(batch)[name].double()
         parts = mixture.component_distribution if mixture.alike is None else mixture.alike
-        return (parts.log_prob(z.unsqueeze(1)) + mixture.mixture_distribution.logits.log_softmax(-1)).softmax(-1)
+        return (parts.log_prob(z.unsqueeze(1)) + mixture.mixture_distribution.logits.log_softmax(-1)).log_softmax(-1)
 
     return torch.cat([each.cpu().double() for each in each_block(source, split, measure, seed, device)])
 
@@ -95,8 +102,8 @@ def clustering(found: Tensor, labels: Tensor) -> dict[str, Any]:
     }
 
 
-def classification(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
-    """How good probabilities [N, C] are of labels [N]: what they get wrong, and whether they mean what they say.
+def classification(log_probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
+    """How good log-probabilities [N, C] are of labels [N]: what they get wrong, and whether they mean what they say.
 
     error: the share whose likeliest class is another. log_loss: -log p of the label, nats. brier: the squared distance
     to the one-hot label. calibration_error: how far the likeliest class's probability is from how often it is right,
@@ -105,6 +112,7 @@ def classification(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
     Brier: Verification of Forecasts Expressed in Terms of Probability, 1950; Naeini, Cooper, Hauskrecht: Obtaining Well
     Calibrated Probabilities Using Bayesian Binning, 2015.
     """
+    probabilities = log_probabilities.exp()
     told, chosen = probabilities.max(1)
     right = (chosen == labels).double()
     place = (told * BINS).long().clamp(max=BINS - 1)
@@ -113,38 +121,34 @@ def classification(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
         total.index_add_(0, place, values)
     filled = counts.clamp(min=1)
     one_hot = torch.zeros_like(probabilities).scatter_(1, labels[:, None], 1.0)
-    log_p = probabilities.gather(1, labels[:, None]).log()
+    log_p = log_probabilities.gather(1, labels[:, None])
     edges = torch.arange(BINS + 1).double() / BINS
     bins = torch.stack([edges[:-1], edges[1:], counts / len(labels), sure / filled, hit / filled], 1)
     return {
         "error": 1 - float(right.mean()),
-        "log_loss": -float(log_p.mean()) if bool((log_p > -inf).all()) else inf,
+        "log_loss": -float(log_p.mean()),
         "brier": float((probabilities - one_hot).square().sum(1).mean()),
         "calibration_error": float((sure - hit).abs().sum() / len(labels)),
         "bins": [each for each in bins.tolist() if each[2]],
     }
 
 
-def scaled(probabilities: Tensor, temperature: float) -> Tensor:
-    """softmax(log p / T): the same order of classes, less sure of it where T > 1.
+def scaled(log_probabilities: Tensor, temperature: float) -> Tensor:
+    """log softmax(log p / T): the same order of classes, less sure of it where T > 1.
 
     Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, 2017.
     """
-    return (probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log() / temperature).softmax(1)
+    return (log_probabilities / temperature).log_softmax(1)
 
 
-def fitted_temperature(probabilities: Tensor, labels: Tensor) -> float:
-    """The temperature between 1/20 and 20 with the least log loss on examples that were not trained on."""
-    log_p = probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
-    low, high = -3.0, 3.0  # of log T, where the loss has one minimum
+def fitted_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
+    """The temperature between e^-5 and e^5 with the least log loss on examples that were not trained on."""
+    low, high = -5.0, 5.0  # of log T, where the loss has one minimum
     for _ in range(60):
         a, b = low + (high - low) * 0.382, low + (high - low) * 0.618
-        losses = [
-            float(nn.functional.cross_entropy(log_p / torch.tensor(each, dtype=log_p.dtype).exp(), labels))
-            for each in (a, b)
-        ]
+        losses = [float(nn.functional.cross_entropy(log_probabilities / exp(each), labels)) for each in (a, b)]
         low, high = (low, b) if losses[0] < losses[1] else (a, high)
-    return float(torch.tensor((low + high) / 2).exp())
+    return exp((low + high) / 2)
 
 
 def named_clusters(probabilities: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -164,11 +168,11 @@ def class_report(source: Any, split: Split, seed: int, device: torch.device | st
     if class_latent(model) is None or labels is None:
         return {}
     y, known = labels
-    probabilities = class_probabilities(source, split, seed, device)[known]
-    found = {"count": probabilities.shape[1], "examples": len(probabilities)}
-    report: dict[str, Any] = {"clusters": {**found, **clustering(probabilities.argmax(1), y[known])}}
+    log_p = log_class_probabilities(source, split, seed, device)[known]
+    found = {"count": log_p.shape[1], "examples": len(log_p)}
+    report: dict[str, Any] = {"clusters": {**found, **clustering(log_p.argmax(1), y[known])}}
     if labelled_latent(model):
-        told = classification(probabilities, y[known])
+        told = classification(log_p, y[known])
         report["classification"] = {key: value for key, value in told.items() if key != "bins"}
     return report
 
@@ -211,18 +215,18 @@ def classify(
         names = named_clusters(class_probabilities(source, part, seed, device), told[0][told[1]], classes)
 
     def found(part: Split) -> Tensor:
-        made = class_probabilities(source, part, seed, device)
-        return made if names is None else made @ names
+        made = log_class_probabilities(source, part, seed, device)
+        return made if names is None else (made[:, :, None] + names.log()).logsumexp(1)
 
-    temperature, probabilities, labels = None, found(split), known_labels(split)
+    temperature, log_p, labels = None, found(split), known_labels(split)
     aside = None if held is None or not len(held) else known_labels(held)
     if held is not None and aside is not None:
         part = held.take(aside[1].nonzero()[:, 0])
         temperature = fitted_temperature(found(part), aside[0][aside[1]])
-    judged = [probabilities] + ([] if temperature is None else [scaled(probabilities, temperature)])
+    judged = [log_p] + ([] if temperature is None else [scaled(log_p, temperature)])
     raw, calibrated = None, None
     if labels is not None:
         y, known = labels
         raw, *others = (classification(each[known], y[known]) for each in judged)
         calibrated = others[0] if others else None
-    return Classified(judged[-1], temperature, raw, calibrated)
+    return Classified(judged[-1].exp(), temperature, raw, calibrated)

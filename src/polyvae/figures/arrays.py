@@ -74,13 +74,14 @@ def samples(
     return replace(shown, columns=(), data=beside, part=told)
 
 
-CLOCK = ("epoch", "step", "seconds", "examples_per_second")  # they say when, not how well
+CLOCK = ("epoch", "step", "seconds", "settled", "examples_per_second")  # they say when, not how well
 
 
 def curves(history: Sequence[Mapping[str, Any]], monitor: str = "bound") -> Curves:
     """The columns of a run's history, a row an epoch, by quantity and by part; text and missing numbers left out.
 
-    The best epoch is the one with the largest bound on the validation part, or the smallest value of another `monitor`.
+    The best epoch is the one with the largest bound on the validation part, or the smallest value of another `monitor`,
+    of a model that settles one after that.
     """
     columns: dict[str, dict[str, np.ndarray]] = {}
     for row in history:
@@ -95,6 +96,9 @@ def curves(history: Sequence[Mapping[str, Any]], monitor: str = "bound") -> Curv
             name = f"{role}_{quantity}" if role else quantity
             values[:] = [_float(row.get(name)) for row in history]
     chosen = columns.get(monitor, {}).get("validation", np.array([])) * (1 if monitor == "bound" else -1)
+    settled = np.array([bool(row.get("settled", True)) for row in history])
+    if len(chosen) and settled.any():  # epochs before were of another model
+        chosen = np.where(settled, chosen, np.nan)
     best = float(epochs[np.nanargmax(chosen)]) if np.isfinite(chosen).any() else None
     return Curves(epochs, columns, best)
 

@@ -38,6 +38,10 @@ class Best:
             copy_tensors(self.tensors, unique_tensors(self.model), "the weights")
             self.write()
 
+    def forget(self) -> None:
+        """Lets the next epoch be the best so far: those before were of another model."""
+        self.epoch, self.value = 0, math.inf
+
     def write(self) -> None:
         """Writes them into the run folder. Raises RunError."""
         if self.folder is None:

@@ -121,6 +121,7 @@ def fit(
         raise ValueError("the model has no parameter to train")
     tell_examples(recipe.objective, len(data.train))
     _check_compiled(recipe, settings)
+    _check_settled(recipe, settings)
     check_gaps(recipe.model, *data.parts.values(), columns=data.spec.columns)
     check_support(recipe, data, tried(recipe, data, settings.seed))
     fabric = fabric_of(settings)  # before the folder: what this machine has not leaves none behind
@@ -165,6 +166,16 @@ def _check_compiled(recipe: Recipe, settings: Settings) -> None:
         raise ValueError(
             f"compile: {type(apart[0]).__name__} takes or moves gradients on its way, which a compiled step would "
             "leave out; train without"
+        )
+
+
+def _check_settled(recipe: Recipe, settings: Settings) -> None:
+    """ValueError where all epochs go by before the model is what the recipe makes of it."""
+    settle = None if recipe.model.trained or recipe.settle is None else recipe.settle[0]
+    if settle is not None and settings.epochs is not None and settings.epochs <= settle:
+        raise ValueError(
+            f"epochs: this model settles after {settle}, and {settings.epochs} leave none after that; ask for more, or "
+            "build it with a smaller settle"
         )
 
 

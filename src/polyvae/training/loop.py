@@ -74,6 +74,7 @@ class Loop:
         self.slices = Blocks(settings.batch_size, alone=False).cut(len(self.rows))
         self.epochs = settings.resolved(len(self.train)).epochs or 0
         self.steps = self.epochs * len(self.slices)
+        self.settles = recipe.settle[0] if recipe.settle is not None and not recipe.model.trained else None
         self.epoch = self.batch = self.step = 0
         self.seconds = 0.0
 
@@ -99,10 +100,8 @@ class Loop:
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""
         settings, began, saved = self.settings, time.monotonic() - self.seconds, time.monotonic()
-        epochs, settle = self.recipe.settle or (None, None)
-        if settle is not None and self.batch == 0 and self.epoch == epochs and not self.recipe.model.trained:
-            self.plain.eval()
-            show(settle, self.recipe, self.train, settings.seed)
+        if self.batch == 0 and self.epoch == self.settles:
+            self._settle()
         self.plain.train()
         generator = torch.Generator().manual_seed(mixed(settings.seed, SHUFFLE, self.epoch))
         order = self.rows[torch.randperm(len(self.rows), generator=generator)].to(self.fabric.device)
@@ -125,6 +124,15 @@ class Loop:
         self._check()
         self.seconds = time.monotonic() - began
         return True
+
+    def _settle(self) -> None:
+        """Makes another model of the one so far, with which no epoch before compares."""
+        assert self.recipe.settle is not None
+        self.plain.eval()
+        show(self.recipe.settle[1], self.recipe, self.train, self.settings.seed)
+        self.best.forget()
+        if self.best.average is not None:
+            self.best.average.update(first=True)
 
     def _step(self, index: Tensor) -> None:
         fabric, settings, count = self.fabric, self.settings, len(index)
@@ -172,6 +180,8 @@ class Loop:
             **{f"train_{name}": value for name, value in {**means, **epoch_values(self.plain)}.items()},
             **{f"validation_{name}": value for name, value in values.items()},
         }
+        if self.settles is not None:
+            row["settled"] = int(self.epoch > self.settles)
         self.meter.reset()
         self.seconds = 0.0
         shown.show(self.epoch, self.step, {**means, f"validation {monitor}": values[monitor]}, rate)
@@ -227,4 +237,5 @@ class Loop:
             raise NonFiniteError(f"after {self.step} steps the weights are not finite, though the loss was")
 
     def _patience_over(self) -> bool:
-        return self.settings.patience is not None and self.epoch - self.best.epoch >= self.settings.patience
+        since = max(self.best.epoch, -1 if self.settles is None else self.settles)
+        return self.settings.patience is not None and self.epoch - since >= self.settings.patience

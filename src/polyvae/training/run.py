@@ -109,9 +109,13 @@ class Run(Trained):
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The row of the best epoch: the largest validation bound, or the smallest value that was monitored."""
+        """The row of the best epoch: the largest validation bound, or the smallest value that was monitored.
+
+        Of a model that settles after some epochs, those before it were of another one, and do not count.
+        """
         name, sign = f"validation_{self.monitor}", 1 if self.monitor == "bound" else -1
-        return max(self.history, key=lambda row: sign * row[name], default=None)
+        rows = [row for row in self.history if row.get("settled", 1)] or self.history
+        return max(rows, key=lambda row: sign * row[name], default=None)
 
     def __repr__(self) -> str:
         call, data = self.recipe.call or {}, self.description.get("data", {})
