@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from polyvae.checks.ranges import Amount, Count
+from polyvae.checks.ranges import Count, NumberOrShare
 from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.networks import mlp
 from polyvae.model.posteriors.bayes import Bayes
@@ -29,7 +29,7 @@ TRIES = 5  # starts of expectation maximisation, of which the likeliest result i
 def vade(
     spec: Spec,
     clusters: Count = 10,
-    settle: Amount = 5,
+    settle: NumberOrShare = 0.5,
     covariance: Covariance = "full",
     latent: Gaussian = Gaussian(10, "mlp", (400, 400)),
     likelihood: Likelihood | None = None,
@@ -39,8 +39,8 @@ def vade(
     The bound is that of a mixture prior, sum_c p(c) p(z | c), of which c says the component. All clusters are one at
     first, and the model an ordinary one; after some epochs a mixture is fitted to its codes, and learned from then on.
 
-    `clusters`: how many. `settle`: epochs before they part. `covariance`: of z in a cluster, "diagonal" or "full".
-    `likelihood`: by default what the kinds of the data ask for. `prior`: is the mixture.
+    `clusters`: how many. `settle`: epochs before they part, or their share of all. `covariance`: of z in a cluster,
+    "diagonal" or "full". `likelihood`: by default what the kinds of the data ask for. `prior`: is the mixture.
 
     Jiang, Zheng, Tan, Tang, Zhou: Variational Deep Embedding: An Unsupervised and Generative Approach to Clustering,
     2017, whose covariances are diagonal and whose autoencoder is trained before, layer by layer.
@@ -84,9 +84,11 @@ def gmvae(
 
 
 def _check_prior(latent: Gaussian) -> None:
-    """ValueError where another prior is asked for than that of the clusters."""
+    """ValueError where another prior is asked for than that of the clusters, or its number of them by another name."""
     if latent.prior != "standard":
         raise ValueError(f"prior is what the clusters make, which is learned; got {latent.prior!r}: leave it away")
+    if latent.components != Gaussian().components:
+        raise ValueError(f"components are those of another prior; got {latent.components}: how many is `clusters`")
 
 
 @dataclass(frozen=True)

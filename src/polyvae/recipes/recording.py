@@ -35,9 +35,10 @@ class Recipe:
     examples, for what is set by data (a codebook's first codes). `call` records name, spec and options, so that the
     recipe can be built again; it is None where an option was an object that JSON cannot hold.
 
-    `settle`, where set, is (n, function): the function is called like `start`, but after n epochs. `often`, where set,
-    is (name, share): the rows of the training part in which that boolean value is True come again within each epoch,
-    until they are such a share of it.
+    `settle`, where set, is (n, function): the function is called like `start`, but after n epochs, or a share n < 1 of
+    them; no epoch before that is the best one, for the function makes another model. `often`, where set, is (name,
+    share): the rows of the training part in which that boolean value is True come again within each epoch, until they
+    are such a share of it.
     """
 
     model: VAE
@@ -47,8 +48,15 @@ class Recipe:
     solve: Callable[[Tensor], Mapping[str, float] | None] | None = None
     start: Callable[[Values], None] | None = None
     call: Mapping[str, Any] | None = None
-    settle: tuple[int, Callable[[Values], None]] | None = None
+    settle: tuple[float, Callable[[Values], None]] | None = None
     often: tuple[str, float] | None = None
+
+    def settles(self, epochs: int) -> int | None:
+        """After how many of so many epochs `settle` is called; None without it."""
+        if self.settle is None:
+            return None
+        after = self.settle[0]
+        return after if isinstance(after, int) else int(after * epochs)
 
 
 class Entered(Protocol[P]):

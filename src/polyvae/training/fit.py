@@ -171,7 +171,7 @@ def _check_compiled(recipe: Recipe, settings: Settings) -> None:
 
 def _check_settled(recipe: Recipe, settings: Settings) -> None:
     """ValueError where all epochs go by before the model is what the recipe makes of it."""
-    settle = None if recipe.model.trained or recipe.settle is None else recipe.settle[0]
+    settle = None if recipe.model.trained or settings.epochs is None else recipe.settles(settings.epochs)
     if settle is not None and settings.epochs is not None and settings.epochs <= settle:
         raise ValueError(
             f"epochs: this model settles after {settle}, and {settings.epochs} leave none after that; ask for more, or "

@@ -74,7 +74,8 @@ class Loop:
         self.slices = Blocks(settings.batch_size, alone=False).cut(len(self.rows))
         self.epochs = settings.resolved(len(self.train)).epochs or 0
         self.steps = self.epochs * len(self.slices)
-        self.settles = recipe.settle[0] if recipe.settle is not None and not recipe.model.trained else None
+        self.settles = None if recipe.model.trained else recipe.settles(self.epochs)
+        self.settled: int | None = None  # after how many epochs it did
         self.epoch = self.batch = self.step = 0
         self.seconds = 0.0
 
@@ -100,7 +101,7 @@ class Loop:
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""
         settings, began, saved = self.settings, time.monotonic() - self.seconds, time.monotonic()
-        if self.batch == 0 and self.epoch == self.settles:
+        if self.settles is not None and self.settled is None and self.batch == 0 and self.epoch >= self.settles:
             self._settle()
         self.plain.train()
         generator = torch.Generator().manual_seed(mixed(settings.seed, SHUFFLE, self.epoch))
@@ -130,6 +131,7 @@ class Loop:
         assert self.recipe.settle is not None
         self.plain.eval()
         show(self.recipe.settle[1], self.recipe, self.train, self.settings.seed)
+        self.settled = self.epoch
         self.best.forget()
         if self.best.average is not None:
             self.best.average.update(first=True)
@@ -181,7 +183,7 @@ class Loop:
             **{f"validation_{name}": value for name, value in values.items()},
         }
         if self.settles is not None:
-            row["settled"] = int(self.epoch > self.settles)
+            row["settled"] = int(self.settled is not None)
         self.meter.reset()
         self.seconds = 0.0
         shown.show(self.epoch, self.step, {**means, f"validation {monitor}": values[monitor]}, rate)
@@ -237,5 +239,6 @@ class Loop:
             raise NonFiniteError(f"after {self.step} steps the weights are not finite, though the loss was")
 
     def _patience_over(self) -> bool:
-        since = max(self.best.epoch, -1 if self.settles is None else self.settles)
-        return self.settings.patience is not None and self.epoch - since >= self.settings.patience
+        if self.settings.patience is None or (self.settles is not None and self.settled is None):
+            return False
+        return self.epoch - max(self.best.epoch, self.settled or 0) >= self.settings.patience

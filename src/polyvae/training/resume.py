@@ -49,6 +49,7 @@ def restore_state(loop: Loop) -> None:
     loop.meter.restore(numbers["names"], theirs["totals"][""])
     for name in ("epoch", "batch", "step", "seconds"):
         setattr(loop, name, numbers[name])
+    loop.settled = numbers.get("settled")
     loop.best.epoch, loop.best.value = numbers["best_epoch"], numbers["best_value"]
     loop.history.rows = numbers["history"]
     if numbers["scaler"]:
@@ -76,6 +77,7 @@ def _numbers(loop: Loop) -> dict[str, Any]:
         "history": loop.history.rows,
         "names": loop.meter.names,
         "scaler": scaler.state_dict() if scaler else None,
+        **({} if loop.settles is None else {"settled": loop.settled}),
         **({} if loop.hooks.optimizer is None else {"optimizer": numbers_of(loop.optimizer)}),
     }
 
