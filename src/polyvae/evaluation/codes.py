@@ -207,8 +207,9 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
         aggregate = sum(len(z) for _, z in kept)
         information = mutual_information([q for q, _ in kept], torch.cat([z for _, z in kept]))
     pooled = pool([part.moments for part in parts], share)
+    means = torch.cat([part.means for part in parts])
     return Code(
-        torch.cat([part.means for part in parts]),
+        means,
         kl if isinstance(kl, Tensor) else None,
         parts[0].analytic,
         information,
@@ -216,7 +217,7 @@ def _collect(parts: list[_Part], some: list[_Kept | None]) -> Code:
         pooled,
         pool([part.prior_moments for part in parts], share),
         words,
-        normal_entropy(pooled[1], int(rows.sum())) if pooled is not None and parts[0].dense else None,
+        normal_entropy(pooled[1], means) if pooled is not None and parts[0].dense else None,
         parts[0].one_prior,
     )
 

@@ -29,23 +29,27 @@ def moments(law: Distribution) -> tuple[Tensor, Tensor] | None:
     return mean.mean(0), covariance.mean(0) + torch.cov(mean.T, correction=0).reshape(covariance.shape[1:])
 
 
-def normal_entropy(covariance: Tensor, count: int | None = None) -> float:
+def normal_entropy(covariance: Tensor, means: Tensor | None = None) -> float:
     """1/2 log det(2 pi e C) of a normal law of covariance C [d, d], nats.
 
-    `count`: N, where C is that of so many normal points and not of their law, about the mean that they have: its
-    determinant is too small on average, by E log det C - log det Cov = sum_{i = 1..d} psi((N - i) / 2) - log(N / 2),
-    which is given back. Infinite for N <= d, of which the determinant tells nothing.
+    `means` [N, d]: where C holds their covariance S, beside what is known, and not that of the law they were drawn of.
+    Its determinant is then too small on average, and with S = C and normal means by sum_{i = 1..d} psi((N - i) / 2) -
+    log(N / 2), exactly. Given back is that times (tr(A)^2 + tr(A^2) + 2 tr(A)) / (d^2 + 3 d), A = C^-1 S, the share
+    of it that is right to the first order of 1 / N. Infinite for N <= d.
 
-    Ahmed, Gokhale: Entropy Expressions and Their Estimators for Multivariate Distributions, 1989.
+    Ahmed, Gokhale: Entropy Expressions and Their Estimators for Multivariate Distributions, 1989, of S = C.
     """
     size = len(covariance)
     plain = float((size * log(2 * pi * e) + torch.linalg.slogdet(covariance).logabsdet) / 2)
-    if count is None:
+    if means is None:
         return plain
-    if count <= size:
+    if len(means) <= size:
         return inf
-    lacking = log(count / 2) - torch.digamma((count - torch.arange(1, size + 1, dtype=torch.float64)) / 2)
-    return plain + float(lacking.sum() / 2)
+    share = torch.linalg.lstsq(covariance, torch.cov(means.T, correction=0).reshape(size, size)).solution
+    lost = log(len(means) / 2) - torch.digamma((len(means) - torch.arange(1, size + 1, dtype=torch.float64)) / 2)
+    whole = share.trace()
+    part = (whole.square() + (share * share.T).sum() + 2 * whole) / (size**2 + 3 * size)
+    return plain + float(part * lost.sum() / 2)
 
 
 def moments_of(law: Distribution) -> tuple[Tensor, Tensor] | None:
