@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -56,12 +57,14 @@ BAD_NUMPY = {
         _npy(np.zeros((10, 10))).replace(b"10), }" + b" " * 12, b"5000000000000), }" + b" "),
         "ValueError",
     ),
+    "damaged head": ("npy", _npy(np.zeros(9)).replace(b"}", b" "), "TokenError"),
     "bare pickle": ("npy", pickle.dumps([1, 2]), "or pickled objects"),
     "archive": ("npy", _npz(x=np.ones(2)), "npz"),
     "nan": ("npy", _npy(np.array([[0, 1], [np.inf, 2]])), "[1, 0]"),
     "empty array": ("npy", _npy(np.zeros((0, 3))), "empty array"),
     "complex": ("npy", _npy(np.ones(2, complex)), "complex"),
     "cut archive": ("npz", _npz(x=np.ones(500))[:-300], "BadZipFile"),
+    "password": ("npz", re.sub(rb"(?s)(PK\x01\x02.{4})\x00", b"\\1\1", _npz(x=np.ones(500))), "encrypted"),
     "no array inside": ("npz", _zip("x.txt", "hello"), "dtype"),
     "broken array inside": ("npz", _zip("x.npy", _npy(np.ones(9))[:-3]), "ValueError"),
     "pickle inside": (

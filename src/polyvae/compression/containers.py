@@ -13,6 +13,7 @@ from PIL import Image
 
 from polyvae.compression import png
 from polyvae.compression.zipped import npz, npz_bytes
+from polyvae.data.readers.numpy_files import BROKEN
 
 _MODES = {"1": np.dtype(bool), "L": np.dtype(np.uint8), "RGB": np.dtype(np.uint8)}
 Ways = Iterable[tuple[Mapping[str, Any], bytes]]  # how a file may have been made, and the rest of its bytes
@@ -104,7 +105,7 @@ def _npy(data: bytes) -> Opened:
     file = io.BytesIO(data)
     try:
         array = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, MemoryError) as error:
+    except BROKEN as error:
         raise Unreadable("no .npy array of numbers") from error
     if not isinstance(array, np.ndarray) or array.ndim == 0:
         raise Unreadable("no .npy array of examples")

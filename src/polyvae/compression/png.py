@@ -92,11 +92,15 @@ def _pillow(pixels: np.ndarray, mode: str, level: int | None) -> bytes:
 
 
 def _filters(before: bytes, stream: bytes, pixels: np.ndarray) -> bytes | None:
-    """The filter of each row of eight bits a channel; None where rows are bits or interlaced."""
+    """The filter of each row of eight bits a channel; None where rows are bits or interlaced, or where the stream is
+    damaged behind its last pixel, which Pillow does not read."""
     if before[24] != 8 or before[28] != 0:
         return None
     width = pixels.shape[0] * pixels.shape[2] + 1
-    rows = np.frombuffer(zlib.decompress(stream), np.uint8)
+    try:
+        rows = np.frombuffer(zlib.decompress(stream), np.uint8)
+    except zlib.error:
+        return None
     return rows.reshape(-1, width)[:, 0].tobytes() if len(rows) == width * pixels.shape[1] else None
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from polyvae.data.readers.numpy_files import SYNONYMS, part_of
+from polyvae.data.readers.numpy_files import BROKEN, SYNONYMS, part_of
 
 
 def npz(data: bytes) -> tuple[np.ndarray, dict[str, Any], bytes]:
@@ -25,7 +24,7 @@ def npz(data: bytes) -> tuple[np.ndarray, dict[str, Any], bytes]:
             packed = any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist())
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except BROKEN as error:
         raise Unreadable("no .npz archive of arrays of numbers") from error
     chosen = [name for name in held if len(held) == 1 or _means(name) == "x"]
     if len(chosen) != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -20,8 +21,11 @@ BROKEN = (
     EOFError,
     MemoryError,
     ValueError,
+    SyntaxError,
+    tokenize.TokenError,  # of a damaged head, which NumPy reads as Python
     zlib.error,
     zipfile.BadZipFile,
+    RuntimeError,  # of an archive with a password, or packed in a way that Python has not
     struct.error,
     KeyError,
     IndexError,
