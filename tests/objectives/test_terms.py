@@ -170,7 +170,37 @@ def test_the_gradient_of_mmd_is_finite_and_points_to_the_other_sample(kernel) ->
     assert a.grad[:, 0].sum() < 0
 
 
-def test_the_mmd_term_compares_the_first_draw_with_the_prior() -> None:
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_mmd_is_the_same_wherever_both_samples_lie(kernel) -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(64, 8) + 1000, 1.5 * torch.randn(48, 8) + 1000
+    assert mmd(a, b, kernel).item() == pytest.approx(mmd(a.double(), b.double(), kernel).item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        lambda count: diagonal(torch.zeros(2), torch.ones(2)),
+        lambda count: diagonal(torch.zeros(6, 2), torch.ones(6, 2)),
+        lambda count: diagonal(torch.zeros(count * 6, 2), torch.ones(count * 6, 2)),
+    ],
+    ids=["one for all", "one an example", "one a draw"],
+)
+def test_the_mmd_term_is_the_mean_over_the_draws_of_each_example(law) -> None:
+    def found(count: int) -> Tensor:
+        z = centres + torch.randn(count, 6, 2)
+        draw: Any = SimpleNamespace(log_share=None, latents={"z": SimpleNamespace(z=z, p=law(count))})
+        return MMD()(draw)
+
+    torch.manual_seed(0)
+    centres = torch.randn(6, 2)  # not one law's draws: the estimate scatters about the same value for any number
+    single, several = (torch.stack([found(count) for _ in range(1500)]) for count in (1, 4))
+    spread = math.sqrt((single.var() + several.var()) / 1500)
+    assert (single.mean() - several.mean()).abs() < 4 * spread
+    assert several.std() < 0.6 * single.std()
+
+
+def test_the_mmd_term_compares_each_draw_with_the_prior() -> None:
     torch.manual_seed(0)
     loc = torch.randn(1500, 2)
     matched = draw_of(diagonal(loc * 0.8, torch.full((1500, 2), 0.6)), StandardNormal(2), 2)

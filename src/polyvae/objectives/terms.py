@@ -146,7 +146,9 @@ def _gaps(draw: Draw, names: tuple[str, ...] | None, sides: Callable[[Quantised]
 class MMD(nn.Module):
     """Squared maximum mean discrepancy between the aggregate posterior and the prior, scalar.
 
-    E k(z, z') + E k(p, p') - 2 E k(z, p) over z ~ q(z) and as many p ~ p(z), the diagonals left out (unbiased).
+    E k(z, z') + E k(p, p') - 2 E k(z, p) over z ~ q(z) and as many p ~ p(z), the diagonals left out (unbiased). Of K
+    draws an example it is the mean of K such estimates, one for the k-th draws of all: two draws of one example are no
+    two of q(z).
     `kernel`: "rbf", exp(-|a - b|^2 / (2 s^2)), or "imq", the inverse multiquadric C / (C + |a - b|^2) with C = 2 d s^2;
     `scale` s is in units of z, in which N(0, I) has deviation 1, and the RBF's s^2 is multiplied by the dimension d.
     Of a prior that depends on the example it looks at the whole batch, and does not see which z is whose. Over several
@@ -175,13 +177,15 @@ class MMD(nn.Module):
         return torch.stack(parts).sum()
 
     def _discrepancy(self, latent: Latent) -> Tensor:
-        z = latent.z[0].flatten(1)
-        p = latent.p
+        z, p = latent.z.flatten(2), latent.p
+        count, rows = z.shape[:2]
         sample = p.rsample if p.has_rsample else p.sample
         if isinstance(p, Stratified):  # a reference that this term does not move
             sample = p.sample_apart
-        reference = sample() if p.batch_shape else sample((len(z),))
-        return mmd(z, reference.flatten(1), self.kernel, self.scale)
+        times = count * rows // p.batch_shape.numel()  # a law of its own for each draw, each example, or one for all
+        reference = (sample((times,)) if times > 1 else sample()).reshape(z.shape)
+        found = [mmd(*pair, self.kernel, self.scale) for pair in zip(z, reference, strict=True)]
+        return torch.stack(found).mean()
 
     def extra_repr(self) -> str:
         return f"{self.kernel!r}, scale={self.scale}"
@@ -198,7 +202,10 @@ def mmd(a: Tensor, b: Tensor, kernel: str = "rbf", scale: float = 1.0) -> Tensor
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # |a|^2 + |b|^2 - 2 ab: one matrix product, and unlike cdist its gradient is finite at distance zero.
+    # |a|^2 + |b|^2 - 2 ab: one matrix product, and unlike cdist its gradient is finite at distance zero. Of values far
+    # from 0 single precision would keep no digits of the difference; what all have in common is no part of a distance.
+    centre = torch.cat([a, b]).detach().mean(0)
+    a, b = a - centre, b - centre
     return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)
 
 
