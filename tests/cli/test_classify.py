@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import polyvae as pv
 from helpers.commands import Say
 
 SMALL = ["--limit", "200", "--latent", "2", "--network", "mlp", "--widths", "8", "--epochs", "1"]
@@ -63,6 +64,41 @@ def test_a_prior_of_labels_makes_a_classifier_of_a_run(tmp_path: Path, say: Say)
     assert say("sample", run, "--number", "20")[0] == 0
     code, out, err = say("evaluate", run, "--samples", "2", "--json")
     assert json.loads(out)["classification"]["error"] == pytest.approx(error)
+
+
+@pytest.mark.filterwarnings("ignore::polyvae.data.errors.DataNote")
+def test_a_run_on_labels_that_are_missing_in_part_is_opened_again(folder: Path, say: Say) -> None:
+    rows = (folder / "pets.csv").read_text().splitlines()
+    partly = [row if n % 4 == 0 else row.rpartition(",")[0] + "," for n, row in enumerate(rows[1:])]
+    (folder / "partly.csv").write_text("\n".join(["a,b,animal", *partly]) + "\n")
+    run, line = folder / "partly", ["--data", folder / "partly.csv", "--features", "8", *SMALL[2:]]
+    code, _, err = say("train", "m2", *line, "--run", run)
+    assert (code, err.count("m2"), "--label animal" in err) == (2, 1, True), err
+    code, out, err = say("train", "m2", *line, "--label", "animal", "--run", run)
+    assert (code, "polyvae impute" in out) == (0, False), err
+    assert pv.Run.load(run).description["data"]["call"]["gaps"] is True
+    for command in (["evaluate", run, "--samples", "2"], ["classify", run], ["classify", run, "--split", "train"]):
+        code, _, err = say(*command)
+        assert code == 0, err
+    code, _, err = say("train", "--resume", "--run", run, "--epochs", "2")
+    assert code == 0, err
+
+
+def test_only_what_x_lacks_is_refused_where_labels_may_be_missing(folder: Path, say: Say) -> None:
+    rows = [f"{n % 7},{n % 3},{'' if n % 5 == 0 else 'uv'[n % 2]},{'' if n % 4 else ['cat', 'dog'][n % 3 % 2]}"
+            for n in range(120)]  # fmt: skip
+    (folder / "both.csv").write_text("\n".join(["a,b,town,class", *rows]) + "\n")
+    line = ["train", "m2", "--data", folder / "both.csv", "--features", "8", *SMALL[2:], "--run", folder / "both"]
+    code, _, err = say(*line)
+    assert (code, "both.csv: expected" in err, "24 missing in column 'town';" in err, "column 'class'" in err) == (
+        1,
+        True,
+        True,
+        False,
+    ), err
+    assert "(--beside town)" in err
+    code, out, err = say(*line, "--beside", "town")
+    assert (code, "polyvae impute" in out) == (0, False), err
 
 
 @pytest.mark.parametrize(

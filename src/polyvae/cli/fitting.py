@@ -27,6 +27,7 @@ from polyvae.data.columns.table import is_number
 from polyvae.data.loading import without_gap_notes
 from polyvae.data.readers.paths import TABLES
 from polyvae.data.sources.listing import unknown
+from polyvae.evaluation.blocks import check_gaps
 from polyvae.recipes import RECIPES, Recipe
 from polyvae.recipes.catalogue import current
 from polyvae.training.run import Run
@@ -61,10 +62,8 @@ def _begun(name: str, given: Given, groups: Groups) -> Run:
     recipe = _recipe(name, loaded, given["recipe"], settings, groups["recipe"])
     if loaded.missing and not given["data"].get("gaps"):
         with naming(groups["data"]):
-            if "seen" not in recipe.model.inputs:
-                loaded = data.load(**given["data"])  # which says what is missing
-            else:
-                print(f"{loaded.missing:.1%} of the values of x are missing, and kept as gaps", file=sys.stderr)
+            check_gaps(recipe.model, *loaded.parts.values(), columns=loaded.spec.columns, where=where)
+        print(f"{loaded.missing:.1%} of the values of x are missing, and kept as gaps", file=sys.stderr)
     check_machine(settings)
     check_place(folder or Path("runs"), folder=True)
     folder = folder or _next_folder(f"{name}-{Path(loaded.name).stem}")
@@ -136,7 +135,8 @@ def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Setti
         with naming(known):
             return RECIPES[name](loaded.spec, seed=settings.seed, **options)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{name}: {error}") from error
+        said = str(error)
+        raise UsageError(said if said.startswith(f"{name} ") else f"{name}: {said}") from error
 
 
 def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume: bool) -> Run:
@@ -223,7 +223,8 @@ def report(made: Run, as_json: bool) -> None:
         print(f"{of}{made.monitor_words}: {best[name]:.3f} {unit}{_advice(made)}")
     place, call = shlex.quote(str(made.folder)), made.description["data"]["call"]
     print(f"next: polyvae evaluate {place}")
-    if call.get("gaps") and Path(call["name"]).suffix.lower() in TABLES:
+    fills = any(getattr(head, "where", None) == "seen" for head in getattr(made.model, "heads", {}).values())
+    if fills and call.get("gaps") and Path(call["name"]).suffix.lower() in TABLES:
         print(f"next: polyvae impute {place} {shlex.quote(call['name'])}")
 
 

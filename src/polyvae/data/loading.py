@@ -30,6 +30,7 @@ from polyvae.data.sources import CATALOGUE, Source
 from polyvae.data.sources.listing import locate, unknown
 from polyvae.data.split import Data, Split
 from polyvae.data.whole import Cut, Whole, from_path, from_tables, read_draft
+from polyvae.model.conditions import FLAG
 from polyvae.observe.transforms import Binarise, Dequantise
 
 STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws that are made once
@@ -52,6 +53,7 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
     whole, cuts, cut = cut_as(whole, asked)
     if whole.draft is not None:
         whole, cuts = read_draft(whole, whole.draft, cuts, asked)
+    lacking = any(name == "seen" or name.endswith(FLAG) for tensors in whole.parts.values() for name in tensors)
     if asked.labels is not None:
         whole = few_labels(whole, cuts, asked.labels, whole.seed(asked.seed))
     if asked.blocks is None and cut and not whole.blocks and whole.own:
@@ -59,10 +61,9 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
     if asked.blocks and cut and whole.call and Path(whole.call).is_dir():
         cut += ", pictures in the order of their names"
     call = {"name": whole.call} | ({} if data_dir is None else {"data_dir": str(data_dir)}) | asked.said()
-    made = _made(whole, cuts, asked)
-    if "seen" not in made.train.tensors:
-        call.pop("gaps", None)  # nothing is missing
-    return replace(made, call=call if whole.call else {}, cut=cut, frame=library_of(name))
+    if not lacking:
+        call.pop("gaps", None)  # neither of x nor of labels
+    return replace(_made(whole, cuts, asked), call=call if whole.call else {}, cut=cut, frame=library_of(name))
 
 
 def uncut(name: str | Path, data_dir: str | Path | None = None, **options: Any) -> Data:

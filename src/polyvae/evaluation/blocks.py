@@ -135,10 +135,10 @@ def each_block(
         return blocks.each(len(split), measured, target, seed)
 
 
-def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> None:
+def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = (), where: str = "x") -> None:
     """ValueError where values are missing that the model would take for what stands in their place; DataError with how
-    many in each of the `columns`, where their names are known; ValueError for a mask that the model does not read, and
-    for conditions that are missing where it needs them all."""
+    many in each of the `columns` of `where`, if their names are known; ValueError for a mask that the model does not
+    read, and for conditions that are missing where it needs them all."""
     _check_known(model, splits)
     if "seen" in (inputs := getattr(model, "inputs", ("seen",))):
         for split in splits:
@@ -149,7 +149,7 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = ()) -> No
         return
     if columns and all(gaps.shape[1:] == (len(columns),) for gaps in held):
         counts = torch.stack([gaps.sum(0).cpu() for gaps in held]).sum(0).tolist()
-        check_missing({each.name or str(n): counts[n] for n, each in enumerate(columns)}, "x")
+        check_missing({each.name or str(n): counts[n] for n, each in enumerate(columns)}, where, aside=True)
     raise ValueError(
         f"{missing:,} values of x are missing, and this model reads all of x: train incomplete, which learns from what "
         "is observed, or leave out the examples that lack values"

@@ -70,9 +70,14 @@ def held(spec: Spec, name: str, reads: str) -> Beside:
     if name != "y":
         held = f"they hold {', '.join(spec.given)}" if spec.given else "they hold x alone"
         raise ValueError(f"condition: these data have no value {name!r} beside x; {held}")
+    raise ValueError(f"{reads} needs labels or vectors y; {unlabelled(spec)}")
+
+
+def unlabelled(spec: Spec) -> str:
+    """That the data have no labels, and which columns may be."""
     columns = [column.name for column in spec.columns if column.kind == "category" and column.name]
     way = f": load them with {' or '.join(f'label={each!r}' for each in columns[:3])}" if columns else ""
-    raise ValueError(f"{reads} needs labels or vectors y; these data have none{way}")
+    return f"these data have none{way}"
 
 
 def _observed(each: Beside, may_hide: bool) -> Transform | None:

@@ -16,6 +16,7 @@ from polyvae.model.vae import VAE, Conditional, Feature
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, Classification, Reconstruction
 from polyvae.observe.transforms import Labels
+from polyvae.recipes.conditions import unlabelled
 from polyvae.recipes.decoders import decoder_of, finished
 from polyvae.recipes.latents import vector_decoders
 from polyvae.recipes.options import Gaussian, Likelihood
@@ -49,7 +50,7 @@ def m2(
     if latent.prior in SHARING:
         raise ValueError(f"prior: one that reads the posterior's network of x has none here; got {latent.prior!r}")
     if spec.classes is None:
-        raise ValueError("m2 needs labels y of some classes, at least for a few examples; these data have none")
+        raise ValueError(f"m2 needs labels y of some classes, at least for a few examples; {unlabelled(spec)}")
     y, family = (spec.classes,), encoder_family(latent.posterior, latent.dimensions)
     first = nn.Sequential(network_of(latent)((prepared_shape(spec),), (features,)), nn.ReLU())
     q_y = Conditional(mlp([(features,)], y, (features,)), OneHot(), "h")

@@ -11,6 +11,7 @@ from polyvae.checks.names import shortened
 from polyvae.data.errors import DataError
 
 MORE = " and in {} more columns"
+_ASIDE = 3  # columns with missing cells, of which more are not an accident
 _PATTERNS = 200  # of missing cells, the smallest, from which sets of columns to drop are taken
 
 
@@ -34,12 +35,16 @@ def kept_rows(gaps: Mapping[str, np.ndarray], where: str | Path, skip_bad: bool)
     return keep, f"{where}: {int((~keep).sum()):,} of {len(keep):,} rows lack a value, and are left out"
 
 
-def check_missing(missing: Mapping[str, int], where: str | Path) -> None:
-    """Raises DataError naming the columns with missing cells, and how many each has."""
+def check_missing(missing: Mapping[str, int], where: str | Path, aside: bool = False) -> None:
+    """Raises DataError naming the columns with missing cells, and how many each has; `aside`: x may do without them."""
     found = [f"{count:,} missing in column {name!r}" for name, count in missing.items() if count]
     if found:
+        lacking = [name for name, count in missing.items() if count]
+        names = ",".join(lacking)
+        named = aside and len(lacking) <= _ASIDE and names.count(",") < len(lacking) < len(missing)
+        out = f", or take them out of x, as conditions (beside={names!r})" if named else ""
         advice = (
-            "drop these rows or columns, or fill the cells, with the column's median for instance. The recipe "
+            f"drop these rows or columns, or fill the cells, with the column's median for instance{out}. The recipe "
             "incomplete trains on gaps (gaps=True) and fills them: run.impute(frame). Others do not: load the data "
             "without these rows (skip_bad=True), and a run of arbitrary_conditioning on the others then says what the "
             "gaps may hold: run.complete(frame)"

@@ -153,8 +153,8 @@ def _labels(values: Values) -> dict[str, Tensor]:
 
 
 def _told(run: Run, data: Any) -> Data:
-    """The data as the run's model reads them, with their gaps if it reads what is seen. Raises ValueError for gaps."""
-    found = retold(as_data(data, gaps="seen" in run.model.inputs), run.spec)
+    """The data as the run's model reads them. Raises ValueError for gaps that it does not know of."""
+    found = retold(as_data(data, gaps=True), run.spec)
     check_gaps(run.model, *found.parts.values(), columns=found.spec.columns)
     return found
 
