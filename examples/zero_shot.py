@@ -82,7 +82,7 @@ def attribute_world(seed: int, seen: int = 30, unseen: int = 10, each: int = 60)
 def strokes(x: Tensor) -> Tensor:
     """What can be measured of strokes in pictures [N, 1, 28, 28]: [N, 15].
 
-    Ink, width, height, slant; ink in the nine fields of a 3 x 3 grid but one; crossings of three rows and of a column.
+    Ink, width, height, slant; ink in the nine fields of a 3 x 3 grid but one; crossings of three rows.
     """
     ink = x[:, 0].clamp(min=0)
     total = ink.sum((1, 2)).clamp(min=1e-6)
@@ -92,9 +92,9 @@ def strokes(x: Tensor) -> Tensor:
     high, wide = ((down @ place**2) - y**2).sqrt(), ((across @ place**2) - x_**2).sqrt()
     slant = ((ink * place[:, None] * place).sum((1, 2)) / total - y * x_) / (high * wide).clamp(min=1e-6)
     fields = torch.nn.functional.adaptive_avg_pool2d(ink, 3).flatten(1)[:, :8] / total[:, None] * 87
-    lines = torch.stack([ink[:, 9], ink[:, 14], ink[:, 19], ink[:, :, 14]], 1) > 0.5
+    lines = torch.stack([ink[:, 9], ink[:, 14], ink[:, 19]], 1) > 0.5
     crossings = (lines[..., 1:] & ~lines[..., :-1]).sum(2).float()
-    return torch.cat([torch.stack([total / 100, wide, high], 1), slant[:, None], fields, crossings[:, :3]], 1)
+    return torch.cat([torch.stack([total / 100, wide, high], 1), slant[:, None], fields, crossings], 1)
 
 
 def mnist_world(seed: int, hidden: int = 3) -> World:

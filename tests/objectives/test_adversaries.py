@@ -270,6 +270,8 @@ def test_spread_compares_distances_of_draws_and_of_data_within_a_class() -> None
     x = torch.randn(400, 4)
     assert Spread()(with_data(x, 0.5 * torch.randn(400, 4))).item() == pytest.approx(0.25, rel=0.1)
     assert Spread()(with_data(x, torch.ones(400, 4))).item() == pytest.approx(0.0, abs=1e-6)
+    for alike in (x[:1], torch.ones(3, 4)):
+        assert Spread()(with_data(alike, torch.randn(len(alike), 4))).item() == 1.0
     y = F.one_hot(torch.arange(400) % 2, 2).float()
     of_class = y @ torch.tensor([[9.0, 0, 0, 0], [-9.0, 0, 0, 0]])
     deaf = with_data(x + of_class, of_class, y)  # decoded to one example a class, whatever z is

@@ -61,6 +61,20 @@ def test_the_bound_of_m2_is_a_sum_over_labels_that_are_not_known_and_takes_those
     torch.testing.assert_close(draw.elbo, torch.where(values["y_known"], told, elsewhere), atol=1e-9, rtol=0)
 
 
+def test_a_scale_that_is_fitted_to_all_classes_alike_is_refused_where_they_do_not_count_alike() -> None:
+    data = wrap((torch.rand(40, 1, 4, 4), torch.arange(40) % 2), validation=8, test=8)
+    options: dict[str, Any] = {"latent": 2, "network": "mlp", "widths": [8], "features": 8, "seed": 0}
+    made = pv.recipes.m2(data.spec, likelihood="normal-optimal", **options)
+    with pytest.raises(
+        ValueError, match=r"likelihood of 'x' fits its scale to every class .* take a scale that is learn"
+    ):
+        pv.fit(made, data, epochs=1, progress=False)
+    pv.fit(pv.recipes.m2(data.spec, likelihood="normal-learned", **options), data, epochs=1, progress=False)
+    pv.fit(
+        pv.recipes.vade(data.spec, 2, likelihood="normal-optimal", latent=2, widths=[8]), data, epochs=1, progress=False
+    )
+
+
 def test_m2_with_all_labels_is_a_conditional_model_and_a_classifier() -> None:
     made = m2(classified=7.0)
     model, values = wide(made, batch(known=9))

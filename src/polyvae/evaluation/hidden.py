@@ -18,7 +18,7 @@ def without(source: Any, names: str | Sequence[str] | None) -> Any:
     """
     if not names:
         return source
-    chosen = tuple(names.split(",")) if isinstance(names, str) else tuple(names)
+    chosen = tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else tuple(names)
     found = source_of(source)
     may = [name for name in getattr(found.model, "inputs", ()) if flag(name) in found.model.inputs]
     if unknown := [name for name in chosen if name not in may]:

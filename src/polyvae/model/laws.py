@@ -218,6 +218,15 @@ def log_likelihood(p: Distribution, x: Tensor, samples: int, scored: Tensor | No
     return p.log_prob(repeat(x, samples)).view(samples, len(x))
 
 
+def check_fixed_law(p: Distribution, whose: str) -> None:
+    """ValueError for a law that fits itself to all rows alike, of which a latent that is summed over weighs each."""
+    if getattr(p, "among", None) is not None:
+        raise ValueError(
+            f"{whose} fits its scale to every class of a latent that is summed over, likely or not: take a scale that "
+            "is learned, normal-learned of the likelihoods"
+        )
+
+
 def _of_values(p: Distribution, x: Tensor, samples: int, scored: Tensor) -> Tensor:
     """The same of the `scored` values: the score of an example is the sum of theirs."""
     if getattr(p, "among", None) is not None:

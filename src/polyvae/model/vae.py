@@ -13,7 +13,7 @@ from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.guidance import law_of
-from polyvae.model.laws import centre, check_law, log_likelihood, repeat, tempered
+from polyvae.model.laws import centre, check_fixed_law, check_law, log_likelihood, repeat, tempered
 from polyvae.model.networks.prepared import centring
 from polyvae.model.parts import (
     Conditional,
@@ -80,6 +80,7 @@ class VAE(nn.Module):
             raise ValueError(f"{sorted(clash)} name both a latent and an observed value; rename one of them")
         self.summed = frozenset((summed,) if isinstance(summed, str) else summed)
         self._check_single("summed", self.summed)
+        self._weighed = {name for name, head in self._heads() if self.summed & self.plan.reads(head.likelihood)}
         check_statistics(self.posterior, self.prior)
         generated = {name for part in self.prior.values() for name in given(part)}
         read = generated | {name for part in self.posterior.values() for name in given(part)}
@@ -102,6 +103,8 @@ class VAE(nn.Module):
             p, x = head(values), batch[head.of]
             check_law(p, f"the likelihood of {name!r}", [(samples * walk.count,)], x.shape[1:])
             scored = None if head.where is None else batch[head.where]
+            if name in self._weighed:
+                check_fixed_law(p, f"the likelihood of {name!r}")
             with full_precision(walk.device):
                 log_p = log_likelihood(p, x, samples, scored).repeat(walk.samples // samples, 1)
             heads[name] = Observed(p, x, log_p, head.weight, head.of, scored)

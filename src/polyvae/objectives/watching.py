@@ -47,7 +47,8 @@ class Spread(nn.Module):
         pairs = torch.where(pairs.any(), pairs, torch.ones_like(pairs).fill_diagonal_(0))
         x, made = data_of(draw), decoded(draw, "prior").detach()[: len(pairs)]
         apart = [(_distances(*[each.flatten(1)] * 2) * pairs.to(each)).sum() for each in (made, x)]
-        return apart[0] / apart[1].clamp(min=1e-12)
+        # Of examples that are all alike nothing can be apart.
+        return torch.where(apart[1] > 0, apart[0] / apart[1].clamp(min=1e-12), torch.ones_like(apart[0]))
 
     def wrong(self, means: Sequence[float]) -> str | None:
         """What the means of the epochs so far say of a collapse: two such epochs after a better one, or ten."""
