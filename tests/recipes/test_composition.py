@@ -96,6 +96,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         ([*CLOSED, "pixel_cnn", "sigma_vae", "structured_residuals", "low_rank_residuals"], [*CHOICES["likelihood"]]),
         (["incomplete"], DEPENDENT),
         (["vae_gan"], LEARNED),
+        (["m2"], ["normal-optimal"]),  # which classes that are summed over would share
         (["count_vae"], [name for name in CHOICES["likelihood"] if name not in COUNTS]),
     ],
     "objective": [
@@ -115,6 +116,8 @@ def made_with(name: str, **options: Any) -> pv.Recipe:
     small = {"latent": 3, "network": "mlp", "widths": (6,), "components": 3, "channels": 4, "layers": 2, "codes": 5}
     if "latent" in taken:
         small.pop("codes")
+    if name in CLUSTERS:
+        small.pop("components")  # which are those of other priors
     given = {key: value for key, value in small.items() if key in taken}
     if options.get("prior") == "conditional" and "condition" in taken:
         given["condition"] = True

@@ -64,12 +64,16 @@ def test_the_bound_of_m2_is_a_sum_over_labels_that_are_not_known_and_takes_those
 def test_a_scale_that_is_fitted_to_all_classes_alike_is_refused_where_they_do_not_count_alike() -> None:
     data = wrap((torch.rand(40, 1, 4, 4), torch.arange(40) % 2), validation=8, test=8)
     options: dict[str, Any] = {"latent": 2, "network": "mlp", "widths": [8], "features": 8, "seed": 0}
-    made = pv.recipes.m2(data.spec, likelihood="normal-optimal", **options)
+    with pytest.raises(ValueError, match="likelihood: normal-optimal fits its scale to every class alike"):
+        pv.recipes.m2(data.spec, likelihood="normal-optimal", **options)
+    model = pv.recipes.m2(data.spec, likelihood="normal-learned", **options).model
+    law = pv.Conditional(model.heads["x"].likelihood.net, pv.families.PixelNormal("optimal"), ("z", "y"))
+    made = pv.VAE(dict(model.posterior), dict(model.prior), law, dict(model.features), summed="y")
     with pytest.raises(
         ValueError, match=r"likelihood of 'x' fits its scale to every class .* take a scale that is learn"
     ):
-        pv.fit(made, data, epochs=1, progress=False)
-    pv.fit(pv.recipes.m2(data.spec, likelihood="normal-learned", **options), data, epochs=1, progress=False)
+        made(examples := {"x": data.train.tensors["x"]})
+    model(examples)
     pv.fit(
         pv.recipes.vade(data.spec, 2, likelihood="normal-optimal", latent=2, widths=[8]), data, epochs=1, progress=False
     )

@@ -51,6 +51,8 @@ def m2(
         raise ValueError(f"prior: one that reads the posterior's network of x has none here; got {latent.prior!r}")
     if spec.classes is None:
         raise ValueError(f"m2 needs labels y of some classes, at least for a few examples; {unlabelled(spec)}")
+    if likelihood == "normal-optimal":
+        raise ValueError("likelihood: normal-optimal fits its scale to every class alike, likely or not; take another")
     y, family = (spec.classes,), encoder_family(latent.posterior, latent.dimensions)
     first = nn.Sequential(network_of(latent)((prepared_shape(spec),), (features,)), nn.ReLU())
     q_y = Conditional(mlp([(features,)], y, (features,)), OneHot(), "h")
