@@ -1,8 +1,9 @@
 """Compress 100 test pictures by runs of several kinds, read them back, and set the bytes beside the bound and others.
 
 Runs are trained where --runs does not hold them. Each row of --out (results.csv, results.md) is one run: the plain
-bound of the pictures, the bits that they added to the stack, all bytes of the file, and PNG, WebP and xz of the same
-pictures. Files that do not come back to the last bit are an error.
+bound of the pictures, the bits that they added to the stack, all bytes of the file, PNG and WebP of each of the same
+pictures, one WebP of all of them below each other, xz of all their values, and the bytes of the weights, which both
+sides must have and no other column counts. Files that do not come back to the last bit are an error.
 
 python examples/compression.py
 python examples/compression.py --cases bits two-levels --pictures 100
@@ -38,7 +39,12 @@ CASES = {
     "colours": "vae --data cifar10 --likelihood coupled-logistic-mixture --network mlp --widths 256 --latent 64 "
     "--epochs 4 --limit 2000 --lr 3e-3",
 }
-COLUMNS = ("case", "pictures", "dimensions", "bound", "net", "first", "file", "png", "webp", "lzma", "files", "seconds")
+OTHERS = {"png": "PNG", "webp": "WebP", "webp_strip": "WebP strip", "lzma": "xz"}
+COLUMNS = (
+    *("case", "pictures", "dimensions", "bound", "net", "first", "file"),
+    *OTHERS,
+    *("files", "weights", "seconds"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     place, rows = asked.out / "results.csv", dict[str, dict[str, object]]()
     if place.exists():
         with place.open(encoding="utf-8", newline="") as file:
-            rows = {row["case"]: dict(row) for row in csv.DictReader(file)}
+            kept = csv.DictReader(file)
+            if tuple(kept.fieldnames or ()) != COLUMNS:
+                raise SystemExit(f"{place} has other columns; remove it and run all cases again")
+            rows = {row["case"]: dict(row) for row in kept}
     for case in asked.cases:
         folder = asked.runs / case
         if not folder.exists() and polyvae(
@@ -60,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit(f"{case} was not trained")
         began = time.perf_counter()
         found = there_and_back(pv.Run.load(folder), asked.pictures)
-        rows[case] = row(case, found, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        rows[case] = row(case, found, (folder / "weights.safetensors").stat().st_size, seconds)
         print(rows[case], flush=True)
         ordered = [rows[name] for name in CASES if name in rows]
         with replacing(place) as beside, beside.open("w", encoding="utf-8", newline="") as file:
@@ -88,9 +98,9 @@ def there_and_back(run: pv.Run, count: int) -> Compressed:
     return found
 
 
-def row(case: str, found: Compressed, seconds: float) -> dict[str, object]:
+def row(case: str, found: Compressed, weights: int, seconds: float) -> dict[str, object]:
     """Bits for the bound, the net and the first, bytes for the others."""
-    sizes = {name: found.others[name] for name in ("png", "webp", "lzma")}
+    sizes = {name: found.others[name] for name in OTHERS}
     return {
         "case": case,
         "pictures": found.examples,
@@ -101,6 +111,7 @@ def row(case: str, found: Compressed, seconds: float) -> dict[str, object]:
         "file": found.size,
         **sizes,
         "files": sum(found.files.values()),
+        "weights": weights,
         "seconds": f"{seconds:.1f}",
     }
 
@@ -108,17 +119,19 @@ def row(case: str, found: Compressed, seconds: float) -> dict[str, object]:
 def markdown(rows: Sequence[dict[str, object]]) -> str:
     """Bits a value of the bound and of what was written, beside those of others."""
     lines = [
-        "| run | plain bound | net | over the bound | with the first bits | the file | PNG | WebP | xz |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| run | plain bound | net | over the bound | with the first bits | the file | {' | '.join(OTHERS.values())} "
+        "| weights, MB |",
+        "|---" * (7 + len(OTHERS)) + "|",
     ]
     for each in rows:
         values = int(str(each["pictures"])) * int(str(each["dimensions"]))
         bound, net, first = (float(str(each[name])) for name in ("bound", "net", "first"))
-        sizes = [8 * int(str(each[name])) for name in ("file", "png", "webp", "lzma")]
+        sizes = [8 * int(str(each[name])) for name in ("file", *OTHERS)]
         cells = [f"{bits / values:.4f}" for bits in (bound, net, net + first, *sizes)]
         cells.insert(2, f"{100 * (net / bound - 1):+.2f} %")
+        cells.append(f"{int(str(each['weights'])) / 1e6:.2g}")
         lines.append(f"| {each['case']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "Bits a value.", ""])
+    return "\n".join([*lines, "", "Bits a value; the weights, which no column counts, as they lie in the run.", ""])
 
 
 if __name__ == "__main__":

@@ -24,4 +24,6 @@ def test_a_case_is_trained_and_its_pictures_come_back_at_the_rate_of_the_bound(
     assert abs(float(row["net"]) / float(row["bound"]) - 1) < 0.02
     assert int(row["first"]) % 32 == 0
     assert 8 * int(row["file"]) > int(row["net"]) + int(row["first"])
+    assert 0 < int(row["webp_strip"]) < int(row["webp"])
+    assert int(row["weights"]) > 4 * 64 * 32  # the bytes of the first layer alone
     assert "| digits |" in (tmp_path / "out" / "results.md").read_text(encoding="utf-8")

@@ -112,7 +112,8 @@ def table(told: Compressed) -> Table:
         shown.add_column(word, justify="right" if word else "left")
     rows: dict[str, float | None] = {"plain bound": None if told.bound is None else told.bound / 8}
     rows |= {"net": told.net / 8, "with the first bits": (told.net + told.first) / 8, "the file": told.size}
-    names = {"png": "PNG, optimised", "webp": "WebP, lossless", "gzip": "gzip", "bz2": "bzip2", "lzma": "xz"}
+    names = {"png": "PNG, optimised", "webp": "WebP, lossless", "webp_strip": "WebP, all in one strip"}
+    names |= {"gzip": "gzip", "bz2": "bzip2", "lzma": "xz"}
     rows |= {names[name]: size for name, size in told.others.items()}
     rows |= {"the files as they were": sum(told.files.values())}
     for name, size in rows.items():

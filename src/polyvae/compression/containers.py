@@ -91,7 +91,7 @@ def picture(data: bytes) -> tuple[np.ndarray, str]:
 def image(pixels: np.ndarray, mode: str) -> Image.Image:
     """The picture of pixels [C, H, W]."""
     if mode == "1":
-        return Image.fromarray(pixels[0].astype(np.uint8) * 255).convert("1")
+        return Image.fromarray((pixels[0] > 0).astype(np.uint8) * 255).convert("1")
     return Image.fromarray(pixels[0] if mode == "L" else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
