@@ -89,7 +89,7 @@ def traverse(
 ) -> None:
     """Moves each dimension of a latent over its range, the others held where an example lies.
 
-    latent_name: which latent; the topmost where none is named.
+    latent_name: which latent; the topmost that is no class where none is named. A class takes each of its values.
     number: how many dimensions, those that carry most first.
     reach: from -reach to reach, in standard deviations of a standard normal prior.
     columns: pictures in a row.

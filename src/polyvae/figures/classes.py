@@ -16,7 +16,8 @@ from polyvae.figures.subject import subject_of, without_gaps
 
 
 def clusters(source: Any, split: Split, examples: int = 8, samples: int = 8, seed: int = 0) -> Clusters:
-    """Every class of a model: its size, its purity, the examples of a split that are most surely of it, and samples.
+    """Every class of a model: its size, its purity, the most sure of its examples in a split, NaN after the last, and
+    samples.
 
     Of a mixture prior, whose components are not drawn from one by one, there are no samples. ValueError for a model
     without classes.
@@ -30,16 +31,21 @@ def clusters(source: Any, split: Split, examples: int = 8, samples: int = 8, see
     words = []
     for number in range(chances.shape[1]):
         mine = found == number
-        told = f"{look.label(number) if labelled_latent(model) else number}: {int(mine.sum()):,}"
+        count = f"{int(mine.sum()):,} example{'' if int(mine.sum()) == 1 else 's'}"
+        told = f"{look.label(number) if labelled_latent(model) else number}: {count}"
         if labels is not None and bool((mine & labels[1]).any()):
             counts = torch.bincount(labels[0][mine & labels[1]])
-            told += f", {100 * int(counts.max()) / int(counts.sum()):.0f} % {look.label(int(counts.argmax()))}"
+            share = f"{100 * int(counts.max()) / int(counts.sum()):.0f} %"
+            told += f', {share} are "{look.label(int(counts.argmax()))}"'
         words.append(told)
-    best = chances.topk(min(examples, len(split)), 0).indices.T.reshape(-1)
+    classes = torch.arange(chances.shape[1])
+    members = chances.where(found[:, None] == classes, -1.0)
+    best = members.topk(min(examples, len(split)), 0).indices.T
     with evaluating(model) as device, seeded(device, seed, 3):
-        batch = subject.batch(split.take(best), range(len(best)), device, seed)
+        batch = subject.batch(split.take(best.flatten()), range(best.numel()), device, seed)
         shown = subject.array(without_gaps(batch[subject.of], batch))
-        shown = shown.reshape(chances.shape[1], -1, *shown.shape[1:])
+        shown = np.array(shown.reshape(*best.shape, *shown.shape[1:]))
+        shown[(found[best] != classes[:, None]).numpy()] = np.nan
         drawn = shown[:, :0]
         if name in model.summed and samples:
             eye = torch.eye(chances.shape[1], device=device)

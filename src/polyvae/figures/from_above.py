@@ -13,7 +13,7 @@ from polyvae.data.split import Split
 from polyvae.evaluation.blocks import evaluating, seeded
 from polyvae.figures.kinds import Levels
 from polyvae.figures.looks import part
-from polyvae.figures.subject import subject_of
+from polyvae.figures.subject import one_hot, subject_of
 from polyvae.model.distributions.codes import CodePrior
 from polyvae.model.laws import centre
 from polyvae.model.parts import given, shapes
@@ -26,13 +26,13 @@ def levels(source: Any, split: Split, count: int = 12, seed: int = 0) -> Levels:
     """A seeded `count` of examples, and their reconstructions from the highest latent alone, from two, up to all.
 
     Latents above are at the posterior's centre, those below at the prior's given these: its mean, of a PixelCNN the
-    likeliest code at each position in turn, of uniform codes the mean word. ValueError where there is one latent, or
-    one law of several.
+    likeliest code at each position in turn, of uniform codes the mean word. ValueError where there is one latent, one
+    law of several, or a class, between whose values nothing is learned.
     """
     shown = subject_of(source, split, "encode", "decode", "prior")
     model = shown.model
     parts = (*model.posterior.values(), *model.prior.values())
-    if len(model.prior) < 2 or any(map(shapes, parts)):
+    if len(model.prior) < 2 or any(map(shapes, parts)) or one_hot(model):
         raise ValueError("the model has no latents above each other, each with a law of its own")
     chosen = subset(split, count, seed)
     with evaluating(model) as device, seeded(device, seed, 3):

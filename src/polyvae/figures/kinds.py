@@ -49,13 +49,14 @@ class Samples(Shown):
 class Strips(Shown):
     """Walks through latent space, [R, S, ...]: one row a walk, named by `rows`, at the steps `positions` [S].
 
-    `ends` [R, 2, ...]: the examples a walk goes between, or None.
+    `ends` [R, 2, ...]: the examples a walk goes between, or None. `columns`: the steps' names, where they are classes.
     """
 
     pictures: np.ndarray
     rows: tuple[str, ...]
     positions: np.ndarray
     ends: np.ndarray | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Levels(Shown):
 
 @dataclass(frozen=True)
 class Clusters(Shown):
-    """Examples [C, E, ...] and samples [C, S, ...] of every class, and what is said of each in `rows`."""
+    """Examples [C, E, ...], NaN where a class has fewer, and samples [C, S, ...]; `rows` is what is said of each."""
 
     examples: np.ndarray
     samples: np.ndarray

@@ -12,17 +12,22 @@ from polyvae.checks.names import one_of
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
-from polyvae.evaluation.classes import class_probabilities
+from polyvae.evaluation.classes import class_probabilities, labelled_latent
 from polyvae.evaluation.codes import describe_codes
 from polyvae.figures.kinds import GroupKL, KLBars, LatentMap
 from polyvae.figures.looks import look_of, part
+from polyvae.figures.subject import one_hot
 from polyvae.model.vae import VAE, Values
 
 
 def latent_of(model: VAE, name: str | None) -> str:
-    """That latent, or the first; several with one law are one, of its name. Raises ValueError for another name."""
-    names = [unit.name for unit in model.plan.unit_of_prior.values()]
-    return names[0] if name is None else one_of(names, name, "a latent of the model")
+    """That latent, or the first that is no class; several with one law are one, of its name. ValueError for another."""
+    names, classes = [unit.name for unit in model.plan.unit_of_prior.values()], one_hot(model)
+    return (
+        next((each for each in names if each not in classes), names[0])
+        if name is None
+        else one_of(names, name, "a latent of the model")
+    )
 
 
 def latent_map(
@@ -49,11 +54,11 @@ def latent_map(
     method = method or ("active" if code.words is None else "pca")
     means = code.means.float()
     labels = None if (y := chosen.labels) is None else y.cpu().numpy()
-    if labels is not None and (look := look_of(source, chosen)).labels:
-        labels = np.array([look.label(label) for label in labels])
+    of, named = "label", not by_class or labelled_latent(source_of(source).model)
     if by_class:
-        labels = class_probabilities(source, chosen, seed).argmax(1).numpy()
-    of = "class" if by_class else "label"
+        labels, of = class_probabilities(source, chosen, seed).argmax(1).numpy(), "class" if named else "cluster"
+    if labels is not None and named and (look := look_of(source, chosen)).labels:
+        labels = np.array([look.label(label) for label in labels])
     if method == "active" or means.shape[1] < 3:
         order = (code.activity if code.kl is None else code.kl).argsort(descending=True).tolist()
         two = [order[0], order[min(1, len(order) - 1)]]

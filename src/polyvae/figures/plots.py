@@ -114,7 +114,7 @@ def _(figure: Levels, title: str) -> Figure:
 def _(figure: Strips, title: str) -> Figure:
     if figure.pictures.ndim == 3:
         return tables.lines(figure, title)
-    steps = [f"{position:.3g}" for position in figure.positions]
+    steps = list(figure.columns) or [f"{position:.3g}" for position in figure.positions]
     if figure.ends is None:
         return grid(blocks(figure.pictures, figure.unit, figure.names), title, list(figure.rows), steps)
     whole = np.concatenate([figure.ends[:, :1], figure.pictures, figure.ends[:, 1:]], 1)
@@ -126,6 +126,7 @@ def _(figure: Clusters, title: str) -> Figure:
     if figure.examples.ndim == 3:
         raise ValueError("a figure of clusters shows pictures; of a table take the map of its latents")
     whole = np.concatenate([figure.examples, figure.samples], 1)
+    whole = np.nan_to_num(whole, nan=1.0) if figure.unit else whole  # nothing is white, as the paper is
     columns = ["example"] * figure.examples.shape[1] + ["sample"] * figure.samples.shape[1]
     return grid(blocks(whole, figure.unit, figure.names, figure.examples), title, list(figure.rows), columns)
 

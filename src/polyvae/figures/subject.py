@@ -14,6 +14,7 @@ from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Source, seeded, source_of
 from polyvae.evaluation.pictures import first_head
 from polyvae.figures.looks import Look, look_of
+from polyvae.model.families.vectors import OneHot
 from polyvae.model.vae import VAE, Values
 
 _ROWS = 100  # decoded at a time
@@ -55,6 +56,12 @@ def subject_of(source: Any, split: Split | None, *needed: str) -> Subject:
     head = first_head(found.model)
     of = found.model.heads[head].of
     return Subject(found, head, of, look_of(source, split, of))
+
+
+def one_hot(model: VAE) -> tuple[str, ...]:
+    """The latents whose value is a class: a vector of zeros and a one, between which no network has been trained."""
+    families = {name: getattr(q, "family", None) for name, q in model.posterior.items()}
+    return tuple(name for name in model.plan.latents if name in model.summed or isinstance(families.get(name), OneHot))
 
 
 def without_gaps(x: Tensor, values: Values) -> Tensor:

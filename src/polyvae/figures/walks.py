@@ -12,12 +12,13 @@ from torch import Tensor
 from polyvae.data.cuts import shuffled, subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import evaluating
+from polyvae.evaluation.classes import labelled_latent
 from polyvae.evaluation.code_use import CodeUse
 from polyvae.evaluation.codes import describe_codes
 from polyvae.figures.kinds import Strips
 from polyvae.figures.latents import latent_of
 from polyvae.figures.looks import part
-from polyvae.figures.subject import subject_of, without_gaps
+from polyvae.figures.subject import Subject, one_hot, subject_of, without_gaps
 from polyvae.model.laws import centre
 from polyvae.model.parts import apart, given, shapes
 from polyvae.model.vae import VAE, Values
@@ -39,12 +40,14 @@ def traversals(
 
     They are held at the posterior mean of an `example` of the split, or at the prior's mean with None; a latent whose
     prior reads the one that moves follows at its prior's mean. The dimensions are ranked by their KL, or, where none is
-    known, by the variance of their posterior mean; both stand in the row's name. `latent`: the first by default. A map
-    of codes is walked word by word, a place of the map a row.
+    known, by the variance of their posterior mean; both stand in the row's name. `latent`: by default the first that is
+    no class. A map of codes is walked word by word, a place of the map a row; a class takes each value, in one row.
     """
     shown = subject_of(source, split, "encode", "decode", "prior")
     model = shown.model
     name = latent_of(model, latent)
+    if name in one_hot(model):
+        return _classes(shown, split, name, example, seed)
     scanned = subset(split, _SCANNED, seed)
     code = describe_codes(source, scanned, seed)[name]
     words = code.words
@@ -79,7 +82,8 @@ def interpolations(
     """Walks between the posterior means of seeded pairs of examples, `steps` pictures each, both ends reconstructed.
 
     All latents, and what else the likelihood reads as floats, move together: on straight lines, or with `spherical` at
-    the angle and length between (White: Sampling Generative Networks, 2016). Raises ValueError below two examples.
+    the angle and length between (White: Sampling Generative Networks, 2016); a class turns into the other half way.
+    Raises ValueError below two examples.
     """
     if len(split) < 2:
         raise ValueError("an interpolation needs two examples")
@@ -92,8 +96,9 @@ def interpolations(
         walk = _between_spherical if spherical else _between
         fractions = torch.linspace(0, 1, steps, device=device)
         values = {}
+        classes = one_hot(shown.model)
         for key, value in {**batch, **means}.items():
-            step = walk if key in means else _between
+            step = _either if key in classes else walk if key in means else _between
             value = value if value.is_floating_point() else value.float()
             values[key] = step(value[:pairs], value[pairs:], fractions).flatten(0, 1)
         pictures = shown.decode(values).unflatten(0, (pairs, steps))
@@ -102,6 +107,19 @@ def interpolations(
     rows, told = tuple(f"{row + 1}" for row in range(pairs)), part(2 * pairs, len(split))
     walked = shown.array(pictures), rows, fractions.cpu().numpy(), shown.array(ends)
     return Strips(*walked, **shown.look.words(told))
+
+
+def _classes(shown: Subject, split: Split, name: str, example: int | None, seed: int) -> Strips:
+    """A row with each value of a class, the latents that do not read it held as by `traversals`."""
+    model = shown.model
+    with evaluating(model) as device:
+        values = shown.batch(split, [example or 0], device, seed)
+        held = model.centres(values) if example is not None else _prior_means(model, values, {})
+        count = held[name].shape[1]
+        moved = {**_expanded({**values, **held}, count), name: torch.eye(count, device=device)}
+        pictures = shown.decode(_followed(model, moved, (name,))).unsqueeze(0)
+    columns = tuple(map(shown.look.label if labelled_latent(model) else str, range(count)))
+    return Strips(shown.array(pictures), (name,), np.arange(count), columns=columns, **shown.look.words())
 
 
 def _moved(held: Tensor, places: Sequence[int], positions: Tensor) -> Tensor:
@@ -167,6 +185,12 @@ def _between(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:
     """[P, ...] and [P, ...] -> [P, S, ...] on straight lines."""
     t = fractions.view(1, -1, *[1] * (a.ndim - 1))
     return a.unsqueeze(1) * (1 - t) + b.unsqueeze(1) * t
+
+
+def _either(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:
+    """The likeliest class of a [P, C], and from half way on that of b, [P, S, C]."""
+    ends = torch.stack([torch.nn.functional.one_hot(each.argmax(1), each.shape[1]).to(each) for each in (a, b)], 1)
+    return ends[:, (fractions > 0.5).long()]
 
 
 def _between_spherical(a: Tensor, b: Tensor, fractions: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from polyvae.evaluation.classes import class_latent
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.figures import arrays, classes, from_above, latents, walks
 from polyvae.figures.plots import draw
-from polyvae.figures.subject import is_table
+from polyvae.figures.subject import is_table, one_hot
 
 _ROWS = 1000  # of a table: enough to compare shares
 
@@ -31,7 +31,7 @@ def save_figures(
     """All figures of a model over data into a folder, the curves where there is a history; the paths, in order.
 
     `data`: a split, Data, of which it is the test part, or whatever else `Run.score` takes. KL bars are left out where
-    no latent has a KL per dimension, levels where no latents stand above each other.
+    no latent has a KL per dimension, levels and groups where no latents stand above each other.
     """
     folder, split = Path(folder), taken(data, recorded_spec(source))
     made: dict[str, tuple[Any, str]] = {}
@@ -39,7 +39,9 @@ def save_figures(
         made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
     with suppress(ValueError):
         made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
-    if len(source_of(source).model.prior) > 1:
+    model = source_of(source).model
+    classes_of, read = one_hot(model), {name for prior in model.prior.values() for name in model.plan.reads(prior)}
+    if len(model.prior) > 1 and (not classes_of or read & {*classes_of}):
         made["groups"] = latents.group_kl(source, split, seed=seed), "KL of each group"
     table = is_table(source, split)
     made["reconstructions"] = arrays.reconstructions(source, split, _ROWS if table else 32, seed), "Reconstructions"
@@ -51,14 +53,17 @@ def save_figures(
                 from_above.levels(source, split, seed=seed),
                 "Reconstructions from the highest latents alone",
             )
-    for latent in source_of(source).model.prior:
+    for latent in model.prior:
         title = f"Traversals of {latent}, from example 0"
+        title = f"Every value of {latent}, for example 0" if latent in classes_of else title
         made[f"traversals-{latent}"] = walks.traversals(source, split, latent, seed=seed), title
-        made[f"map-{latent}"] = latents.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
-    if (name := class_latent(source_of(source).model)) is not None:
+        if latent not in classes_of:
+            made[f"map-{latent}"] = latents.latent_map(source, split, latent, seed=seed), f"Posterior means of {latent}"
+    if (name := class_latent(model)) is not None:
         if not table:
-            made["clusters"] = classes.clusters(source, split, seed=seed), f"Every value of {name}"
-        for latent in source_of(source).model.prior:
+            shown = f"Every value of {name}: examples it is likeliest for, and their most frequent label"
+            made["clusters"] = classes.clusters(source, split, seed=seed), shown
+        for latent in model.prior:
             if latent != name:
                 by_class = latents.latent_map(source, split, latent, seed=seed, by_class=True)
                 made[f"map-{latent}-by-class"] = by_class, f"Posterior means of {latent}"
