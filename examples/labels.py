@@ -2,7 +2,8 @@
 
 Trains each of METHODS once for each seed, which draws the labels, the weights and the noise, and prints a Markdown
 table of means and standard deviations. No label of the validation or the test part takes part in the training or in the
-choice of its best epoch. Run again, it goes on where it was; `--only` names the methods, `--seeds` the runs.
+choice of its best epoch. Run again, it goes on where it was; `--only` names the methods, `--seeds` the runs. Beside
+them stand what an expert would do instead, see labels_rivals.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from examples.labels_rivals import RIVALS
 
 import polyvae as pv
 from polyvae.training.second_stage import fit_prior, with_prior
@@ -52,6 +55,10 @@ def measured(method: str, seed: int, asked: argparse.Namespace) -> dict[str, Any
     options = {} if asked.limit is None else {"limit": asked.limit}
     binarise = None if asked.data == "digits" else "dynamic"
     data = pv.data.load(asked.data, seed=seed, labels=asked.labels, binarise=binarise, **options)
+    if method in RIVALS:
+        plain = pv.data.load(asked.data, seed=seed, labels=asked.labels, **options)
+        told = RIVALS[method](plain, seed)
+        return {"method": method, "seed": seed, **{name: told.get(name, "") for name in COLUMNS[2:]}}
     run = METHODS[method](data, asked.out / f"{method}-{seed}", asked, seed)
     report = pv.evaluate(run, data.test, samples=asked.samples, spec=data.spec)
     told = {**report["clusters"], **report.get("classification", {}), "bound": report["bound"]}
@@ -69,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--width", type=int, default=300)
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--only", nargs="+", choices=[*METHODS, *RIVALS], default=[*METHODS, *RIVALS])
     parser.add_argument("--out", type=Path, default=Path("runs/labels"))
     parser.add_argument("--table", type=Path, help="a .csv that the runs are kept in; OUT/runs.csv where none is given")
     asked = parser.parse_args(arguments)
@@ -83,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method]
         shown = [spread(mine, "error", 100), spread(mine, "accuracy", 100), spread(mine, "nmi"), spread(mine, "ari")]
-        print(f"| `{method}` | {len(mine)} | {' | '.join(shown)} | {BARS[method]} |")
+        print(f"| `{method}` | {len(mine)} | {' | '.join(shown)} | {BARS.get(method, '')} |")
     return rows
 
 
