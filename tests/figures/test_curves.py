@@ -39,6 +39,15 @@ def test_curves_mark_the_best_epoch_and_leave_out_what_is_constant_or_mirrored()
     assert [axes.get_title() for axes in one.axes] == ["lr", "bound = -loss", "kl", "nll"]
 
 
+def test_a_cost_that_no_validation_example_counts_in_has_no_line_there() -> None:
+    rows = [
+        {"epoch": n, "train_label": 1 / n, "validation_label": 0.0, "train_kl": n, "validation_kl": n} for n in (1, 2)
+    ]
+    assert [len(axes.get_legend_handles_labels()[1]) for axes in figures.drawing(figures.curves(rows)).axes] == [1, 2]
+    rows[1]["validation_label"] = 0.1
+    assert [len(axes.get_legend_handles_labels()[1]) for axes in figures.drawing(figures.curves(rows)).axes] == [2, 2]
+
+
 def test_ticks_are_plain_numbers() -> None:
     values = {"loss": {"train": np.array([1e-5, 3e-5, 2e-5])}, "bound": {"train": 1e5 + np.array([0.01, 0.02, 0.05])}}
     drawn = figures.drawing(Curves(np.arange(3.0), values))

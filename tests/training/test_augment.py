@@ -22,6 +22,18 @@ def made() -> tuple[pv.Run, pv.data.Data]:
     return pv.fit(recipe, data, epochs=3, seed=0, progress=False), data
 
 
+def test_only_examples_whose_label_is_known_are_drawn_from(made: Any) -> None:
+    run, data = made
+    known = torch.arange(len(data.train)) % 2 == 0
+    tensors = data.train.tensors
+    some, few = Split({**tensors, "y": tensors["y"] * known, "y_known": known}), data.train.take(known.nonzero()[:, 0])
+    for how in ("prior", "posterior"):
+        one, other = (pv.augment(run, each, 5, how, seed=1).tensors["x"] for each in (some, few))
+        assert torch.equal(one, other)
+    with pytest.raises(ValueError, match="the data have no labels y"):
+        pv.augment(run, Split({**tensors, "y_known": known & False}), 5)
+
+
 @pytest.mark.parametrize("how", ["prior", "posterior", "interpolation"])
 def test_so_many_of_each_class_in_the_shape_of_the_data_by_seed(made: Any, how: Any) -> None:
     run, data = made

@@ -13,7 +13,9 @@ def told(figure: Curves) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
     """The quantities worth a panel, by name: its heading and its lines.
 
     Left out is what never changes, and what only repeats another, such as a loss that is the bound with the other sign;
-    the heading of the other then says so. Where nothing changes, as in a single epoch, all but the repeated stay.
+    the heading of the other then says so. Where nothing changes, as in a single epoch, all but the repeated stay. Of
+    the validation part a line is left out that is 0 throughout where the training's is not, as the cost of labels is
+    that are all hidden there.
     """
     first = ("bound", "loss")
     names = sorted(figure.quantities, key=lambda name: first.index(name) if name in first else len(first))
@@ -26,7 +28,13 @@ def told(figure: Curves) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
                 break
         else:
             kept[name] = name
-    return {name: (kept[name], figure.quantities[name]) for name in figure.quantities if name in kept}
+    return {name: (kept[name], _counted(lines)) for name, lines in figure.quantities.items() if name in kept}
+
+
+def _counted(lines: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The lines of a quantity without that of a validation part none of whose rows counts."""
+    none = {role for role, values in lines.items() if not np.nan_to_num(values, nan=1.0).any()}
+    return {role: values for role, values in lines.items() if none != {"validation"} or role != "validation"}
 
 
 def _moves(values: np.ndarray) -> bool:

@@ -14,6 +14,7 @@ from polyvae.data.exchange.codes import labels_of
 from polyvae.data.exchange.given import present, taken
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import each_block, joined
+from polyvae.evaluation.classes import known_labels
 from polyvae.model.draw import first_heads
 from polyvae.model.vae import VAE, Values
 from polyvae.training.trained import Trained
@@ -43,7 +44,7 @@ def augment(
 ) -> Split:
     """So many new examples x of each class y, drawn from a run conditioned on labels, class after class.
 
-    `data`: real examples with their labels, as `fit` takes them; of a Data its training part. `how`: "prior",
+    `data`: real examples as `fit` takes them, of a Data its training part; those with a label are read. `how`: "prior",
     z ~ p(z | y); "posterior", z = m + t (z' - m) at z' ~ q(z | x, y) of a real example x of the class, m the centre of
     q; "interpolation", z = (1 - u) m_1 + u m_2 of two real examples of the class, u uniform on [0, 1]. Other conditions
     are those of the real examples, drawn evenly from the class. `temperature`: t, or of "prior" nothing but 1.
@@ -59,11 +60,13 @@ def augment(
     if spec is None or not spec.classes or "y" not in run.model.conditions:
         raise ValueError("a run that is augmented from is conditioned on labels y; this one is not: train cvae")
     split = taken(data.train if isinstance(data, Data) else data, spec)
-    if split.labels is None:
+    if (labels := known_labels(split)) is None:
         raise ValueError("the data have no labels y, whose classes are augmented")
+    split = split.take(labels[1].nonzero()[:, 0].to(split.device))
+    y = labels[0][labels[1]]
     asked = _Asked(how, temperature, guidance, len(spec.x) == 1 if noise is None else noise, seed)
     draws = torch.Generator().manual_seed(seed)
-    first, second = (split.take(_chosen(split.labels.cpu(), labels_of(spec), per_class, draws)) for _ in range(2))
+    first, second = (split.take(_chosen(y, labels_of(spec), per_class, draws)) for _ in range(2))
     x = _decoded(run, first, {} if how == "prior" else _between(run, first, second, asked, draws), asked)
     return Split({"x": x.clamp(0, 1) if spec.unit else x, "y": first.tensors["y"].cpu()})
 
