@@ -76,6 +76,18 @@ def test_labels_that_are_missing_are_known_to_be(how: str, tmp_path: Path) -> No
             assert part.tensors["y"][known].equal(torch.from_numpy(y)[places][known])
 
 
+def test_minus_one_and_one_are_two_classes_and_minus_one_beside_others_is_said_to_be_missing() -> None:
+    rows, signs = np.random.default_rng(0).random((60, 4)).astype(np.float32), np.where(np.arange(60) % 2, 1, -1)
+    for data in (
+        wrap((rows, signs)),
+        wrap((rows, signs), gaps=True),
+        pv.fit("m2", (rows, signs), epochs=1, progress=False),
+    ):
+        assert (data.spec.classes, data.spec.labels) == (2, ("-1", "1"))
+    with pytest.warns(pv.data.DataNote, match=r"30 of 60 labels are -1, and taken for missing"):
+        assert wrap((rows, np.where(signs < 0, -1, np.arange(60) % 4)), gaps=True).spec.labels == ("1", "3")
+
+
 def test_a_table_with_few_labels_of_those_that_there_are_trains_m2_and_no_recipe_that_reads_all(tmp_path: Path) -> None:
     rows, y = np.random.default_rng(0).random((90, 4)), np.arange(90) % 3
     lines = [

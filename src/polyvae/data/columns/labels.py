@@ -21,7 +21,12 @@ def told(y: np.ndarray, known: np.ndarray, where: str) -> dict[str, np.ndarray]:
 
 
 def missing(y: np.ndarray) -> np.ndarray:
-    """Which labels [N] of an array are missing: NaN, -1, or empty text."""
+    """Which labels [N] of an array are missing: NaN, -1 but of `two_signs`, or empty text."""
     if y.dtype.kind == "U":
         return np.char.strip(y) == ""
-    return np.isnan(y) if y.dtype.kind == "f" else y == -1
+    return np.isnan(y) if y.dtype.kind == "f" else (y == -1) & (not two_signs(y))
+
+
+def two_signs(y: np.ndarray) -> bool:
+    """Whether whole numbers [N] are -1 and 1 and no others: two classes, and none that is missing."""
+    return y.dtype.kind == "i" and np.unique(y).tolist() == [-1, 1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from polyvae.data.columns.labels import KNOWN, missing, told
+from polyvae.data.columns.labels import KNOWN, missing, told, two_signs
 from polyvae.data.columns.table import Table, assembled, numbered, numbered_features
 from polyvae.data.errors import DataError
 from polyvae.data.memory_maps import pieces
@@ -126,15 +126,22 @@ def _facts(parts: Mapping[str, Table], where: str, gaps: bool) -> Table:
     features = parts[main].features if main in parts else ()
     if not features and main in arrays:
         features = numbered_features(arrays[main], arrays[main].dtype)
-    y, labels = arrays.get("y"), None
+    y, labels, notes = arrays.get("y"), None, [note for part in parts.values() for note in part.notes]
     if gaps and y is not None and y.ndim == 1 and len(y) and (absent := missing(y)).any():
         arrays |= told(y, ~absent, f"{where}['y']")
+        how = "missing, and kept as gaps" if y.dtype.kind in "fU" else "-1, and taken for missing"
+        notes.append(f"{where}['y']: {int(absent.sum()):,} of {len(y):,} labels are {how}")
         y = arrays["y"]
         if y.dtype.kind == "f" and (y == y.round()).all():
             arrays["y"] = y = y.astype(np.int64)
-    if y is not None and y.ndim == 1 and len(y) and (y.dtype.kind == "U" or (y.dtype.kind in "biu" and y.min() >= 0)):
+    if (
+        y is not None
+        and y.ndim == 1
+        and len(y)
+        and (y.dtype.kind == "U" or (y.dtype.kind in "biu" and (y.min() >= 0 or two_signs(y))))
+    ):
         arrays["y"], labels = numbered(y, f"{where}['y']")
-    return Table(arrays, features, labels, tuple(note for part in parts.values() for note in part.notes))
+    return Table(arrays, features, labels, tuple(notes))
 
 
 def spec_of(tensors: Mapping[str, Tensor]) -> Spec:
