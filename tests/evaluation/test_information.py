@@ -120,6 +120,18 @@ def test_the_estimate_of_the_information_rises_with_the_examples_and_stops_at_th
     assert many.information_most == pytest.approx(exact, rel=0.02)
 
 
+def test_an_estimate_of_few_examples_stays_between_nothing_and_what_is_known_to_lie_above_it() -> None:
+    torch.manual_seed(0)
+    weak = linear_model(0.02 * torch.eye(1, dtype=WIDE), torch.tensor(1.0, dtype=WIDE), *[torch.eye(1, dtype=WIDE)] * 2)
+    for seed in range(8):
+        found = information(weak, Split({"x": torch.randn(6, 1, dtype=WIDE)}), seed=seed).latents["z"]
+        assert found.information is not None
+        assert found.information_most is not None
+        assert found.marginal_kl is not None
+        assert 0 <= found.information <= found.information_most
+        assert found.marginal_kl >= found.marginal_kl_least  # pyright: ignore[reportOperatorIssue]
+
+
 @pytest.mark.parametrize("known", [0.0, 1.0, 5.0])
 def test_the_entropy_of_a_normal_law_is_not_too_small_on_average_over_few_points(known: float) -> None:
     torch.manual_seed(0)

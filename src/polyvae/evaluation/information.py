@@ -24,7 +24,8 @@ class Carried:
     """What one latent carries, nats an example; None of what is not known.
 
     `rate`: R = E_x KL(q(z | x) || p(z)) >= I(x; z). `entropy`: E_x H[q(z | x)]. `information`: I(x; z) by q over M
-    examples, whose posteriors stand for q(z): at most `limit` = log M, and below the information over all x on average.
+    examples, whose posteriors stand for q(z): at most `limit` = log M, and below the information over all x on average,
+    cut off at 0 and `information_most`.
     `information_most`: the least of what is known to lie above it, the rate and the entropy of a normal law of q(z)'s
     covariance, estimated, less `entropy`. `marginal_kl`: KL(q(z) || p(z)) = R - I, as much too large as the information
     is too small; `marginal_kl_least`: R - `information_most`, below it. `correlation`: the total correlation of a
@@ -118,14 +119,14 @@ def _carried(name: str, found: Bounds, code: Code | None) -> Carried:
         return Carried(rate, entropy)
     above = [rate] if code.one_prior else []
     above += [code.entropy_most - entropy] if code.entropy_most is not None else []
-    most = min((each for each in above if isfinite(each)), default=None)
+    most = min((max(0.0, each) for each in above if isfinite(each)), default=None)
     correlation = of_covariance(code.moments[1]) if code.entropy_most is not None and code.moments else None
     if code.information is None:
         return Carried(rate, entropy, information_most=most, correlation=correlation)
-    marginal, least = (
-        (rate - code.information, None if most is None else rate - most) if code.one_prior else (None, None)
-    )
-    return Carried(rate, entropy, code.information, log(code.aggregate), most, marginal, least, correlation)
+    # An estimate of few examples, or near 0, strays beyond what it is known to lie between.
+    found = max(0.0, min(code.information, inf if most is None else most))
+    marginal, least = (rate - found, None if most is None else rate - most) if code.one_prior else (None, None)
+    return Carried(rate, entropy, found, log(code.aggregate), most, marginal, least, correlation)
 
 
 def of_covariance(covariance: Tensor) -> float:

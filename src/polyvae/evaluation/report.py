@@ -130,6 +130,8 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     heads = getattr(model, "heads", None)
     told = informed(found, described, list(found.heads) if heads is None else first_heads(heads))
     report["information"] = told.as_dict()
+    for name, latent in report.get("latents", {}).items():
+        latent.update({key: report["information"]["latents"][name][key] for key in ("information", "information_bits")})
     if high := [name for name, each in told.latents.items() if each.at_limit]:
         notes.append(
             f"the information of {some(high)} is at its ceiling, the logarithm of so many examples: the true one may "
@@ -226,8 +228,6 @@ def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str,
         "active_above": ACTIVE,
         "activity": code.activity.tolist() if words is None else None,
         "codebook": None if words is None else _codebook(words),
-        "information": code.information,
-        "information_bits": None if code.information is None else code.information / log(2),
         "information_limit_bits": log2(code.aggregate) if code.aggregate else None,
         "aggregate": _aggregate(code),
     }
