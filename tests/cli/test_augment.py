@@ -86,6 +86,11 @@ MISTAKES = {
     ),
     "pictures in a table": (["augment", "run", "--out", "more.csv"], 2, "a .csv holds a table, and these are pictures"),
     "a table in a folder": (["augment", "table", "--out", "folder"], 2, "--out is an .npz or a .csv"),
+    "another kind": (
+        ["augment", "run", "--out", "mine.npy"],
+        2,
+        "--out is an .npz, a .csv or a new folder; got mine.npy",
+    ),
     "none": (["augment", "run", "--per-class", "0"], 2, "expected a whole number of at least 1"),
     "a way": (["augment", "run", "--how", "priors"], 2, "expected one of prior, posterior, interpolation"),
     "a prior has no temperature": (

@@ -40,8 +40,11 @@ def test_classes_have_the_names_of_the_data_and_their_measures(folder: Path, say
     wrong = sum(row["label"] != row["class"] for row in rows) / len(rows)
     assert wrong == pytest.approx(told["raw"]["error"])
     assert sum(float(rows[0][name]) for name in ("cat", "dog", "eel")) == pytest.approx(1, abs=1e-5)
-    code, out, err = say("classify", run, "--data", folder / "bare.csv", "--out", folder / "found.csv")
-    assert code == 0, err
+    code, out, err = say("classify", run, "--out", folder / "pets.csv")
+    assert (code, "pets.csv is there already, and this command did not write it" in err) == (2, True), err
+    for _ in range(2):  # its own table is replaced
+        code, out, err = say("classify", run, "--data", folder / "bare.csv", "--out", folder / "found.csv")
+        assert code == 0, err
     with (folder / "found.csv").open() as file:
         assert next(csv.reader(file)) == ["example", "class", "probability", "cat", "dog", "eel"]
 

@@ -55,6 +55,25 @@ def held(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+def test_a_file_of_the_users_is_not_overwritten_and_a_larger_one_is_said_to_be(
+    place: Path, tmp_path: Path, say: Say
+) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text("a,b\n1,2\n")
+    one = next((place / "digits" / "odd").glob("*.png"))
+    code, _, error = say("compress", place / "run", one, "--out", mine)
+    assert (code, mine.read_text()) == (2, "a,b\n1,2\n")
+    assert "is there already, and this command did not write it; give another name" in error
+    packed = tmp_path / "one.polyvae"
+    for _ in range(2):  # its own file is replaced
+        code, out, error = say("compress", place / "run", one, "--out", packed)
+        assert code == 0, error
+    assert f"larger than the files as they were, {packed.stat().st_size / one.stat().st_size:.1f} times" in out
+    assert "1 example of 64 values" in out
+    code, out, _ = say("decompress", packed, "--out", tmp_path / "one")
+    assert "1 file, identical to the one that was compressed" in out
+
+
 def test_files_come_back_in_their_folders_and_twice_the_same_bytes(
     place: Path, packed: Path, tmp_path: Path, say: Say
 ) -> None:
@@ -98,7 +117,7 @@ def test_a_file_that_nothing_makes_again_is_kept_and_told(place: Path, tmp_path:
     (tmp_path / "kept" / "b.png").write_bytes(whole)
     code, out, error = say("compress", place / "run", tmp_path / "kept", "--out", tmp_path / "file")
     assert code == 0
-    assert "1 files of other kinds are left out" in error
+    assert "1 file of another kind is left out" in error
     assert "kept/a.npz" in " ".join(out.split())
     assert say("decompress", tmp_path / "file", "--out", tmp_path / "out")[0] == 0
     assert held(tmp_path / "out" / "kept") == {"a.npz": odd.read_bytes(), "b.png": whole}

@@ -50,6 +50,8 @@ def augment(
     Example: polyvae augment runs/digits --per-class 500 --how posterior --out more.npz
     """
     out = reading.run / "augmented.npz" if out is None else out
+    if out.suffix.lower() not in (*FILES, ""):
+        raise UsageError(f"--out is an .npz, a .csv or a new folder; got {out}")
     check_place(out, folder=out.suffix.lower() not in FILES)
     found = opened(reading.run, reading.data_dir)
     found.run.model.to(usable(reading.device))

@@ -15,7 +15,7 @@ from torch import Tensor
 from polyvae.cli.arguments import CodePrior, Reading
 from polyvae.cli.printing import console, printable
 from polyvae.cli.reading import UsageError
-from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
+from polyvae.cli.runs import Opened, check_own, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 from polyvae.data import Split
 from polyvae.data.errors import DataError
@@ -62,6 +62,7 @@ def classify(
     if place.suffix.lower() != ".csv":
         raise UsageError(f"--out is a table, such as classes.csv; got {place}")
     check_place(place)
+    check_own(place, b"example,")
     found, target = opened(reading.run, reading.data_dir), usable(reading.device)
     found = replace(found, run=chosen_prior(found.run, code_prior))
     spec: Any = found.run.spec

@@ -16,8 +16,8 @@ from polyvae.checks.ranges import Count
 from polyvae.cli.arguments import CodePrior
 from polyvae.cli.printing import console
 from polyvae.cli.reading import UsageError
-from polyvae.cli.runs import check_place, chosen_prior, opened
-from polyvae.compression.archive import read_archive
+from polyvae.cli.runs import check_own, check_place, chosen_prior, opened
+from polyvae.compression.archive import MAGIC, read_archive
 from polyvae.compression.files import listed
 from polyvae.compression.packing import Compressed, check_folder
 from polyvae.compression.packing import compress as compressed
@@ -55,6 +55,7 @@ def compress(
     found, left = listed(files)
     if out.resolve() in {path.resolve() for path in found.values()}:
         raise UsageError(f"--out {out} is one of the files; give another name")
+    check_own(out, MAGIC[:-1])
     from polyvae.training.second_stage import has_prior
 
     trained = chosen_prior(opened(run).run, code_prior)
@@ -67,8 +68,11 @@ def compress(
         return
     if left:
         named = shortened([str(path) for path in left], 5)
-        print(f"polyvae: note: {len(left)} files of other kinds are left out: {named}", file=sys.stderr)
+        count = "1 file of another kind is" if len(left) == 1 else f"{len(left):,} files of other kinds are"
+        print(f"polyvae: note: {count} left out: {named}", file=sys.stderr)
     console().print(table(told))
+    if told.size > (before := sum(told.files.values())):
+        print(f"larger than the files as they were, {told.size / before:.1f} times")
     print(shlex.quote(str(out)))
 
 
@@ -93,19 +97,25 @@ def decompress(file: Path, run: Path | None = None, out: Path | None = None, jso
     if json:
         print(json_module.dumps({"file": str(file), "run": str(folder), "files": list(map(str, files))}))
         return
-    print(f"{len(files):,} files, identical to those that were compressed")
+    which = (
+        "1 file, identical to the one that was"
+        if len(files) == 1
+        else f"{len(files):,} files, identical to those that were"
+    )
+    print(f"{which} compressed")
     print(shlex.quote(str(place)))
 
 
 def table(told: Compressed) -> Table:
     """Bytes, bits an example and bits a dimension: the bound, the net rate, the file, the files and other coders."""
-    dimensions = f"{told.examples:,} examples of {told.dimensions:,} values"
+    dimensions = f"{told.examples:,} example{'' if told.examples == 1 else 's'} of {told.dimensions:,} values"
     over = (
         "" if told.over is None else f"; {100 * abs(told.over):.1f} % {'over' if told.over > 0 else 'under'} the bound"
     )
     note = "Net: without the first bits, the names and the digest, which the file holds too."
     if told.whole:
-        cost = f"{told.kept:,} bytes for {len(told.whole)} files that nothing makes again from their pixels"
+        many = "files" if len(told.whole) > 1 else "file"
+        cost = f"{told.kept:,} bytes for {len(told.whole)} {many} that nothing makes again from pixels alone"
         note += f" In it {cost}: {shortened(list(told.whole), 5)}."
     shown = Table(title=dimensions + over, title_justify="left", caption=note, caption_justify="left")
     for word in ("", "bytes", "bits an example", "bits a dimension"):

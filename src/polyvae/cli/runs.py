@@ -133,6 +133,14 @@ def check_place(path: Path | None, folder: bool = False) -> None:
         raise OSError(error.errno, said, str(path)) from error
 
 
+def check_own(path: Path, start: bytes) -> None:
+    """UsageError where a file is there that does not begin as what the command writes: it is another of the user's."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(start)) != start:
+                raise UsageError(f"--out {path} is there already, and this command did not write it; give another name")
+
+
 def device(wanted: str) -> str:
     """cpu, cuda or mps; auto is cuda where there is one. Raises UsageError for what this machine has not."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
