@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import log
 
+import numpy as np
 import pytest
 import torch
 from sklearn import metrics
@@ -104,3 +105,13 @@ def test_clusters_are_named_by_known_labels_and_their_probabilities_scaled_by_ot
         classify(run, data.test, wrap(x).train, None, 2)
     with pytest.raises(TypeError, match="needs a model with classes: m2, vade, gmvae"):
         class_probabilities(pv.recipes.vae((3,), network="mlp", latent=2), data.test)
+
+
+def test_a_frame_is_classified_as_its_split_is() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(60) / 7, "b": np.arange(60) % 5 / 3, "label": ["cat", "dog", "eel"] * 20})
+    run = pv.fit("m2", frame, epochs=1, progress=False, seed=0)
+    told = classify(run, frame)
+    assert told.probabilities.shape == (60, 3)
+    assert told.raw is not None
+    assert told.probabilities.equal(classify(run, frame.drop(columns="label")).probabilities)

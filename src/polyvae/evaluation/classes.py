@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from polyvae.data.columns.labels import KNOWN
+from polyvae.data.exchange.given import taken
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import each_block, source_of
+from polyvae.evaluation.pictures import recorded_spec
 from polyvae.model.priors.mixture import FullMixture, Mixture
 from polyvae.model.vae import VAE, Values
 
@@ -193,7 +195,7 @@ class Classified:
 
 def classify(
     source: Any,
-    split: Split,
+    split: Any,
     train: Split | None = None,
     held: Split | None = None,
     classes: int | None = None,
@@ -202,11 +204,13 @@ def classify(
 ) -> Classified:
     """p(y | x) of every example of a split, by a model whose classes are labels, or whose clusters have names by some.
 
+    `split`: examples, in whatever form `Run.score` takes them.
+
     p(y | x) = sum_c q(c | x) p(y | c) of clusters, p(y | c) by the known labels of `train`, which has `classes` of
     them. `held`: examples that were not trained on, whose known labels set the temperature. ValueError where clusters
     have no labels to be named by.
     """
-    names = None
+    names, split = None, taken(split, recorded_spec(source))
     if not labelled_latent(source_of(source).model):
         told = None if train is None else known_labels(train)
         if train is None or told is None or classes is None:
