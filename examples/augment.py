@@ -5,8 +5,8 @@ trained on them alone, and the same classifier is trained for the same number of
 every batch taken from elsewhere: from the CVAE (prior, posterior about a real picture, interpolation between two of a
 class), from the real pictures shifted and turned at random, which is what an expert does, or from those and the CVAE's.
 Errors are of MNIST's 10,000 test pictures; differences are paired over the seeds, with a 95 % interval (Student's).
-A row of results.csv in --out stands for one classifier; what is there is not computed again. A page and a figure are
-written when all is there.
+A row of results.csv in --out stands for one classifier; what is there is not computed again. table.md beside it is of
+all rows.
 
 python examples/augment.py --out results/augment
 """
@@ -150,7 +150,7 @@ def table(rows: Sequence[dict[str, str]]) -> str:
     errors: dict[tuple[str, str], dict[int, float]] = {}
     for row in sorted(rows, key=lambda row: int(row["real"])):
         errors.setdefault((row["real"], row["extra"]), {})[int(row["seed"])] = 100 * float(row["error"])
-    heads = ("real a class", "beside them", "error, %", "less real alone", "less moved")
+    heads = ("real a class", "beside them", "error, %", "against real alone", "against moved")
     lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- | --- |"]
     for (real, extra), mine in errors.items():
         all_ = interval(mine.values())
