@@ -277,8 +277,9 @@ def test_no_epoch_before_the_clusters_part_is_kept_or_ends_the_run() -> None:
     assert run.best["epoch"] == curves(run.history).best > 4
 
 
-def test_more_clusters_than_examples_are_refused_by_name() -> None:
+def test_more_clusters_than_examples_are_refused_by_name_before_the_first_step(tmp_path) -> None:
     x, _ = blobs()
-    made = pv.recipes.vade(pv.Spec((4,), levels=None), 60, settle=0, latent=2, network="mlp", widths=[8])
+    made = pv.recipes.vade(pv.Spec((4,), levels=None), 60, latent=2, network="mlp", widths=[8])
     with pytest.raises(ValueError, match="clusters: 60 need as many training examples; got 30"):
-        pv.fit(made, wrap(x[:40], validation=5, test=5), epochs=1, progress=False)
+        pv.fit(made, wrap(x[:40], validation=5, test=5), tmp_path / "run", epochs=2, progress=False)
+    assert not (tmp_path / "run").exists()

@@ -59,6 +59,13 @@ class Starts(Protocol):
 
 
 @runtime_checkable
+class ChecksExamples(Protocol):
+    """What is shown examples in the middle of a run, and says before its first step where there are too few of them."""
+
+    def check(self, examples: int) -> None: ...
+
+
+@runtime_checkable
 class Embeds(Protocol):
     """A posterior over code words: integers in the place of its latent are embedded by it before they are decoded."""
 

@@ -99,14 +99,18 @@ class Settling:
     classes: Classes
     normals: NormalOfClass
 
+    def check(self, examples: int) -> None:
+        """ValueError for fewer examples than clusters."""
+        if examples < len(self.classes.logits):
+            raise ValueError(f"clusters: {len(self.classes.logits)} need as many training examples; got {examples}")
+
     @torch.no_grad()
     def __call__(self, values: Values) -> None:
         from sklearn.mixture import GaussianMixture
 
         z = self.model.infer(values).latents["z"].drawn[0].double().cpu().numpy()
         kind, count = "diag" if self.normals.lower is None else "full", len(self.classes.logits)
-        if len(z) < count:
-            raise ValueError(f"clusters: {count} need as many training examples; got {len(z)}")
+        self.check(len(z))
         state = int(torch.randint(2**31 - 1, ()))
         found: Any = GaussianMixture(count, covariance_type=kind, n_init=TRIES, reg_covar=1e-4, random_state=state).fit(
             z

@@ -23,6 +23,7 @@ from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import check_gaps
 from polyvae.evaluation.support import check_support
+from polyvae.model.protocol import ChecksExamples
 from polyvae.model.vae import VAE
 from polyvae.recipes import Recipe, named
 from polyvae.training.best import Best
@@ -121,7 +122,7 @@ def fit(
         raise ValueError("the model has no parameter to train")
     tell_examples(recipe.objective, len(data.train))
     _check_compiled(recipe, settings)
-    _check_settled(recipe, settings)
+    _check_settled(recipe, settings, len(data.train))
     check_gaps(recipe.model, *data.parts.values(), columns=data.spec.columns)
     check_support(recipe, data, tried(recipe, data, settings.seed))
     fabric = fabric_of(settings)  # before the folder: what this machine has not leaves none behind
@@ -169,8 +170,10 @@ def _check_compiled(recipe: Recipe, settings: Settings) -> None:
         )
 
 
-def _check_settled(recipe: Recipe, settings: Settings) -> None:
-    """ValueError where all epochs go by before the model is what the recipe makes of it."""
+def _check_settled(recipe: Recipe, settings: Settings, examples: int) -> None:
+    """ValueError where all epochs go by before the model is what the recipe makes of it, or it cannot be made."""
+    if recipe.settle is not None and isinstance(recipe.settle[1], ChecksExamples):
+        recipe.settle[1].check(examples)
     settle = None if recipe.model.trained or settings.epochs is None else recipe.settles(settings.epochs)
     if settle is not None and settings.epochs is not None and settings.epochs <= settle:
         raise ValueError(
