@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+from torch import nn
 
 from polyvae.checks.ranges import Count, NumberOrShare
 from polyvae.model.families.real import DiagonalNormal
+from polyvae.model.laws import centre
 from polyvae.model.networks import mlp
 from polyvae.model.posteriors.bayes import Bayes
 from polyvae.model.priors.classes import Classes, NormalOfClass
@@ -17,12 +18,13 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Values
 from polyvae.objectives.objective import Objective
 from polyvae.observe.transforms import Chain
+from polyvae.recipes.communities import communities
 from polyvae.recipes.decoders import decoder_of, finished
 from polyvae.recipes.latents import latent_part
 from polyvae.recipes.options import Covariance, Gaussian, Likelihood
 from polyvae.recipes.recording import Recipe, recipe
 
-TRIES = 5  # starts of expectation maximisation, of which the likeliest result is taken
+LEAST = 1e-4  # variance that a cluster has in any direction when it begins
 
 
 @recipe
@@ -37,13 +39,15 @@ def vade(
     """p(c) p(z | c) p(x | z) with p(z | c) = N(mu_c, S_c) and q(z | x) q(c | z), q(c | z) = p(c | z) by Bayes' rule.
 
     The bound is that of a mixture prior, sum_c p(c) p(z | c), of which c says the component. All clusters are one at
-    first, and the model an ordinary one; after some epochs a mixture is fitted to its codes, and learned from then on.
+    first, and the model an ordinary one; after some epochs they become the communities of its codes, groups of each
+    other's neighbours, and are learned from then on.
 
     `clusters`: how many. `settle`: epochs before they part, or their share of all. `covariance`: of z in a cluster,
     "diagonal" or "full". `likelihood`: by default what the kinds of the data ask for. `prior`: is the mixture.
 
     Jiang, Zheng, Tan, Tang, Zhou: Variational Deep Embedding: An Unsupervised and Generative Approach to Clustering,
-    2017, whose covariances are diagonal and whose autoencoder is trained before, layer by layer.
+    2017, whose covariances are diagonal, begin as a mixture of normals fitted to the codes, and whose autoencoder is
+    trained before, layer by layer.
     """
     _check_prior(latent)
     z = latent_part(latent, spec, {})
@@ -93,7 +97,11 @@ def _check_prior(latent: Gaussian) -> None:
 
 @dataclass(frozen=True)
 class Settling:
-    """Fits a mixture to draws of z of some examples and makes its components the clusters of the model."""
+    """Makes communities of the codes of some examples the clusters of the model.
+
+    p(c) is the share of a community and p(z | c) has the moments of draws of z of its examples, whose covariance is
+    drawn to the one of all communities by as many examples as z has dimensions.
+    """
 
     model: VAE
     classes: Classes
@@ -106,17 +114,16 @@ class Settling:
 
     @torch.no_grad()
     def __call__(self, values: Values) -> None:
-        from sklearn.mixture import GaussianMixture
-
-        z = self.model.infer(values).latents["z"].drawn[0].double().cpu().numpy()
-        kind, count = "diag" if self.normals.lower is None else "full", len(self.classes.logits)
+        latent, count = self.model.infer(values).latents["z"], len(self.classes.logits)
+        z, codes = latent.drawn[0].double().cpu(), centre(latent.q).double().cpu().numpy()
         self.check(len(z))
-        state = int(torch.randint(2**31 - 1, ()))
-        found: Any = GaussianMixture(count, covariance_type=kind, n_init=TRIES, reg_covar=1e-4, random_state=state).fit(
-            z
-        )
-        covariances = torch.as_tensor(found.covariances_)
-        self.normals.set(
-            torch.as_tensor(found.means_), covariances if covariances.ndim == 3 else covariances.diag_embed()
-        )
-        self.classes.logits.copy_(torch.as_tensor(found.weights_).log())
+        found = torch.from_numpy(communities(codes, count, int(torch.randint(2**31 - 1, ()))))
+        member = nn.functional.one_hot(found, count).to(z)
+        sizes = member.sum(0)
+        means = member.T @ z / sizes[:, None]
+        apart = z - means[found]
+        squares = torch.einsum("nc,ni,nj->cij", member, apart, apart)
+        pooled, size = squares.sum(0) / len(z), z.shape[1]
+        covariances = (squares + size * pooled) / (sizes + size)[:, None, None] + LEAST * torch.eye(size).to(z)
+        self.normals.set(means, covariances)
+        self.classes.logits.copy_((sizes / len(z)).log())
