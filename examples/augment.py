@@ -22,12 +22,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import polyvae as pv
 from polyvae.data.files.writing import held, replacing, write_text
 from polyvae.data.split import Split
-from polyvae.evaluation.classifier import Classifier, accuracy
+from polyvae.evaluation.classifier import Classifier, accuracy, moved
 from polyvae.study.statistics import interval, paired
 
 COLUMNS = ("real", "seed", "extra", "error")
@@ -36,18 +35,7 @@ DRAWN = 500  # pictures a class that the CVAE draws
 CVAE = {"latent": 16, "network": "mlp", "widths": (512, 256)}
 STEPS = {"cvae": 600, "classifier": 400}
 BATCH = 64
-TURN, SHIFT = 12.0, 2.0  # degrees and pixels, the most
 Extra = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
-
-
-def moved(x: Tensor, draws: torch.Generator) -> Tensor:
-    """Pictures [B, 1, H, W] turned and shifted at random."""
-    angle, across, down = 2 * torch.rand(3, len(x), generator=draws) - 1
-    angle = angle * TURN * torch.pi / 180
-    across, down = 2 * across * SHIFT / x.shape[3], 2 * down * SHIFT / x.shape[2]  # a side is 2 in grid's units
-    rows = [torch.stack([angle.cos(), -angle.sin(), across], 1), torch.stack([angle.sin(), angle.cos(), down], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
 
 
 def few(train: Split, per_class: int, seed: int) -> Split:

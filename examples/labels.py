@@ -3,7 +3,7 @@
 Trains each of METHODS once for each seed, which draws the labels, the weights and the noise, and prints a Markdown
 table of means and standard deviations. No label of the validation or the test part takes part in the training or in the
 choice of its best epoch. Run again, it goes on where it was; `--only` names the methods, `--seeds` the runs. Beside
-them stand what an expert would do instead, see labels_rivals.py.
+them stands what an expert would do without a generative model, with the same labels and 10,000 other examples.
 """
 
 from __future__ import annotations
@@ -15,13 +15,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from examples.labels_rivals import RIVALS
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 import polyvae as pv
+from polyvae.data.columns.labels import KNOWN
+from polyvae.evaluation import clustering
+from polyvae.evaluation.classifier import Classifier, accuracy, grey, moved
 from polyvae.training.second_stage import fit_prior, with_prior
 
 USUAL: dict[str, Any] = {"lr": 2e-3, "schedule": "cosine", "warmup": 100, "batch_size": 200, "precision": "bf16"}
 BARS = {"m2": "error < 12 %", "m1+m2": "error < 6 %", "vade": "accuracy > 80 %"}
+UNLABELLED = 10_000
+STEPS, SURE = 1200, 0.95  # of a network, and how probable a label is that it gives itself
 COLUMNS = ("method", "seed", "error", "log_loss", "calibration_error", "accuracy", "nmi", "ari", "bound", "epochs")
 
 
@@ -48,6 +55,107 @@ def vade(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int)
 
 
 METHODS: dict[str, Callable[..., pv.Run]] = {"m2": m2, "m1+m2": m1_m2, "vade": vade}
+
+
+def _pixels(data: pv.data.Data, part: str) -> tuple[Tensor, Tensor]:
+    split = data.parts[part]
+    return grey(split.tensors["x"]).flatten(1), split.tensors["y"]
+
+
+def _labelled(data: pv.data.Data) -> tuple[Tensor, Tensor]:
+    """Pixels and classes of the examples that have a label."""
+    x, y = _pixels(data, "train")
+    known = data.train.tensors[KNOWN].bool()
+    return x[known], y[known]
+
+
+def support_vectors(data: pv.data.Data, seed: int) -> dict[str, Any]:
+    from sklearn.svm import SVC
+
+    (x, y), (test, truth) = _labelled(data), _pixels(data, "test")
+    found = torch.from_numpy(SVC(C=10, random_state=seed).fit(x.numpy(), y.numpy()).predict(test.numpy()))
+    return {"error": float((found != truth).double().mean())}
+
+
+def label_spreading(data: pv.data.Data, seed: int) -> dict[str, Any]:
+    """Labels spread over the graph of the ten nearest neighbours in 50 principal components."""
+    from sklearn.decomposition import PCA
+    from sklearn.semi_supervised import LabelSpreading
+
+    (x, y), (every, _), (test, truth) = _labelled(data), _pixels(data, "train"), _pixels(data, "test")
+    rest = every[~data.train.tensors[KNOWN].bool()][:UNLABELLED]
+    reduced = PCA(50, random_state=seed).fit(torch.cat([x, rest]).numpy())
+    labels = torch.cat([y, torch.full((len(rest),), -1)]).numpy()
+    graph = LabelSpreading("knn", n_neighbors=10, max_iter=100)
+    graph.fit(reduced.transform(torch.cat([x, rest]).numpy()), labels)
+    found = torch.from_numpy(graph.predict(reduced.transform(test.numpy())))
+    return {"error": float((found != truth).double().mean())}
+
+
+def moved_pictures(data: pv.data.Data, seed: int, own: bool = False) -> dict[str, Any]:
+    """A convolutional classifier of the labelled pictures, turned and shifted anew at every look.
+
+    `own`: it learns its own labels of the others too, where it is sure of them (Sohn et al.: FixMatch, 2020).
+    """
+    (x, y), (every, _) = _labelled(data), _pixels(data, "train")
+    side = data.spec.x
+    x, rest = x.view(-1, *side), every[~data.train.tensors[KNOWN].bool()][:UNLABELLED].view(-1, *side)
+    torch.manual_seed(seed)
+    made, draws = Classifier(side[0], int(data.spec.classes or 0)), torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.AdamW(made.parameters(), 2e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=STEPS)
+    for step in range(STEPS):
+        index = torch.randint(len(x), (50,), generator=draws)
+        shown, cost = moved(x[index], draws), torch.zeros(())
+        if own and step > STEPS // 8:
+            more = rest[torch.randint(len(rest), (150,), generator=draws)]
+            with torch.no_grad():
+                sure, told = made(moved(more, draws)).softmax(1).max(1)
+            again = moved(moved(more, draws), draws)
+            cost = (F.cross_entropy(made(again), told, reduction="none") * (sure > SURE)).mean()
+        optimiser.zero_grad()
+        (F.cross_entropy(made(shown), y[index]) + cost).backward()
+        optimiser.step()
+        schedule.step()
+    return {"error": 1 - accuracy(made, data.test)}
+
+
+def own_labels(data: pv.data.Data, seed: int) -> dict[str, Any]:
+    return moved_pictures(data, seed, own=True)
+
+
+def _clusters(data: pv.data.Data, fit: Callable[[Any, Any], Any]) -> dict[str, Any]:
+    (x, _), (test, truth) = _pixels(data, "train"), _pixels(data, "test")
+    return clustering(torch.from_numpy(fit(x.numpy(), test.numpy())).long(), truth)
+
+
+def k_means(data: pv.data.Data, seed: int) -> dict[str, Any]:
+    from sklearn.cluster import KMeans
+
+    return _clusters(data, lambda x, test: KMeans(10, n_init=5, random_state=seed).fit(x).predict(test))
+
+
+def mixture(data: pv.data.Data, seed: int) -> dict[str, Any]:
+    """A mixture of normals with full covariances over 20 principal components."""
+    from sklearn.decomposition import PCA
+    from sklearn.mixture import GaussianMixture
+
+    def fit(x: Any, test: Any) -> Any:
+        reduced = PCA(20, random_state=seed).fit(x)
+        found = GaussianMixture(10, n_init=3, random_state=seed).fit(reduced.transform(x[: 2 * UNLABELLED]))
+        return found.predict(reduced.transform(test))
+
+    return _clusters(data, fit)
+
+
+RIVALS: dict[str, Callable[[pv.data.Data, int], dict[str, Any]]] = {
+    "support vectors": support_vectors,
+    "label spreading": label_spreading,
+    "network, moved pictures": moved_pictures,
+    "network, moved pictures, own labels": own_labels,
+    "k-means": k_means,
+    "normals on principal components": mixture,
+}
 
 
 def measured(method: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from examples import labels, labels_rivals
+from examples import labels
 
 
 @pytest.fixture(autouse=True)
 def a_network_of_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labels_rivals, "STEPS", 5)
+    monkeypatch.setattr(labels, "STEPS", 5)
 
 
 def test_every_method_has_a_row_and_is_not_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +19,7 @@ def test_every_method_has_a_row_and_is_not_trained_again(tmp_path: Path, capsys:
     line += ["--out", str(tmp_path), "--seeds", "0"]
     first = labels.main(line)
     shown = capsys.readouterr().out.splitlines()
-    named = [f"`{name}`" for name in (*labels.METHODS, *labels_rivals.RIVALS)]
+    named = [f"`{name}`" for name in (*labels.METHODS, *labels.RIVALS)]
     assert [row.split("|")[1].strip() for row in shown[2:]] == named
     assert [row["error"] != "" for row in first] == [True, True, False, True, True, True, True, False, False]
     assert all(0 < float(row["error"] or row["accuracy"]) < 1 for row in first)

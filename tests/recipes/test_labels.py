@@ -245,14 +245,14 @@ def test_clusters_settle_where_the_examples_are_and_a_resumed_run_settles_alike(
     settings: dict[str, Any] = {"batch_size": 25, "lr": 3e-3, "progress": False, "device": "cpu"}
 
     def recipe() -> pv.Recipe:
-        return pv.recipes.vade(data.spec, 3, settle=14, latent=2, network="mlp", widths=[32], seed=0)
+        return pv.recipes.vade(data.spec, 3, settle=24, latent=2, network="mlp", widths=[32], seed=0)
 
-    whole = pv.fit(recipe(), data, epochs=16, **settings)
+    whole = pv.fit(recipe(), data, epochs=26, **settings)
     found = pv.evaluate(whole, data, samples=4)["clusters"]
     assert found["accuracy"] > 0.9, found
-    for steps in (14 * 16, 14 * 16 + 3, None):
-        resume = steps != 14 * 16
-        cut = pv.fit(recipe(), data, tmp_path / "run", epochs=16, max_steps=steps, resume=resume, **settings)
+    for steps in (24 * 16, 24 * 16 + 3, None):
+        resume = steps != 24 * 16
+        cut = pv.fit(recipe(), data, tmp_path / "run", epochs=26, max_steps=steps, resume=resume, **settings)
     ends = whole.model.state_dict(), cut.model.state_dict()
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     chances = class_probabilities(whole, data.test)

@@ -148,3 +148,13 @@ def _key(x: Tensor, y: Tensor, *settings: int | str) -> str:
         for part in tensor.split(4096):
             digest.update(part.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def moved(x: Tensor, draws: torch.Generator, turn: float = 12.0, shift: float = 2.0) -> Tensor:
+    """Pictures [B, C, H, W] turned by up to `turn` degrees and shifted by up to `shift` pixels, at random."""
+    angle, across, down = 2 * torch.rand(3, len(x), generator=draws) - 1
+    angle = angle * turn * torch.pi / 180
+    across, down = 2 * across * shift / x.shape[3], 2 * down * shift / x.shape[2]  # a side is 2 in grid's units
+    rows = [torch.stack([angle.cos(), -angle.sin(), across], 1), torch.stack([angle.sin(), angle.cos(), down], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
