@@ -116,8 +116,6 @@ def made_with(name: str, **options: Any) -> pv.Recipe:
     small = {"latent": 3, "network": "mlp", "widths": (6,), "components": 3, "channels": 4, "layers": 2, "codes": 5}
     if "latent" in taken:
         small.pop("codes")
-    if name in CLUSTERS:
-        small.pop("components")  # which are those of other priors
     given = {key: value for key, value in small.items() if key in taken}
     if options.get("prior") == "conditional" and "condition" in taken:
         given["condition"] = True

@@ -88,11 +88,9 @@ def gmvae(
 
 
 def _check_prior(latent: Gaussian) -> None:
-    """ValueError where another prior is asked for than that of the clusters, or its number of them by another name."""
+    """ValueError where another prior is asked for than that of the clusters."""
     if latent.prior != "standard":
         raise ValueError(f"prior is what the clusters make, which is learned; got {latent.prior!r}: leave it away")
-    if latent.components != Gaussian().components:
-        raise ValueError(f"components are those of another prior; got {latent.components}: how many is `clusters`")
 
 
 @dataclass(frozen=True)
