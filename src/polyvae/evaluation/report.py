@@ -130,8 +130,7 @@ def evaluate(source: Any, data: Any, *, progress: Progress | None = None, **sett
     heads = getattr(model, "heads", None)
     told = informed(found, described, list(found.heads) if heads is None else first_heads(heads))
     report["information"] = told.as_dict()
-    for name, latent in report.get("latents", {}).items():
-        latent.update({key: report["information"]["latents"][name][key] for key in ("information", "information_bits")})
+    _tell_information(report)
     if high := [name for name, each in told.latents.items() if each.at_limit]:
         notes.append(
             f"the information of {some(high)} is at its ceiling, the logarithm of so many examples: the true one may "
@@ -204,6 +203,13 @@ def _bound(name: str, values: Tensor, scale: Bits) -> dict[str, Any]:
         f"{name}_error": float(values.std()) / sqrt(count) if count > 1 else None,
         f"{name}_bits": scale.of(mean),
     }
+
+
+def _tell_information(report: dict[str, Any]) -> None:
+    """Puts the estimate of the information, which is cut off where more is known, beside the rest of each latent."""
+    for name, latent in report.get("latents", {}).items():
+        known = report["information"]["latents"][name]
+        latent |= {key: known[key] for key in ("information", "information_bits")}
 
 
 def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str, Any]:
