@@ -208,8 +208,7 @@ def _bound(name: str, values: Tensor, scale: Bits) -> dict[str, Any]:
 def _tell_information(report: dict[str, Any]) -> None:
     """Puts the estimate of the information, which is cut off where more is known, beside the rest of each latent."""
     for name, latent in report.get("latents", {}).items():
-        known = report["information"]["latents"][name]
-        latent |= {key: known[key] for key in ("information", "information_bits")}
+        latent |= {key: report["information"]["latents"][name][key] for key in ("information", "information_bits")}
 
 
 def _latent(name: str, code: Code, found: Bounds, notes: list[str]) -> dict[str, Any]:
