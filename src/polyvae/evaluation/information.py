@@ -124,9 +124,9 @@ def _carried(name: str, found: Bounds, code: Code | None) -> Carried:
     if code.information is None:
         return Carried(rate, entropy, information_most=most, correlation=correlation)
     # An estimate of few examples, or near 0, strays beyond what it is known to lie between.
-    found = max(0.0, min(code.information, inf if most is None else most))
-    marginal, least = (rate - found, None if most is None else rate - most) if code.one_prior else (None, None)
-    return Carried(rate, entropy, found, log(code.aggregate), most, marginal, least, correlation)
+    told = max(0.0, min(code.information, inf if most is None else most))
+    marginal, least = (rate - told, None if most is None else rate - most) if code.one_prior else (None, None)
+    return Carried(rate, entropy, told, log(code.aggregate), most, marginal, least, correlation)
 
 
 def of_covariance(covariance: Tensor) -> float:
