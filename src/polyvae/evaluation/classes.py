@@ -220,7 +220,11 @@ def classify(
 
     def found(part: Split) -> Tensor:
         made = log_class_probabilities(source, part, seed, device)
-        return made if names is None else (made[:, :, None] + names.log()).logsumexp(1)
+        if names is None:
+            return made
+        # One product, and no array of examples by clusters by labels: the likeliest cluster's share does not vanish.
+        peak = made.amax(1, keepdim=True)
+        return ((made - peak).exp() @ names).log() + peak
 
     temperature, log_p, labels = None, found(split), known_labels(split)
     aside = None if held is None or not len(held) else known_labels(held)
