@@ -23,6 +23,7 @@ from polyvae.compression.packing import Compressed, check_folder
 from polyvae.compression.packing import compress as compressed
 from polyvae.compression.packing import decompress as decompressed
 from polyvae.data.errors import DataError
+from polyvae.evaluation.numbers import so_many
 from polyvae.training.progress import counted
 
 
@@ -108,7 +109,7 @@ def decompress(file: Path, run: Path | None = None, out: Path | None = None, jso
 
 def table(told: Compressed) -> Table:
     """Bytes, bits an example and bits a dimension: the bound, the net rate, the file, the files and other coders."""
-    dimensions = f"{told.examples:,} example{'' if told.examples == 1 else 's'} of {told.dimensions:,} values"
+    dimensions = f"{so_many(told.examples, 'example')} of {told.dimensions:,} values"
     over = (
         "" if told.over is None else f"; {100 * abs(told.over):.1f} % {'over' if told.over > 0 else 'under'} the bound"
     )

@@ -18,6 +18,11 @@ def number(value: float | None, figures: int = 4) -> str:
     return f"{value:.{figures - 1}e}"
 
 
+def so_many(count: int, noun: str) -> str:
+    """So many of a noun whose plural ends in s: 1 example, 2,000 examples."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def plus_minus(mean: float | None, spread: float | None) -> str:
     """A mean and its deviation or standard error, to two figures of that: 0.01780 ± 0.00035; the mean alone else."""
     if mean is None or math.isnan(mean) or spread is None or not (math.isfinite(spread) and spread > 0):

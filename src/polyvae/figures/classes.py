@@ -10,6 +10,7 @@ import torch
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import evaluating, seeded
 from polyvae.evaluation.classes import Classified, class_latent, class_probabilities, known_labels, labelled_latent
+from polyvae.evaluation.numbers import so_many
 from polyvae.figures.kinds import Clusters, Reliability
 from polyvae.figures.looks import look_of
 from polyvae.figures.subject import subject_of, without_gaps
@@ -31,7 +32,7 @@ def clusters(source: Any, split: Split, examples: int = 8, samples: int = 8, see
     words = []
     for number in range(chances.shape[1]):
         mine = found == number
-        count = f"{int(mine.sum()):,} example{'' if int(mine.sum()) == 1 else 's'}"
+        count = so_many(int(mine.sum()), "example")
         told = f"{look.label(number) if labelled_latent(model) else number}: {count}"
         if labels is not None and bool((mine & labels[1]).any()):
             counts = torch.bincount(labels[0][mine & labels[1]])
