@@ -6,7 +6,7 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 import polyvae as pv
-from polyvae.training.second_stage import with_prior
+from polyvae.training.second_stage import latent_data, with_prior
 
 EXAMPLES, CLASSES = 60, 3
 
@@ -50,3 +50,18 @@ def test_its_latents_stand_above_z_and_it_generates_of_a_class() -> None:
     assert told.shape == (2 * CLASSES, 1, 4, 4)
     means = told.view(2, CLASSES, -1).mean((0, 2))
     assert means.isfinite().all()
+
+
+def test_draws_of_z_are_of_the_classes_that_an_example_may_be_of() -> None:
+    data = pv.data.wrap({"x": torch.randn(30, 6), "y": torch.arange(30) % CLASSES})
+    run = pv.fit(pv.recipes.m2(data, latent=2, widths=[8], features=8, seed=0), data, epochs=5, lr=0.05, progress=False)
+    looks = 20_000
+    drawn = latent_data(run, data).test.batch(torch.zeros(looks, dtype=torch.long))["x"]
+    draw = run.model.infer(run.recipe.observe(data.test.batch(torch.zeros(1, dtype=torch.long))))
+    share, law = draw.latents["y"].q.logits.softmax(1)[0], draw.latents["z"].q
+    mean = share @ law.mean
+    variance = share @ (law.variance + law.mean.square()) - mean.square()
+    assert drawn.shape == (looks, 2)
+    assert ((drawn.mean(0) - mean).abs() < 5 * (variance / looks).sqrt()).all()
+    assert (drawn.var(0) / variance - 1).abs().max() < 0.05
+    assert pv.fit_prior(run, data, "mixture", components=2, progress=False).recipe.call is not None

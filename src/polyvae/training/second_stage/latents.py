@@ -102,10 +102,12 @@ def latent_data(run: Run, data: Any) -> Data:
 
     Posteriors that are independent normals are computed at once, where examples of training and validation are read
     without drawing. Of a posterior that is a point the draws are the point; of examples with gaps, those of what is
-    seen. Raises RunError for a run without such a vector, ValueError for gaps that its model does not know of.
+    seen; below a class that is summed over, those of a class drawn first. Raises RunError for a run without such a
+    vector, ValueError for gaps that its model does not know of.
     """
     name, data = vector_of(run), _told(run, data)
     model = deepcopy(run.model).requires_grad_(False).eval()
+    model.summed = frozenset()  # what z depends on is drawn as z is, where a sum would give a z for each of its values
     parts = {}
     for part, each in data.parts.items():
         held = {SEEN if key == "seen" else key: value for key, value in each.tensors.items()}
