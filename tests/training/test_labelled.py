@@ -65,3 +65,10 @@ def test_draws_of_z_are_of_the_classes_that_an_example_may_be_of() -> None:
     assert ((drawn.mean(0) - mean).abs() < 5 * (variance / looks).sqrt()).all()
     assert (drawn.var(0) / variance - 1).abs().max() < 0.05
     assert pv.fit_prior(run, data, "mixture", components=2, progress=False).recipe.call is not None
+
+
+def test_a_prior_is_fitted_to_a_mixtures_vector_where_pictures_change_at_every_look() -> None:
+    data = pv.data.load("digits", binarise="dynamic", limit=60)
+    run = pv.fit(pv.recipes.gmvae(data, latent=2, top=2, widths=[8], seed=0), data, epochs=1, progress=False)
+    fitted = with_prior(run, pv.fit_prior(run, data, "mixture", components=2, progress=False))
+    assert fitted.model.generate(3)["x"].mean.isfinite().all()

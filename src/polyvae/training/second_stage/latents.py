@@ -124,10 +124,11 @@ def _kept(split: Split, drawn: Drawn) -> Split:
 
     They do of the first latent, whose law no other draw changes, if reading every example leaves the generators alone.
     """
+    if drawn.before is not None or drawn.name != next(iter(drawn.model.posterior)) or not len(split):
+        return replace(split, transform=drawn)
     found: list[Tensor] = []
-    usable = drawn.before is None and drawn.name == next(iter(drawn.model.posterior))
     with forked(split.device), forked(home(drawn.model)):
-        for index in torch.arange(len(split) if usable else 0, device=split.device).split(ROWS):
+        for index in torch.arange(len(split), device=split.device).split(ROWS):
             before = [*generator_states(split.device), *generator_states(home(drawn.model))]
             q = drawn.model.encode(drawn.read(split.batch(index)))[drawn.name]
             after = [*generator_states(split.device), *generator_states(home(drawn.model))]
@@ -135,11 +136,9 @@ def _kept(split: Split, drawn: Drawn) -> Split:
             if moved or not isinstance(q, Independent) or type(q.base_dist) is not Normal:
                 break
             found.append(torch.stack([q.base_dist.loc, q.base_dist.scale], 1).to(split.device))
-    kept = torch.cat(found) if found else torch.empty(0)
-    labels = _labels(split.tensors)
-    return (
-        Split({"normals": kept, **labels}, _redrawn) if len(kept) == len(split) > 0 else replace(split, transform=drawn)
-    )
+    if sum(map(len, found)) < len(split):
+        return replace(split, transform=drawn)
+    return Split({"normals": torch.cat(found), **_labels(split.tensors)}, _redrawn)
 
 
 def _redrawn(values: dict[str, Tensor]) -> dict[str, Tensor]:
