@@ -71,4 +71,4 @@ def test_a_prior_is_fitted_to_a_mixtures_vector_where_pictures_change_at_every_l
     data = pv.data.load("digits", binarise="dynamic", limit=60)
     run = pv.fit(pv.recipes.gmvae(data, latent=2, top=2, widths=[8], seed=0), data, epochs=1, progress=False)
     fitted = with_prior(run, pv.fit_prior(run, data, "mixture", components=2, progress=False))
-    assert fitted.model.generate(3)["x"].mean.isfinite().all()
+    assert fitted.model.generate(count=3)["x"].mean.isfinite().all()
