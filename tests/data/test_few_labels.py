@@ -11,6 +11,7 @@ import torch
 
 import polyvae as pv
 from polyvae.data import load, wrap
+from polyvae.data.exchange.given import taken
 from polyvae.data.labels import balanced
 
 pytestmark = pytest.mark.filterwarnings("ignore::polyvae.data.errors.DataNote")
@@ -109,3 +110,31 @@ def test_labels_that_cannot_be_had_are_refused_by_name() -> None:
         load("vortices", labels=5, limit=10)
     with pytest.raises(pv.data.DataError, match="at least one label"):
         wrap((np.ones((9, 2)) * np.arange(9)[:, None], np.full(9, np.nan)), gaps=True)
+
+
+@pytest.mark.parametrize("how", ["nan", "minus one", "empty text", "none"])
+def test_a_run_reads_labels_of_which_some_are_missing(how: str) -> None:
+    rows = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    y = (np.arange(60) + np.arange(60) // 3) % 3
+    given: Any = (rows, partly(y)[how])
+    if how == "none":
+        given = pytest.importorskip("pandas").DataFrame(rows, columns=list("abcd")).assign(label=partly(y)[how])
+    run = pv.fit("m2", given, epochs=1, progress=False)
+    split = taken(given, run.spec)
+    assert split.tensors["y_known"].tolist() == [n % 3 != 0 for n in range(60)]
+    assert split.tensors["y"][split.tensors["y_known"]].tolist() == [int(y[n]) for n in range(60) if n % 3]
+    # p(x) of all, whatever is known of their labels.
+    assert np.allclose(run.score(given), run.score(given if how == "none" else rows))
+    some = split.take(split.tensors["y_known"].nonzero()[:, 0])
+    judged, alone = (pv.evaluate(run, each)["classification"] for each in (given, some))
+    assert (judged["error"], judged["log_loss"]) == pytest.approx((alone["error"], alone["log_loss"]))
+    with pytest.raises(ValueError, match="y is missing in 20 examples, and this model reads it in all"):
+        pv.fit("cvae", (rows, y), epochs=1, progress=False).score(rows, y=np.where(np.arange(60) % 3, y, -1))
+
+
+def test_minus_one_is_a_label_of_data_that_have_it() -> None:
+    rows, signs = np.random.default_rng(0).random((60, 4)).astype(np.float32), np.where(np.arange(60) % 2, 1, -1)
+    run = pv.fit("m2", (rows, signs), epochs=1, progress=False)
+    split = taken((rows, signs), run.spec)
+    assert "y_known" not in split.tensors
+    assert split.tensors["y"].tolist() == (np.arange(60) % 2).tolist()

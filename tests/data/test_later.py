@@ -19,7 +19,8 @@ import polyvae as pv
 from polyvae.cli.runs import opened
 from polyvae.data import DataNote, load, wrap
 from polyvae.data.exchange.codes import valued
-from polyvae.data.exchange.given import pictured, taken
+from polyvae.data.exchange.given import taken
+from polyvae.data.exchange.partial import pictured
 
 STREAM = np.random.default_rng(0)
 TOWNS = ("Bonn", "Jena", "Ulm")

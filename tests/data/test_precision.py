@@ -13,7 +13,8 @@ from polyvae.data import DataNote, load, wrap
 from polyvae.data import memory_maps as mapped
 from polyvae.data.columns.rounding import steps
 from polyvae.data.exchange.codes import valued
-from polyvae.data.exchange.given import pictured, taken
+from polyvae.data.exchange.given import taken
+from polyvae.data.exchange.partial import pictured
 
 STREAM = np.random.default_rng(3)
 IDS = 20_000_000 + np.resize([3, 0, 2, 1], 200)

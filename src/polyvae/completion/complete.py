@@ -14,7 +14,8 @@ from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.completion.masked import check_totals, masked
 from polyvae.completion.predictive import Completer, Predictive
 from polyvae.data.exchange.codes import check_values
-from polyvae.data.exchange.given import conditions, labels_in, pictured, tensor
+from polyvae.data.exchange.given import conditions, labels_in, tensor
+from polyvae.data.exchange.partial import pictured
 from polyvae.data.readers.frames import is_annotated, is_frame
 from polyvae.data.split import floats
 from polyvae.evaluation.blocks import ALL, evaluating

@@ -14,7 +14,8 @@ from polyvae.completion.complete import Completion, complete
 from polyvae.completion.impute import Imputation, imputed, imputing_head
 from polyvae.data.exchange.codes import check_values, named
 from polyvae.data.exchange.filled import filled_in
-from polyvae.data.exchange.given import conditions, labels_in, pictured, present, taken, tensor
+from polyvae.data.exchange.given import conditions, labels_in, present, taken, tensor
+from polyvae.data.exchange.partial import pictured
 from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, returned
 from polyvae.data.memory_maps import Rows
 from polyvae.data.readers.frames import is_frame

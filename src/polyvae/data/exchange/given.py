@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from polyvae.data.columns.gaps import spread
+from polyvae.data.columns.labels import KNOWN
 from polyvae.data.columns.roles import LABELS
+from polyvae.data.columns.table import label_of
 from polyvae.data.exchange.codes import (
     cells_of,
-    check_values,
     classes,
     coded,
     framed,
@@ -23,9 +25,8 @@ from polyvae.data.exchange.codes import (
     places_of,
     translated,
 )
-from polyvae.data.exchange.returned import examples
 from polyvae.data.readers.arrays import by_name, table_of, tensors_of
-from polyvae.data.readers.frames import frame_columns, is_frame, is_series, series_values
+from polyvae.data.readers.frames import frame_columns, is_frame, is_series, known_cells, series_of, series_values
 from polyvae.data.readers.gaps import shown, unmasked
 from polyvae.data.split import Data, Split
 from polyvae.model.spec import Beside, Column, Spec
@@ -42,23 +43,24 @@ def taken(
     `x`: a tensor, an array, a data frame, a sparse or annotated matrix, a pair (x, y), a mapping by name, a Dataset, a
     DataLoader, a Split, or Data, whose test part is taken, or the validation part if there is no test part. Named
     columns, in a frame (also in a pair or a mapping), an annotated matrix or Data, are matched to the data's by name;
-    categories and labels always are. y is read from a frame's column of labels, if it has one. Numbers stand for the
-    categories that were numbers in the data; a Split holds the codes of `spec`. With `gaps`, cells that are missing and
-    NaN are kept, and the mask `seen` says what is there. Raises ValueError if a column, a
-    category, a label, the shape of an example or the number of rows does not fit the data, DataError as `wrap`.
+    categories and labels always are. y is read from a frame's column of labels, if it has one; where some labels
+    are missing, `y_known` says which are there. Numbers stand for the categories that were numbers in the data; a Split
+    holds the codes of `spec`. With `gaps`, cells that are missing and NaN are kept, and the mask `seen` says what is
+    there. Raises ValueError if a column, a category, a label, the shape of an example or the number of rows does not
+    fit the data, DataError as `wrap`.
     """
     columns = () if spec is None else spec.columns
     if isinstance(x, (Data, Split)):
-        split = _part(x, spec)
+        split = part_meant(x, spec)
     else:
         values = by_name(x, WHERE)
         inside = values.pop("y", None)
         y = next((each for each in (y, inside, labels_in(x, spec)) if each is not None), None)
         name = "x" if "x" in values else next(iter(values), "x")
-        label = _label(values.get(name), spec)
+        label = label_column(values.get(name), spec)
         cells = cells_of(values.get(name), WHERE) if columns else None
         if spec is not None and cells is not None:
-            values[name] = framed(_of_data(cells, spec, label), columns, WHERE, gaps)
+            values[name] = framed(cells_of_data(cells, spec, label), columns, WHERE, gaps)
         elif label is not None and is_frame(x):
             values[name] = x[[each for each in x.columns if str(each) != label]]
         table = table_of(values, WHERE)  # before float32, which would not tell all categories apart
@@ -72,10 +74,11 @@ def taken(
     name = "x" if "x" in split.tensors else next(iter(split.tensors))
     found = split.tensors[name]
     if spec is not None and tuple(found.shape[1:]) != spec.x:
-        raise ValueError(_wrong_shape(np.shape(x if isinstance(x, (Tensor, np.ndarray)) else found), spec.x))
+        raise ValueError(wrong_shape(np.shape(x if isinstance(x, (Tensor, np.ndarray)) else found), spec.x))
     if spec is not None and spec.levels is not None and not isinstance(x, (Data, Split)):
         _check_grey(found)
-    others = conditions(spec, y, given)
+    y, known = _known_labels(y, spec)
+    others = conditions(spec, y, given) | known
     if wrong := {key: len(value) for key, value in others.items() if len(value) != len(found)}:
         raise ValueError(f"x holds {len(found)} examples; got {wrong}")
     device = split.device
@@ -94,27 +97,48 @@ def _with_mask(x: np.ndarray, seen: np.ndarray | None, columns: Sequence[Column]
     return {"x": np.where(known, x, fill), "seen": known}
 
 
-def _of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:
+def cells_of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]:
     """The cells of each column of the data. Raises ValueError for a missing column, and for too many to choose from."""
     every = list(cells.values())
     found = [every[place] for place in places_of(cells, spec.columns, label)]
     if len(found) != len(spec.columns):
-        raise ValueError(_wrong_shape((len(found[0]) if found else 0, len(found)), spec.x))
+        raise ValueError(wrong_shape((len(found[0]) if found else 0, len(found)), spec.x))
     return found
 
 
 def labels_in(x: Any, spec: Spec | None) -> Any:
     """The labels [N] of a pair (x, y), a mapping by name, a frame, a Split or Data; None if there are none."""
     if isinstance(x, (Data, Split)):
-        y = _part(x, spec).tensors.get("y")
+        y = part_meant(x, spec).tensors.get("y")
         return y if y is None or spec is None or not spec.classes else np.array(labels_of(spec))[y.cpu().numpy()]
     if isinstance(x, (Mapping, tuple)):
         return by_name(x, WHERE).get("y")
-    label = _label(x, spec)
+    label = label_column(x, spec)
     unlabelled = spec is not None and spec.columns and not spec.classes
     if label is None or unlabelled:
         return None
-    return frame_columns(x[[name for name in x.columns if str(name) == label]], WHERE)[label]
+    return series_of(x[[name for name in x.columns if str(name) == label]], WHERE)[label]
+
+
+def _known_labels(y: Any, spec: Spec | None) -> tuple[Any, dict[str, Tensor]]:
+    """Labels with one of the data in the place of those that are missing, and, if any are, which are known.
+
+    Missing is what is empty or not a number, and -1 where the data have no such label.
+    """
+    if spec is None or spec.classes is None or np.ndim(y) != 1:
+        return y, {}
+    if is_series(y):
+        cells, known = known_cells(y, WHERE)
+        y = spread(cells, known)
+    else:
+        known = np.ones(len(y), bool)
+    values, names = y.tolist() if hasattr(y, "tolist") else list(y), labels_of(spec)
+    gone = {"", "-1", "nan"} - set(names)
+    known &= np.array([value is not None and label_of(value) not in gone for value in values], bool)
+    if known.all():
+        return y, {}
+    held = [value if there else names[0] for value, there in zip(values, known, strict=True)]
+    return held, {KNOWN: torch.from_numpy(known)}
 
 
 def _frame_conditions(x: Any, spec: Spec | None) -> dict[str, Any]:
@@ -125,7 +149,7 @@ def _frame_conditions(x: Any, spec: Spec | None) -> dict[str, Any]:
     return frame_columns(x[held], WHERE) if held else {}
 
 
-def _label(x: Any, spec: Spec | None) -> str | None:
+def label_column(x: Any, spec: Spec | None) -> str | None:
     """The column of labels of a frame: the one named as in the data, or by a usual name; None if there is none."""
     if not is_frame(x):
         return None
@@ -136,7 +160,7 @@ def _label(x: Any, spec: Spec | None) -> str | None:
     return spec.label if spec is not None and spec.label in others else next(usual, None)
 
 
-def _part(x: Data | Split, spec: Spec | None) -> Split:
+def part_meant(x: Data | Split, spec: Spec | None) -> Split:
     """The split that is meant, in the codes of `spec`."""
     if isinstance(x, Split):
         return x
@@ -186,11 +210,11 @@ def _beside(value: Any, each: Beside) -> Tensor:
 
 def tensor(value: Any) -> Tensor:
     """Numbers as a tensor, NaN included, from a tensor or anything that NumPy reads; float64 becomes float32."""
-    found = _exact(value)
+    found = exact(value)
     return found.float() if found.dtype is torch.float64 and found is not value else found
 
 
-def _exact(value: Any) -> Tensor:
+def exact(value: Any) -> Tensor:
     """The same in its own number type."""
     if isinstance(value, Tensor):
         return value
@@ -202,77 +226,6 @@ def _exact(value: Any) -> Tensor:
         wanted = "numbers are wanted: a data frame, a tensor or an array with a row for each example"
         raise ValueError(f"{wanted}; got {type(value).__name__} of {array.dtype}")
     return torch.from_numpy(array)
-
-
-def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tensor | None]:
-    """Examples [N, ...] in the form of the data, NaN for missing values, and their mask as `completion` takes it.
-
-    Columns and categories are read as by `taken`; hidden values may be anything. A mask has the columns of the frame,
-    or those of the data. Raises ValueError for another shape, column or category, and for values that do not fit the
-    kind of their column.
-    """
-    columns, held = () if spec is None else spec.columns, isinstance(x, (Data, Split))
-    x = x if held or np.isscalar(examples(x)) or (isinstance(x, tuple) and len(x) > 2) else examples(x)
-    cells = cells_of(x, WHERE) if columns else None
-    if spec is not None and cells is not None:
-        label = _label(x, spec)
-        mask = None if mask is None else masked(_of_columns(mask, cells, columns, label), 2)
-        chosen = _of_data(cells, spec, label)
-        seen = mask.cpu().numpy() != 0 if mask is not None and _fits(mask, (len(chosen[0]), len(columns))) else None
-        found = framed(chosen, columns, WHERE, gaps=True, seen=seen)
-        check_values(found, columns)
-        return found, mask
-    found = _laid_out(_part(x, spec).tensors["x"] if held else _exact(x), spec)  # pyright: ignore[reportArgumentType]
-    mask = None if mask is None else masked(mask, found.ndim)
-    kept = found.dtype if isinstance(x, Tensor) or found.dtype is not torch.float64 else torch.float32
-    if not columns:
-        return found.to(kept), mask
-    kept = kept if found.is_floating_point() else torch.float32
-    seen = mask != 0 if mask is not None and _fits(mask, tuple(found.shape)) else None
-    if not held and any(column.labels for column in columns):  # before float32, as in `taken`
-        shown = None if seen is None else seen.expand(len(found), -1).cpu().numpy()
-        found = torch.from_numpy(coded(found.detach().cpu().numpy(), columns, shown)).to(found.device)
-    found = found.to(kept)
-    found = found if seen is None else found.masked_fill(~seen.to(found.device), torch.nan)
-    check_values(found, columns)
-    return found, mask
-
-
-def _fits(mask: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a mask has the shape of these examples; other masks are refused where they are applied."""
-    wanted = (1, *shape[2:]) if len(shape) == 4 else shape[1:]
-    return mask.ndim == len(shape) and len(mask) in (1, shape[0]) and tuple(mask.shape[1:]) == wanted
-
-
-def _of_columns(mask: Any, cells: Mapping[str, Any], columns: Sequence[Column], label: str | None) -> Any:
-    """A mask of a frame's columns, in the order of the data's, which a mask of as many columns already has."""
-    cells = cells_of(mask, WHERE) if is_frame(mask) else cells  # pyright: ignore[reportAssignmentType]
-    found = tensor(mask)
-    if found.shape[-1:] != (len(cells),) or (named(columns) and not set(names_of(columns)) <= set(cells)):
-        return found
-    return found[..., places_of(cells, columns, label)]
-
-
-def _laid_out(found: Tensor, spec: Spec | None) -> Tensor:
-    """Examples [N, ...] in the layout of the data. Raises ValueError for another shape."""
-    if spec is None or tuple(found.shape[1:]) == spec.x:
-        return found
-    rest = tuple(found.shape[1:])
-    if rest == spec.x[1:] and spec.x[0] == 1:
-        return found.unsqueeze(1)
-    if len(rest) == 3 and (rest[2], *rest[:2]) == spec.x:
-        return found.movedim(-1, 1)
-    raise ValueError(_wrong_shape(tuple(found.shape), spec.x))
-
-
-def masked(mask: Any, dimensions: int) -> Tensor:
-    """A mask [N or 1, 1, H, W] or [N or 1, d], from one laid out like a user's x with a row for all or one for each."""
-    found = tensor(mask)
-    if dimensions == 2:
-        return found[None] if found.ndim == 1 else found
-    if found.ndim == 4 and found.shape[1] != 1 and found.shape[-1] == 1:
-        return found.movedim(-1, 1)
-    return found[None, None] if found.ndim == 2 else found.unsqueeze(1) if found.ndim == 3 else found
 
 
 def present(observe: Transform) -> Transform:
@@ -290,7 +243,7 @@ def present(observe: Transform) -> Transform:
     return observed
 
 
-def _wrong_shape(found: tuple[int, ...], x: tuple[int, ...]) -> str:
+def wrong_shape(found: tuple[int, ...], x: tuple[int, ...]) -> str:
     wanted = f"[N, {', '.join(map(str, x))}]"
     if len(x) == 3 and x[0] == 1:
         wanted += f" or [N, {x[1]}, {x[2]}]"
