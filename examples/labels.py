@@ -40,9 +40,9 @@ def m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -
 
 
 def m1_m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -> pv.Run:
-    made = pv.recipes.vae(data, seed=seed, latent=10, network="mlp", widths=(400, 400), likelihood="bernoulli")
+    made = pv.recipes.vae(data, seed=seed, latent=10, network="conv", likelihood="bernoulli")
     run = pv.fit(made, data, folder, resume=True, epochs=asked.epochs, seed=seed, **USUAL)
-    options = {"top": 5, "widths": (asked.width, asked.width), "features": asked.width, "classified": 100.0}
+    options = {"widths": (asked.width, asked.width), "features": asked.width}
     going_on = (folder / "prior" / "run.json").exists()
     prior = fit_prior(run, data, "labelled", resume=going_on, epochs=asked.epochs, seed=seed, **options, **USUAL)
     return with_prior(run, prior)

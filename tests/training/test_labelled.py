@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
@@ -11,19 +12,20 @@ from polyvae.training.second_stage import latent_data, with_prior
 EXAMPLES, CLASSES = 60, 3
 
 
-def composed() -> pv.Run:
+def composed(covariance: str = "full") -> pv.Run:
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(EXAMPLES) % CLASSES
     x = (torch.rand(EXAMPLES, 1, 4, 4, generator=generator) < 0.2 + 0.3 * y.view(-1, 1, 1, 1)).float()
     data = pv.data.wrap({"x": x, "y": y, "y_known": torch.arange(EXAMPLES) < 12})
     small = {"epochs": 2, "batch_size": 16, "device": "cpu", "progress": False, "seed": 0}
     run = pv.fit(pv.recipes.vae(data, latent=3, network="mlp", widths=[8], seed=0), data, **small)
-    prior = pv.fit_prior(run, data, "labelled", top=2, widths=[8], features=6, **small)
+    prior = pv.fit_prior(run, data, "labelled", top=2, covariance=covariance, widths=[8], features=6, **small)
     return with_prior(run, prior)
 
 
-def test_the_bound_of_both_stages_is_a_sum_over_labels_at_the_draws() -> None:
-    model = composed().model.double().eval()
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_the_bound_of_both_stages_is_a_sum_over_labels_at_the_draws(covariance: str) -> None:
+    model = composed(covariance).model.double().eval()
     x = torch.rand(5, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).round()
     draw = model({"x": x})
     z = draw.values["z"][:5]

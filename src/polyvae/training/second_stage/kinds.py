@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from polyvae.checks.ranges import Count, Share, Weight, Widths
 from polyvae.model.distributions.point import Point
 from polyvae.model.draw import Draw
+from polyvae.model.families.real import DiagonalNormal, FullNormal
 from polyvae.model.parts import home
 from polyvae.model.posteriors.exact import Copied, Frozen
 from polyvae.model.priors.flow import FlowPrior
@@ -24,7 +25,7 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Values
 from polyvae.objectives.objective import Objective
 from polyvae.recipes import Recipe, m2, vae
-from polyvae.recipes.options import Flow, Gaussian
+from polyvae.recipes.options import Covariance, Flow, Gaussian
 from polyvae.training.second_stage.latents import Vector
 from polyvae.training.store import RunError
 
@@ -115,7 +116,8 @@ def two_stage(vector: Vector, top: Count | None = None, widths: Widths = (256, 2
 
 def labelled(
     vector: Vector,
-    top: Count = 10,
+    top: Count = 2,
+    covariance: Covariance = "full",
     widths: Widths = (256,),
     features: Count = 256,
     classified: Weight = 10.0,
@@ -125,9 +127,10 @@ def labelled(
 
     With the run's own posterior before it this is the model M1+M2, whose q(y | z) classifies: see the recipe m2.
 
-    `top`: dimensions of u. `widths`: of the layers of p(z | y, u) and, in front of `features`, of both posteriors.
-    `classified`: what -log q(y | z) weighs where y is known. `often`: the share of an epoch that labelled examples
-    make.
+    `top`: dimensions of u. `covariance`: of z given y and u, "diagonal" or "full": codes of one class depend on each
+    other, and where u has to say all of that it says the class as well. `widths`: of the layers of p(z | y, u) and, in
+    front of `features`, of both posteriors. `classified`: what -log q(y | z) weighs where y is known. `often`: the
+    share of an epoch that labelled examples make.
 
     Kingma, Rezende, Mohamed, Welling: Semi-supervised Learning with Deep Generative Models, 2014.
     """
@@ -135,7 +138,8 @@ def labelled(
     if classes is None:
         raise RunError("labels are learned from data with some; those of this run have none")
     spec = Spec((vector.dimensions,), classes, levels=None)
-    return m2(spec, classified, often, features, Gaussian(top, "mlp", tuple(widths)), "normal-network")
+    family = FullNormal() if covariance == "full" else DiagonalNormal()
+    return m2(spec, classified, often, features, Gaussian(top, "mlp", tuple(widths)), family)
 
 
 KINDS: dict[str, Callable[..., Recipe]] = {
