@@ -12,6 +12,7 @@ import argparse
 import csv
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,12 @@ def m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -
 
 
 def m1_m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -> pv.Run:
-    made = pv.recipes.vae(data, seed=seed, latent=10, network="conv", likelihood="bernoulli")
-    run = pv.fit(made, data, folder, resume=True, epochs=asked.epochs, seed=seed, **USUAL)
+    """M1 reads no label: one, of the first seed, serves every draw of them."""
+    place, first = folder.with_name("m1"), data if seed == 0 else loaded(asked, 0)
+    made = pv.recipes.vae(first, seed=0, latent=10, network="conv", likelihood="bernoulli")
+    run = replace(pv.fit(made, first, place, resume=True, epochs=asked.epochs, seed=0, **USUAL), folder=None)
     options = {"widths": (asked.width, asked.width), "features": asked.width}
-    going_on = (folder / "prior" / "run.json").exists()
-    prior = fit_prior(run, data, "labelled", resume=going_on, epochs=asked.epochs, seed=seed, **options, **USUAL)
-    return with_prior(run, prior)
+    return with_prior(run, fit_prior(run, data, "labelled", epochs=asked.epochs, seed=seed, **options, **USUAL))
 
 
 def vade(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -> pv.Run:
@@ -164,15 +165,19 @@ RIVALS: dict[str, Callable[[pv.data.Data, int], dict[str, Any]]] = {
 }
 
 
+def loaded(asked: argparse.Namespace, seed: int, levels: bool = False) -> pv.data.Data:
+    """The data with the labels that this seed draws: bits drawn anew at every look, or their grey `levels`."""
+    options = {} if asked.limit is None else {"limit": asked.limit}
+    binarise = None if levels or asked.data == "digits" else "dynamic"
+    return pv.data.load(asked.data, seed=seed, labels=asked.labels, binarise=binarise, **options)
+
+
 def measured(method: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     """One run of the table, judged on the test part."""
-    options = {} if asked.limit is None else {"limit": asked.limit}
-    binarise = None if asked.data == "digits" else "dynamic"
-    data = pv.data.load(asked.data, seed=seed, labels=asked.labels, binarise=binarise, **options)
     if method in RIVALS:
-        plain = pv.data.load(asked.data, seed=seed, labels=asked.labels, **options)
-        told = RIVALS[method](plain, seed)
+        told = RIVALS[method](loaded(asked, seed, levels=True), seed)
         return {"method": method, "seed": seed, **{name: told.get(name, "") for name in COLUMNS[2:]}}
+    data = loaded(asked, seed)
     run = METHODS[method](data, asked.out / f"{method}-{seed}", asked, seed)
     report = pv.evaluate(run, data.test, samples=asked.samples, spec=data.spec)
     told = {**report["clusters"], **report.get("classification", {}), "bound": report["bound"]}
