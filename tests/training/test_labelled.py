@@ -74,3 +74,25 @@ def test_a_prior_is_fitted_to_a_mixtures_vector_where_pictures_change_at_every_l
     run = pv.fit(pv.recipes.gmvae(data, latent=2, top=2, widths=[8], seed=0), data, epochs=1, progress=False)
     fitted = with_prior(run, pv.fit_prior(run, data, "mixture", components=2, progress=False))
     assert fitted.model.generate(count=3)["x"].mean.isfinite().all()
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_run_whose_latent_is_the_label_is_sampled_class_by_class(
+    stacked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if stacked:
+        run = composed()
+    else:
+        data = pv.data.wrap({"x": torch.randn(30, 6), "y": torch.arange(30) % CLASSES})
+        run = pv.fit(pv.recipes.m2(data, latent=2, widths=[8], features=8, seed=0), data, epochs=1, progress=False)
+    seen, decode = [], run.model.decode
+    monkeypatch.setattr(run.model, "decode", lambda values, *rest: seen.append(values["y"]) or decode(values, *rest))
+    drawn = run.sample(4, y=[2, 0], expected=True)
+    assert len(drawn) == 8
+    assert torch.cat(seen).argmax(1).tolist() == [2, 0] * 4
+    assert run.sample(4, y=torch.eye(CLASSES)[[2, 0]], expected=True).equal(torch.from_numpy(drawn))
+    seen.clear()
+    assert len(run.sample(50)) == 50
+    assert torch.cat(seen).argmax(1).unique().tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="labels of the data of this run are"):
+        run.sample(1, y=[7])

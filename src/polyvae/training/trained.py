@@ -22,6 +22,7 @@ from polyvae.data.readers.frames import is_frame
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
+from polyvae.evaluation.classes import labelled_latent
 from polyvae.evaluation.refine import refined
 from polyvae.model.conditions import flag
 from polyvae.model.distributions.codes import CodeLaw
@@ -130,25 +131,29 @@ class Trained:
     ) -> Any:
         """Draws from the model: x ~ p(x | z) at z ~ p(z), [count, ...]; with `expected`, E[x | z] in its place.
 
-        Of a conditional model `count` for each row of `y` and `given`, all rows for the first draw, then for the
-        second; what it has learned to do without may be left away. `guidance`: w, of such a model: its laws are
-        proportional to p(. | y)^w p(.)^(1 - w). The same ones for the same `seed`. A run on a data frame, or on a file
-        of named columns where pandas is installed, gives a frame, with the column of labels that `y` asks for, unless
-        it is given tensors.
+        Of a conditional model, and of one whose latent is the label, `count` for each row of `y` and `given`, all rows
+        for the first draw, then for the second; what it has learned to do without may be left away. `guidance`: w, of
+        such a model: its laws are proportional to p(. | y)^w p(.)^(1 - w). The same ones for the same `seed`. A run on
+        a data frame, or on a file of named columns where pandas is installed, gives a frame, with the column of labels
+        that `y` asks for, unless it is given tensors.
         """
         model, others = self.model, self._conditions(y, given)
+        told = others.get("y")
+        label = {} if told is None or not labelled_latent(model) else {"y": _one_hot(model, others.pop("y"))}
         if unread := sorted(set(others) - set(model.conditions) - set(model.inputs)):
             raise ValueError(f"the model reads no {', '.join(unread)}; leave it away")
-        total = count * max((len(value) for value in others.values()), default=1)
+        total = count * max((len(value) for value in (*others.values(), *label.values())), default=1)
         with evaluating(model) as device:
             rows = {name: value.to(device) for name, value in present(self.recipe.observe)(others).items()}
+            fixed = {name: value.to(device) for name, value in label.items()}
             self._need(set(model.conditions) - set(rows))
 
             def made(block: slice) -> dict[str, Tensor]:
                 index = torch.arange(block.start, block.stop, device=device)
-                batch = {name: value[index % len(value)] for name, value in rows.items()}
-                count = 1 if batch else len(index)
-                laws = model.generate(batch, count, guidance=guidance)
+                batch, known = (
+                    {name: value[index % len(value)] for name, value in each.items()} for each in (rows, fixed)
+                )
+                laws = model.generate(batch, 1 if batch or known else len(index), known, guidance)
                 chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads) if name in laws}
                 return {of: p.mean if expected else p.sample() for of, p in chosen.items()}  # pyright: ignore
 
@@ -156,8 +161,9 @@ class Trained:
         like = kind_of(y if y is not None else next(iter((given or {}).values()), None))
         like = empty_frame(self._library) if like is None else like
         found = _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in drawn.items()})
-        asked = self.spec is not None and self.spec.classes and self.spec.label and "y" in others and is_frame(found)
-        return labelled(found, others["y"], self.spec) if asked else found  # pyright: ignore[reportArgumentType]
+        named_labels = self.spec is not None and self.spec.classes and self.spec.label
+        asked = named_labels and told is not None and told.ndim == 1 and is_frame(found)
+        return labelled(found, told, self.spec) if asked else found  # pyright: ignore[reportArgumentType]
 
     def complete(
         self,
@@ -285,3 +291,10 @@ class Trained:
 def _one(found: dict[str, Any]) -> Any:
     """The only value, or all by name."""
     return next(iter(found.values())) if len(found) == 1 else found
+
+
+def _one_hot(model: VAE, y: Tensor) -> Tensor:
+    """Classes [N] as the values of the latent that is the label; rows of it are left as they are."""
+    if y.ndim > 1:
+        return y.float()
+    return torch.nn.functional.one_hot(y.long(), model.prior["y"]({}).event_shape[0]).float()
