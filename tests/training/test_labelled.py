@@ -96,3 +96,10 @@ def test_a_run_whose_latent_is_the_label_is_sampled_class_by_class(
     assert torch.cat(seen).argmax(1).unique().tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="labels of the data of this run are"):
         run.sample(1, y=[7])
+
+
+def test_a_label_above_a_label_is_refused_before_it_is_trained() -> None:
+    data = pv.data.wrap({"x": torch.randn(30, 6), "y": torch.arange(30) % CLASSES})
+    run = pv.fit(pv.recipes.m2(data, latent=2, widths=[8], features=8, seed=0), data, epochs=1, progress=False)
+    with pytest.raises(pv.RunError, match=r"has values named \['h', 'y'\] already"):
+        pv.fit_prior(run, data, "labelled", epochs=1, progress=False, callbacks=[lambda row: pytest.fail("trained")])

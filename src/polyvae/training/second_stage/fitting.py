@@ -15,7 +15,7 @@ from torch import nn
 from polyvae.checks.names import find
 from polyvae.checks.ranges import check
 from polyvae.model.parts import given
-from polyvae.model.vae import Conditional, Feature
+from polyvae.model.vae import VAE, Conditional, Feature
 from polyvae.model.weights import check_weights
 from polyvae.recipes import Recipe, named
 from polyvae.training.fit import fit
@@ -107,6 +107,8 @@ def fit_prior(
     if "settings" not in rest:
         rest = {**OF_PRIORS.get(prior, {}), **rest}
     recipe = _recipe(Vector(run, vector_of(run), examples(run, data, seed)), prior, options, seed)
+    if isinstance(recipe.model.posterior["z"], Conditional):
+        _names_above(run, vector_of(run), recipe.model)  # refused before it takes its time
     return fit(recipe, latents, place_of(run), resume=resume, progress=progress, **rest)
 
 
@@ -196,16 +198,21 @@ def _read(run: Run, place: Path) -> Run:
     return prior
 
 
+def _names_above(run: Run, name: str, second: VAE) -> dict[str, str]:
+    """What values of a second model are called above a vector. RunError where the run has others of these names."""
+    names = {"x": name, "z": ABOVE}
+    taken = {*run.model.posterior, *run.model.prior, *run.model.inputs, *run.model.features}
+    if clash := taken & {*(names.get(key, key) for key in second.posterior), *second.features}:
+        raise RunError(f"{called(run)} has values named {sorted(clash)} already, as its prior has")
+    return names
+
+
 def _above(run: Run, name: str, prior: Run) -> Run:
     """The run with a second model's latents above its vector z: their posteriors read z, and p(z | u) stands below.
 
     Its own vector is called u, and other latents and features of it as they are.
     """
-    second, taken = prior.model, {*run.model.posterior, *run.model.prior, *run.model.inputs, *run.model.features}
-    names = {"x": name, "z": ABOVE}
-    above = [names.get(key, key) for key in second.posterior]
-    if clash := taken & {*above, *second.features}:
-        raise RunError(f"{called(run)} has values named {sorted(clash)} already, as its prior has")
+    second, names = prior.model, _names_above(run, name, prior.model)
     posterior: dict[str, nn.Module] = {}
     for key, part in run.model.posterior.items():
         posterior[key] = part
