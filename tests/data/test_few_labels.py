@@ -132,6 +132,48 @@ def test_a_run_reads_labels_of_which_some_are_missing(how: str) -> None:
         pv.fit("cvae", (rows, y), epochs=1, progress=False).score(rows, y=np.where(np.arange(60) % 3, y, -1))
 
 
+def test_labels_of_other_libraries_are_missing_where_they_say_so_and_refused_where_none_may_be() -> None:
+    pandas = pytest.importorskip("pandas")
+    data = wrap((np.random.default_rng(0).random((30, 4)), np.arange(30) % 3))
+    run = pv.fit("cvae", data, epochs=1, progress=False)
+    rows = np.zeros((3, 4))
+    for y in ([0, None, 2], [0, pandas.NA, 2], pandas.array([0, None, 2], dtype="Int64"), [0, float("nan"), 2]):
+        assert taken((rows, y), run.spec).tensors["y_known"].tolist() == [True, False, True]
+        with pytest.raises(ValueError, match="y is missing in 1 examples"):
+            run.score(rows, y=y)
+        with pytest.raises(ValueError, match=r"labels of the data of this run are 0\.\.2; got"):
+            run.sample(1, y=y)
+
+
+def test_labels_that_are_given_stand_in_the_place_of_those_of_the_data() -> None:
+    data = wrap({"x": torch.rand(30, 4), "y": torch.arange(30) % 3, "y_known": torch.arange(30) % 2 == 0})
+    made = pv.recipes.cvae(data.spec, condition="y", dropped=0.3, latent=2, seed=0)
+    run = pv.fit(made, data, epochs=1, progress=False)
+    split = data.train.take(range(10))
+    whole = run.score(split.tensors["x"], y=split.tensors["y"])
+    assert run.score(split, y=split.tensors["y"]).equal(whole)
+    assert not run.score(split).equal(whole)
+
+
+def test_completion_does_without_the_conditions_that_a_model_may_do_without() -> None:
+    data = wrap({"x": torch.rand(30, 1, 4, 4), "y": torch.arange(30) % 3})
+    made = pv.recipes.cvae(data.spec, condition="y", dropped=0.3, latent=2, network="mlp", seed=0)
+    run = pv.fit(made, data, epochs=1, progress=False)
+    x, y = data.train.tensors["x"][:3].clone(), data.train.tensors["y"][:3]
+    x[..., 2:] = torch.nan
+
+    def mean(**given: Any) -> torch.Tensor:
+        return run.complete(x, weigh="seen", draws=10, candidates=20, **given).mean
+
+    told, untold, partly_told = mean(y=y), mean(), mean(y=torch.tensor([int(y[0]), -1, int(y[2])]))
+    assert partly_told[[0, 2]].equal(told[[0, 2]])
+    assert partly_told[1].equal(untold[1])
+    assert not told[1].equal(untold[1])
+    strict = pv.fit(pv.recipes.cvae(data.spec, latent=2, network="mlp", seed=0), data, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="y is missing in 1 examples"):
+        strict.complete(x, weigh="seen", y=torch.tensor([0, -1, 2]))
+
+
 def test_minus_one_is_a_label_of_data_that_have_it() -> None:
     rows, signs = np.random.default_rng(0).random((60, 4)).astype(np.float32), np.where(np.arange(60) % 2, 1, -1)
     run = pv.fit("m2", (rows, signs), epochs=1, progress=False)

@@ -139,7 +139,7 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = (), where
     """ValueError where values are missing that the model would take for what stands in their place; DataError with how
     many in each of the `columns` of `where`, if their names are known; ValueError for a mask that the model does not
     read, and for conditions that are missing where it needs them all."""
-    _check_known(model, splits)
+    check_known(model, *(split.tensors for split in splits))
     if "seen" in (inputs := getattr(model, "inputs", ("seen",))):
         for split in splits:
             _check_masks(inputs, split.tensors)
@@ -156,13 +156,13 @@ def check_gaps(model: Any, *splits: Split, columns: Sequence[Column] = (), where
     )
 
 
-def _check_known(model: Any, splits: Sequence[Split]) -> None:
+def check_known(model: Any, *parts: Mapping[str, Tensor]) -> None:
     """ValueError where a condition is not known in all rows, and the model has not learned to do without."""
     inputs = getattr(model, "inputs", ())
     for name in inputs:
         if flag(name) in inputs:
             continue
-        unknown = sum(int((split.tensors[flag(name)] == 0).sum()) for split in splits if flag(name) in split.tensors)
+        unknown = sum(int((tensors[flag(name)] == 0).sum()) for tensors in parts if flag(name) in tensors)
         if unknown:
             raise ValueError(
                 f"{name} is missing in {unknown:,} examples, and this model reads it in all: train with dropped, "

@@ -14,7 +14,7 @@ from polyvae.completion.complete import Completion, complete
 from polyvae.completion.impute import Imputation, imputed, imputing_head
 from polyvae.data.exchange.codes import check_values, named
 from polyvae.data.exchange.filled import filled_in
-from polyvae.data.exchange.given import conditions, labels_in, present, taken, tensor
+from polyvae.data.exchange.given import conditions, known_labels, labels_in, present, taken, tensor
 from polyvae.data.exchange.partial import pictured
 from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, returned
 from polyvae.data.memory_maps import Rows
@@ -180,7 +180,9 @@ class Trained:
         have the model's word too: `frame.fillna(found.mean)` keeps yours. `settings`: those of `CompletionSettings`.
         """
         seen, mask = pictured(x, self.spec, mask)
-        others = self._conditions(labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y, given)
+        y = labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y
+        y, known = known_labels(y, self.spec)
+        others = {**self._conditions(y, given), **known}
         found = complete(self, seen, mask, given=others, **settings)
         return Completion(
             returned(found.mean, x, 0, self._columns),

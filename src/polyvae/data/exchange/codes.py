@@ -237,11 +237,17 @@ def classes(y: Any, spec: Spec) -> Tensor:
     """The classes [N] of labels, by name if the data name them. Raises ValueError for others."""
     values = y.tolist() if hasattr(y, "tolist") else list(y)
     known = labels_of(spec)
-    found, unknown = _codes([label_of(value) for value in values], known)
+    found, unknown = _codes([label_named(value) for value in values], known)
     if unknown:
         shown = ", ".join(known) if spec.labels else f"0..{len(known) - 1}"
-        raise ValueError(f"labels of the data of this run are {shown}; got {', '.join(unknown[:5])}")
+        got = ", ".join(name or "one that is missing" for name in unknown[:5])
+        raise ValueError(f"labels of the data of this run are {shown}; got {got}")
     return torch.tensor(found, dtype=torch.int64)
+
+
+def label_named(value: Any) -> str:
+    """The name of a label, which of one that is missing is empty: None, or NA of pandas."""
+    return "" if value is None or str(value) == "<NA>" else label_of(value)
 
 
 def _codes(names: Sequence[str], known: Sequence[str]) -> tuple[list[int], list[str]]:

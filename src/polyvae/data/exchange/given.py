@@ -13,12 +13,12 @@ from torch import Tensor
 from polyvae.data.columns.gaps import spread
 from polyvae.data.columns.labels import KNOWN
 from polyvae.data.columns.roles import LABELS
-from polyvae.data.columns.table import label_of
 from polyvae.data.exchange.codes import (
     cells_of,
     classes,
     coded,
     framed,
+    label_named,
     labels_of,
     named,
     names_of,
@@ -77,12 +77,13 @@ def taken(
         raise ValueError(wrong_shape(np.shape(x if isinstance(x, (Tensor, np.ndarray)) else found), spec.x))
     if spec is not None and spec.levels is not None and not isinstance(x, (Data, Split)):
         _check_grey(found)
-    y, known = _known_labels(y, spec)
+    y, known = known_labels(y, spec)
     others = conditions(spec, y, given) | known
     if wrong := {key: len(value) for key, value in others.items() if len(value) != len(found)}:
         raise ValueError(f"x holds {len(found)} examples; got {wrong}")
     device = split.device
-    return replace(split, tensors={**split.tensors, **{key: value.to(device) for key, value in others.items()}})
+    own = {key: value for key, value in split.tensors.items() if key != KNOWN or "y" not in others}
+    return replace(split, tensors={**own, **{key: value.to(device) for key, value in others.items()}})
 
 
 def _with_mask(x: np.ndarray, seen: np.ndarray | None, columns: Sequence[Column]) -> dict[str, np.ndarray]:
@@ -120,10 +121,10 @@ def labels_in(x: Any, spec: Spec | None) -> Any:
     return series_of(x[[name for name in x.columns if str(name) == label]], WHERE)[label]
 
 
-def _known_labels(y: Any, spec: Spec | None) -> tuple[Any, dict[str, Tensor]]:
+def known_labels(y: Any, spec: Spec | None) -> tuple[Any, dict[str, Tensor]]:
     """Labels with one of the data in the place of those that are missing, and, if any are, which are known.
 
-    Missing is what is empty or not a number, and -1 where the data have no such label.
+    Missing is what is empty or not a number, and -1, where the data have no such label.
     """
     if spec is None or spec.classes is None or np.ndim(y) != 1:
         return y, {}
@@ -134,7 +135,7 @@ def _known_labels(y: Any, spec: Spec | None) -> tuple[Any, dict[str, Tensor]]:
         known = np.ones(len(y), bool)
     values, names = y.tolist() if hasattr(y, "tolist") else list(y), labels_of(spec)
     gone = {"", "-1", "nan"} - set(names)
-    known &= np.array([value is not None and label_of(value) not in gone for value in values], bool)
+    known &= np.array([label_named(value) not in gone for value in values], bool)
     if known.all():
         return y, {}
     held = [value if there else names[0] for value, there in zip(values, known, strict=True)]
