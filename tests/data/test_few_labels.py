@@ -155,6 +155,35 @@ def test_labels_that_are_given_stand_in_the_place_of_those_of_the_data() -> None
     assert not run.score(split).equal(whole)
 
 
+def test_conditions_beside_x_that_are_missing_are_not_known() -> None:
+    pandas = pytest.importorskip("pandas")
+    draws = np.random.default_rng(0)
+    frame = pandas.DataFrame(draws.random((40, 3)), columns=list("abc"))
+    frame = frame.assign(temperature=draws.random(40), kind=np.array(["u", "v"])[np.arange(40) % 2])
+    holes = frame.copy()
+    holes.loc[::4, "temperature"] = np.nan
+    holes.loc[1::4, "kind"] = None
+    data = wrap(holes, gaps=True, beside=["temperature", "kind"])
+    made = pv.recipes.cvae(data.spec, condition="temperature, kind", dropped=0.2, latent=2, network="mlp", seed=0)
+    run = pv.fit(made, data, epochs=1, progress=False)
+    split = taken(holes, run.spec)
+    assert split.tensors["temperature_known"].tolist() == [n % 4 != 0 for n in range(40)]
+    assert split.tensors["kind_known"].tolist() == [n % 4 != 1 for n in range(40)]
+    score, whole = (np.asarray(run.score(each)) for each in (holes, frame))
+    assert np.isfinite(score).all()
+    assert np.array_equal(score[2::4], whole[2::4])
+    untold = np.asarray(run.score(frame.drop(columns="temperature")))
+    assert np.allclose(score[::4], untold[::4])
+    given = {"temperature": holes.temperature.to_numpy(), "kind": holes.kind.tolist()}
+    assert np.allclose(np.asarray(run.score(frame[["a", "b", "c"]], given=given)), score)
+    plain = wrap(frame, beside=["temperature", "kind"])
+    strict = pv.recipes.cvae(plain.spec, condition="temperature, kind", latent=2, network="mlp", seed=0)
+    reads = pv.fit(strict, plain, epochs=1, progress=False)
+    for asked in (lambda: reads.score(holes), lambda: reads.sample(1, given=given)):
+        with pytest.raises(ValueError, match="is missing in 10 examples, and this model reads it in all"):
+            asked()
+
+
 def test_completion_does_without_the_conditions_that_a_model_may_do_without() -> None:
     data = wrap({"x": torch.rand(30, 1, 4, 4), "y": torch.arange(30) % 3})
     made = pv.recipes.cvae(data.spec, condition="y", dropped=0.3, latent=2, network="mlp", seed=0)

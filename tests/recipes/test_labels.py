@@ -275,6 +275,9 @@ def test_no_epoch_before_the_clusters_part_is_kept_or_ends_the_run() -> None:
     run = pv.fit(made, data, epochs=6, patience=1, lr=1e-9, batch_size=50, average=0.9, progress=False, device="cpu")
     assert settled == [400]
     assert run.best["epoch"] == curves(run.history).best > 4
+    again = replace(pv.recipes.vade(data.spec, 3, settle=4, latent=2, network="mlp", widths=[32]), settle=made.settle)
+    pv.fit(again, data, epochs=6, max_steps=4 * 8, batch_size=50, progress=False)  # no step is left to learn from it
+    assert settled == [400]
 
 
 def test_more_clusters_than_examples_are_refused_by_name_before_the_first_step(tmp_path) -> None:

@@ -101,7 +101,9 @@ class Loop:
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""
         settings, began, saved = self.settings, time.monotonic() - self.seconds, time.monotonic()
-        if self.settles is not None and self.settled is None and self.batch == 0 and self.epoch >= self.settles:
+        over = settings.max_steps is not None and self.step >= settings.max_steps
+        due = self.settles is not None and self.settled is None and self.batch == 0 and self.epoch >= self.settles
+        if due and not over:
             self._settle()
         self.plain.train()
         generator = torch.Generator().manual_seed(mixed(settings.seed, SHUFFLE, self.epoch))

@@ -20,7 +20,7 @@ from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, retur
 from polyvae.data.memory_maps import Rows
 from polyvae.data.readers.frames import is_frame
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import ALL, each_block, evaluating, joined
+from polyvae.evaluation.blocks import ALL, check_known, each_block, evaluating, joined
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.classes import labelled_latent
 from polyvae.evaluation.refine import refined
@@ -242,6 +242,7 @@ class Trained:
 
     def _conditions(self, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
         others = conditions(self.spec, y, given)
+        check_known(self.model, others)
         self._need({"y"} & set(self.model.conditions) - set(others) - self._spared)
         return others
 

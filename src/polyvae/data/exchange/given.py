@@ -29,6 +29,7 @@ from polyvae.data.readers.arrays import by_name, table_of, tensors_of
 from polyvae.data.readers.frames import frame_columns, is_frame, is_series, known_cells, series_of, series_values
 from polyvae.data.readers.gaps import shown, unmasked
 from polyvae.data.split import Data, Split
+from polyvae.model.conditions import flag
 from polyvae.model.spec import Beside, Column, Spec
 from polyvae.observe.transforms import Transform, chain
 
@@ -147,7 +148,7 @@ def _frame_conditions(x: Any, spec: Spec | None) -> dict[str, Any]:
     if spec is None or not is_frame(x):
         return {}
     held = [each.name for each in spec.beside if each.name in map(str, x.columns)]
-    return frame_columns(x[held], WHERE) if held else {}
+    return series_of(x[held], WHERE) if held else {}
 
 
 def label_column(x: Any, spec: Spec | None) -> str | None:
@@ -186,7 +187,9 @@ def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> di
     if y is None and spec is not None and spec.classes is not None:
         y = given.pop("y", None)
     beside = {} if spec is None else {each.name: each for each in spec.beside}
-    found = {name: _beside(value, beside[name]) if name in beside else tensor(value) for name, value in given.items()}
+    found: dict[str, Tensor] = {}
+    for name, value in given.items():
+        found |= _beside(value, beside[name]) if name in beside else {name: tensor(value)}
     if y is None:
         return found
     if is_frame(y) and len(y.columns) == 1:
@@ -196,17 +199,27 @@ def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> di
     return {**found, "y": classes(y, spec) if labelled else tensors_of({"y": y}, where)["y"]}  # pyright: ignore
 
 
-def _beside(value: Any, each: Beside) -> Tensor:
-    """A value of the data beside x: classes [N] of labels as the data call them, or numbers [N, *shape]."""
+def _beside(value: Any, each: Beside) -> dict[str, Tensor]:
+    """A value of the data beside x: classes [N] of labels as the data call them, or numbers [N, *shape].
+
+    Where a label or one of the numbers is missing, the row is not known, which its flag says.
+    """
     value = [value] if isinstance(value, str) or np.ndim(value) == 0 else value
     if each.classes is not None:
-        return classes(value, Spec((1,), classes=each.classes, labels=each.labels))
+        spec = Spec((1,), classes=each.classes, labels=each.labels)
+        value, known = known_labels(value, spec)
+        return {each.name: classes(value, spec), **{flag(each.name): mask for mask in known.values()}}
+    if is_series(value):
+        cells, there = known_cells(value, WHERE)
+        value = np.where(there, spread(cells, there), np.nan) if not there.all() else cells
     found = tensor(value)
     found = found.float() / 255 if found.dtype is torch.uint8 else found.float()
     found = found[:, None] if found.ndim == len(each.shape) else found
     if tuple(found.shape[1:]) != each.shape:
         raise ValueError(f"{each.name} is [N, {', '.join(map(str, each.shape))}]; got {list(np.shape(value))}")
-    return found
+    if not bool((lost := found.isnan()).any()):
+        return {each.name: found}
+    return {each.name: found.masked_fill(lost, 0.0), flag(each.name): ~lost.flatten(1).any(1)}
 
 
 def tensor(value: Any) -> Tensor:
