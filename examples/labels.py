@@ -28,7 +28,7 @@ from polyvae.training.second_stage import fit_prior, with_prior
 
 USUAL: dict[str, Any] = {"lr": 2e-3, "schedule": "cosine", "warmup": 100, "batch_size": 200, "precision": "bf16"}
 BARS = {"m2": "error < 12 %", "m1+m2": "error < 6 %", "vade": "accuracy > 80 %", "gmvae": "accuracy > 80 %"}
-UNLABELLED = 10_000
+UNLABELLED, NEIGHBOURS = 10_000, 15
 STEPS, SURE = 1200, 0.95  # of a network, and how probable a label is that it gives itself
 COLUMNS = ("method", "seed", "error", "log_loss", "calibration_error", "accuracy", "nmi", "ari", "bound", "epochs")
 
@@ -40,13 +40,18 @@ def m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -
     return pv.fit(made, data, folder, resume=True, epochs=asked.epochs, seed=seed, **USUAL)
 
 
+def m1(asked: argparse.Namespace, data: pv.data.Data | None = None) -> pv.Run:
+    """The autoencoder of M1+M2. It reads no label: one, of the first seed, serves every draw of them."""
+    data = loaded(asked, 0) if data is None else data
+    made = pv.recipes.vae(data, seed=0, latent=10, network="conv", likelihood="bernoulli")
+    run = pv.fit(made, data, asked.out / "m1", resume=True, epochs=asked.epochs, seed=0, **USUAL)
+    return replace(run, folder=None)
+
+
 def m1_m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -> pv.Run:
-    """M1 reads no label: one, of the first seed, serves every draw of them."""
-    place, first = folder.with_name("m1"), data if seed == 0 else loaded(asked, 0)
-    made = pv.recipes.vae(first, seed=0, latent=10, network="conv", likelihood="bernoulli")
-    run = replace(pv.fit(made, first, place, resume=True, epochs=asked.epochs, seed=0, **USUAL), folder=None)
-    options = {"widths": (asked.width, asked.width), "features": asked.width}
-    return with_prior(run, fit_prior(run, data, "labelled", epochs=asked.epochs, seed=seed, **options, **USUAL))
+    run, options = m1(asked, data if seed == 0 else None), {"widths": (asked.width, asked.width)}
+    settings = {"features": asked.width, "epochs": asked.epochs, "seed": seed, **USUAL}
+    return with_prior(run, fit_prior(run, data, "labelled", **options, **settings))
 
 
 def vade(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -> pv.Run:
@@ -76,7 +81,14 @@ def _labelled(data: pv.data.Data) -> tuple[Tensor, Tensor]:
     return x[known], y[known]
 
 
-def support_vectors(data: pv.data.Data, seed: int) -> dict[str, Any]:
+def _few_and_others(data: pv.data.Data) -> tuple[Tensor, Tensor]:
+    """Pixels of the examples with a label and of others, and their classes, -1 where they are not known."""
+    (x, y), (every, _) = _labelled(data), _pixels(data, "train")
+    rest = every[~data.train.tensors[KNOWN].bool()][:UNLABELLED]
+    return torch.cat([x, rest]), torch.cat([y, torch.full((len(rest),), -1)])
+
+
+def support_vectors(data: pv.data.Data, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     from sklearn.svm import SVC
 
     (x, y), (test, truth) = _labelled(data), _pixels(data, "test")
@@ -84,29 +96,45 @@ def support_vectors(data: pv.data.Data, seed: int) -> dict[str, Any]:
     return {"error": float((found != truth).double().mean())}
 
 
-def label_spreading(data: pv.data.Data, seed: int) -> dict[str, Any]:
+def label_spreading(data: pv.data.Data, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Labels spread over the graph of the ten nearest neighbours in 50 principal components."""
     from sklearn.decomposition import PCA
     from sklearn.semi_supervised import LabelSpreading
 
-    (x, y), (every, _), (test, truth) = _labelled(data), _pixels(data, "train"), _pixels(data, "test")
-    rest = every[~data.train.tensors[KNOWN].bool()][:UNLABELLED]
-    reduced = PCA(50, random_state=seed).fit(torch.cat([x, rest]).numpy())
-    labels = torch.cat([y, torch.full((len(rest),), -1)]).numpy()
+    (x, labels), (test, truth) = _few_and_others(data), _pixels(data, "test")
+    reduced = PCA(50, random_state=seed).fit(x.numpy())
     graph = LabelSpreading("knn", n_neighbors=10, max_iter=100)
-    graph.fit(reduced.transform(torch.cat([x, rest]).numpy()), labels)
+    graph.fit(reduced.transform(x.numpy()), labels.numpy())
     found = torch.from_numpy(graph.predict(reduced.transform(test.numpy())))
     return {"error": float((found != truth).double().mean())}
 
 
-def moved_pictures(data: pv.data.Data, seed: int, own: bool = False) -> dict[str, Any]:
+def code_spreading(data: pv.data.Data, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Labels spread over the codes of M1, linked by the neighbours that they share; a test code has its neighbours'."""
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.semi_supervised import LabelSpreading
+
+    data = loaded(asked, seed)
+    run, known = m1(asked), data.train.tensors[KNOWN].bool()
+    rows = torch.cat([known.nonzero()[:, 0], (~known).nonzero()[:UNLABELLED, 0]])
+    codes = run.encode(data.train.take(rows))
+    labels = torch.where(known[rows], data.train.tensors["y"][rows], -1)
+    near = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(codes)
+    links = near.kneighbors_graph()
+    shared = (links @ links.T).multiply(links + links.T > 0).tocsr()
+    graph = LabelSpreading(lambda *_: shared, alpha=0.99, max_iter=2000).fit(codes, labels)
+    around = near.kneighbors(run.encode(data.test), return_distance=False)
+    found = torch.from_numpy(graph.label_distributions_[around].mean(1).argmax(1))
+    return {"error": float((found != data.test.tensors["y"]).double().mean())}
+
+
+def moved_pictures(data: pv.data.Data, asked: argparse.Namespace, seed: int, own: bool = False) -> dict[str, Any]:
     """A convolutional classifier of the labelled pictures, turned and shifted anew at every look.
 
     `own`: it learns its own labels of the others too, where it is sure of them (Sohn et al.: FixMatch, 2020).
     """
-    (x, y), (every, _) = _labelled(data), _pixels(data, "train")
-    side = data.spec.x
-    x, rest = x.view(-1, *side), every[~data.train.tensors[KNOWN].bool()][:UNLABELLED].view(-1, *side)
+    (both, labels), side = _few_and_others(data), data.spec.x
+    (x, y), rest = (both[labels >= 0].view(-1, *side), labels[labels >= 0]), both[labels < 0].view(-1, *side)
     torch.manual_seed(seed)
     made, draws = Classifier(side[0], int(data.spec.classes or 0)), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(made.parameters(), 2e-3, weight_decay=1e-3)
@@ -127,8 +155,8 @@ def moved_pictures(data: pv.data.Data, seed: int, own: bool = False) -> dict[str
     return {"error": 1 - accuracy(made, data.test)}
 
 
-def own_labels(data: pv.data.Data, seed: int) -> dict[str, Any]:
-    return moved_pictures(data, seed, own=True)
+def own_labels(data: pv.data.Data, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
+    return moved_pictures(data, asked, seed, own=True)
 
 
 def _clusters(data: pv.data.Data, fit: Callable[[Any, Any], Any]) -> dict[str, Any]:
@@ -136,13 +164,13 @@ def _clusters(data: pv.data.Data, fit: Callable[[Any, Any], Any]) -> dict[str, A
     return clustering(torch.from_numpy(fit(x.numpy(), test.numpy())).long(), truth)
 
 
-def k_means(data: pv.data.Data, seed: int) -> dict[str, Any]:
+def k_means(data: pv.data.Data, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     from sklearn.cluster import KMeans
 
     return _clusters(data, lambda x, test: KMeans(10, n_init=5, random_state=seed).fit(x).predict(test))
 
 
-def mixture(data: pv.data.Data, seed: int) -> dict[str, Any]:
+def mixture(data: pv.data.Data, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     """A mixture of normals with full covariances over 20 principal components."""
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
@@ -155,9 +183,10 @@ def mixture(data: pv.data.Data, seed: int) -> dict[str, Any]:
     return _clusters(data, fit)
 
 
-RIVALS: dict[str, Callable[[pv.data.Data, int], dict[str, Any]]] = {
+RIVALS: dict[str, Callable[[pv.data.Data, argparse.Namespace, int], dict[str, Any]]] = {
     "support vectors": support_vectors,
     "label spreading": label_spreading,
+    "label spreading, codes of M1": code_spreading,
     "network, moved pictures": moved_pictures,
     "network, moved pictures, own labels": own_labels,
     "k-means": k_means,
@@ -175,7 +204,7 @@ def loaded(asked: argparse.Namespace, seed: int, levels: bool = False) -> pv.dat
 def measured(method: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     """One run of the table, judged on the test part."""
     if method in RIVALS:
-        told = RIVALS[method](loaded(asked, seed, levels=True), seed)
+        told = RIVALS[method](loaded(asked, seed, levels=True), asked, seed)
         return {"method": method, "seed": seed, **{name: told.get(name, "") for name in COLUMNS[2:]}}
     data = loaded(asked, seed)
     run = METHODS[method](data, asked.out / f"{method}-{seed}", asked, seed)
