@@ -21,7 +21,8 @@ def test_every_method_has_a_row_and_is_not_trained_again(tmp_path: Path, capsys:
     shown = capsys.readouterr().out.splitlines()
     named = [f"`{name}`" for name in (*labels.METHODS, *labels.RIVALS)]
     assert [row.split("|")[1].strip() for row in shown[2:]] == named
-    assert [row["error"] != "" for row in first] == [True, True, False, False, True, True, True, True, True, False, False]
+    clusters = {"vade", "gmvae", "k-means", "normals on principal components"}
+    assert {row["method"] for row in first if row["error"] == ""} == clusters
     assert all(0 < float(row["error"] or row["accuracy"]) < 1 for row in first)
     kept = (tmp_path / "runs.csv").stat().st_mtime_ns
     assert labels.main(line) == first
