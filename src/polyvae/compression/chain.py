@@ -198,7 +198,8 @@ def order_of(model: VAE) -> tuple[str, ...]:
         if not ready:
             raise ValueError(
                 f"compression draws latents in the order that generates them, and of {left} none is inferred and "
-                "generated from those before it alone: train a model that infers from the top, such as two_level"
+                "generated from those before it alone: train a model that infers from the top, such as two_level, or "
+                "leave out a prior that was fitted afterwards (code_prior own)"
             )
         found.append(ready[0])
         left.remove(ready[0])
