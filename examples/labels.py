@@ -24,11 +24,12 @@ import polyvae as pv
 from polyvae.data.columns.labels import KNOWN
 from polyvae.evaluation import clustering
 from polyvae.evaluation.classifier import Classifier, accuracy, grey, moved
+from polyvae.recipes.communities import NEIGHBOURS, shared_neighbours
 from polyvae.training.second_stage import fit_prior, with_prior
 
 USUAL: dict[str, Any] = {"lr": 2e-3, "schedule": "cosine", "warmup": 100, "batch_size": 200, "precision": "bf16"}
 BARS = {"m2": "error < 12 %", "m1+m2": "error < 6 %", "vade": "accuracy > 80 %", "gmvae": "accuracy > 80 %"}
-UNLABELLED, NEIGHBOURS = 10_000, 15
+UNLABELLED = 10_000
 STEPS, SURE = 1200, 0.95  # of a network, and how probable a label is that it gives itself
 COLUMNS = ("method", "seed", "error", "log_loss", "calibration_error", "accuracy", "nmi", "ari", "bound", "epochs")
 
@@ -40,16 +41,16 @@ def m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -
     return pv.fit(made, data, folder, resume=True, epochs=asked.epochs, seed=seed, **USUAL)
 
 
-def m1(asked: argparse.Namespace, data: pv.data.Data | None = None) -> pv.Run:
+def m1(asked: argparse.Namespace) -> pv.Run:
     """The autoencoder of M1+M2. It reads no label: one, of the first seed, serves every draw of them."""
-    data = loaded(asked, 0) if data is None else data
+    data = loaded(asked, 0)
     made = pv.recipes.vae(data, seed=0, latent=10, network="conv", likelihood="bernoulli")
     run = pv.fit(made, data, asked.out / "m1", resume=True, epochs=asked.epochs, seed=0, **USUAL)
     return replace(run, folder=None)
 
 
 def m1_m2(data: pv.data.Data, folder: Path, asked: argparse.Namespace, seed: int) -> pv.Run:
-    run, options = m1(asked, data if seed == 0 else None), {"widths": (asked.width, asked.width)}
+    run, options = m1(asked), {"widths": (asked.width, asked.width)}
     settings = {"features": asked.width, "epochs": asked.epochs, "seed": seed, **USUAL}
     return with_prior(run, fit_prior(run, data, "labelled", **options, **settings))
 
@@ -119,11 +120,10 @@ def code_spreading(data: pv.data.Data, asked: argparse.Namespace, seed: int) -> 
     rows = torch.cat([known.nonzero()[:, 0], (~known).nonzero()[:UNLABELLED, 0]])
     codes = run.encode(data.train.take(rows))
     labels = torch.where(known[rows], data.train.tensors["y"][rows], -1)
-    near = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(codes)
-    links = near.kneighbors_graph()
-    shared = (links @ links.T).multiply(links + links.T > 0).tocsr()
-    graph = LabelSpreading(lambda *_: shared, alpha=0.99, max_iter=2000).fit(codes, labels)
-    around = near.kneighbors(run.encode(data.test), return_distance=False)
+    graph = LabelSpreading(lambda *_: shared_neighbours(codes), alpha=0.99, max_iter=2000).fit(codes, labels)
+    around = (
+        NearestNeighbors(n_neighbors=NEIGHBOURS).fit(codes).kneighbors(run.encode(data.test), return_distance=False)
+    )
     found = torch.from_numpy(graph.label_distributions_[around].mean(1).argmax(1))
     return {"error": float((found != data.test.tensors["y"]).double().mean())}
 

@@ -14,14 +14,14 @@ from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.completion.masked import check_totals, masked
 from polyvae.completion.predictive import Completer, Predictive
 from polyvae.data.exchange.codes import check_values
-from polyvae.data.exchange.given import conditions, known_labels, labels_in, tensor
+from polyvae.data.exchange.given import conditions, labels_in, tensor
 from polyvae.data.exchange.partial import pictured
 from polyvae.data.readers.frames import is_annotated, is_frame
 from polyvae.data.split import floats
 from polyvae.evaluation.blocks import ALL, check_known, evaluating
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.model.conditions import flag
+from polyvae.model.conditions import dispensable, flag
 from polyvae.model.vae import VAE
 from polyvae.observe.masks import sparse
 
@@ -135,8 +135,7 @@ def complete(
     columns = () if spec is None or made.of != "x" else spec.columns
     if columns and (is_frame(x) or is_annotated(x)):
         y = labels_in(x, spec) if "y" in model.conditions and "y" not in (given or {}) else None
-        y, known = known_labels(y, spec)
-        given, (x, mask) = {**conditions(spec, y, given), **known}, pictured(x, spec, mask)
+        given, (x, mask) = conditions(spec, y, given, gaps=True), pictured(x, spec, mask)
     latents = latents_of(asked.use_x, asked.weigh)
     completer = Completer(asked.draws, latents, asked.candidates, asked.head, asked.noise, made.of, made.name)
     completer.head_of(model)
@@ -193,7 +192,7 @@ def _checked(x: Any, mask: Any, use_x: bool) -> tuple[Tensor, Tensor]:
 
 def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set[str]) -> None:
     check_known(model, others)
-    spared = {each for name in model.inputs if flag(name) in model.inputs for each in (name, flag(name))}
+    spared = {each for name in dispensable(model.inputs) for each in (name, flag(name))}
     if missing := set(model.conditions) - known - spared - set(others):
         raise ValueError(f"the model also reads {sorted(missing)}; give them, as given={{{sorted(missing)[0]!r}: ...}}")
     if wrong := {name: len(value) for name, value in others.items() if len(value) != rows}:

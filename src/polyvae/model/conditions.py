@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,11 @@ FLAG = "_known"
 def flag(name: str) -> str:
     """The name of the truth values [B] that say in which rows a value is known."""
     return f"{name}{FLAG}"
+
+
+def dispensable(inputs: Collection[str]) -> list[str]:
+    """Those conditions among what a model reads that it has learned to do without: it reads their flags as well."""
+    return [name for name in inputs if flag(name) in inputs]
 
 
 class Shown(nn.Module):

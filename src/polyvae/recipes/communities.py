@@ -43,16 +43,27 @@ def communities(points: np.ndarray, count: int, seed: int) -> np.ndarray:
     return _merged(graph, labels, count)
 
 
+def shared_neighbours(points: np.ndarray) -> Any:
+    """How many of the 15 nearest points two points share, sparse [N, N], where one is among those of the other."""
+    from sklearn.neighbors import kneighbors_graph
+
+    nearest = kneighbors_graph(points, _nearest(points), mode="connectivity", include_self=False)
+    return (nearest @ nearest.T).multiply(nearest + nearest.T > 0).tocsr()
+
+
+def _nearest(points: np.ndarray) -> int:
+    """How many nearest points each has."""
+    return min(NEIGHBOURS, len(points) - 1)
+
+
 def _neighbourhood(points: np.ndarray) -> Any:
     """The graph of the points, weighted by Jaccard's similarity of their neighbours."""
     import networkx as nx
-    from sklearn.neighbors import kneighbors_graph
 
-    nearest = kneighbors_graph(points, min(NEIGHBOURS, len(points) - 1), mode="connectivity", include_self=False)
-    shared = (nearest @ nearest.T).multiply(nearest + nearest.T > 0).tocoo()
+    shared = shared_neighbours(points).tocoo()
     graph = nx.Graph()
     graph.add_nodes_from(range(len(points)))
-    once, size = shared.row < shared.col, nearest[0].nnz
+    once, size = shared.row < shared.col, _nearest(points)
     weights = shared.data[once] / (2 * size - shared.data[once])
     graph.add_weighted_edges_from(zip(shared.row[once].tolist(), shared.col[once].tolist(), weights, strict=True))
     return graph

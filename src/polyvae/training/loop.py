@@ -101,15 +101,14 @@ class Loop:
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
         """The rest of an epoch's steps; False where `max_steps` ends it."""
         settings, began, saved = self.settings, time.monotonic() - self.seconds, time.monotonic()
-        over = settings.max_steps is not None and self.step >= settings.max_steps
         due = self.settles is not None and self.settled is None and self.batch == 0 and self.epoch >= self.settles
-        if due and not over:
+        if due and not self._spent:
             self._settle()
         self.plain.train()
         generator = torch.Generator().manual_seed(mixed(settings.seed, SHUFFLE, self.epoch))
         order = self.rows[torch.randperm(len(self.rows), generator=generator)].to(self.fabric.device)
         for place in self.slices[self.batch :]:
-            if settings.max_steps is not None and self.step >= settings.max_steps:
+            if self._spent:
                 self.save()
                 return False
             self._step(order[place])
@@ -127,6 +126,11 @@ class Loop:
         self._check()
         self.seconds = time.monotonic() - began
         return True
+
+    @property
+    def _spent(self) -> bool:
+        """Whether `max_steps` leaves no step."""
+        return self.settings.max_steps is not None and self.step >= self.settings.max_steps
 
     def _settle(self) -> None:
         """Makes another model of the one so far, with which no epoch before compares."""

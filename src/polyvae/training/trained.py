@@ -14,7 +14,7 @@ from polyvae.completion.complete import Completion, complete
 from polyvae.completion.impute import Imputation, imputed, imputing_head
 from polyvae.data.exchange.codes import check_values, named
 from polyvae.data.exchange.filled import filled_in
-from polyvae.data.exchange.given import conditions, known_labels, labels_in, present, taken, tensor
+from polyvae.data.exchange.given import conditions, labels_in, present, taken, tensor
 from polyvae.data.exchange.partial import pictured
 from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, returned
 from polyvae.data.memory_maps import Rows
@@ -24,13 +24,14 @@ from polyvae.evaluation.blocks import ALL, check_known, each_block, evaluating, 
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.classes import labelled_latent
 from polyvae.evaluation.refine import refined
-from polyvae.model.conditions import flag
+from polyvae.model.conditions import dispensable
 from polyvae.model.distributions.codes import CodeLaw
 from polyvae.model.draw import first_heads
 from polyvae.model.laws import centre
 from polyvae.model.parts import apart, given, shapes
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import VAE, Values
+from polyvae.observe.transforms import OneHot
 from polyvae.recipes import Recipe
 
 PLAIN = 32  # draws of the latents for a plain bound: it is an expectation, which more of them only make less noisy
@@ -150,9 +151,7 @@ class Trained:
 
             def made(block: slice) -> dict[str, Tensor]:
                 index = torch.arange(block.start, block.stop, device=device)
-                batch, known = (
-                    {name: value[index % len(value)] for name, value in each.items()} for each in (rows, fixed)
-                )
+                batch, known = ({name: z[index % len(z)] for name, z in each.items()} for each in (rows, fixed))
                 laws = model.generate(batch, 1 if batch or known else len(index), known, guidance)
                 chosen = {model.heads[name].of: laws[name] for name in first_heads(model.heads) if name in laws}
                 return {of: p.mean if expected else p.sample() for of, p in chosen.items()}  # pyright: ignore
@@ -181,8 +180,7 @@ class Trained:
         """
         seen, mask = pictured(x, self.spec, mask)
         y = labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y
-        y, known = known_labels(y, self.spec)
-        others = {**self._conditions(y, given), **known}
+        others = self._conditions(y, given, gaps=True)
         found = complete(self, seen, mask, given=others, **settings)
         return Completion(
             returned(found.mean, x, 0, self._columns),
@@ -240,8 +238,8 @@ class Trained:
             check_values(split.tensors["x"], self._columns)
         return split
 
-    def _conditions(self, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
-        others = conditions(self.spec, y, given)
+    def _conditions(self, y: Any, given: Mapping[str, Any] | None, gaps: bool = False) -> dict[str, Tensor]:
+        others = conditions(self.spec, y, given, gaps)
         check_known(self.model, others)
         self._need({"y"} & set(self.model.conditions) - set(others) - self._spared)
         return others
@@ -249,7 +247,7 @@ class Trained:
     @property
     def _spared(self) -> set[str]:
         """The conditions that the model has learned to do without."""
-        return {name for name in self.model.inputs if flag(name) in self.model.inputs}
+        return set(dispensable(self.model.inputs))
 
     def _need(self, missing: set[str]) -> None:
         if missing:
@@ -298,6 +296,4 @@ def _one(found: dict[str, Any]) -> Any:
 
 def _one_hot(model: VAE, y: Tensor) -> Tensor:
     """Classes [N] as the values of the latent that is the label; rows of it are left as they are."""
-    if y.ndim > 1:
-        return y.float()
-    return torch.nn.functional.one_hot(y.long(), model.prior["y"]({}).event_shape[0]).float()
+    return y.float() if y.ndim > 1 else OneHot("y", model.prior["y"]({}).event_shape[0])({"y": y.long()})["y"]

@@ -78,8 +78,7 @@ def taken(
         raise ValueError(wrong_shape(np.shape(x if isinstance(x, (Tensor, np.ndarray)) else found), spec.x))
     if spec is not None and spec.levels is not None and not isinstance(x, (Data, Split)):
         _check_grey(found)
-    y, known = known_labels(y, spec)
-    others = conditions(spec, y, given) | known
+    others = conditions(spec, y, given, gaps=True)
     if wrong := {key: len(value) for key, value in others.items() if len(value) != len(found)}:
         raise ValueError(f"x holds {len(found)} examples; got {wrong}")
     device = split.device
@@ -122,7 +121,7 @@ def labels_in(x: Any, spec: Spec | None) -> Any:
     return series_of(x[[name for name in x.columns if str(name) == label]], WHERE)[label]
 
 
-def known_labels(y: Any, spec: Spec | None) -> tuple[Any, dict[str, Tensor]]:
+def _with_gaps(name: str, y: Any, spec: Spec | None) -> tuple[Any, dict[str, Tensor]]:
     """Labels with one of the data in the place of those that are missing, and, if any are, which are known.
 
     Missing is what is empty or not a number, and -1, where the data have no such label.
@@ -140,7 +139,7 @@ def known_labels(y: Any, spec: Spec | None) -> tuple[Any, dict[str, Tensor]]:
     if known.all():
         return y, {}
     held = [value if there else names[0] for value, there in zip(values, known, strict=True)]
-    return held, {KNOWN: torch.from_numpy(known)}
+    return held, {flag(name): torch.from_numpy(known)}
 
 
 def _frame_conditions(x: Any, spec: Spec | None) -> dict[str, Any]:
@@ -181,9 +180,13 @@ def _check_grey(x: Tensor) -> None:
         )
 
 
-def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> dict[str, Tensor]:
-    """Labels `y`, as the data call them, or vectors, and other values by name, as tensors. Raises ValueError."""
+def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None, gaps: bool = False) -> dict[str, Tensor]:
+    """Labels `y`, as the data call them, or vectors, and other values by name, as tensors. Raises ValueError.
+
+    With `gaps` some labels may be missing; `y_known` then says which are there.
+    """
     given, where = dict(given or {}), "the condition"
+    y, known = _with_gaps("y", y, spec) if gaps else (y, {})
     if y is None and spec is not None and spec.classes is not None:
         y = given.pop("y", None)
     beside = {} if spec is None else {each.name: each for each in spec.beside}
@@ -196,7 +199,7 @@ def conditions(spec: Spec | None, y: Any, given: Mapping[str, Any] | None) -> di
         y = next(iter(frame_columns(y, where).values()))
     y = series_values(y, where) if is_series(y) else [y] if isinstance(y, str) or np.ndim(y) == 0 else y
     labelled = spec is not None and spec.classes is not None and np.ndim(y) == 1
-    return {**found, "y": classes(y, spec) if labelled else tensors_of({"y": y}, where)["y"]}  # pyright: ignore
+    return {**found, **known, "y": classes(y, spec) if labelled else tensors_of({"y": y}, where)["y"]}  # pyright: ignore
 
 
 def _beside(value: Any, each: Beside) -> dict[str, Tensor]:
@@ -207,8 +210,8 @@ def _beside(value: Any, each: Beside) -> dict[str, Tensor]:
     value = [value] if isinstance(value, str) or np.ndim(value) == 0 else value
     if each.classes is not None:
         spec = Spec((1,), classes=each.classes, labels=each.labels)
-        value, known = known_labels(value, spec)
-        return {each.name: classes(value, spec), **{flag(each.name): mask for mask in known.values()}}
+        value, known = _with_gaps(each.name, value, spec)
+        return {each.name: classes(value, spec), **known}
     if is_series(value):
         cells, there = known_cells(value, WHERE)
         value = np.where(there, spread(cells, there), np.nan) if not there.all() else cells

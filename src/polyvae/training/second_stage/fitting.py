@@ -106,9 +106,10 @@ def fit_prior(
     latents, seed = latent_data(run, data), rest.get("seed", 0)
     if "settings" not in rest:
         rest = {**OF_PRIORS.get(prior, {}), **rest}
-    recipe = _recipe(Vector(run, vector_of(run), examples(run, data, seed)), prior, options, seed)
+    name = vector_of(run)
+    recipe = _recipe(Vector(run, name, examples(run, data, seed)), prior, options, seed)
     if isinstance(recipe.model.posterior["z"], Conditional):
-        _names_above(run, vector_of(run), recipe.model)  # refused before it takes its time
+        _names_above(run, name, recipe.model)  # refused before it takes its time
     return fit(recipe, latents, place_of(run), resume=resume, progress=progress, **rest)
 
 
