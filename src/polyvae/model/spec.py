@@ -64,10 +64,23 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class Modality:
+    """One of several observed values of an example, such as a picture and a text: its name, and what it is as an x."""
+
+    name: str
+    spec: Spec
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise ValueError(f"a modality has a name of letters, digits and underscores; got {self.name!r}")
+
+
+@dataclass(frozen=True)
 class Spec:
     """The shape of one example and of what may condition it, and what kinds of numbers it holds.
 
-    `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
+    `modalities`: where an example is several observed values by name, one of them each; x is then empty, and what is
+    said of y holds for the whole example. `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
     0..classes-1; `labels`: what the data call them, `label`: their column. `y`: length when `y` holds vectors, shape
     when it holds pictures. `beside`: other values by name that may condition a model, see `given`.
     `levels`: grey levels of the original values (256 for bytes scaled to [0, 1], 2 for binarised pictures, None for
@@ -76,7 +89,7 @@ class Spec:
     picture in [0, 1], or where nothing is known.
     """
 
-    x: tuple[int, ...]
+    x: tuple[int, ...] = ()
     classes: int | None = None
     y: int | tuple[int, ...] | None = None
     levels: int | None = 256
@@ -85,15 +98,19 @@ class Spec:
     dequantised: int | None = None
     label: str | None = None
     beside: tuple[Beside, ...] = ()
+    modalities: tuple[Modality, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", tuple(int(side) for side in self.x))
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "beside", tuple(self.beside))
+        object.__setattr__(self, "modalities", tuple(self.modalities))
         if isinstance(self.y, (tuple, list)):
             object.__setattr__(self, "y", tuple(self.y))
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
+        if self.modalities:
+            return self._check_modalities()
         if not self.x or min(self.x) < 1:
             raise ValueError(f"Spec.x is the shape of one example, every side at least 1; got {self.x}")
         if self.classes is not None and self.classes < 1:
@@ -101,17 +118,39 @@ class Spec:
         if self.columns and len(self.columns) != self.x[0]:
             raise ValueError(f"Spec.columns has one entry for each of {self.x[0]} features; got {len(self.columns)}")
 
+    def _check_modalities(self) -> None:
+        """ValueError for one modality alone, two of one name, or an x beside them."""
+        names = [each.name for each in self.modalities]
+        if self.x or self.columns or len(names) < 2 or len(set(names)) < len(names):
+            raise ValueError(
+                f"several modalities have names of their own and no x beside them; got {names}, x {self.x}"
+            )
+
     @classmethod
     def from_dict(cls, held: Mapping[str, Any]) -> Spec:
         """The spec of `dataclasses.asdict`, also after JSON made lists of tuples."""
         columns = tuple(Column(**column) for column in held.get("columns", ()))
         beside = tuple(Beside(**each) for each in held.get("beside", ()))
-        return cls(**{**held, "columns": columns, "beside": beside})
+        modalities = tuple(Modality(each["name"], cls.from_dict(each["spec"])) for each in held.get("modalities", ()))
+        return cls(**{**held, "columns": columns, "beside": beside, "modalities": modalities})
 
     def to_dict(self) -> dict[str, Any]:
-        """What `from_dict` reads, as it was written before there was anything `beside`, where there is nothing."""
+        """What `from_dict` reads, as it was written before there was anything `beside`, or modalities, where there is
+        nothing."""
         held = asdict(self)
-        return held if self.beside else {name: value for name, value in held.items() if name != "beside"}
+        held["modalities"] = [{"name": each.name, "spec": each.spec.to_dict()} for each in self.modalities]
+        return {name: value for name, value in held.items() if value or name not in ("beside", "modalities")}
+
+    @property
+    def values(self) -> dict[str, Spec]:
+        """The specs of all that is observed, by name: of x, or of each modality."""
+        return {each.name: each.spec for each in self.modalities} or {"x": self}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all that an example holds, by name: what is observed, then what may condition a model."""
+        observed = {name: spec.x for name, spec in self.values.items()}
+        return {**observed, **{name: each.shape for name, each in self.given.items()}}
 
     @property
     def unit(self) -> bool:
@@ -133,7 +172,7 @@ class Spec:
     @property
     def dimensions(self) -> int:
         """Number of values in one example."""
-        return prod(self.x)
+        return sum(prod(spec.x) for spec in self.values.values())
 
     @property
     def given(self) -> dict[str, Beside]:
