@@ -80,13 +80,13 @@ class Spec:
     """The shape of one example and of what may condition it, and what kinds of numbers it holds.
 
     `modalities`: where an example is several observed values by name, one of them each; x is then empty, and what is
-    said of y holds for the whole example. `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels when `y` holds integer labels
-    0..classes-1; `labels`: what the data call them, `label`: their column. `y`: length when `y` holds vectors, shape
-    when it holds pictures. `beside`: other values by name that may condition a model, see `given`.
-    `levels`: grey levels of the original values (256 for bytes scaled to [0, 1], 2 for binarised pictures, None for
-    continuous data); bits per dimension are counted with it. `dequantised`: of continuous values, how many grey levels
-    they were before noise filled each evenly. `columns`: one for each feature of dimension 1, or none where x is a
-    picture in [0, 1], or where nothing is known.
+    said of y holds for the whole example. `x`: (C, H, W) for pictures, (d,) for tables. `classes`: number of labels
+    when `y` holds integer labels 0..classes-1; `labels`: what the data call them, `label`: their column. `y`: length
+    when `y` holds vectors, shape when it holds pictures. `beside`: other values by name that may condition a model, see
+    `given`. `levels`: grey levels of the original values (256 for bytes scaled to [0, 1], 2 for binarised pictures,
+    None for continuous data); bits per dimension are counted with it. `dequantised`: of continuous values, how many
+    grey levels they were before noise filled each evenly. `columns`: one for each feature of dimension 1, or none where
+    x is a picture in [0, 1], or where nothing is known.
     """
 
     x: tuple[int, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf, isnan, log
 from numbers import Real
 
@@ -21,7 +22,9 @@ class Bound(nn.Module, ABC):
     """Minus a bound on log p(x) or an estimate of it, in nats, averaged over the batch; `groups` of `samples` draws.
 
     It is the bound itself, so every head counts once: ValueError for one with another weight than 1, or a second head
-    of one value, which no bound holds and which it would not train; also for a latent that is summed over.
+    of one value, which no bound holds and which it would not train; also for a latent that is summed over. With the
+    attribute `weighted` log p of each head is multiplied by its weight in what is minimised, which then bounds nothing;
+    what is reported is without.
 
     The attribute `samples` counts all draws. `called` is what errors say of it. `compiles` is False where gradients
     are moved by hooks, which a compiled step would leave out. `plain` says that it estimates the plain bound: any other
@@ -31,6 +34,7 @@ class Bound(nn.Module, ABC):
     called = "the importance-weighted bound"
     compiles = True
     plain = False
+    weighted = False
 
     def __init__(self, samples: int, groups: int = 1) -> None:
         super().__init__()
@@ -43,7 +47,7 @@ class Bound(nn.Module, ABC):
         draw = model(batch, self.samples)
         self._check(draw)
         terms = {"reconstruction": -draw.weighed(draw.log_px).mean(), "kl": draw.weighed(draw.kl).mean()}
-        return report(-self.estimate(draw).mean(), terms, draw)
+        return report(-self.estimate(_weighted(draw) if self.weighted else draw).mean(), terms, draw)
 
     @abstractmethod
     def estimate(self, draw: Draw) -> Tensor:
@@ -63,10 +67,10 @@ class Bound(nn.Module, ABC):
                     f"{self.called} holds one head a value: {name!r} is a second one of {head.of!r} and would not be "
                     "trained; take an Objective with Reconstruction"
                 )
-            if head.weight != 1:
+            if head.weight != 1 and not self.weighted:
                 raise ValueError(
-                    f"{self.called} has no weights: the head {name!r} has {head.weight}; take weight 1, or an "
-                    "Objective with Reconstruction"
+                    f"{self.called} has no weights: the head {name!r} has {head.weight}; take weight 1, "
+                    "weighted=True where there is one, or an Objective with Reconstruction"
                 )
 
     def extra_repr(self) -> str:
@@ -77,14 +81,16 @@ class ImportanceWeighted(Bound):
     """-log 1/K sum_k p(x, z_k) / q(z_k | x), averaged over M `groups` of K `samples` and over the batch, in nats.
 
     With K = 1 it is the plain bound at M draws, its divergence estimated; with M = 1 the importance-weighted bound.
-    More groups make the encoder's gradient less noisy, more samples the bound tighter.
+    More groups make the encoder's gradient less noisy, more samples the bound tighter. Of a mixture of M experts, whose
+    draws come expert by expert, each group is one expert's. `weighted`: whether the heads' weights count, see `Bound`.
 
     Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016; of several groups Rainforth, Kosiorek, Le,
     Maddison, Igl, Wood, Teh: Tighter Variational Bounds are Not Necessarily Better, 2018 (MIWAE).
     """
 
-    def __init__(self, samples: int = 5, groups: int = 1) -> None:
+    def __init__(self, samples: int = 5, groups: int = 1, weighted: bool = False) -> None:
         super().__init__(samples, groups)
+        self.weighted = weighted
 
     def estimate(self, draw: Draw) -> Tensor:
         return grouped(draw.log_weight, self.groups).mean(0)
@@ -147,6 +153,12 @@ class Renyi(Bound):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, alpha={self.alpha}"
+
+
+def _weighted(draw: Draw) -> Draw:
+    """The draw with each head's score multiplied by its weight."""
+    heads = {name: replace(head, log_p=head.weight * head.log_p, weight=1.0) for name, head in draw.heads.items()}
+    return replace(draw, heads=heads)
 
 
 def grouped(log_weight: Tensor, groups: int) -> Tensor:

@@ -49,6 +49,11 @@ class DoublyReparametrised(Bound):
     where that of the latter rises beside its signal. What a prior takes from the encoder, as a VampPrior does, counts
     as generating.
 
+    Of M `groups` it is the mean of their bounds. Of a mixture of experts whose draws come expert by expert each group
+    is one expert's, with the mixture's density in its weights: what is left out, the score of q, is then 0 in
+    expectation where K = 1, and where experts are alike or far apart; in between the gradient differs a little.
+    `weighted`: whether the heads' weights count, see `Bound`.
+
     Tucker, Lawson, Gu, Maddison: Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives, 2019.
     """
 
@@ -56,15 +61,17 @@ class DoublyReparametrised(Bound):
     compiles = False
     weighs_paths = True
 
-    def __init__(self, samples: int = 5) -> None:
-        super().__init__(samples)
+    def __init__(self, samples: int = 5, groups: int = 1, weighted: bool = False) -> None:
+        super().__init__(samples, groups)
+        self.weighted = weighted
 
     def estimate(self, draw: Draw) -> Tensor:
         log_p, log_q = log_joint(draw), path_log_q(draw)
         log_w = (log_p - log_q).detach()
-        share = log_w.softmax(0)
+        share = log_w.unflatten(0, (self.groups, -1)).softmax(1).flatten(0, 1)
         _weigh_paths(draw, share)
-        return _carried(grouped(log_w, 1)[0], share * log_p - share.square() * log_q)
+        gradient = share * log_p - share.square() * log_q
+        return _carried(grouped(log_w, self.groups).mean(0), gradient / self.groups)
 
 
 class PartiallyImportanceWeighted(Bound):

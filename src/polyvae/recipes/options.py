@@ -53,6 +53,9 @@ Sizes = Annotated[int | Sequence[int], Range(1, LARGEST, whole=True)]
 Within = Annotated[float, Range(0, 1, open=True, below=True)]
 Game = Literal["minimax", "non-saturating", "hinge", "wasserstein"]
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
+PerModality = str | Mapping[str, Any] | Callable[..., Any] | None
+Expert = Literal["normal", "laplace"]
+Gradient = Literal["dreg", "plain"]
 
 # What the literature calls a recipe, in small letters alone, and how it is asked for.
 CALLED: Mapping[str, str] = {
@@ -81,7 +84,7 @@ def meant(name: str) -> str:
 
 # The names that parameters without a `Literal` admit beside objects.
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "network": ("mlp", "mlp-tanh", "conv", "residual"),
+    "network": ("mlp", "mlp-tanh", "conv", "residual", "strided"),
     "likelihood": (
         "bernoulli",
         "continuous-bernoulli",
@@ -91,6 +94,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "normal-optimal",
         "low-rank",
         "laplace",
+        "laplace-0.75",
         "student-t",
         "structured",
         "logistic",
@@ -123,9 +127,9 @@ HOMES: Mapping[str, str] = {
 class Gaussian:
     """A vector z: q(z | x) of any family, by default N(mu, diag s^2), and p(z), by default N(0, I).
 
-    `dimensions`: dimensions of z. `network`: "mlp", "mlp-tanh", "conv", "residual" or a builder of modules. `widths`:
-    of the network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full" (covariance),
-    "low-rank" (and diagonal), "mixture" (of normals), "iaf" (a flow), "point", a family, or what is called with the
+    `dimensions`: dimensions of z. `network`: "mlp", "mlp-tanh", "conv", "residual", "strided" or a builder of modules.
+    `widths`: of the network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full"
+    (covariance), "low-rank" (and diagonal), "mixture" (of normals), "iaf" (a flow), "point", a family, or what is called with the
     dimensions and makes one. `prior`: "standard", "mixture", "vamp" or "exemplar" (with which "conv" and "residual"
     have GroupNorm, since data and pseudo-inputs share the encoder), "flow", "autoregressive", "conditional" (on y) or a
     module. `components`: of a mixture, a VampPrior or each law of an autoregressive prior, or how many exemplars.
@@ -137,6 +141,25 @@ class Gaussian:
     posterior: Posterior = "diagonal"
     prior: Prior = "standard"
     components: Count = 10
+
+
+@bundle
+class Modal:
+    """A vector z that several modalities share: a law q(z | x_m) of each, p(z) of the same kind, N(0, I) by default.
+
+    `dimensions`: dimensions of z. `network`: of each modality, one name or builder for all, or NAME=NETWORK,..., by
+    default "strided" of colours and of pictures above 32 x 32, "mlp" of all else. `expert`: what law experts and prior
+    follow, "normal" or, where experts are not multiplied, "laplace". `likelihood`: of each modality, one for all or
+    NAME=LIKELIHOOD,..., by default "laplace-0.75" of grey levels, and elsewhere what the kinds of the data ask for.
+    `weights`: what log p of each modality counts in training, never in a bound: "balanced", the largest number of
+    values among the modalities over its own; "even", all 1; or NAME=NUMBER,....
+    """
+
+    dimensions: Annotated[Count, Flat("latent")] = 20
+    network: PerModality = None
+    expert: Expert = "normal"
+    likelihood: PerModality = None
+    weights: PerModality = "balanced"
 
 
 @bundle

@@ -65,15 +65,17 @@ class Stratified(MixtureSameFamily):
         return super().sample(Size(sample_shape))
 
 
-def systematic(weights: Tensor, count: int) -> Tensor:
-    """So many numbers of components [count, B] by weights [B, M], spread as evenly as these allow, in random order,
-    independent from row to row."""
+def systematic(weights: Tensor, count: int, ordered: bool = False) -> Tensor:
+    """So many numbers of components [count, B] by weights [B, M], spread as evenly as these allow, independent from row
+    to row, in random order, or `ordered` by component."""
     ends = weights.double().cumsum(-1) if weights.device.type != "mps" else weights.cumsum(-1)
     first = torch.rand(len(weights), 1, dtype=ends.dtype, device=ends.device)
     points = (torch.arange(count, device=ends.device) + first) / max(1, count) * ends[..., -1:]
     chosen = torch.searchsorted(ends, points, right=True)
     # Rounding may take a point to the very end, where no component is left, or onto one without weight.
     last = (weights > 0).to(torch.int64).cumsum(-1).argmax(-1, keepdim=True)
+    if ordered:
+        return chosen.minimum(last).T
     order = torch.rand(len(weights), count, device=ends.device).argsort(-1)
     return chosen.minimum(last).gather(1, order).T
 

@@ -43,6 +43,7 @@ LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
     "normal-optimal": lambda spec: PixelNormal("optimal"),
     "low-rank": lambda spec: LowRankResiduals(),
     "laplace": lambda spec: Laplace("learned"),
+    "laplace-0.75": lambda spec: Laplace(0.75, unit=spec.unit),
     "student-t": lambda spec: StudentT("learned"),
     "structured": lambda spec: structured(spec),
     "logistic": lambda spec: DiscretisedLogistic(grey(spec.levels)),

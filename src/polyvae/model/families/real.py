@@ -147,20 +147,25 @@ def checked_floor(floor: float) -> float:
 
 
 class Laplace(Family):
-    """Laplace law whose loc is the raw output, not squashed; `scale` a positive number, "learned" or "network".
+    """Laplace law whose loc is the raw output, or its sigmoid with `unit`; `scale` a positive number, "learned" or
+    "network".
 
     log p(x) = -|x - mu| / b - log 2 b. The three scales are those of `PixelNormal`.
     """
 
-    def __init__(self, scale: float | str = "learned") -> None:
+    def __init__(self, scale: float | str = "learned", unit: bool = False) -> None:
         super().__init__()
         self.scale = scale_of(scale, SCALES)
+        self.unit = unit
 
     def size(self, features: int) -> int:
         return self.scale.outputs * features
 
     def forward(self, raw: Tensor) -> Distribution:
-        return self.scale(full(raw), lambda loc, scale: whole(td.Laplace(loc, scale, validate_args=False)))
+        return self.scale(full(raw), self._law)
+
+    def _law(self, loc: Tensor, scale: Tensor) -> Distribution:
+        return whole(td.Laplace(loc.sigmoid() if self.unit else loc, scale, validate_args=False))
 
 
 class StudentT(Family):

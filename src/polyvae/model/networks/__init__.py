@@ -12,12 +12,14 @@ from polyvae.model.networks.conv import conv
 from polyvae.model.networks.layers import Builder, Shape
 from polyvae.model.networks.mlp import mirrored, mlp
 from polyvae.model.networks.residual import residual
+from polyvae.model.networks.strided import strided
 
 NETWORKS: dict[str, Callable[..., Any]] = {
     "mlp": mlp,
     "mlp-tanh": partial(mlp, activation=nn.Tanh, centred=True),
     "conv": conv,
     "residual": residual,
+    "strided": strided,
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "mlp",
     "network",
     "residual",
+    "strided",
 ]
 
 

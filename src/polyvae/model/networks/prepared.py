@@ -11,6 +11,7 @@ from polyvae.model.draw import Values
 from polyvae.model.networks.layers import Stacked
 from polyvae.model.networks.mlp import Perceptron
 from polyvae.model.precision import full
+from polyvae.model.presence import present
 from polyvae.model.spec import Column, Spec
 
 Shape = tuple[int, ...]
@@ -92,7 +93,8 @@ class StandardiseSeen(nn.Module):
 class Centre(nn.Module):
     """x [B, *x] -> x less the mean of the training examples, once `start` has seen some; x as it is before.
 
-    What is not `seen` counts in no mean. A weight for each pixel learns faster from numbers around zero; convolutions,
+    `of`: the name of x among the values. What is not `seen`, or is a modality that a row lacks, counts in no mean. A
+    weight for each pixel learns faster from numbers around zero; convolutions,
     whose layers are normalised, do without.
 
     LeCun, Bottou, Orr, Müller: Efficient BackProp, 1998, section 4.3.
@@ -100,15 +102,17 @@ class Centre(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, of: str = "x") -> None:
         super().__init__()
+        self.of = of
         self.register_buffer("mean", torch.zeros(shape))
 
     @torch.no_grad()
     def start(self, values: Values) -> None:
         """Takes up the mean of these examples."""
-        x, seen = full(values["x"]), values.get("seen")
+        x, seen = full(values[self.of]), values.get("seen", values.get(present(self.of)))
         seen = torch.ones_like(x) if seen is None else seen.to(x)
+        seen = seen.view(*seen.shape, *[1] * (x.ndim - seen.ndim))
         self.mean.copy_((x * seen).sum(0) / seen.sum(0).clamp(min=1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,13 +134,14 @@ class Prepared(nn.Module):
         return self.net(*[layer(tensor) for layer, tensor in zip(self.layers, tensors, strict=True)])
 
 
-def prepared(net: nn.Module, spec: Spec, given: Sequence[str]) -> nn.Module:
+def prepared(net: nn.Module, spec: Spec, given: Sequence[str], of: str = "x") -> nn.Module:
     """`net`, which was built for `prepared_shape`s, as a reader of the values `given` in the user's units.
 
-    Bits stay as they are, and so does what a network of convolutions reads of a picture.
+    `of`: the name of x in the data, where it is a modality. Bits stay as they are, and so does what a network of
+    convolutions reads of a picture.
     """
     if spec.grey and "x" in given and isinstance(net.net if isinstance(net, Stacked) else net, Perceptron):
-        return Prepared([Centre(spec.x) if name == "x" else nn.Identity() for name in given], net)
+        return Prepared([Centre(spec.x, of) if name == "x" else nn.Identity() for name in given], net)
     if spec.unit or not spec.columns or not set(given) & set(LAYERS):
         return net
     return Prepared([LAYERS[name](spec.columns) if name in LAYERS else nn.Identity() for name in given], net)
