@@ -38,6 +38,7 @@ def datasets(data_dir: Path | None = None, json: bool = False) -> None:
                 "bytes": entry.size,
                 "hashes": entry.state,
                 "shape": list(entry.shape),
+                "shapes": {key: list(shape) for key, shape in entry.shapes.items()},
                 "counts": dict(entry.counts),
                 "licence": entry.licence,
                 "fetchable": entry.fetchable,
@@ -56,7 +57,7 @@ def datasets(data_dir: Path | None = None, json: bool = False) -> None:
         here = "generated" if entry.source.generated else "yes" if entry.present else "no"
         counts = ", ".join(f"{part} {count:,}" for part, count in entry.counts.items())
         state = "-" if entry.source.generated else entry.state
-        shape = "x".join(map(str, entry.shape))
+        shape = ", ".join("x".join(map(str, each)) for each in entry.shapes.values())
         table.add_row(
             entry.name,
             here,

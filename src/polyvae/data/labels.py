@@ -10,6 +10,7 @@ from torch import Tensor
 
 from polyvae.data.columns.labels import KNOWN
 from polyvae.data.cuts import permutation
+from polyvae.data.memory_maps import having
 from polyvae.data.whole import Cut, Whole
 
 
@@ -34,7 +35,7 @@ def few_labels(whole: Whole, cuts: Mapping[str, Cut], count: int, seed: int) -> 
     classes = whole.spec.classes
     if classes is None:
         raise ValueError(f"labels: so many of them are kept, and {whole.name} has none; name their column with label")
-    parts = {part: dict(tensors) for part, tensors in whole.parts.items()}
+    parts = dict(whole.parts)
     keep: dict[str, Tensor] = {}
     for part in ("train", "validation"):
         origin, index = cuts[part]
@@ -54,5 +55,5 @@ def few_labels(whole: Whole, cuts: Mapping[str, Cut], count: int, seed: int) -> 
     for origin in {origin for origin, _ in cuts.values()}:
         y = parts[origin]["y"]
         known = keep.get(origin, parts[origin].get(KNOWN, torch.ones(len(y), dtype=torch.bool)))
-        parts[origin] |= {"y": torch.where(known, y, 0), KNOWN: known}
+        parts[origin] = having(parts[origin], {"y": torch.where(known, y, 0), KNOWN: known})
     return replace(whole, parts=parts)

@@ -20,7 +20,9 @@ from polyvae.data.cuts import TEST, part_size, three_parts
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.files.cache import cached
 from polyvae.data.labels import few_labels
+from polyvae.data.memory_maps import having
 from polyvae.data.options import Options
+from polyvae.data.pairing import paired
 from polyvae.data.parts import cut_as
 from polyvae.data.preprocessing import binarised, dequantised, resized
 from polyvae.data.readers.arrays import table_of, tables_apart
@@ -28,6 +30,7 @@ from polyvae.data.readers.frames import is_frame, library_of
 from polyvae.data.series import series_notes
 from polyvae.data.sources import CATALOGUE, Source
 from polyvae.data.sources.listing import locate, unknown
+from polyvae.data.sources.paired import Paired
 from polyvae.data.split import Data, Split
 from polyvae.data.whole import Cut, Whole, from_path, from_tables, read_draft
 from polyvae.model.conditions import FLAG
@@ -156,11 +159,25 @@ def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Option
             raise ValueError(f"label names a column of a file of your own; {name} has its labels already")
         if asked.skip_bad:
             raise ValueError(f"skip_bad is for a table or a folder of pictures of your own; got {name}")
-        return _from_catalogue(*_obtained(CATALOGUE[name], data_dir, asked.download), asked)
+        source = CATALOGUE[name]
+        if isinstance(source, Paired):
+            return paired(source, {each.name: _of(each, data_dir, asked) for each in source.parts}, asked)
+        _check_pairings(name, asked)
+        return _of(source, data_dir, asked)
+    _check_pairings(name, asked)
     path = Path(name).expanduser()
     if not path.exists():
         raise unknown(name)
     return from_path(path.resolve(), asked)
+
+
+def _check_pairings(name: str | Path, asked: Options) -> None:
+    if asked.pairings != 1:
+        raise ValueError(f"pairings is for data that pair pictures by their class; got {name}")
+
+
+def _of(source: Source, data_dir: str | Path | None, asked: Options) -> Whole:
+    return _from_catalogue(*_obtained(source, data_dir, asked.download), asked)
 
 
 def _obtained(source: Source, data_dir: str | Path | None, download: bool) -> tuple[Source, list[Path]]:
@@ -215,6 +232,8 @@ def _made(whole: Whole, cuts: Mapping[str, Cut], asked: Options) -> Data:
     for note in whole.notes:
         warnings.warn(note, DataNote, stacklevel=3)
     spec, binarise = whole.spec, asked.binarise
+    if spec.modalities and (binarise or asked.dequantise or asked.kind):
+        raise ValueError(f"binarise, dequantise and kind are for data of one modality; got {whole.name}")
     if binarise is not None and len(spec.x) != 3:
         raise DataError(whole.name, "pictures, to be binarised", f"examples of shape {spec.x}", "leave binarise away")
     if asked.dequantise and spec.levels is None:
@@ -224,21 +243,23 @@ def _made(whole: Whole, cuts: Mapping[str, Cut], asked: Options) -> Data:
     drawn: dict[str, Tensor] = {}
     splits: dict[str, Split] = {}
     for part, (origin, index) in cuts.items():
-        tensors, transform = dict(whole.parts[origin]), None
+        tensors, transform = whole.parts[origin], None
         if binarise == "threshold" or (binarise == "dynamic" and part == "train"):
             transform = Binarise(binarise)
         elif binarise is not None:
             if origin not in drawn:
                 drawn[origin] = binarised(tensors["x"], STREAMS[origin])
-            tensors["x"] = drawn[origin]
+            tensors = having(tensors, {"x": drawn[origin]})
         split = Split(tensors) if index is None else Split(tensors).take(index)
         if asked.dequantise and spec.levels is not None:
             if part == "train":
                 transform = Dequantise(spec.levels)
             else:
                 x = dequantised(split.tensors["x"], spec.levels, STREAMS[part])
-                split = Split({**split.tensors, "x": x})
+                split = Split(having(split.tensors, {"x": x}))
         splits[part] = replace(split, transform=transform)
+    if spec.modalities:
+        return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec)
     levels = None if asked.dequantise else 2 if binarise is not None else spec.levels
     spec = replace(spec, levels=levels, dequantised=spec.levels if asked.dequantise else None)
     if binarise is None or asked.kind is not None:  # bits need no kind, and the parts hold them as other numbers

@@ -99,18 +99,28 @@ def let_go(address: int) -> None:
 
 
 class Rows(Mapping[str, "Tensor"]):
-    """Rows `index` (int64 [n]) of named tensors, read lazily; asking for a name copies that tensor's rows.
+    """Rows of named tensors, read lazily: of each name its own rows `index[name]` (int64 [n]) of what is `held`.
 
-    `select` copies only the rows asked for. Tensors under 128 MiB are copied at once.
+    A tensor without an index holds its n rows itself; one at least has an index. Several rows may be one of a tensor,
+    as where pictures stand in many pairs: they are kept once. Asking for a name copies its rows; `select` copies only
+    the rows asked for.
     """
 
-    def __init__(self, whole: Mapping[str, Tensor], index: Tensor) -> None:
-        self.index = index
-        self._large = {name for name, tensor in whole.items() if is_large(tensor.nbytes)}  # whole; the others are cut
-        self._held = {name: each if name in self._large else rows_of(each, index) for name, each in whole.items()}
+    def __init__(self, held: Mapping[str, Tensor], index: Mapping[str, Tensor]) -> None:
+        self._held, self.index = dict(held), dict(index)
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.index.values())))
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return next(iter(self.index.values())).device
 
     def __getitem__(self, name: str) -> Tensor:
-        return rows_of(self._held[name], self.index) if name in self._large else self._held[name]
+        return rows_of(self._held[name], self.index[name]) if name in self.index else self._held[name]
 
     def __contains__(self, name: object) -> bool:  # a Mapping's own would copy to see whether it can
         return name in self._held
@@ -128,23 +138,57 @@ class Rows(Mapping[str, "Tensor"]):
 
     def select(self, index: Tensor) -> dict[str, Tensor]:
         """The rows at `index` (int64 [B]) of these, as tensors of their own."""
-        rows = self.index.index_select(0, index)
-        return {name: rows_of(held, rows if name in self._large else index) for name, held in self._held.items()}
+        places = self._at(index)
+        return {name: rows_of(held, places.get(name, index)) for name, held in self._held.items()}
 
     def take(self, index: Tensor) -> Rows:
         """The rows at `index` (int64 [n]) of these, as Rows."""
-        taken = Rows({}, self.index.index_select(0, index))
-        taken._large = self._large
-        taken._held = {name: held if name in self._large else rows_of(held, index) for name, held in self._held.items()}
-        return taken
+        places = self._at(index)
+        held = {name: each if name in places else rows_of(each, index) for name, each in self._held.items()}
+        return Rows(held, places)
+
+    def having(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """These with other values [n, ...], or more."""
+        return _lazy({**self._held, **values}, {name: at for name, at in self.index.items() if name not in values})
+
+    def named(self, names: Mapping[str, str]) -> Mapping[str, Tensor]:
+        """Those that `names` holds, each under the name that it gives."""
+        held, index = (
+            {names[key]: each for key, each in of.items() if key in names} for of in (self._held, self.index)
+        )
+        return _lazy(held, index)
+
+    def spares(self, count: int) -> bool:
+        """Whether a copy of so many rows takes more memory than what they are read from."""
+        heads = self.heads
+        return sum(heads[name].nbytes * count - self._held[name].nbytes for name in self.index) > 0
 
     def to(self, device: torch.device | str) -> Mapping[str, Tensor]:
-        """Themselves if they are on that device already, else copies on it."""
+        """Themselves if they are on that device already, else copies on it: of the rows, or of less if that spares."""
         from torch import device as named
 
-        if named(device) == self.index.device:
+        if named(device) == self.device:
             return self
-        return {name: self[name].to(device) for name in self}
+        if not self.spares(self.count):
+            return {name: self[name].to(device) for name in self}
+        moved = {id(each): each.to(device) for each in (*self._held.values(), *self.index.values())}
+        held, index = ({name: moved[id(each)] for name, each in of.items()} for of in (self._held, self.index))
+        return Rows(held, index)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of what is held, or of the rows where these are fewer."""
+        heads = self.heads
+        return sum(min(each.nbytes, heads[name].nbytes * self.count) for name, each in self._held.items())
+
+    def _at(self, index: Tensor) -> dict[str, Tensor]:
+        """The rows of every name that has an index, at `index`; names that share an index share what is made of it."""
+        made = {id(each): each.index_select(0, index) for each in self.index.values()}
+        return {name: made[id(each)] for name, each in self.index.items()}
+
+
+def _lazy(held: dict[str, Tensor], index: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return Rows(held, index) if index else held
 
 
 def selected(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
@@ -156,7 +200,30 @@ def selected(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
 
 def cut_rows(tensors: Mapping[str, Tensor], index: Tensor) -> Mapping[str, Tensor]:
     """The rows at `index` (int64 [n]) of all tensors: copied, or lazy `Rows` if a copy would take much memory."""
-    heads = tensors.heads if isinstance(tensors, Rows) else {name: tensor[:1] for name, tensor in tensors.items()}
-    if not is_large(sum(head.nbytes for head in heads.values()) * len(index)):
+    lazy = isinstance(tensors, Rows)
+    heads = tensors.heads if lazy else {name: tensor[:1] for name, tensor in tensors.items()}
+    large = is_large(sum(head.nbytes for head in heads.values()) * len(index))
+    if not large and not (lazy and tensors.spares(len(index))):
         return selected(tensors, index)
-    return tensors.take(index) if isinstance(tensors, Rows) else Rows(tensors, index)
+    if lazy:
+        return tensors.take(index)
+    wide = {name for name, tensor in tensors.items() if is_large(tensor.nbytes)}
+    held = {name: tensor if name in wide else rows_of(tensor, index) for name, tensor in tensors.items()}
+    return _lazy(held, dict.fromkeys(wide, index))
+
+
+def having(tensors: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors with other values, or more; lazy rows stay lazy."""
+    return tensors.having(values) if isinstance(tensors, Rows) else {**tensors, **values}
+
+
+def named(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[str, Tensor]:
+    """The tensors that `names` holds, each under the name that it gives; lazy rows stay lazy."""
+    if isinstance(tensors, Rows):
+        return tensors.named(names)
+    return {names[name]: tensor for name, tensor in tensors.items() if name in names}
+
+
+def memory(tensors: Mapping[str, Tensor]) -> int:
+    """The bytes of all tensors; of lazy rows, those of what they are read from, or of a copy where it is smaller."""
+    return tensors.nbytes if isinstance(tensors, Rows) else sum(tensor.nbytes for tensor in tensors.values())

@@ -38,7 +38,9 @@ class Options:
     folds, fold: split training and validation part together in so many folds, and validate on this one.
     blocks: split a series in time in so many runs of consecutive examples, held out whole and evenly spread (default:
         what the catalogue says, 15 for a user's fields with times; 0 cuts at random).
-    seed: of the split, and of generated data.
+    pairings: of data that pair pictures by their class, with how many random partners each picture stands in the
+        training part.
+    seed: of the split, of generated data and of pairs.
     download: whether missing files are downloaded.
     """
 
@@ -57,6 +59,7 @@ class Options:
     fold: Amount | None = None
     folds: Folds | None = None
     blocks: Amount | None = None
+    pairings: Count = 1
     seed: Seed = 0
     download: bool = True
 

@@ -18,9 +18,14 @@ from polyvae.data.whole import Cut, Whole, pooled
 def cut_as(whole: Whole, asked: Options) -> tuple[Whole, dict[str, Cut], str]:
     """The whole with the parts that are cut from it, the examples of every part, and how they were cut, in words.
 
+    One that was cut when its rows were made, such as pairs of pictures, stays as it is, but for a limit.
+
     The words are "" where all parts are official. Raises ValueError for blocks or a validation part that cannot be
     had, DataError for too few examples.
     """
+    if whole.cut:
+        cuts = {part: (part, None) for part in whole.parts}
+        return whole, cuts if asked.limit is None else _limited(cuts, whole, asked.limit, asked.seed), whole.cut
     if asked.blocks is not None:
         whole = replace(whole, blocks=asked.blocks)
     if asked.folds is not None or asked.validation is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from polyvae.data.columns.kinds import described
 from polyvae.data.errors import DataError
-from polyvae.data.memory_maps import Rows, cut_rows, selected
+from polyvae.data.memory_maps import Rows, cut_rows, memory, selected
 from polyvae.model.spec import Spec
 
 Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
@@ -40,7 +40,7 @@ class Split:
 
     def __len__(self) -> int:
         if isinstance(self.tensors, Rows):
-            return len(self.tensors.index)
+            return self.tensors.count
         return len(next(iter(self.tensors.values())))
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ class Split:
     def device(self) -> torch.device:
         """The device of the tensors, on which an index must be."""
         if isinstance(self.tensors, Rows):
-            return self.tensors.index.device
+            return self.tensors.device
         return next(iter(self.tensors.values())).device
 
     @property
@@ -118,11 +118,15 @@ class Data:
             if spec.classes is None
             else f"; {spec.classes} classes"
         )
-        of = described(spec.columns) or ("real numbers" if spec.levels is None else f"{spec.levels} levels")
-        count = sum(tensor.nbytes for split in parts.values() for tensor in split.tensors.values())
+        of = "; ".join(
+            f"{name} {list(each.x)}, "
+            + (described(each.columns) or ("real numbers" if each.levels is None else f"{each.levels} levels"))
+            for name, each in spec.values.items()
+        )
+        count = sum(memory(split.tensors) for split in parts.values())
         cut = f", {self.cut}" if self.cut else ""
         gaps = f"; {self.missing:.1%} of x missing" if self.missing else ""
-        return f"Data {self.name}: x {list(spec.x)}, {of}{y}{gaps}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
+        return f"Data {self.name}: {of}{y}{gaps}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
 
     @property
     def missing(self) -> float:

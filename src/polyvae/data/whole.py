@@ -32,7 +32,7 @@ class Whole:
     `share`, `test`: how much is cut for validation and test. `blocks`: the number of blocks that a series is cut in; 0
     cuts at random. `features`: what the reader knows of the columns. `notes`: its remarks. `draft`: what is still to be
     read; the part "all" then holds the numbers of its examples. `own`: whether it is a user's, whose seeds are kept
-    `apart`.
+    `apart`. `cut`: how its three parts were cut already, in words.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Whole:
     notes: tuple[str, ...] = ()
     draft: Draft | None = None
     own: bool = False
+    cut: str = ""
 
     @property
     def origin(self) -> str:

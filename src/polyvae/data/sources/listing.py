@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,13 @@ class Entry:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one example, without a `size`."""
+        """Shape of one example, without a `size`; () where it is of several modalities, see `shapes`."""
         return self.source.spec.x
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of everything that is observed, by name: of x, or of each modality."""
+        return {name: spec.x for name, spec in self.source.spec.values.items()}
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -75,12 +80,19 @@ def catalogue(data_dir: str | Path | None = None) -> list[Entry]:
 
 
 def _entry(source: Source, data_dir: str | Path | None) -> Entry:
-    where = find(source.name, source.needs, data_dir)
-    if where is None:
-        downloads = {file.download for file in source.files}
+    where = {part.name: find(part.name, part.needs, data_dir) for part in source.parts}
+    if absent := [part for part in source.parts if where[part.name] is None]:
+        downloads = {file.download for part in absent for file in part.files}
         state = "unchecked" if source.generated else "absent"
         return Entry(source, None, sum(file.size or 0 for file in downloads), state)
-    return Entry(source, where, sum(map(_size, source.needs(where))), _state(source, where))
+    folders = [(part, folder) for part in source.parts if (folder := where[part.name]) is not None]
+    size = sum(_size(path) for part, folder in folders for path in part.needs(folder))
+    return Entry(source, _common(folder for _, folder in folders), size, _state(folders))
+
+
+def _common(folders: Iterable[Path]) -> Path:
+    """The folder itself, or the one that several have in common."""
+    return Path(os.path.commonpath([*folders]))
 
 
 def _size(path: Path) -> int:
@@ -90,8 +102,13 @@ def _size(path: Path) -> int:
         return sum(entry.stat().st_size for entry in entries)
 
 
-def _state(source: Source, folder: Path) -> str:
+def _state(folders: Iterable[tuple[Source, Path]]) -> str:
     """The worst of the files that are read."""
+    states = set().union(*(_states(source, folder) for source, folder in folders))
+    return next(state for state in ("differs", "unchecked", "official") if state in states)
+
+
+def _states(source: Source, folder: Path) -> set[str]:
     official = {folder / file.name: file for file in source.files}
     states = set()
     for path in source.needs(folder):
@@ -106,7 +123,7 @@ def _state(source: Source, folder: Path) -> str:
         else:
             algorithm, _, expected = file.hash.partition(":")
             states.add("official" if known_hash(path, algorithm) == expected else "differs")
-    return next(state for state in ("differs", "unchecked", "official") if state in states)
+    return states
 
 
 def unknown(name: str | Path) -> DataError:
@@ -128,11 +145,15 @@ def fetch(
     source = CATALOGUE[name]
     if source.generated:
         raise DataError(name, "a data set of files", "a generated one", "there is nothing to fetch: load it")
-    if folder := find(name, source.needs, data_dir):
+    return _common(_fetched(part, data_dir, progress, timeout) for part in source.parts)
+
+
+def _fetched(source: Source, data_dir: str | Path | None, progress: Progress | None, timeout: float) -> Path:
+    if folder := find(source.name, source.needs, data_dir):
         return folder
     if not source.fetchable:
-        raise DataError(name, "a data set that can be downloaded", "one that cannot", source.how)
-    folder = target(name, data_dir)
+        raise DataError(source.name, "a data set that can be downloaded", "one that cannot", source.how)
+    folder = target(source.name, data_dir)
     fetch_files(source.files, folder, timeout, progress)
     return folder
 

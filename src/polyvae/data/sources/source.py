@@ -56,6 +56,11 @@ class Source:
     options: tuple[str, ...] = ()
 
     @property
+    def parts(self) -> tuple[Source, ...]:
+        """The sets whose files are read: itself, but where it is made of others."""
+        return (self,)
+
+    @property
     def generated(self) -> bool:
         """Whether it needs no files."""
         return not self.files
