@@ -67,7 +67,7 @@ def mopoe(spec: Spec, samples: Count = 1, beta: Weight = 1.0, latent: Modal = Mo
     Sutter, Daunhawer, Vogt: Generalized Multimodal ELBO, 2021.
     """
     specs, size = modalities(spec, "mopoe"), latent.dimensions
-    q = Experts(experts_of(latent, specs, size), every(tuple(specs)), prior=True)
+    q = Experts(experts_of(latent, specs, size), every(tuple(specs)))
     model = VAE(q, prior_of(latent, size), heads_of(latent, specs, shared(tuple(specs), size)))
     loss = Objective({"reconstruction": Reconstruction(), "kl": Weighted(ComponentKL(), beta)}, samples)
     return finished(model, loss, observed(specs))
@@ -158,7 +158,7 @@ def dmvae(
     names = tuple(specs)
     experts = experts_of(latent, specs, size)
     own = experts_of(latent, specs, private)
-    q = {"z": Experts(experts, (names, *each(names)), prior=True)}
+    q = {"z": Experts(experts, (names, *each(names)))}
     q |= {f"w_{name}": Experts({name: own[name]}) for name in names}
     p = {"z": prior_of(latent, size), **{f"w_{name}": prior_of(latent, private) for name in names}}
     reads = {name: {"z": (size,), f"w_{name}": (private,)} for name in names}

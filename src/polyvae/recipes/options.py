@@ -129,10 +129,11 @@ class Gaussian:
 
     `dimensions`: dimensions of z. `network`: "mlp", "mlp-tanh", "conv", "residual", "strided" or a builder of modules.
     `widths`: of the network's layers, or their channels, in the encoder's order. `posterior`: "diagonal", "full"
-    (covariance), "low-rank" (and diagonal), "mixture" (of normals), "iaf" (a flow), "point", a family, or what is called with the
-    dimensions and makes one. `prior`: "standard", "mixture", "vamp" or "exemplar" (with which "conv" and "residual"
-    have GroupNorm, since data and pseudo-inputs share the encoder), "flow", "autoregressive", "conditional" (on y) or a
-    module. `components`: of a mixture, a VampPrior or each law of an autoregressive prior, or how many exemplars.
+    (covariance), "low-rank" (and diagonal), "mixture" (of normals), "iaf" (a flow), "point", a family, or what is
+    called with the dimensions and makes one. `prior`: "standard", "mixture", "vamp" or "exemplar" (with which "conv"
+    and "residual" have GroupNorm, since data and pseudo-inputs share the encoder), "flow", "autoregressive",
+    "conditional" (on y) or a module. `components`: of a mixture, a VampPrior or each law of an autoregressive prior, or
+    how many exemplars.
     """
 
     dimensions: Annotated[Count, Flat("latent")] = 16
