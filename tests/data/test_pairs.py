@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from helpers import format_files
 from polyvae import data
 from polyvae.data.memory_maps import Rows
-from polyvae.data.pairing import matched
+from polyvae.data.modalities.pairing import matched
 
 
 @pytest.fixture

@@ -15,28 +15,24 @@ import torch
 from torch import Tensor
 
 from polyvae.checks.names import gathered
-from polyvae.data.columns.kinds import with_columns
 from polyvae.data.cuts import TEST, part_size, three_parts
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.files.cache import cached
 from polyvae.data.labels import few_labels
-from polyvae.data.memory_maps import having
+from polyvae.data.making import made_of
+from polyvae.data.modalities.pairing import paired
 from polyvae.data.options import Options
-from polyvae.data.pairing import paired
 from polyvae.data.parts import cut_as
-from polyvae.data.preprocessing import binarised, dequantised, resized
+from polyvae.data.preprocessing import resized
 from polyvae.data.readers.arrays import table_of, tables_apart
 from polyvae.data.readers.frames import is_frame, library_of
 from polyvae.data.series import series_notes
 from polyvae.data.sources import CATALOGUE, Source
 from polyvae.data.sources.listing import locate, unknown
 from polyvae.data.sources.paired import Paired
-from polyvae.data.split import Data, Split
+from polyvae.data.split import Data
 from polyvae.data.whole import Cut, Whole, from_path, from_tables, read_draft
 from polyvae.model.conditions import FLAG
-from polyvae.observe.transforms import Binarise, Dequantise
-
-STREAMS = {"train": 0, "validation": 1, "test": 2, "all": 3}  # of the draws that are made once
 
 
 def load(name: str | Path | object, data_dir: str | Path | None = None, **options: Any) -> Data:
@@ -66,7 +62,7 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
     call = {"name": whole.call} | ({} if data_dir is None else {"data_dir": str(data_dir)}) | asked.said()
     if not lacking:
         call.pop("gaps", None)  # neither of x nor of labels
-    return replace(_made(whole, cuts, asked), call=call if whole.call else {}, cut=cut, frame=library_of(name))
+    return replace(made_of(whole, cuts, asked), call=call if whole.call else {}, cut=cut, frame=library_of(name))
 
 
 def uncut(name: str | Path, data_dir: str | Path | None = None, **options: Any) -> Data:
@@ -75,7 +71,7 @@ def uncut(name: str | Path, data_dir: str | Path | None = None, **options: Any) 
     with without_gap_notes():
         whole = _whole(name, data_dir, asked)
         every: Cut = ("test" if "test" in whole.parts else whole.origin, None)
-        return _made(whole, {"train": every, "validation": every, "test": every}, asked)
+        return made_of(whole, {"train": every, "validation": every, "test": every}, asked)
 
 
 def wrap(
@@ -122,7 +118,7 @@ def wrap(
     cuts: dict[str, Cut] = {part: (part, None) if part in others else ("train", index) for part, index in indices}
     if len(found[0]) < count:
         whole = _noted(whole, "train", "train")
-    made = _made(whole, cuts, asked)
+    made = made_of(whole, cuts, asked)
     return replace(made, cut="cut at random" if len(others) < 2 else "", frame=library_of(anything))
 
 
@@ -225,43 +221,3 @@ def _total(limit: int) -> int:
     while total - 2 * part_size(total, TEST) < limit:
         total += 1
     return total
-
-
-def _made(whole: Whole, cuts: Mapping[str, Cut], asked: Options) -> Data:
-    """The data of three splits, with the preprocessing of their pictures; notes are shown."""
-    for note in whole.notes:
-        warnings.warn(note, DataNote, stacklevel=3)
-    spec, binarise = whole.spec, asked.binarise
-    if spec.modalities and (binarise or asked.dequantise or asked.kind):
-        raise ValueError(f"binarise, dequantise and kind are for data of one modality; got {whole.name}")
-    if binarise is not None and len(spec.x) != 3:
-        raise DataError(whole.name, "pictures, to be binarised", f"examples of shape {spec.x}", "leave binarise away")
-    if asked.dequantise and spec.levels is None:
-        raise DataError(whole.name, "grey levels, to be dequantised", "continuous values", "leave dequantise away")
-    if spec.levels == 2:
-        binarise = None  # it would change nothing
-    drawn: dict[str, Tensor] = {}
-    splits: dict[str, Split] = {}
-    for part, (origin, index) in cuts.items():
-        tensors, transform = whole.parts[origin], None
-        if binarise == "threshold" or (binarise == "dynamic" and part == "train"):
-            transform = Binarise(binarise)
-        elif binarise is not None:
-            if origin not in drawn:
-                drawn[origin] = binarised(tensors["x"], STREAMS[origin])
-            tensors = having(tensors, {"x": drawn[origin]})
-        split = Split(tensors) if index is None else Split(tensors).take(index)
-        if asked.dequantise and spec.levels is not None:
-            if part == "train":
-                transform = Dequantise(spec.levels)
-            else:
-                x = dequantised(split.tensors["x"], spec.levels, STREAMS[part])
-                split = Split(having(split.tensors, {"x": x}))
-        splits[part] = replace(split, transform=transform)
-    if spec.modalities:
-        return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec)
-    levels = None if asked.dequantise else 2 if binarise is not None else spec.levels
-    spec = replace(spec, levels=levels, dequantised=spec.levels if asked.dequantise else None)
-    if binarise is None or asked.kind is not None:  # bits need no kind, and the parts hold them as other numbers
-        spec = with_columns(spec, splits, whole.features, asked.kind, whole.name)
-    return Data(whole.name, splits["train"], splits["validation"], splits["test"], spec)

@@ -151,6 +151,14 @@ class Rows(Mapping[str, "Tensor"]):
         """These with other values [n, ...], or more."""
         return _lazy({**self._held, **values}, {name: at for name, at in self.index.items() if name not in values})
 
+    def blanked(self, name: str, there: Tensor) -> Rows:
+        """These with zeros under a name in the rows where it is not `there` (truth values [n])."""
+        from torch import cat, where, zeros_like
+
+        held, index = self._held[name], self.index[name]
+        held, index = cat([held, zeros_like(held[:1])]), where(there, index, len(held))
+        return Rows({**self._held, name: held}, {**self.index, name: index})
+
     def named(self, names: Mapping[str, str]) -> Mapping[str, Tensor]:
         """Those that `names` holds, each under the name that it gives."""
         held, index = (
@@ -222,6 +230,14 @@ def named(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> Mapping[st
     if isinstance(tensors, Rows):
         return tensors.named(names)
     return {names[name]: tensor for name, tensor in tensors.items() if name in names}
+
+
+def blanked(tensors: Mapping[str, Tensor], name: str, there: Tensor) -> Mapping[str, Tensor]:
+    """The tensors with zeros under a name in the rows where it is not `there` (truth values [n]); lazy rows stay so."""
+    if isinstance(tensors, Rows) and name in tensors.index:
+        return tensors.blanked(name, there)
+    value = tensors[name]
+    return having(tensors, {name: value.masked_fill(~there.view(-1, *[1] * (value.ndim - 1)), 0)})
 
 
 def memory(tensors: Mapping[str, Tensor]) -> int:

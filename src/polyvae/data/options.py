@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
-from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, check
+from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, Share, check
 
 Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
 Folds = Annotated[int, Range(2, LARGEST, whole=True)]
@@ -30,7 +30,8 @@ class Options:
     limit: so many training examples, a stratified subset; the other parts shrink in proportion, to at least one example
         of each class.
     binarise: "threshold" (above 1/2), "fixed" (one Bernoulli draw for good) or "dynamic" (a fresh draw for every
-        training batch; drawn once in validation and test part, so that evaluation repeats itself).
+        training batch; drawn once in validation and test part, so that evaluation repeats itself). Of several
+        modalities, pictures of one channel are binarised.
     dequantise: noise of one grey level, fresh for every training batch, drawn once in the other parts.
     size, centre: resize pictures to size x size, after cutting out the square in their middle.
     validation: a share or number of training examples to hold out (default: the official part, else 10,000 of MNIST's
@@ -40,7 +41,9 @@ class Options:
         what the catalogue says, 15 for a user's fields with times; 0 cuts at random).
     pairings: of data that pair pictures by their class, with how many random partners each picture stands in the
         training part.
-    seed: of the split, of generated data and of pairs.
+    absent: of data of several modalities, hide each one of each training row with this chance, one at least always
+        left; the other parts stay whole.
+    seed: of the split, of generated data, of pairs and of what is hidden.
     download: whether missing files are downloaded.
     """
 
@@ -60,6 +63,7 @@ class Options:
     folds: Folds | None = None
     blocks: Amount | None = None
     pairings: Count = 1
+    absent: Share | None = None
     seed: Seed = 0
     download: bool = True
 

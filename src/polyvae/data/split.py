@@ -12,6 +12,7 @@ from torch import Tensor
 from polyvae.data.columns.kinds import described
 from polyvae.data.errors import DataError
 from polyvae.data.memory_maps import Rows, cut_rows, memory, selected
+from polyvae.model.presence import PRESENT
 from polyvae.model.spec import Spec
 
 Transform = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
@@ -61,6 +62,12 @@ class Split:
         y, known = self.tensors.get("y"), self.tensors.get("y_known")
         partly = known is not None and not bool(known.all())
         return None if y is None or partly or y.ndim != 1 or y.is_floating_point() else y
+
+    @property
+    def absent(self) -> dict[str, float]:
+        """The share of the examples that lack a modality, by its name; empty where no example says what it has."""
+        flags = [name for name in self.tensors if name.endswith(PRESENT)]
+        return {flag.removesuffix(PRESENT): 1 - int(self.tensors[flag].sum()) / max(1, len(self)) for flag in flags}
 
     def to(self, device: torch.device | str) -> Split:
         """The same split on another device; memory-mapped tensors are read into memory."""
@@ -126,6 +133,8 @@ class Data:
         count = sum(memory(split.tensors) for split in parts.values())
         cut = f", {self.cut}" if self.cut else ""
         gaps = f"; {self.missing:.1%} of x missing" if self.missing else ""
+        lacking = [f"{name} missing in {share:.0%}" for name, share in self.train.absent.items()]
+        gaps += f"; {', '.join(lacking)} of the training rows" if lacking else ""
         return f"Data {self.name}: {of}{y}{gaps}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -30,9 +30,10 @@ class Whole:
     """A data set before it is split: tensors by part and name; `call` is the name that loads it again.
 
     `share`, `test`: how much is cut for validation and test. `blocks`: the number of blocks that a series is cut in; 0
-    cuts at random. `features`: what the reader knows of the columns. `notes`: its remarks. `draft`: what is still to be
-    read; the part "all" then holds the numbers of its examples. `own`: whether it is a user's, whose seeds are kept
-    `apart`. `cut`: how its three parts were cut already, in words.
+    cuts at random. `features`: what the reader knows of the columns of what is observed, by its name, x or that of a
+    modality. `notes`: its remarks. `draft`: what is still to be read; the part "all" then holds the numbers of its
+    examples. `own`: whether it is a user's, whose seeds are kept `apart`. `cut`: how its three parts were cut already,
+    in words.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Whole:
     share: float = 0.1
     test: float = TEST
     blocks: int = 0
-    features: tuple[Feature, ...] = ()
+    features: Mapping[str, tuple[Feature, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     draft: Draft | None = None
     own: bool = False
@@ -122,7 +123,7 @@ def from_tables(
     if labels := found[places[first]].labels:
         spec = replace(spec, classes=len(labels), labels=labels)
     notes = tuple(note for table in found.values() for note in table.notes)
-    return Whole(name, call, parts, spec, features=aside.features, notes=notes, own=True)
+    return Whole(name, call, parts, spec, features={"x": aside.features}, notes=notes, own=True)
 
 
 def _masked(parts: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
@@ -153,7 +154,7 @@ def _from_fields(path: Path, names: list[str], options: Options) -> Whole:
         {"all": tensors},
         spec,
         blocks=min(BLOCKS, max(3, len(arrays["x"]) // 2)) if "t" in tensors else 0,
-        features=features,
+        features={"x": features},
         notes=notes,
         own=True,
     )
