@@ -17,19 +17,16 @@ Parts = Mapping[str, nn.Module] | nn.ModuleDict
 class Unit:
     """A latent as the bound scores it: one posterior and one prior, or several on one side against one on the other.
 
-    `below`: it is drawn once for each sample of what was drawn before. `separate`: its prior was given only that.
+    `members`: the latents that it is of, in the order of its vector. `below`: it is drawn once for each sample of what
+    was drawn before. `separate`: its prior was given only that.
     """
 
     name: str
     posteriors: tuple[str, ...]
     priors: tuple[str, ...]
+    members: tuple[str, ...]
     below: bool
     separate: bool
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The latents that it is of, in the order of its vector."""
-        return max(self.posteriors, self.priors, key=len)
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ class Plan:
                 raise ValueError(f"{[*qs, *ps]} are laws of several latents that overlap; one side has a law of each")
             if len(mine) > 1 and (of_q | of_p) & set(mine):
                 raise ValueError(f"the parts of {name!r}, which is one law of {mine}, may not read one another")
-            units[name] = Unit(name, qs, ps, bool((of_q | of_p) & drawn), of_p <= drawn)
+            units[name] = Unit(name, qs, ps, tuple(mine), bool((of_q | of_p) & drawn), of_p <= drawn)
             drawn.update(mine)
         return units
 

@@ -110,12 +110,13 @@ class Walk:
         made = [self.proposed[key] for key in unit.posteriors]
         q, p = self._law([each.law for each in made]), self._law([self.priors[key] for key in unit.priors])
         shape = Size((self.samples, self.count))
-        if len(made) == len(unit.priors) == 1:
-            draws, log_q, z = made[0].draws, made[0].log_q, self.folded[unit.name].unflatten(0, shape)
+        if len(made) == 1:
+            draws, log_q = made[0].draws, made[0].log_q
         else:
-            pieces = [each.draws.flatten(each.draws.ndim - len(each.law.event_shape)) for each in made]
-            draws, log_q = torch.cat(pieces, -1), made[0].log_q if len(made) == 1 else None
-            z = torch.cat([self.folded[name].reshape(*shape, -1) for name in unit.members], -1)
+            draws = torch.cat([each.draws.flatten(each.draws.ndim - len(each.law.event_shape)) for each in made], -1)
+            log_q = None
+        pieces = [self.folded[name].unflatten(0, shape) for name in unit.members]
+        z = pieces[0] if len(pieces) == 1 else torch.cat([piece.flatten(2) for piece in pieces], -1)
         latent = Latent(q, p, z, draws, unit.separate, unit.name, log_q, summed=made[0].summed)
         return self._given(latent) if unit.name in self.fixed else latent
 

@@ -15,6 +15,7 @@ from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.distributions.normal import CholeskyNormal, OptimalNormal, SharedNormal
 from polyvae.model.distributions.normal_mixture import NormalMixture
 from polyvae.model.distributions.one_hot import OneHot
+from polyvae.model.distributions.pairwise import Couplings, Gibbs, Pairwise
 from polyvae.model.distributions.point import Point
 from polyvae.model.distributions.rectified import RectifiedFlow
 from polyvae.model.distributions.structured import StructuredNormal
@@ -30,8 +31,10 @@ __all__ = [
     "ContinuousBernoulli",
     "Counts",
     "CoupledLogisticMixture",
+    "Couplings",
     "DiscretisedLogistic",
     "Exact",
+    "Gibbs",
     "GridCategorical",
     "Law",
     "LowRankNormal",
@@ -39,6 +42,7 @@ __all__ = [
     "NormalMixture",
     "OneHot",
     "OptimalNormal",
+    "Pairwise",
     "Point",
     "Poisson",
     "Product",

@@ -5,6 +5,7 @@ from polyvae.model.posteriors.codebook import Codebook
 from polyvae.model.posteriors.exact import ExactCode, ExactDecoder
 from polyvae.model.posteriors.gumbel import GumbelCodes
 from polyvae.model.posteriors.lattice import FiniteScalar, LookupFree
+from polyvae.model.posteriors.pairwise import PairwisePosterior
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.posteriors.stages import Grouped, Residual
 
@@ -17,6 +18,7 @@ __all__ = [
     "Grouped",
     "GumbelCodes",
     "LookupFree",
+    "PairwisePosterior",
     "Quantiser",
     "Residual",
 ]

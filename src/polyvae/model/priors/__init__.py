@@ -13,18 +13,21 @@ from polyvae.model.priors.flow import FlowPrior
 from polyvae.model.priors.matching import FlowMatching
 from polyvae.model.priors.mixture import FullMixture, Mixture, VampPrior, mixture
 from polyvae.model.priors.normal import StandardNormal
+from polyvae.model.priors.pairwise import Coupling, PairwisePrior
 from polyvae.model.priors.pixelcnn import PixelCNNPrior
 from polyvae.model.priors.uniform import UniformPrior
 
 __all__ = [
     "AutoregressivePrior",
     "Classes",
+    "Coupling",
     "ExemplarPrior",
     "FlowMatching",
     "FlowPrior",
     "FullMixture",
     "Mixture",
     "NormalOfClass",
+    "PairwisePrior",
     "PixelCNNPrior",
     "StandardNormal",
     "UniformPrior",

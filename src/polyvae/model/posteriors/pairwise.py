@@ -1,0 +1,68 @@
+"""The posterior of a pairwise coupled prior: an expert for each modality, and the prior's couplings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from polyvae.checks.names import kind
+from polyvae.model.distributions.pairwise import Gibbs, Pairwise
+from polyvae.model.parts import given
+from polyvae.model.priors.pairwise import EVALUATION, TRAINING, Coupling
+from polyvae.model.vae import Values
+
+
+class PairwisePosterior(nn.Module):
+    """q(z_1 .. z_M | x) proportional to p(z_1 .. z_M) prod_i exp(nu_i(x_i)' T(z_i)), T(z) = [z, z^2].
+
+    exp(nu_i' T(z_i)) is proportional to N(z_i; mu, diag s^2), the law that expert i makes of its modality: nu_i = [mu /
+    s^2, -1 / (2 s^2)]. It is a product of experts whose prior is another expert. `experts`: by latent, in the order of
+    the prior's, parts whose laws are normal with independent values. `known`: of a latent, the name of the rows,
+    boolean [B], in which its expert is asked; in the others nu_i = 0, and with none asked q is the prior. `coupling`:
+    the prior's own module. `training`, `evaluation`: how the law is drawn and normalised in either mode.
+    """
+
+    def __init__(
+        self,
+        experts: Mapping[str, nn.Module],
+        coupling: Coupling,
+        known: Mapping[str, str],
+        training: Gibbs = TRAINING,
+        evaluation: Gibbs = EVALUATION,
+    ) -> None:
+        super().__init__()
+        if unknown := set(known) - set(experts):
+            raise ValueError(f"known says of {sorted(unknown)} where they are known; the experts are {list(experts)}")
+        if len(experts) != len(coupling.sizes):
+            raise ValueError(f"the couplings are between {len(coupling.sizes)} latents; got experts {list(experts)}")
+        self.experts, self.coupling, self.known = nn.ModuleDict(experts), coupling, dict(known)
+        self.shapes = {name: (size,) for name, size in zip(experts, coupling.sizes, strict=True)}
+        read = [name for expert in experts.values() for name in given(expert)]
+        self.given = tuple(dict.fromkeys([*read, *known.values()]))
+        self.how = {True: training, False: evaluation}
+
+    def forward(self, values: Values) -> Pairwise:
+        found = [self._natural(name, expert(values), values) for name, expert in self.experts.items()]
+        nu1, nu2 = (torch.cat(each, -1) for each in zip(*found, strict=True))
+        return Pairwise(self.coupling(), self.how[self.training], (nu1, nu2))
+
+    def _natural(self, name: str, law: Distribution, values: Values) -> tuple[Tensor, Tensor]:
+        """nu of a modality, [B, d] and [B, d]."""
+        normal = law.base_dist if isinstance(law, Independent) else None
+        if not isinstance(normal, Normal) or law.event_shape != self.shapes[name]:
+            raise ValueError(
+                f"the expert of {name!r} makes normals with independent values of shape {list(self.shapes[name])}; got "
+                f"{kind(law)} of shape {list(law.event_shape)}"
+            )
+        precision = normal.scale.square().reciprocal()
+        nu = precision * normal.loc, -0.5 * precision
+        if name not in self.known:
+            return nu
+        rows = values[self.known[name]].unsqueeze(-1)
+        return torch.where(rows, nu[0], 0.0), torch.where(rows, nu[1], 0.0)
+
+    def extra_repr(self) -> str:
+        return f"given={self.given}"
