@@ -23,6 +23,12 @@ class PairwisePosterior(nn.Module):
     the prior's, parts whose laws are normal with independent values. `known`: of a latent, the name of the rows,
     boolean [B], in which its expert is asked; in the others nu_i = 0, and with none asked q is the prior. `coupling`:
     the prior's own module. `training`, `evaluation`: how the law is drawn and normalised in either mode.
+
+    `dropped`: in training mode, the share of rows in which the experts of only some of the known modalities are asked,
+    at least one, how many and which drawn at random. What the others know has then to be told by the prior's
+    couplings, and heads score all modalities as ever: it is still a posterior, of less, and the bound one on log p of
+    all. As the mixture of experts is trained by Shi, Siddharth, Paige, Torr: Variational Mixture-of-Experts
+    Autoencoders for Multi-Modal Deep Generative Models, 2019.
     """
 
     def __init__(
@@ -30,6 +36,7 @@ class PairwisePosterior(nn.Module):
         experts: Mapping[str, nn.Module],
         coupling: Coupling,
         known: Mapping[str, str],
+        dropped: float = 0.0,
         training: Gibbs = TRAINING,
         evaluation: Gibbs = EVALUATION,
     ) -> None:
@@ -38,31 +45,52 @@ class PairwisePosterior(nn.Module):
             raise ValueError(f"known says of {sorted(unknown)} where they are known; the experts are {list(experts)}")
         if len(experts) != len(coupling.sizes):
             raise ValueError(f"the couplings are between {len(coupling.sizes)} latents; got experts {list(experts)}")
+        if not 0 <= dropped <= 1:
+            raise ValueError(f"dropped is a share of the rows, from 0 to 1; got {dropped}")
         self.experts, self.coupling, self.known = nn.ModuleDict(experts), coupling, dict(known)
+        self.dropped = dropped
         self.shapes = {name: (size,) for name, size in zip(experts, coupling.sizes, strict=True)}
         read = [name for expert in experts.values() for name in given(expert)]
         self.given = tuple(dict.fromkeys([*read, *known.values()]))
         self.how = {True: training, False: evaluation}
 
     def forward(self, values: Values) -> Pairwise:
-        found = [self._natural(name, expert(values), values) for name, expert in self.experts.items()]
+        laws = {name: self._normal(name, expert(values)) for name, expert in self.experts.items()}
+        rows = len(next(iter(laws.values())).loc)
+        asked = torch.ones(rows, len(laws), dtype=torch.bool, device=self.coupling.factor.device)
+        for place, name in enumerate(laws):
+            if name in self.known:
+                asked[:, place] = values[self.known[name]]
+        asked = self._some(asked).unbind(1)
+        found = [self._natural(law, there) for law, there in zip(laws.values(), asked, strict=True)]
         nu1, nu2 = (torch.cat(each, -1) for each in zip(*found, strict=True))
         return Pairwise(self.coupling(), self.how[self.training], (nu1, nu2))
 
-    def _natural(self, name: str, law: Distribution, values: Values) -> tuple[Tensor, Tensor]:
-        """nu of a modality, [B, d] and [B, d]."""
+    def _some(self, known: Tensor) -> Tensor:
+        """Which of the known modalities [B, M] are asked: all, or in training mode only some in a share of the rows."""
+        if not (self.training and self.dropped):
+            return known
+        order = (torch.rand(known.shape, device=known.device) + ~known).argsort(1).argsort(1)  # the known ones first
+        most = (known.sum(1, keepdim=True) - 1).clamp(min=1)
+        count = 1 + (torch.rand(len(known), 1, device=known.device) * most).floor()
+        whole = torch.rand(len(known), 1, device=known.device) >= self.dropped
+        return known & (whole | (order < count))
+
+    def _normal(self, name: str, law: Distribution) -> Normal:
         normal = law.base_dist if isinstance(law, Independent) else None
         if not isinstance(normal, Normal) or law.event_shape != self.shapes[name]:
             raise ValueError(
                 f"the expert of {name!r} makes normals with independent values of shape {list(self.shapes[name])}; got "
                 f"{kind(law)} of shape {list(law.event_shape)}"
             )
+        return normal
+
+    @staticmethod
+    def _natural(normal: Normal, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """nu of a modality, [B, d] and [B, d], where it is asked."""
         precision = normal.scale.square().reciprocal()
-        nu = precision * normal.loc, -0.5 * precision
-        if name not in self.known:
-            return nu
-        rows = values[self.known[name]].unsqueeze(-1)
-        return torch.where(rows, nu[0], 0.0), torch.where(rows, nu[1], 0.0)
+        rows = asked.unsqueeze(-1)
+        return torch.where(rows, precision * normal.loc, 0.0), torch.where(rows, -0.5 * precision, 0.0)
 
     def extra_repr(self) -> str:
-        return f"given={self.given}"
+        return f"given={self.given}, dropped={self.dropped}"
