@@ -1,0 +1,52 @@
+"""Which modalities a model is shown: rows that have them, and batches that hold no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from polyvae.data.split import Data, Split
+from polyvae.evaluation.blocks import Source, source_of
+from polyvae.evaluation.pictures import recorded_spec
+from polyvae.model.presence import present
+from polyvae.model.spec import Spec
+from polyvae.observe.modalities import Present, Without
+from polyvae.observe.transforms import chain
+
+
+def specs_of(source: Any, data: Any = None) -> dict[str, Spec]:
+    """The modalities by name, as the source was built for them or as the data have them.
+
+    ValueError for a source and data of one x, and where neither says.
+    """
+    spec = recorded_spec(source) or (data.spec if isinstance(data, Data) else None)
+    if spec is None or not spec.modalities:
+        raise ValueError("this needs a model of several modalities: a recipe or a run of one, or Data that hold some")
+    return spec.values
+
+
+def only(source: Any, specs: Mapping[str, Spec], given: Sequence[str]) -> Source:
+    """The source as one that is shown these modalities alone: the others have no flag and zeros for their values.
+
+    ValueError for the name of no modality.
+    """
+    if unknown := [name for name in given if name not in specs]:
+        raise ValueError(f"the modalities are {', '.join(specs)}; got {unknown[0]!r}")
+    model, observe = source_of(source)
+    flags = Present({name: spec.x for name, spec in specs.items()})
+    hidden = [name for name in specs if name not in given]
+    # Present once more: a model that overlooked a flag would else be told by the value.
+    return Source(model, chain(flags, observe, Without(hidden), flags))
+
+
+def having(split: Split, names: Sequence[str]) -> Split:
+    """The rows of a split that have all of these modalities; ValueError where there is none."""
+    held = [split.tensors[present(name)] for name in names if present(name) in split.tensors]
+    if not held:
+        return split
+    there = torch.stack(held).all(0)
+    if not bool(there.any()):
+        raise ValueError(f"no row has {' and '.join(names)}")
+    return split if bool(there.all()) else split.take(there.nonzero()[:, 0])
