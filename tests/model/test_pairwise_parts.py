@@ -25,7 +25,7 @@ def modelled(square: bool = True, sizes: dict[str, int] | None = None, seed: int
     """Values a, b, c of three numbers each, read and written by linear maps; in double precision."""
     torch.manual_seed(seed)
     sizes = SIZES if sizes is None else sizes
-    coupling = Coupling(sizes, square)
+    coupling = Coupling(sizes, square, start=0.5)
     with torch.no_grad():
         coupling.factor.add_(0.3 * torch.randn_like(coupling.factor))
         if coupling.raw is not None:
@@ -158,10 +158,10 @@ def test_log_z_of_the_prior_lies_in_the_sandwich_and_follows_the_weights() -> No
     prior = model.prior["z"]
     assert isinstance(prior, PairwisePrior)
     upper, _, lower = prior.sandwich(prior.coupling())
-    assert abs(upper - lower) < 0.02
+    assert abs(upper - lower) < 0.03
     law = Pairwise(prior.coupling().detached(), Gibbs(temperatures=200, particles=20_000))
     torch.manual_seed(0)
-    torch.testing.assert_close(upper, law.log_partition, atol=0.01, rtol=0)
+    torch.testing.assert_close(upper, law.log_partition, atol=0.03, rtol=0)
     first = prior({}).log_partition
     with torch.no_grad():
         prior.coupling.factor.add_(torch.randn_like(prior.coupling.factor))

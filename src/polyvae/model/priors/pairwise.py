@@ -17,7 +17,7 @@ from polyvae.model.vae import Values
 MARGIN = 0.01  # the least eigenvalue of I - W: correlations reach 0.99 between two latents
 FAINT = -5.0  # of the numbers behind V at first, whose softplus is 0.007
 TRAINING, EVALUATION = Gibbs(), Gibbs(sweeps=4, burn_in=16, temperatures=32, particles=8)
-ONCE = Gibbs(sweeps=1, burn_in=200, temperatures=100, particles=2048)  # of log Z of the prior, for given weights
+ONCE = Gibbs(sweeps=1, burn_in=200, temperatures=300, particles=1024)  # of log Z of the prior, for given weights
 
 
 class Coupling(nn.Module):
@@ -33,7 +33,7 @@ class Coupling(nn.Module):
     latents it is divided by M - 1.
     """
 
-    def __init__(self, sizes: Mapping[str, int], square: bool = True, start: float = 0.5) -> None:
+    def __init__(self, sizes: Mapping[str, int], square: bool = True, start: float = 0.9) -> None:
         super().__init__()
         if len(sizes) < 2:
             raise ValueError(f"couplings are between at least two latents; got {list(sizes)}")
@@ -77,9 +77,9 @@ class PairwisePrior(nn.Module):
     taken there; in evaluation mode nothing moves and draws follow from the generator alone. `training`, `evaluation`:
     how the law is drawn and normalised in either mode.
 
-    In evaluation log Z is the upper end of a sandwich, from chains of a seed of their own that go back from long runs
-    to the base, so that it is a number of the weights alone and a lower bound on log p(x) stays one; it is kept until
-    the weights change.
+    In evaluation log Z is the larger of two estimates, of which the one is in expectation too low, and the other, from
+    long runs back to the base, too high: what is subtracted from a lower bound on log p(x) must not be too small.
+    Their chains have a seed of their own, so that it is a number of the weights alone, and it is kept until they change.
 
     Tieleman: Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient, 2008.
     """
@@ -116,8 +116,8 @@ class PairwisePrior(nn.Module):
         """log Z in evaluation, [], and states of the law, by what is kept where these are the weights it is of."""
         now = couplings.detached()
         if self._known is None or not _same(self._known[0], now):
-            upper, states, _ = self.sandwich(now)
-            self._known = now, upper, states
+            upper, states, lower = self.sandwich(now)
+            self._known = now, torch.maximum(upper, lower), states
         return self._known[1:]
 
     @torch.no_grad()
