@@ -77,9 +77,9 @@ class PairwisePrior(nn.Module):
     taken there; in evaluation mode nothing moves and draws follow from the generator alone. `training`, `evaluation`:
     how the law is drawn and normalised in either mode.
 
-    In evaluation log Z is the larger of two estimates, of which the one is in expectation too low, and the other, from
-    long runs back to the base, too high: what is subtracted from a lower bound on log p(x) must not be too small.
-    Their chains have a seed of their own, so that it is a number of the weights alone, and it is kept until they change.
+    In evaluation log Z is the larger of two estimates, the one in expectation too low, the other, from long runs back
+    to the base, too high: what is subtracted from a lower bound on log p(x) must not be too small. Their chains have a
+    seed of their own, so that it is a number of the weights alone, and it is kept until they change.
 
     Tieleman: Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient, 2008.
     """
