@@ -30,7 +30,7 @@ def test_the_catalogue_is_consistent():
     assert sorted(data.names()) == sorted(CATALOGUE)
     unfetchable = {name for name, source in CATALOGUE.items() if not source.fetchable}
     generated = {"sprites", "digits", "shapes", "vortices", "quadratic", "circle", "arm", "two_joints"}
-    assert unfetchable == {"celeba", "frey_faces", "cylinder_flow"} | generated
+    assert unfetchable == {"celeba", "frey_faces", "cylinder_flow", "polymnist"} | generated
 
 
 def with_files(monkeypatch, name, folder, url=None):

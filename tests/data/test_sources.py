@@ -43,6 +43,7 @@ WRITERS = {
     "omniglot": omniglot_zips,
     "dsprites": lambda folder: format_files.dsprites(folder / "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"),
     "frey_faces": lambda folder: format_files.frey_faces(folder / "frey_faces_u8.npz"),
+    "polymnist": format_files.polymnist,
     "cylinder_flow": lambda folder: format_files.cylinder_flow(folder / "cylinder_re100_grid.npz"),
 }
 

@@ -67,6 +67,19 @@ def svhn(folder: Path, train: int = 30, test: int = 20) -> Arrays:
     return found
 
 
+def polymnist(folder: Path, train: int = 40, test: int = 20) -> Arrays:
+    """train and test with m0 to m4 in each, pictures called NUMBER.LABEL.png."""
+    found = {}
+    for part, count in (("train", train), ("test", test)):
+        for number in range(5):
+            inside = folder / part / f"m{number}"
+            inside.mkdir(parents=True, exist_ok=True)
+            found[f"{part}_m{number}"] = x = pictures(count, 3, 28, 28, seed=number + 10 * count)
+            for row, picture in enumerate(x):
+                Image.fromarray(picture.transpose(1, 2, 0)).save(inside / f"{row}.{row % 10}.png")
+    return found
+
+
 def binarized_mnist(folder: Path, counts: tuple[int, int, int] = (30, 10, 10)) -> Arrays:
     """The three .amat files, zeros and ones."""
     folder.mkdir(parents=True, exist_ok=True)

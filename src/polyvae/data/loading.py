@@ -15,11 +15,15 @@ import torch
 from torch import Tensor
 
 from polyvae.checks.names import gathered
+from polyvae.data.columns.table import Feature
 from polyvae.data.cuts import TEST, part_size, three_parts
 from polyvae.data.errors import DataError, DataNote
 from polyvae.data.files.cache import cached
 from polyvae.data.labels import few_labels
 from polyvae.data.making import made_of
+from polyvae.data.modalities.apart import apart, kinds_of
+from polyvae.data.modalities.groups import several
+from polyvae.data.modalities.joined import arrays_named, by_names, from_values, holds_paths, joined
 from polyvae.data.modalities.pairing import paired
 from polyvae.data.options import Options
 from polyvae.data.parts import cut_as
@@ -31,7 +35,7 @@ from polyvae.data.sources import CATALOGUE, Source
 from polyvae.data.sources.listing import locate, unknown
 from polyvae.data.sources.paired import Paired
 from polyvae.data.split import Data
-from polyvae.data.whole import Cut, Whole, from_path, from_tables, read_draft
+from polyvae.data.whole import Cut, Whole, from_path, from_tables, in_three, read_draft
 from polyvae.model.conditions import FLAG
 
 
@@ -48,17 +52,19 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
         how = "options are given by name, as in load(name, limit=100)"
         raise TypeError(f"data_dir is a folder, and {how}; got {type(data_dir).__name__}")
     asked = gathered(Options, options)
-    whole = _whole(name, data_dir, asked)
+    reading = _reading(asked)
+    whole = _whole(name, data_dir, reading)
     whole, cuts, cut = cut_as(whole, asked)
     if whole.draft is not None:
-        whole, cuts = read_draft(whole, whole.draft, cuts, asked)
+        whole, cuts = read_draft(whole, whole.draft, cuts, reading)
     lacking = any(name == "seen" or name.endswith(FLAG) for tensors in whole.parts.values() for name in tensors)
     if asked.labels is not None:
         whole = few_labels(whole, cuts, asked.labels, whole.seed(asked.seed))
     if asked.blocks is None and cut and not whole.blocks and whole.own:
         whole = _noted(whole, cuts["train"][0], whole.name)
-    if asked.blocks and cut and whole.call and Path(whole.call).is_dir():
+    if asked.blocks and cut and isinstance(whole.call, str) and whole.call and Path(whole.call).is_dir():
         cut += ", pictures in the order of their names"
+    whole = _apart(whole, asked)
     call = {"name": whole.call} | ({} if data_dir is None else {"data_dir": str(data_dir)}) | asked.said()
     if not lacking:
         call.pop("gaps", None)  # neither of x nor of labels
@@ -67,9 +73,9 @@ def load(name: str | Path | object, data_dir: str | Path | None = None, **option
 
 def uncut(name: str | Path, data_dir: str | Path | None = None, **options: Any) -> Data:
     """All examples of a name or a path as each part of data, in their order; of official parts the test part."""
-    asked = gathered(Options, {**options, "gaps": True})
+    asked = gathered(Options, {**options, "gaps": True, "absent": None})
     with without_gap_notes():
-        whole = _whole(name, data_dir, asked)
+        whole = _apart(_whole(name, data_dir, _reading(asked)), asked)
         every: Cut = ("test" if "test" in whole.parts else whole.origin, None)
         return made_of(whole, {"train": every, "validation": every, "test": every}, asked)
 
@@ -83,6 +89,7 @@ def wrap(
     kind: Mapping[str, str] | str | None = None,
     gaps: bool = False,
     beside: str | Sequence[str] | None = None,
+    modalities: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
 ) -> Data:
     """Makes Data of what a user has; Data itself is returned unchanged.
 
@@ -93,7 +100,9 @@ def wrap(
     of labels in a frame or in obs, or the name of y in a mapping (default: label, class, y of classes). `kind`: the
     kind of the numbers in columns or fields, which their values tell by default: one of `spec.KINDS` for all, or by the
     names of columns. `beside`: columns, or names of a mapping, that condition x, see `Options`. `gaps`: keep values of
-    x that are missing, with a mask `seen`, which may also be given in a mapping, beside x. Raises DataError.
+    x that are missing, with a mask `seen`, which may also be given in a mapping, beside x. `modalities`: values of a
+    mapping, or columns, that are modalities, see `Options`; `NAME_present`, NaN or None say where one is missing.
+    Raises DataError.
     """
     if isinstance(anything, Data):
         return anything
@@ -101,11 +110,14 @@ def wrap(
         test = TEST if isinstance(validation, (int, float)) else 0
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
-    tables, asked = (
-        tables_apart({"train": anything, **others}, label, gaps),
-        Options(kind=kind, gaps=gaps, beside=beside),
-    )
-    whole = from_tables(tables, {part: part for part in tables}, asked, "tensors", "")
+    asked = Options(label=label, kind=kind, gaps=gaps, beside=beside, modalities=modalities)
+    reading = _reading(asked)
+    values: dict[str, Any] = {"train": anything, **others}
+    if by_names(anything, asked.groups):
+        whole = joined(values, asked.groups, asked, "tensors", "")
+    else:
+        tables = tables_apart(values, label, reading.gaps)
+        whole = from_tables(tables, {part: part for part in tables}, reading, "tensors", "")
     # Parts given apart may be small, and lack a class.
     whole = replace(whole, notes=tuple(note for note in whole.notes if note.startswith("train")))
     count, (held, tested) = whole.length("train"), (0 if part in others else share for part, share in given.items())
@@ -118,7 +130,7 @@ def wrap(
     cuts: dict[str, Cut] = {part: (part, None) if part in others else ("train", index) for part, index in indices}
     if len(found[0]) < count:
         whole = _noted(whole, "train", "train")
-    made = made_of(whole, cuts, asked)
+    made = made_of(_apart(whole, asked), cuts, asked)
     return replace(made, cut="cut at random" if len(others) < 2 else "", frame=library_of(anything))
 
 
@@ -139,6 +151,20 @@ def without_gap_notes() -> Iterator[None]:
         yield
 
 
+def _reading(asked: Options) -> Options:
+    """The options of the reader: modalities may be missing, and a kind of one is that of its columns."""
+    if not asked.groups:
+        return asked
+    return replace(asked, gaps=not asked.skip_bad, kind=kinds_of(asked.kind, asked.groups))
+
+
+def _apart(whole: Whole, asked: Options) -> Whole:
+    """The whole with the columns of x as modalities, if these are asked for and it has none yet."""
+    if asked.groups and not whole.spec.modalities:
+        return apart(whole, asked.groups, asked.gaps)
+    return whole
+
+
 def _noted(whole: Whole, part: str, where: str) -> Whole:
     """The whole, with a note if examples that are cut at random are a series."""
     return replace(whole, notes=(*whole.notes, *series_notes(whole.parts[part], where)))
@@ -146,6 +172,9 @@ def _noted(whole: Whole, part: str, where: str) -> Whole:
 
 def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Options) -> Whole:
     if not isinstance(name, (str, Path)):
+        _check_pairings("values of your own", asked)
+        if isinstance(name, Mapping) and (by_names(name, asked.groups) or (not asked.groups and holds_paths(name))):
+            return from_values(name, asked)
         if asked.skip_bad and not is_frame(name):
             raise ValueError(f"skip_bad is for a data frame, a table or a folder of pictures; got {type(name)}")
         table = table_of(name, "data", asked.label, asked.skip_bad, gaps=asked.gaps)
@@ -156,6 +185,8 @@ def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Option
         if asked.skip_bad:
             raise ValueError(f"skip_bad is for a table or a folder of pictures of your own; got {name}")
         source = CATALOGUE[name]
+        if asked.groups and (source.spec.modalities or not source.channels):
+            raise ValueError(f"modalities are columns or fields of data that have such; got {name}")
         if isinstance(source, Paired):
             return paired(source, {each.name: _of(each, data_dir, asked) for each in source.parts}, asked)
         _check_pairings(name, asked)
@@ -164,7 +195,10 @@ def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Option
     path = Path(name).expanduser()
     if not path.exists():
         raise unknown(name)
-    return from_path(path.resolve(), asked)
+    path = path.resolve()
+    if asked.groups and path.suffix.lower() == ".npz" and (parts := arrays_named(path, asked.groups)):
+        return in_three(joined(parts, asked.groups, asked, path.name, str(path)))
+    return from_path(path, asked)
 
 
 def _check_pairings(name: str | Path, asked: Options) -> None:
@@ -199,7 +233,11 @@ def _from_catalogue(source: Source, paths: list[Path], options: Options) -> Whol
         arrays = source.read(paths, options)
         if afterwards is None:
             return arrays
-        return {key: resized(x, afterwards, options.centre) if key.endswith(".x") else x for key, x in arrays.items()}
+        values = tuple(source.spec.values)
+        return {
+            key: resized(x, afterwards, options.centre) if key.partition(".")[2] in values else x
+            for key, x in arrays.items()
+        }
 
     parts: dict[str, dict[str, Tensor]] = {}
     for key, array in cached(source.name, {each: getattr(options, each) for each in heeded}, paths, compute).items():
@@ -207,12 +245,18 @@ def _from_catalogue(source: Source, paths: list[Path], options: Options) -> Whol
         tensor = torch.from_numpy(array)
         # Conditions are kept as bytes and used as numbers; bytes under x are grey levels.
         parts.setdefault(part, {})[name] = tensor.float() if name == "y" and tensor.ndim > 1 else tensor
-    x = next(iter(parts.values()))["x"]
-    spec = replace(source.spec, x=tuple(x.shape[1:]))
-    if afterwards and spec.x != source.spec.x:  # grey levels in between have come up
-        spec = replace(spec, levels=256 if x.dtype is torch.uint8 else None)
+    first, specs = next(iter(parts.values())), {}
+    for name, spec in source.spec.values.items():
+        made = replace(spec, x=tuple(first[name].shape[1:]))
+        if afterwards and made.x != spec.x:  # grey levels in between have come up
+            made = replace(made, levels=256 if first[name].dtype is torch.uint8 else None)
+        specs[name] = made
+    spec = several(source.spec, specs) if source.spec.modalities else specs["x"]
+    features = {"x": tuple(Feature(name, "float") for name in source.channels)} if options.groups else {}
     about = source.about
-    return Whole(source.name, source.name, parts, spec, about.validation, about.test, about.blocks or 0)
+    return Whole(
+        source.name, source.name, parts, spec, about.validation, about.test, about.blocks or 0, features=features
+    )
 
 
 def _total(limit: int) -> int:

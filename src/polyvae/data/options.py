@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, NumberOrShare, Range, Seed, Share, check
+from polyvae.data.modalities.groups import Groups, groups_of
 
 Side = Annotated[int, Range(1, 2**14, whole=True)]  # of pictures: one of 16,384 x 16,384 has a GB in three colours
 Folds = Annotated[int, Range(2, LARGEST, whole=True)]
@@ -39,6 +40,8 @@ class Options:
     folds, fold: split training and validation part together in so many folds, and validate on this one.
     blocks: split a series in time in so many runs of consecutive examples, held out whole and evenly spread (default:
         what the catalogue says, 15 for a user's fields with times; 0 cuts at random).
+    modalities: columns of a table, channels of fields or arrays by name as modalities, NAME,NAME for one of each, or
+        NAME=COLUMN+COLUMN,NAME=COLUMN; rows may lack some of them.
     pairings: of data that pair pictures by their class, with how many random partners each picture stands in the
         training part.
     absent: of data of several modalities, hide each one of each training row with this chance, one at least always
@@ -62,6 +65,7 @@ class Options:
     fold: Amount | None = None
     folds: Folds | None = None
     blocks: Amount | None = None
+    modalities: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None
     pairings: Count = 1
     absent: Share | None = None
     seed: Seed = 0
@@ -75,6 +79,7 @@ class Options:
             raise ValueError("binarise and dequantise exclude each other: zeros and ones, or a density")
         if self.gaps and self.skip_bad:
             raise ValueError("gaps and skip_bad exclude each other: rows that lack a value are kept, or left out")
+        groups_of(self.modalities)  # raises for what makes no sense
         if self.blocks == 1:
             raise ValueError("blocks counts runs of a series, at least 2, or is 0 to cut at random; got 1")
         if self.fold is None or self.folds is None:
@@ -85,6 +90,11 @@ class Options:
             raise ValueError(f"fold lies in 0..{self.folds - 1}; got {self.fold}")
         elif self.validation is not None:
             raise ValueError("validation and folds exclude each other: a fold takes the place of the validation part")
+
+    @property
+    def groups(self) -> Groups:
+        """Of each modality the names of its columns, channels or arrays; empty where x is one."""
+        return groups_of(self.modalities)
 
     def said(self) -> dict[str, Any]:
         """The options that decide the data and differ from their defaults, by name."""

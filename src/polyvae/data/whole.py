@@ -27,7 +27,8 @@ BLOCKS = 15  # of consecutive times in a user's fields, fewer where these would 
 
 @dataclass(frozen=True)
 class Whole:
-    """A data set before it is split: tensors by part and name; `call` is the name that loads it again.
+    """A data set before it is split: tensors by part and name; `call` is what loads it again,
+    a name or paths by name.
 
     `share`, `test`: how much is cut for validation and test. `blocks`: the number of blocks that a series is cut in; 0
     cuts at random. `features`: what the reader knows of the columns of what is observed, by its name, x or that of a
@@ -37,7 +38,7 @@ class Whole:
     """
 
     name: str
-    call: str
+    call: str | Mapping[str, str]
     parts: Mapping[str, Mapping[str, Tensor]]
     spec: Spec
     share: float = 0.1
@@ -88,10 +89,14 @@ def from_path(path: Path, options: Options) -> Whole:
     places = {part: place_of(path, part) for part in tables}
     named = {places[part]: found for part, found in tables.items()}
     whole = from_tables(named, places, options, path.name, str(path))
-    # Without a test part, what there is to train on is cut in three.
-    return (
-        replace(whole, parts={"all": pooled(whole).parts["train"]}) if {*tables}.isdisjoint(("test", "all")) else whole
-    )
+    return in_three(whole)
+
+
+def in_three(whole: Whole) -> Whole:
+    """The whole, all of it to be cut in three where there is no test part."""
+    if {*whole.parts}.isdisjoint(("test", "all")):
+        return replace(whole, parts={"all": pooled(whole).parts["train"]})
+    return whole
 
 
 def from_tables(
@@ -165,7 +170,8 @@ def read_draft(whole: Whole, draft: Draft, cuts: Mapping[str, Cut], options: Opt
     rows = torch.cat([torch.arange(draft.count) if index is None else index for _, index in cuts.values()])
     table, found = draft.read(rows.unique().numpy())
     options = replace(options, size=None) if draft.sized else options
-    filled = from_tables({whole.call: table}, {"all": whole.call}, options, whole.name, whole.call)
+    path = str(whole.call)
+    filled = from_tables({path: table}, {"all": path}, options, whole.name, path)
     place = torch.full((draft.count,), -1)
     place[torch.from_numpy(found)] = torch.arange(len(found))
     made: dict[str, Cut] = {}

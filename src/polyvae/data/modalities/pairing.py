@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from polyvae.data.columns.table import Feature
 from polyvae.data.cuts import kfold, part_size, permutation, stratified
 from polyvae.data.errors import DataError
 from polyvae.data.memory_maps import Rows
@@ -55,31 +56,44 @@ def paired(source: Paired, wholes: Mapping[str, Whole], asked: Options) -> Whole
     if asked.blocks:
         raise ValueError(f"blocks: pairs are no series; leave blocks away for {source.name}")
     cut = {name: _items(whole, asked, source.about.validation, wholes) for name, whole in wholes.items()}
-    specs = {view.name: _spec(view, wholes[view.source.name]) for view in source.views}
+    specs = {view.name: _spec(view, wholes) for view in source.views}
+    features = {
+        name: tuple(Feature(each.name or "", "text", each.labels or ()) for each in spec.columns)
+        for name, spec in specs.items()
+    }
     parts = {}
     for part, stream in STREAMS.items():
         items = {name: _taken(wholes[name], *each[part]) for name, each in cut.items()}
-        sides = [items[view.source.name] for view in source.views]
+        views = {view.name: items[view.source.name] for view in source.views if view.source}
         # An official test part is paired in one way only, whatever the seed.
         seed = mixed(0 if part == "test" else asked.seed, PARTNERS, stream)
-        index = matched([each["y"] for each in sides], asked.pairings if part == "train" else 1, seed)
-        if not index.shape[1] and not (part == "validation" and asked.validation == 0):
+        found = matched([each["y"] for each in views.values()], asked.pairings if part == "train" else 1, seed)
+        if not found.shape[1] and not (part == "validation" and asked.validation == 0):
             raise DataError(source.name, f"classes that all sets hold in the {part} part", "none", "give larger parts")
-        pools = {view.name: _made(view, each["x"]) for view, each in zip(source.views, sides, strict=True)}
-        rows = dict(zip(pools, index, strict=True))
-        parts[part] = Rows({**pools, "y": sides[0]["y"][index[0]]}, rows)
+        index = dict(zip(views, found, strict=True))
+        y = next(iter(views.values()))["y"][found[0]]
+        pools = {view.name: _pool(view, views[view.name]["x"] if view.source else None) for view in source.views}
+        parts[part] = Rows({**pools, "y": y}, {name: index.get(name, y) for name in pools})
     modalities = tuple(Modality(name, spec) for name, spec in specs.items())
-    how = "validation cut at random by picture" if "validation" not in next(iter(wholes.values())).parts else ""
-    return Whole(source.name, source.name, parts, replace(source.spec, modalities=modalities), cut=how)
+    spec = replace(source.spec, modalities=modalities)
+    return Whole(source.name, source.name, parts, spec, features=features, cut="validation cut at random by picture")
 
 
-def _made(view: View, x: Tensor) -> Tensor:
+def _pool(view: View, x: Tensor | None) -> Tensor:
+    """All values of a view: of the pictures x, or of the classes."""
+    if x is None:
+        assert view.values is not None
+        return torch.from_numpy(view.values())
     return x if view.make is None else torch.from_numpy(view.make(x.numpy()))
 
 
-def _spec(view: View, whole: Whole) -> Spec:
+def _spec(view: View, wholes: Mapping[str, Whole]) -> Spec:
     """What the values of a view are, after a `size`."""
-    shape = tuple(_made(view, next(iter(whole.parts.values()))["x"][:1]).shape[1:])
+    if view.source is None:
+        assert view.spec is not None
+        return view.spec
+    whole = wholes[view.source.name]
+    shape = tuple(_pool(view, next(iter(whole.parts.values()))["x"][:1]).shape[1:])
     return replace(view.spec or replace(whole.spec, classes=None), x=shape)
 
 

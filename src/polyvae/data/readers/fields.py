@@ -86,6 +86,11 @@ def _static(headers: Mapping[str, Header], shape: tuple[int, ...]) -> list[str]:
     return [*masks[:1], *times[:1]]
 
 
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays in an .npz."""
+    return [*_headers(path)]
+
+
 def _headers(path: Path) -> dict[str, Header]:
     """Shape and type of every array; empty for what is no .npz of plain arrays, which the ordinary reader refuses."""
     found = {}

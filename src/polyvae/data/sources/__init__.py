@@ -10,6 +10,7 @@ from polyvae.data.sources.inverse import INVERSE
 from polyvae.data.sources.mnist import FASHION_MNIST, KMNIST, MNIST
 from polyvae.data.sources.omniglot import OMNIGLOT
 from polyvae.data.sources.paired import PAIRED
+from polyvae.data.sources.polymnist import POLYMNIST
 from polyvae.data.sources.shapes import SHAPES
 from polyvae.data.sources.source import About, Options, Source
 from polyvae.data.sources.sprites import DSPRITES, SPRITES
@@ -36,6 +37,7 @@ CATALOGUE: dict[str, Source] = {
         VORTICES,
         *INVERSE,
         *PAIRED,
+        POLYMNIST,
     )
 }
 

@@ -45,4 +45,5 @@ CYLINDER_FLOW = Source(
     Spec((len(CHANNELS), *SHAPE[1:]), levels=None),
     _read,
     FILES,
+    channels=CHANNELS,
 )

@@ -114,7 +114,8 @@ def _states(source: Source, folder: Path) -> set[str]:
     for path in source.needs(folder):
         file = official.get(path)
         if path.is_dir():
-            complete = len(os.listdir(path)) == sum(source.about.counts.values())
+            counts = source.about.counts.values()
+            complete = len(os.listdir(path)) in (sum(counts), *counts)
             states.add("unchecked" if complete else "differs")
         elif file is None or file.hash is None:
             states.add("unchecked")

@@ -8,24 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
-from polyvae.data.sources.mnist import MNIST
+from polyvae.data.sources.mnist import COUNTS, FASHION_MNIST, MNIST
 from polyvae.data.sources.source import About, Options, Source
 from polyvae.data.sources.svhn import SVHN
-from polyvae.model.spec import Modality, Spec
+from polyvae.model.spec import Column, Modality, Spec
 
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LENGTH = max(map(len, DIGITS))
+LETTERS = "_abcdefghijklmnopqrstuvwxyz"  # the first stands where a name is shorter
 SHARE = 0.1  # of the pictures of each set, which is held out for validation
 
 
 @dataclass(frozen=True)
 class View:
-    """One modality: the pictures of a set, or what is made of them.
+    """One modality: the pictures of a set, what is made of them, or a value for each class.
 
-    `make`: of pictures uint8 [N, C, H, W] the values [N, ...]. `spec`: of the values, where it is not that of the set.
+    `make`: of pictures uint8 [N, C, H, W] the values [N, ...]. `values`: without a source, one for each class
+    [K, ...], float32. `spec`: of the values, where it is not that of the set.
     """
 
     name: str
-    source: Source
+    source: Source | None = None
     make: Callable[[np.ndarray], np.ndarray] | None = None
+    values: Callable[[], np.ndarray] | None = None
     spec: Spec | None = None
 
 
@@ -43,7 +48,7 @@ class Paired(Source):
     @property
     def parts(self) -> tuple[Source, ...]:
         """The sets whose files are read."""
-        return tuple({view.source.name: view.source for view in self.views}.values())
+        return tuple({view.source.name: view.source for view in self.views if view.source}.values())
 
     @property
     def generated(self) -> bool:
@@ -66,19 +71,57 @@ def turned(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(x, axes=(2, 3)))
 
 
+def letters() -> np.ndarray:
+    """The English names of the ten digits as numbers of `LETTERS`, float32 [10, 5], filled up behind."""
+    return np.array(
+        [[LETTERS.index(letter) for letter in name.ljust(LENGTH, LETTERS[0])] for name in DIGITS], np.float32
+    )
+
+
+def _spec(view: View) -> Spec:
+    return view.spec or Spec(view.source.spec.x if view.source else ())
+
+
 def _paired(name: str, title: str, licence: str, counts: Mapping[str, int], views: Sequence[View]) -> Paired:
-    modalities = tuple(Modality(view.name, view.spec or Spec(view.source.spec.x)) for view in views)
-    spec = Spec(classes=views[0].source.spec.classes, modalities=modalities, levels=None)
+    modalities = tuple(Modality(view.name, _spec(view)) for view in views)
     about = About(title, licence, counts, validation=SHARE)
-    return Paired(name=name, about=about, spec=spec, views=tuple(views))
+    return Paired(name=name, about=about, spec=Spec(classes=10, modalities=modalities, levels=None), views=tuple(views))
 
 
-MNIST_SVHN = _paired(
-    "mnist-svhn",
-    "MNIST and SVHN in pairs of one digit: Shi, Siddharth, Paige and Torr, Variational mixture-of-experts, 2019",
-    "CC BY-SA 3.0 and non-commercial use only",
-    {"train": 56_068, "test": 10_000},  # with one pairing
-    [View("mnist", MNIST), View("svhn", SVHN)],
+TEXT = Spec(
+    (LENGTH,), levels=None, columns=tuple(Column("category", f"letter{n + 1}", tuple(LETTERS)) for n in range(LENGTH))
 )
+PAIRS = {"train": 56_068, "test": 10_000}  # of MNIST and SVHN, with one pairing
+ONE = "Shi, Siddharth, Paige and Torr, Variational mixture-of-experts autoencoders, 2019"
+TERMS = "CC BY-SA 3.0 and non-commercial use only"
 
-PAIRED = (MNIST_SVHN,)
+PAIRED = (
+    _paired(
+        "mnist-svhn",
+        f"MNIST and SVHN in pairs of one digit: {ONE}",
+        TERMS,
+        PAIRS,
+        [View("mnist", MNIST), View("svhn", SVHN)],
+    ),
+    _paired(
+        "mnist-svhn-text",
+        "MNIST, SVHN and the digit's English name: Sutter, Daunhawer and Vogt, Generalized multimodal ELBO, 2021",
+        TERMS,
+        PAIRS,
+        [View("mnist", MNIST), View("svhn", SVHN), View("text", values=letters, spec=TEXT)],
+    ),
+    _paired(
+        "mnist-rotated",
+        "MNIST and another picture of the same digit, turned by 90 degrees",
+        MNIST.about.licence,
+        COUNTS,
+        [View("mnist", MNIST), View("rotated", MNIST, turned)],
+    ),
+    _paired(
+        "mnist-fashion-rotated",
+        "MNIST, Fashion-MNIST of the class with the digit's number, and another picture of the digit, turned",
+        f"{MNIST.about.licence} and {FASHION_MNIST.about.licence}",
+        {"train": 58_862, "test": 9_786},
+        [View("mnist", MNIST), View("fashion", FASHION_MNIST), View("rotated", MNIST, turned)],
+    ),
+)

@@ -44,7 +44,7 @@ class Source:
     `files`: the official distribution, none for a generated set. `choices`: alternative sets of names below DIR/<name>,
     of which the first complete one is read; by default all official files. `read`: turns those paths into arrays.
     `options`: names of the `Options` that `read` takes; a `size` that it does not take is applied to its pictures
-    afterwards.
+    afterwards. `channels`: the names of the channels of fields, by which they can be told apart as modalities.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Source:
     files: tuple[FileInfo, ...] = ()
     choices: tuple[tuple[str, ...], ...] = ()
     options: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[Source, ...]:

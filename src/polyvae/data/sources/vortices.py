@@ -105,4 +105,5 @@ VORTICES = Source(
     Spec((3, WIDTH // 2, WIDTH), levels=None),
     _read,
     options=("size", "limit", "seed"),
+    channels=("u", "v", "p"),
 )
