@@ -1,0 +1,155 @@
+"""The report on a model of several modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from polyvae.checks.names import gathered
+from polyvae.checks.ranges import Amount, Count, Seed, check
+from polyvae.data.cuts import subset
+from polyvae.data.split import Data, Split
+from polyvae.evaluation.blocks import Progress, evaluating, source_of
+from polyvae.evaluation.modalities.bounds import Mean, predictive_densities, subset_bounds
+from polyvae.evaluation.modalities.coherence import (
+    Cross,
+    as_dict,
+    by_count,
+    joint_coherence,
+    real_agreement,
+    translations,
+)
+from polyvae.evaluation.modalities.distances import Reference, distance, references
+from polyvae.evaluation.modalities.generation import Translator
+from polyvae.evaluation.modalities.given import specs_of
+from polyvae.evaluation.modalities.judges import Judge
+from polyvae.evaluation.modalities.probes import linear_probes
+from polyvae.model.posteriors.experts import every
+from polyvae.model.weights import check_weights
+
+HOW = (
+    "coherence: of the expected x | z, one draw z ~ q(z | x_A) a row; read it beside each judge's accuracy on real "
+    "values",
+    "predictive: log E_{q(z | x_A)} p(x_B | z), a density of x_B; log p(x_B | x_A) of the model only where q is its "
+    "posterior",
+)
+
+
+@dataclass(frozen=True)
+class ModalitySettings:
+    """How a model of several modalities is evaluated.
+
+    draws: values that are made for each subset given, and out of the prior; 0 for no coherence.
+    samples: K of the bounds and of predictive densities, draws of the latents for each example; 0 for none of them.
+    scored: on how many rows these are told, a seeded subset.
+    fitted: training rows that a linear probe learns from, 0 for no probe.
+    judges: a classifier of each modality, see `judges`; without them there is no coherence and no distance.
+    seed: of the draws and of the rows that stand for all.
+    device: where the model is evaluated; where it lies, if none is named.
+    """
+
+    draws: Amount = 10_000
+    samples: Amount = 100
+    scored: Count = 1000
+    fitted: Amount = 10_000
+    judges: Mapping[str, Judge] | None = None
+    seed: Seed = 0
+    device: torch.device | str | None = None
+
+    def __post_init__(self) -> None:
+        check(ModalitySettings, vars(self))
+
+
+def evaluate_modalities(
+    source: Any, data: Data, *, progress: Progress | None = None, **settings: Any
+) -> dict[str, Any]:
+    """A report on a model of several modalities over the test part, in numbers, text, lists and dicts.
+
+    `source`: a recipe or a run. `data`: of several modalities; the validation part stands in where no test part was
+    cut. `settings`: those of `ModalitySettings`.
+
+    judges: the accuracy of each on real test values. coherence: for every subset given and every target the share of
+    draws with the row's class, its standard error, and of pictures the Fréchet distance at `real_count` draws, in the
+    judge's features. by_count: mean coherence of targets made of others by how many were given. joint: the share of
+    draws of the prior on which all judges agree, the same of real rows, and Fréchet distances. real: the distance of
+    real training pictures. probes: accuracy of linear classifiers of latents, see `linear_probes`. bounds: on
+    log p(x_A) of each modality and of all, see `subset_bounds`. predictive: see `predictive_densities`; bounds and
+    densities in nats, without the weights of heads. What is left out is told in notes.
+
+    Raises NonFiniteError where a weight is not finite, TypeError for an unknown setting, ValueError for a model of one
+    x and for one that reads more than modalities.
+    """
+    asked, specs, notes = gathered(ModalitySettings, settings), specs_of(source, data), [*map(str, HOW)]
+    model = source_of(source, "generate", "heads", what="an evaluation of modalities").model
+    check_weights(model)
+    test = data.test if len(data.test) else data.validation
+    report: dict[str, Any] = {"modalities": list(specs), "examples": len(test), "seed": asked.seed}
+    labelled = data.train.labels is not None and test.labels is not None
+    with evaluating(model, asked.device):
+        if asked.draws and labelled and asked.judges:
+            report |= _coherence(source, data.train, test, asked)
+        else:
+            notes.append("no coherence and no Fréchet distance: there are no judges, or no labels")
+        if asked.fitted and labelled:
+            found = linear_probes(source, data.train, test, specs, fitted=asked.fitted, seed=asked.seed)
+            report["probes"] = [{**vars(each), "given": list(each.given)} for each in found]
+        if asked.samples:
+            report |= _likelihoods(source, subset(test, asked.scored, asked.seed), asked, progress)
+    return {**report, "notes": notes}
+
+
+def _coherence(source: Any, train: Split, test: Split, asked: ModalitySettings) -> dict[str, Any]:
+    judges = asked.judges or {}
+    translator = Translator(source, {name: specs_of(source)[name] for name in judges})
+    real = references(train, test, judges, asked.draws, asked.seed)
+    crosses: list[Cross] = []
+    lines: list[dict[str, Any]] = []
+    for _, coherent, judged in translations(translator, test, judges, draws=asked.draws, seed=asked.seed):
+        crosses += coherent
+        lines += [
+            {**as_dict(each), "frechet": distance(judged[each.target], real.get(each.target))} for each in coherent
+        ]
+    agreed, judged = joint_coherence(translator, judges, asked.draws, asked.seed)
+    return {
+        "judges": {name: judge.accuracy for name, judge in judges.items()},
+        "coherence": lines,
+        "by_count": [{"given": count, "coherence": value} for count, value in by_count(crosses).items()],
+        "joint": {
+            **as_dict(agreed),
+            "real": real_agreement(test, judges).value,
+            "frechet": {name: distance(each, real.get(name)) for name, each in judged.items()},
+        },
+        "real": {name: _told(each) for name, each in real.items()},
+    }
+
+
+def _told(reference: Reference) -> dict[str, Any]:
+    return {"frechet": reference.distance, "count": len(reference.features)}
+
+
+def _likelihoods(source: Any, test: Split, asked: ModalitySettings, progress: Progress | None) -> dict[str, Any]:
+    specs, names = specs_of(source), tuple(specs_of(source))
+    bounds = subset_bounds(source, test, specs, None, asked.samples, asked.seed, progress=progress)
+    densities = [
+        each
+        for given in every(names)[:-1]
+        for each in predictive_densities(source, test, specs, given, asked.samples, asked.seed)
+    ]
+    return {
+        "samples": asked.samples,
+        "bounds": [
+            {"given": list(each.given), **_mean("bound", each.bound), **_mean("importance_bound", each.importance)}
+            for each in bounds
+        ],
+        "predictive": [
+            {"given": list(each.given), "targets": list(each.targets), **_mean("log_density", each.log_density)}
+            for each in densities
+        ],
+    }
+
+
+def _mean(name: str, mean: Mean) -> dict[str, Any]:
+    return {name: mean.value, f"{name}_error": mean.error, "examples": mean.examples}
