@@ -14,6 +14,7 @@ from polyvae.data.columns.gaps import check_missing
 from polyvae.data.columns.kinds import holds
 from polyvae.data.columns.roles import is_index
 from polyvae.data.columns.table import is_number, label_of
+from polyvae.data.memory_maps import having
 from polyvae.data.readers.frames import annotated_table, is_annotated, is_frame, known_cells, series_of
 from polyvae.data.split import Data, Split, floats
 from polyvae.model.spec import Column, Spec
@@ -161,13 +162,17 @@ def translated(split: Split, theirs: Spec, spec: Spec) -> Split:
     Raises ValueError for a missing column, and for categories and labels that `spec` does not know.
     """
     made: dict[str, Tensor] = {}
-    known = [[(column.name, column.labels) for column in each.columns] for each in (theirs, spec)]
-    if theirs.columns and spec.columns and known[0] != known[1]:
-        made["x"] = _arranged(floats(split.tensors["x"]), theirs.columns, spec.columns)
+    for name, ours in spec.values.items():
+        other = theirs.values.get(name)
+        known = [
+            [(column.name, column.labels) for column in each.columns] for each in (other, ours) if each is not None
+        ]
+        if other is not None and other.columns and ours.columns and known[0] != known[1]:
+            made[name] = _arranged(floats(split.tensors[name]), other.columns, ours.columns)
     if theirs.classes is not None and spec.classes is not None and labels_of(theirs) != labels_of(spec):
         y = split.tensors["y"]
         made["y"] = classes(np.array(labels_of(theirs))[y.cpu().numpy()], spec).to(y.device)
-    return replace(split, tensors={**split.tensors, **made}) if made else split
+    return replace(split, tensors=having(split.tensors, made)) if made else split
 
 
 def retold(data: Data, spec: Spec | None) -> Data:
@@ -180,7 +185,8 @@ def retold(data: Data, spec: Spec | None) -> Data:
     made = {part: translated(split, data.spec, spec) for part, split in data.parts.items()}
     if all(made[part] is split for part, split in data.parts.items()):
         return data
-    told = replace(data.spec, x=spec.x, columns=spec.columns, classes=spec.classes, labels=spec.labels)
+    held = {"x": spec.x, "columns": spec.columns, "modalities": spec.modalities}
+    told = replace(data.spec, **held, classes=spec.classes, labels=spec.labels)
     return replace(data, **made, spec=told)
 
 

@@ -48,8 +48,12 @@ def taken(
     are missing, `y_known` says which are there. Numbers stand for the categories that were numbers in the data; a Split
     holds the codes of `spec`. With `gaps`, cells that are missing and NaN are kept, and the mask `seen` says what is
     there. Raises ValueError if a column, a category, a label, the shape of an example or the number of rows does not
-    fit the data, DataError as `wrap`.
+    fit the data, DataError as `wrap`. Of several modalities, see `several_taken`.
     """
+    if spec is not None and spec.modalities:
+        from polyvae.data.exchange.several import several_taken  # which takes each modality as the x of its own spec
+
+        return several_taken(x, spec, y, given)
     columns = () if spec is None else spec.columns
     if isinstance(x, (Data, Split)):
         split = part_meant(x, spec)

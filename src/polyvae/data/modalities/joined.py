@@ -19,9 +19,9 @@ from polyvae.data.modalities.groups import Groups, groups_of, several
 from polyvae.data.options import Options
 from polyvae.data.readers.arrays import array_of, table_of
 from polyvae.data.readers.fields import array_names, field_names
-from polyvae.data.readers.frames import is_frame
 from polyvae.data.readers.numpy_files import npy, npz_parts
 from polyvae.data.readers.paths import TABLES, tables_of
+from polyvae.data.readers.values import without_none
 from polyvae.data.whole import Whole, from_tables
 from polyvae.model.presence import PRESENT, present
 
@@ -121,15 +121,8 @@ def _one(value: Any, rows: Rows, asked: Options, where: str) -> Found:
         return Found(Table({"x": x}), there)
     if isinstance(value, Table):
         return Found(value)
-    if not is_frame(value) and isinstance(value, (list, tuple)) and any(each is None for each in value):
-        there = np.array([each is not None for each in value])
-        if not there.any():
-            raise DataError(where, "a value in one row at least", "none", "leave the modality away")
-        stacked = array_of([each for each in value if each is not None], where)
-        x = np.zeros((len(value), *stacked.shape[1:]), stacked.dtype)
-        x[there] = stacked
-        return Found(table_of({"x": x}, where), there)
-    return Found(table_of({"x": value}, where, gaps=True))
+    value, there = without_none(value, where)
+    return Found(table_of({"x": value}, where, gaps=True), there)
 
 
 def _others(values: Mapping[str, Any], groups: Groups, rows: Rows, label: str | None) -> dict[str, Any]:

@@ -52,6 +52,19 @@ def array_of(value: Any, where: str, text: bool = False) -> np.ndarray:
     return array
 
 
+def without_none(value: Any, where: str) -> tuple[Any, np.ndarray | None]:
+    """A list with zeros [N, ...] in place of None, and where it has a value [N]; another value as it is, and None."""
+    if not isinstance(value, (list, tuple)) or all(each is not None for each in value):
+        return value, None
+    there = np.array([each is not None for each in value])
+    if not there.any():
+        raise DataError(where, "a value in one row at least", "none", "leave the modality away")
+    stacked = array_of([each for each in value if each is not None], where)
+    made = np.zeros((len(value), *stacked.shape[1:]), stacked.dtype)
+    made[there] = stacked
+    return made, there
+
+
 def features(array: np.ndarray, name: str, where: str) -> Tensor:
     """Bytes stay bytes, other numbers become finite float32; pictures and fields get a channel dimension."""
     place = f"{where}[{name!r}]"
