@@ -15,6 +15,8 @@ from polyvae import data
 from polyvae.cli.train import data_options
 from polyvae.data import DataError, DataNote
 from polyvae.data.modalities.groups import groups_of
+from polyvae.recipes import RECIPES
+from polyvae.training.description import describe
 
 RNG = np.random.default_rng(0)
 ROWS = 60
@@ -321,3 +323,43 @@ def test_uncut_data_have_their_modalities(tmp_path):
     assert len(found.test) == 200
     assert [*found.spec.values] == ["flow", "pressure"]
     assert found.test.absent == {}
+
+
+def test_a_dataset_of_mappings_and_a_frame_of_other_columns_are_told_apart():
+    items = [
+        {"a": torch.from_numpy(SOUND[row]), "b": torch.from_numpy(PICTURES[row]), "y": row % 3} for row in range(ROWS)
+    ]
+
+    class Items(torch.utils.data.Dataset):
+        def __len__(self):
+            return ROWS
+
+        def __getitem__(self, row):
+            return items[row]
+
+    loaded = data.wrap(Items(), modalities="a,b", test=0)
+    assert loaded.spec.shapes == {"a": (5,), "b": (1, 8, 8), "y": ()}
+    assert data.wrap(SOUND, modalities="low=0+1,high=2+3+4").spec.shapes == {"low": (2,), "high": (3,)}
+    with pytest.raises(DataError, match=r"values called a, c.*found b"):
+        data.wrap({"b": SOUND, "e": SOUND}, modalities="a,c")
+
+
+def test_a_series_of_modalities_is_noted():
+    times = np.linspace(0, 6, ROWS)[:, None] + np.arange(5)
+    with pytest.warns(DataNote, match="consecutive examples are alike"):
+        data.load({"a": np.sin(times), "b": PICTURES}, modalities="a,b")
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"pairings": 3}, {"absent": 0.5}, {"absent": 0.4, "validation": 0.2}])
+def test_a_run_knows_the_data_that_it_began_with(tmp_path, change):
+    """The checksums of run.json, by which a run is resumed: the same for the same data, others for others."""
+    format_files.mnist(tmp_path / "data" / "mnist", 300, 50)
+    format_files.svhn(tmp_path / "data" / "svhn", 120, 40)
+
+    def checksums(**options):
+        loaded = data.load("mnist-svhn", **options)
+        return describe(RECIPES["mmvae"](loaded.spec), loaded, {})["data"]["checksum"]
+
+    options = {"pairings": 2, "absent": 0.4}
+    assert checksums(**options) == checksums(**options)
+    assert checksums(**options)["train"] != checksums(**options | change)["train"]

@@ -148,10 +148,12 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
         label = f" by {loaded.call['label']}" if loaded.call.get("label") else ""
         cut = f" in {classes:,} class{'' if classes == 1 else 'es'}{label}{cut}"
     print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}{cut}", file=sys.stderr)
-    if columns := loaded.spec.columns:
-        what = "column" if len(loaded.spec.x) == 1 else "channel"
-        plural = "" if len(columns) == 1 else "s"
-        print(f"{len(columns):,} {what}{plural}: {kinds(columns)}; other kinds by --kind", file=sys.stderr)
+    for modality, spec in loaded.spec.values.items():
+        if not (columns := spec.columns):
+            continue
+        what = "column" if len(spec.x) == 1 else "channel"
+        plural, of = "" if len(columns) == 1 else "s", f" of {modality}" if loaded.spec.modalities else ""
+        print(f"{len(columns):,} {what}{plural}{of}: {kinds(columns)}; other kinds by --kind", file=sys.stderr)
         if found := _could_be_labels(loaded):
             are = "is" if len(found) == 1 else "are"
             hint = f"if one is a label, name it: --label {shlex.quote(found[0])}"

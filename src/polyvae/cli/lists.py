@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json as json_module
+from collections import Counter
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -57,7 +58,8 @@ def datasets(data_dir: Path | None = None, json: bool = False) -> None:
         here = "generated" if entry.source.generated else "yes" if entry.present else "no"
         counts = ", ".join(f"{part} {count:,}" for part, count in entry.counts.items())
         state = "-" if entry.source.generated else entry.state
-        shape = ", ".join("x".join(map(str, each)) for each in entry.shapes.values())
+        sides = Counter("x".join(map(str, each)) for each in entry.shapes.values())
+        shape = ", ".join(each if count == 1 else f"{count} of {each}" for each, count in sides.items())
         table.add_row(
             entry.name,
             here,

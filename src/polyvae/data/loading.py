@@ -21,6 +21,7 @@ from polyvae.data.errors import DataError, DataNote
 from polyvae.data.files.cache import cached
 from polyvae.data.labels import few_labels
 from polyvae.data.making import made_of
+from polyvae.data.memory_maps import named
 from polyvae.data.modalities.apart import apart, kinds_of
 from polyvae.data.modalities.groups import several
 from polyvae.data.modalities.joined import arrays_named, by_names, from_values, holds_paths, joined
@@ -113,8 +114,9 @@ def wrap(
     asked = Options(label=label, kind=kind, gaps=gaps, beside=beside, modalities=modalities)
     reading = _reading(asked)
     values: dict[str, Any] = {"train": anything, **others}
-    if by_names(anything, asked.groups):
-        whole = joined(values, asked.groups, asked, "tensors", "")
+    by_part = {part: by_names(each, asked.groups) for part, each in values.items()}
+    if None not in (held := [*by_part.values()]):
+        whole = joined(dict(zip(by_part, filter(None, held), strict=True)), asked.groups, asked, "tensors", "")
     else:
         tables = tables_apart(values, label, reading.gaps)
         whole = from_tables(tables, {part: part for part in tables}, reading, "tensors", "")
@@ -167,13 +169,17 @@ def _apart(whole: Whole, asked: Options) -> Whole:
 
 def _noted(whole: Whole, part: str, where: str) -> Whole:
     """The whole, with a note if examples that are cut at random are a series."""
-    return replace(whole, notes=(*whole.notes, *series_notes(whole.parts[part], where)))
+    views = (named(whole.parts[part], {name: "x", "y": "y"}) for name in whole.spec.values)
+    notes = next((found for view in views if (found := series_notes(view, where))), ())
+    return replace(whole, notes=(*whole.notes, *notes))
 
 
 def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Options) -> Whole:
     if not isinstance(name, (str, Path)):
         _check_pairings("values of your own", asked)
-        if isinstance(name, Mapping) and (by_names(name, asked.groups) or (not asked.groups and holds_paths(name))):
+        if (values := by_names(name, asked.groups)) is not None:
+            return from_values(values, asked)
+        if isinstance(name, Mapping) and not asked.groups and holds_paths(name):
             return from_values(name, asked)
         if asked.skip_bad and not is_frame(name):
             raise ValueError(f"skip_bad is for a data frame, a table or a folder of pictures; got {type(name)}")

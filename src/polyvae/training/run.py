@@ -123,7 +123,8 @@ class Run(Trained):
         lines = [f"Run of {call.get('name', 'a recipe of your own')}({options}), {self.folder or 'in memory'}"]
         if data:
             sizes = ", ".join(f"{part} {count:,}" for part, count in data.get("examples", {}).items())
-            shape = "" if self.spec is None else f", x {list(self.spec.x)}"
+            values = {} if self.spec is None else self.spec.values
+            shape = "".join(f", {name} {list(spec.x)}" for name, spec in values.items())
             lines.append(f"  data: {data.get('name')}{shape}; {sizes}")
         count = sum(parameter.numel() for parameter in self.model.parameters())
         lines.append(

@@ -30,6 +30,9 @@ def apart(whole: Whole, groups: Groups, gaps: bool) -> Whole:
     the data do not have.
     """
     first = next(iter(whole.parts.values()))
+    if "x" not in first:
+        expected = f"values called {', '.join(column for columns in groups.values() for column in columns)}"
+        raise DataError(whole.name, expected, f"{', '.join(first)}", "name these, or columns of x")
     count = first["x"].shape[1]
     features = whole.features.get("x", ())
     names = [each.name for each in features] if len(features) == count else [str(place) for place in range(count)]

@@ -17,8 +17,9 @@ from polyvae.data.modalities.apart import GAPS, marked, same_flags
 from polyvae.data.modalities.folders import Rows, pictures_at, rows_of
 from polyvae.data.modalities.groups import Groups, groups_of, several
 from polyvae.data.options import Options
-from polyvae.data.readers.arrays import array_of, table_of
+from polyvae.data.readers.arrays import array_of, by_name, table_of
 from polyvae.data.readers.fields import array_names, field_names
+from polyvae.data.readers.frames import is_frame
 from polyvae.data.readers.numpy_files import npy, npz_parts
 from polyvae.data.readers.paths import TABLES, tables_of
 from polyvae.data.readers.values import without_none
@@ -208,9 +209,12 @@ def holds_paths(values: Mapping[str, Any]) -> bool:
     return any(isinstance(each, (str, Path)) for each in values.values())
 
 
-def by_names(values: Any, groups: Groups) -> bool:
-    """Whether modalities are values of a mapping, by name, and not columns of one."""
-    return isinstance(values, Mapping) and bool(groups) and all(name in values for name in _members(groups))
+def by_names(anything: Any, groups: Groups) -> dict[str, Any] | None:
+    """The values by name, of a mapping or a Dataset of mappings, if modalities are named as they are; else None."""
+    if not groups or is_frame(anything) or isinstance(anything, (np.ndarray, Tensor)):
+        return None
+    values = by_name(anything, "data")
+    return values if all(name in values for name in _members(groups)) else None
 
 
 def arrays_named(path: Path, groups: Groups) -> dict[str, dict[str, np.ndarray]] | None:
@@ -221,4 +225,4 @@ def arrays_named(path: Path, groups: Groups) -> dict[str, dict[str, np.ndarray]]
     fields, parts = field_names(path), None
     if not {*_members(groups)} <= {*fields} or any(name.endswith(PRESENT) for name in array_names(path)):
         parts = npz_parts(path, gaps=True)
-    return parts if parts and all(by_names(values, groups) for values in parts.values()) else None
+    return parts if parts and all(by_names(values, groups) is not None for values in parts.values()) else None
