@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import log, pi
 
 import torch
@@ -215,10 +215,9 @@ class Pairwise(Law):
     def _sweep(self, z: Tensor, noise: Tensor, share: float) -> Tensor:
         """Each block drawn in turn, given the newest values of the others."""
         sizes, linear, square = self.couplings.sizes, self.couplings.linear, 2 * share * self.couplings.square
-        blocks, places = list(z.split(sizes, -1)), torch.arange(len(linear)).split(sizes)
-        drawn = noise.split(sizes, -1)
-        for i, place in enumerate(places):
-            at = slice(int(place[0]), int(place[-1]) + 1)
+        blocks, drawn = list(z.split(sizes, -1)), noise.split(sizes, -1)
+        for i, (size, end) in enumerate(zip(sizes, accumulate(sizes), strict=True)):
+            at = slice(end - size, end)
             others = torch.cat(blocks, -1)
             precision = 1 - 2 * self.nu2[..., at] + others.square() @ square[:, at]
             mean = (self.nu1[..., at] + others @ linear[:, at]) / precision
@@ -245,4 +244,6 @@ class Pairwise(Law):
         return [(now, now - before) for before, now in pairwise(shares)]
 
     def _noise(self, shape: Sequence[int], generator: Generator | None = None) -> Tensor:
-        return torch.randn(shape, dtype=self.nu1.dtype, device=self.nu1.device, generator=generator)
+        like = {"dtype": self.nu1.dtype, "device": self.nu1.device}
+        # A compiled step knows no generator, not even that there is none.
+        return torch.randn(shape, **like) if generator is None else torch.randn(shape, generator=generator, **like)
