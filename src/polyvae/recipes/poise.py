@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polyvae.checks.ranges import Weight
+from polyvae.checks.ranges import Count, Weight
 from polyvae.model.posteriors.pairwise import PairwisePosterior
 from polyvae.model.presence import present
 from polyvae.model.priors.pairwise import Coupling, PairwisePrior
@@ -17,15 +17,25 @@ from polyvae.recipes.recording import Recipe, recipe
 
 
 @recipe
-def poise(spec: Spec, square: bool = True, dropped: Part = 0.5, beta: Weight = 1.0, latent: Modal = Modal()) -> Recipe:
+def poise(
+    spec: Spec,
+    square: bool = True,
+    dropped: Part = 0.5,
+    samples: Count = 1,
+    beta: Weight = 1.0,
+    latent: Modal = Modal(),
+) -> Recipe:
     """A latent z_m of each modality, which the prior couples in pairs by T(z) = [z, z^2], and an expert of each.
 
     p(z) proportional to prod_m N(z_m; 0, I) exp(sum_{m < n} T(z_m)' G_mn T(z_n)), q(z | x) to p(z) exp(sum_m nu_m(x_m)'
     T(z_m)), nu_m = 0 of a modality that is missing. Both are drawn by Gibbs sampling; see `Pairwise`.
 
     `square`: whether squares are coupled too; without, the prior is a normal law. `dropped`: the share of the training
-    rows in which only some of the experts are asked, so that the couplings have to tell the rest. `beta`: weight of the
-    divergence. `expert`: "normal" alone.
+    rows in which only some of the experts are asked, so that the couplings have to tell the rest. `samples`: draws for
+    each example. `beta`: weight of the divergence. `expert`: "normal" alone.
+
+    The prior is of the kind of Welling, Rosen-Zvi, Hinton: Exponential Family Harmoniums with an Application to
+    Information Retrieval, 2004.
     """
     if latent.expert != "normal":
         raise ValueError(f"expert: what is coupled with z and z^2 is a normal law, normal; got {latent.expert!r}")
@@ -37,5 +47,5 @@ def poise(spec: Spec, square: bool = True, dropped: Part = 0.5, beta: Weight = 1
     coupling = Coupling(dict.fromkeys(names, size), square)
     q = PairwisePosterior(experts, coupling, known, dropped)
     model = VAE({"z": q}, {"z": PairwisePrior(coupling, dict.fromkeys(names, (size,)))}, heads)
-    loss = Objective({"reconstruction": Reconstruction(), "kl": Weighted(KL(), beta)})
+    loss = Objective({"reconstruction": Reconstruction(), "kl": Weighted(KL(), beta)}, samples)
     return finished(model, loss, observed(specs))
