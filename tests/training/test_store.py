@@ -83,24 +83,24 @@ def test_the_description_records_what_made_the_run(trained: pv.Run) -> None:
     assert found["created"].endswith("+00:00")
 
 
-def test_the_git_state_is_that_of_the_users_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from polyvae.training.description import _git_state
+def test_thegit_state_is_that_of_the_users_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyvae.training.description import git_state
 
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
-    assert _git_state() is None
+    assert git_state() is None
     who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "init", "-q"], check=True)
-    assert _git_state() is None
+    assert git_state() is None
     subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
-    state = _git_state()
+    state = git_state()
     assert state is not None
     assert len(state["commit"]) == 40
     assert state["changed"] is False
     (tmp_path / "new.py").touch()
-    assert _git_state() == {**state, "changed": True}
+    assert git_state() == {**state, "changed": True}
 
 
 class Bomb:

@@ -36,6 +36,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "study": ("study.study", {}),
     "study compare": ("compare.compare", {}),
     "study disentangle": ("disentangle.disentangle", {}),
+    "study multimodal": ("multimodal.multimodal", {}),
     "study multitask": ("study.multitask", {}),
     "study rate-distortion": ("trade.rate_distortion", {}),
     "study shapes": ("shapes.shapes", {}),

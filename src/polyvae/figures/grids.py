@@ -38,11 +38,15 @@ class ColourBar:
 
 @dataclass(frozen=True)
 class Block:
-    """Pictures in rows and columns, [R, S, C, H, W] in [0, 1], under a name of their own, with their colour bars."""
+    """Pictures in rows and columns, [R, S, C, H, W] in [0, 1], under a name of their own, with their colour bars.
+
+    `rows`: names of its rows, where they are not those of all blocks.
+    """
 
     pictures: np.ndarray
     name: str = ""
     bars: tuple[ColourBar, ...] = ()
+    rows: tuple[str, ...] = ()
 
 
 def blocks(pictures: np.ndarray, unit: bool, names: Sequence[str] = (), data: np.ndarray | None = None) -> list[Block]:
@@ -142,25 +146,26 @@ def grid(made: Sequence[Block], title: str, rows: Sequence[str], columns: Sequen
     shape = made[0].pictures.shape
     wholes = [to_bytes(montage(block.pictures, gap=max(1, shape[-1] // 16))) for block in made]
     scale = max(1, min(_WIDTH // wholes[0].shape[1], side // shape[-1]))
-    height, width = wholes[0].shape[0] * scale, wholes[0].shape[1] * scale
-    left = 12 + (11 * max(map(len, rows)) if rows else 0)
+    heights, width = [whole.shape[0] * scale for whole in wholes], wholes[0].shape[1] * scale
+    named = [block.rows or tuple(rows) for block in made]
+    left = 12 + 11 * max((len(name) for names in named for name in names), default=0)
     tops = [(26 if columns and place == 0 else 0) + (30 if block.name else 0) for place, block in enumerate(made)]
     size = (
         max(left + width + 12 + _BAR * max(len(block.bars) for block in made), 24 + 10 * len(title)),
-        44 + sum(tops) + (height + 12) * len(made),
+        44 + sum(tops) + sum(height + 12 for height in heights),
     )
     drawn = Figure(figsize=(size[0] / DPI, size[1] / DPI))
     drawn.text(12 / size[0], 1 - 10 / size[1], title, va="top", color=INK, fontsize=11)
     above = 44
     for place, (block, whole) in enumerate(zip(made, wholes, strict=True)):
-        above += tops[place]
+        height, above = heights[place], above + tops[place]
         bottom = size[1] - above - height
         axes = drawn.add_axes((left / size[0], bottom / size[1], width / size[0], height / size[1]))
         # Repeated here and not by the renderer, whose interpolation would blur edges.
         axes.imshow(whole.repeat(scale, 0).repeat(scale, 1), interpolation="none", aspect="auto")
         axes.xaxis.tick_top()
         axes.set_xticks(*((_middles(width, len(columns)), columns) if place == 0 else ([], [])))
-        axes.set_yticks(_middles(height, len(rows)), rows)
+        axes.set_yticks(_middles(height, len(named[place])), named[place])
         axes.tick_params(length=0, labelsize=9, colors=INK)
         axes.spines[:].set_visible(False)
         if block.name:

@@ -99,6 +99,26 @@ class LatentMap:
 
 
 @dataclass(frozen=True)
+class ModalMap:
+    """Posterior means in a plane, [N, 2], their labels [N] or None, what each was given, [N], and the axes' names."""
+
+    points: np.ndarray
+    labels: np.ndarray | None
+    given: np.ndarray
+    axes: tuple[str, str]
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Pictures in colours under several headings, [R, S, 3, H, W] each, and the names of their rows."""
+
+    pictures: dict[str, np.ndarray]
+    rows: dict[str, tuple[str, ...]]
+    part: str = ""
+
+
+@dataclass(frozen=True)
 class KLBars:
     """KL of every dimension of every latent by its name, nats [d]."""
 

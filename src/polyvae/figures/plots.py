@@ -16,8 +16,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from polyvae.data.files.writing import replacing
-from polyvae.figures import kinds, tables
-from polyvae.figures.grids import DPI, blocks, grid, panels
+from polyvae.figures import kinds, maps, tables
+from polyvae.figures.grids import DPI, Block, blocks, grid, panels
 from polyvae.figures.kinds import (
     Clusters,
     Completions,
@@ -179,6 +179,17 @@ def _(figure: LatentMap, title: str) -> Figure:
     axes.set_aspect("equal", adjustable="datalim")
     finish(axes, title, *figure.axes)
     return drawn
+
+
+@_draw.register
+def _(figure: kinds.ModalMap, title: str) -> Figure:
+    return maps.modalities(figure, title)
+
+
+@_draw.register
+def _(figure: kinds.Sheet, title: str) -> Figure:
+    made = [Block(pictures, words, (), figure.rows[words]) for words, pictures in figure.pictures.items()]
+    return grid(made, title, [], [])
 
 
 @_draw.register

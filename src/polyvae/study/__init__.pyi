@@ -5,6 +5,11 @@ from .compare.study import compare as compare
 from .disentangle.scoring import Factored as Factored
 from .disentangle.study import disentangle as disentangle
 from .grid import Grid as Grid
+from .multimodal.protocol import Compared as Compared
+from .multimodal.protocol import Course as Course
+from .multimodal.protocol import Judging as Judging
+from .multimodal.protocol import Lacking as Lacking
+from .multimodal.study import multimodal as multimodal
 from .records import StudyError as StudyError
 from .reports import report as report
 from .shapes.assignment import Assignment as Assignment

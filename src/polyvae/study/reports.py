@@ -12,6 +12,7 @@ WHERE = {
     "multitask": "polyvae.study.thesis.report",
     "compare": "polyvae.study.compare.report",
     "disentangle": "polyvae.study.disentangle.report",
+    "multimodal": "polyvae.study.multimodal.report",
     "rate-distortion": "polyvae.study.trade.report",
     "shapes": "polyvae.study.shapes.report",
 }

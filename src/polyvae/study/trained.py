@@ -98,6 +98,12 @@ class Job:
         return self.budget.epochs
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """How it is trained, beside its epochs, seed and device."""
+        # AdamW without weight decay is Adam.
+        return {"batch_size": self.budget.batch_size, "lr": self.budget.lr, "weight_decay": 0.0}
+
+    @property
     def options(self) -> dict[str, Any]:
         """All options of the recipe."""
         return self.variant.given(self.shared)
@@ -178,11 +184,9 @@ def fitted(job: Job, recipe: Recipe, found: Data, epochs: int) -> Run:
         resume=True,
         progress=False,
         epochs=epochs,
-        batch_size=job.budget.batch_size,
-        lr=job.budget.lr,
-        weight_decay=0.0,  # AdamW without it is Adam
         seed=job.seed,
         device=job.device,
+        **job.settings,
     )
 
 

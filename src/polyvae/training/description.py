@@ -41,7 +41,7 @@ def describe(recipe: Recipe, data: Data, settings: Mapping[str, Any]) -> dict[st
         "seed": settings.get("seed"),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "machine": {"system": platform.platform(), "threads": torch.get_num_threads()},
-        "git": _git_state(),
+        "git": git_state(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -125,7 +125,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git_state() -> dict[str, Any] | None:
+def git_state() -> dict[str, Any] | None:
     """Commit of the user's working directory and whether it holds uncommitted changes; None outside a repository."""
 
     def git(*arguments: str) -> str:
