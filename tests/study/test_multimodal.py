@@ -14,6 +14,8 @@ from torch import Tensor
 
 from helpers.coherent import rows, triples
 from polyvae import study
+from polyvae.cli.commands import run
+from polyvae.cli.reading import UsageError
 from polyvae.data import Data
 from polyvae.data.split import floats
 from polyvae.evaluation.modalities import cross_coherence, judges
@@ -226,3 +228,31 @@ def test_published_values_stand_beside() -> None:
     assert {each.model for each in published("mnist-svhn")} >= {"mmvae", "dmvae", "mvae", "poise"}
     assert published("mnist_svhn") == published("mnist-svhn")
     assert published("triples") == ()
+
+
+def test_the_command_makes_a_study_and_its_report(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    asked = (
+        f"multimodal --data {source} --modalities a,c --models mopoe --baselines none --absent-models none --seeds 1"
+    )
+    judged = "--draws 60 --samples 0 --probed 0 --columns 0 --mapped 0 --steps 20 --device cpu --epochs 1 --latent 3"
+    run("study", [*asked.split(), *judged.split(), "--out", str(out), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [each["label"] for each in told["models"]] == ["mopoe"]
+    assert not (out / "pictures").exists()
+    run("study", ["multimodal", "--report-only", "--out", str(out)])
+    assert "1 runs, coherence in %" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="did you mean --baselines"):
+        run("study", ["multimodal", "--baseline", "cca"])
+
+
+def test_a_study_needs_labels(tmp_path: Path) -> None:
+    held: dict[str, Any] = {name: value.numpy() for name, value in rows(60, 5).items() if name != "y"}
+    np.savez(tmp_path / "bare.npz", **held)
+    with pytest.raises(ValueError, match="coherence is judged by labels"):
+        study.multimodal(
+            Compared("mvae", "none", str(tmp_path / "bare.npz"), modalities="a,b"), tmp_path / "out", course=COURSE
+        )
+    assert not (tmp_path / "out").exists()

@@ -23,6 +23,7 @@ LIGHT = (
     "polyvae.study.budget",
     "polyvae.study.compare.scoring",
     "polyvae.study.disentangle.scoring",
+    "polyvae.study.multimodal.protocol",
     "polyvae.study.shapes.assignment",
     "polyvae.study.thesis.protocol",
     "polyvae.study.trade.sweep",

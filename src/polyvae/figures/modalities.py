@@ -41,7 +41,7 @@ def sheet(source: Any, split: Split, specs: Mapping[str, Spec], columns: int = 1
     parts: dict[str, list[tuple[str, str, Tensor]]] = {
         name: [] for name in ("reconstructed", "made of another", "drawn")
     }
-    with seeded(torch.device("cpu"), seed, 3):
+    with seeded(translator.device, seed, 3):
         for name in shown:
             own = translator({name: values[name]})[name]
             parts["reconstructed"] += [(name, name, values[name]), (f"{name}, of itself", name, own)]

@@ -52,6 +52,14 @@ def test_every_recipe_of_modalities_is_evaluated(name: str, data: Data, judged: 
     assert evaluate_modalities(recipe, data, **asked) == report
 
 
+def test_a_bare_model_is_evaluated_as_the_data_say(data: Data, judged: dict[str, Judge]) -> None:
+    two = replace(data, spec=replace(data.spec, modalities=data.spec.modalities[:2]))
+    report = evaluate_modalities(copying(), two, draws=90, samples=2, scored=5, fitted=100, judges=judged)
+    assert {each["target"] for each in report["coherence"]} == {"a", "b"}
+    assert min(each["coherence"] for each in report["coherence"]) > 0.95
+    assert list(report["judges"]) == ["a", "b"]
+
+
 def test_what_is_not_asked_for_is_not_there(data: Data, judged: dict[str, Judge]) -> None:
     report = evaluate_modalities(small("mvae", data), data, draws=0, fitted=0, samples=0, judges=judged)
     assert set(report) == {"modalities", "examples", "seed", "notes"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from polyvae.checks.ranges import at_least
 from polyvae.data.cuts import shuffled
 from polyvae.data.split import Split
-from polyvae.evaluation.blocks import Blocks, evaluating
+from polyvae.evaluation.blocks import Blocks, device_of, evaluating
 from polyvae.evaluation.modalities.given import having, only
 from polyvae.evaluation.modalities.judges import Judge
 from polyvae.model.laws import centre
@@ -49,6 +49,11 @@ class Translator:
         self.model: VAE = self.source.model
         if more := [name for name in self.model.inputs if name not in specs and not name.endswith(PRESENT)]:
             raise ValueError(f"a model of modalities alone is wanted; this one reads {more[0]!r} too")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies, whose noise follows from a seed."""
+        return device_of(self.model)
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with evaluating(self.model) as device:
@@ -94,7 +99,8 @@ def translated(
         found = translate({name: batch[name] for name in given})
         return {name: judges[name](value) for name, value in found.items() if name in judges}
 
-    return _gathered(Blocks().each(draws, made, held.device, seed), rows.cpu())
+    device = getattr(translate, "device", held.device)  # a function of its own knows no device
+    return _gathered(Blocks().each(draws, made, device, seed), rows.cpu())
 
 
 def drawn_jointly(

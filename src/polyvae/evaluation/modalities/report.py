@@ -28,6 +28,7 @@ from polyvae.evaluation.modalities.given import specs_of
 from polyvae.evaluation.modalities.judges import Judge
 from polyvae.evaluation.modalities.probes import linear_probes
 from polyvae.model.posteriors.experts import every
+from polyvae.model.spec import Spec
 from polyvae.model.weights import check_weights
 
 HOW = (
@@ -90,20 +91,19 @@ def evaluate_modalities(
     labelled = data.train.labels is not None and test.labels is not None
     with evaluating(model, asked.device):
         if asked.draws and labelled and asked.judges:
-            report |= _coherence(source, data.train, test, asked)
+            report |= _coherence(Translator(source, specs), data.train, test, asked)
         else:
             notes.append("no coherence and no Fréchet distance: there are no judges, or no labels")
         if asked.fitted and labelled:
             found = linear_probes(source, data.train, test, specs, fitted=asked.fitted, seed=asked.seed)
             report["probes"] = [{**vars(each), "given": list(each.given)} for each in found]
         if asked.samples:
-            report |= _likelihoods(source, subset(test, asked.scored, asked.seed), asked, progress)
+            report |= _likelihoods(source, subset(test, asked.scored, asked.seed), specs, asked, progress)
     return {**report, "notes": notes}
 
 
-def _coherence(source: Any, train: Split, test: Split, asked: ModalitySettings) -> dict[str, Any]:
-    judges = asked.judges or {}
-    translator = Translator(source, {name: specs_of(source)[name] for name in judges})
+def _coherence(translator: Translator, train: Split, test: Split, asked: ModalitySettings) -> dict[str, Any]:
+    judges = {name: judge for name, judge in (asked.judges or {}).items() if name in translator.specs}
     real = references(train, test, judges, asked.draws, asked.seed)
     crosses: list[Cross] = []
     lines: list[dict[str, Any]] = []
@@ -130,12 +130,13 @@ def _told(reference: Reference) -> dict[str, Any]:
     return {"frechet": reference.distance, "count": len(reference.features)}
 
 
-def _likelihoods(source: Any, test: Split, asked: ModalitySettings, progress: Progress | None) -> dict[str, Any]:
-    specs, names = specs_of(source), tuple(specs_of(source))
+def _likelihoods(
+    source: Any, test: Split, specs: Mapping[str, Spec], asked: ModalitySettings, progress: Progress | None
+) -> dict[str, Any]:
     bounds = subset_bounds(source, test, specs, None, asked.samples, asked.seed, progress=progress)
     densities = [
         each
-        for given in every(names)[:-1]
+        for given in every(tuple(specs))[:-1]
         for each in predictive_densities(source, test, specs, given, asked.samples, asked.seed)
     ]
     return {

@@ -36,18 +36,16 @@ def _bars(found: Sequence[Line]) -> Figure:
     pairs = [place for place in places(found, "coherence") if crosses(place) and "+" not in place[0]]
     figure, axes = charts(len(pairs) + 1, 3, 4.4, 1.0 + 0.26 * len(found))
     for chart, place in zip(axes, [*pairs, None], strict=True):
-        for at, each in enumerate(reversed(found)):
-            name = ("coherence", *place) if place is not None else ("joint",)
+        name = ("coherence", *place) if place is not None else ("joint",)
+        held = [each for each in reversed(found) if isfinite(each.mean(*name))]
+        for at, each in enumerate(held):
             mean, sd = each.mean(*name), each.deviation(*name)
-            if isfinite(mean):
-                colour = COLOURS[1] if each.baseline else COLOURS[0]
-                spread = 100 * sd if isfinite(sd) else None
-                chart.barh(
-                    at, 100 * mean, xerr=spread, color=colour, height=0.7, error_kw={"capsize": 2, "ecolor": INK}
-                )
-                label = "baseline" if each.baseline else "model"
-                chart.barh(at, 0, color=colour, label=label)
-        chart.set_yticks(range(len(found)), [each.label for each in reversed(found)])
+            kind = "baseline" if each.baseline else "model"
+            chart.barh(at, 100 * mean, height=0.7, color=COLOURS[each.baseline], label=kind)
+            if isfinite(sd):
+                chart.errorbar(100 * mean, at, xerr=100 * sd, color=INK, capsize=2)
+        chart.set_yticks(range(len(held)), [each.label for each in held])
+        chart.set_ylim(-0.6, len(held) - 0.4)
         best = found[0].mean("accuracy", "", place[1]) if place is not None else found[0].mean("joint_real")
         if isfinite(best):
             chart.axvline(100 * best, color=INK, linestyle=":", linewidth=1, label="real values")
@@ -81,7 +79,7 @@ def _against_absent(found: Sequence[Line]) -> Figure:
             points = [(100 * each.absent, 100 * each.mean(column)) for each in mine if isfinite(each.mean(column))]
             if points:
                 chart.plot(*zip(*points, strict=True), label=name, **line(place))
-        chart.set_ylim(bottom=0)
+        chart.set_ylim(0, 1.08 * (chart.get_ylim()[1] or 1))
         finish(chart, words, "missing in training, %", "coherence, %")
     legend(figure)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def measure(measured: Measured) -> dict[str, Any]:
     run, data, job = measured.run, measured.data, measured.job
     assert isinstance(job, ModalJob)
     asked = Judging(**job.asked["judging"])
+    asked = replace(asked, samples=0, probed=0) if job.absent else asked
     found = evaluate_modalities(
         run,
         data,

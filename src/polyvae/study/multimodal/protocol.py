@@ -93,7 +93,7 @@ class Lacking:
 
 @dataclass(frozen=True)
 class Judging:
-    """How every run is judged on the test part, once, after training.
+    """How every run is judged on the test part, once, after training; one that lacked modalities by coherence alone.
 
     draws: values that are made for each subset of modalities given, and out of the prior.
     samples: K of the bounds and of predictive densities, draws of the latents for each row; 0 for none of them.
@@ -105,8 +105,8 @@ class Judging:
     """
 
     draws: Count = 10_000
-    samples: Amount = 100
-    scored: Count = 1000
+    samples: Amount = 50
+    scored: Count = 500
     probed: Amount = 10_000
     columns: Amount = 10
     mapped: Amount = 500
