@@ -8,7 +8,7 @@ SHI = "Shi, Siddharth, Paige, Torr: Variational Mixture-of-Experts Autoencoders,
 LEE = "Lee, Pavlovic: Private-Shared Disentangled Multimodal VAE for Learning of Latent Representations, 2021"
 SUTTER = "Sutter, Daunhawer, Vogt: Generalized Multimodal ELBO, 2021"
 HWANG = "Hwang, Kim, Hong, Kim: Multi-View Representation Learning via Total Correlation Objective, 2021"
-MULTIVAE = "the library multivae's own figure"
+OPEN = "an open implementation's own figure"
 POISE = "its authors' notebooks, an early checkpoint"
 SVHN_WHOLE = (
     "Published: 20 latent dimensions, Laplace prior, posteriors and likelihoods of scale 0.75, MNIST's log-likelihood "
@@ -39,13 +39,13 @@ def _counts(model: str, source: str, *values: float) -> Published:
 
 PUBLISHED = (
     _mnist_svhn("mmvae", 86, 69, 42, SHI),
-    _mnist_svhn("mmvae", 88, 67, 41, MULTIVAE),
+    _mnist_svhn("mmvae", 88, 67, 41, OPEN),
     _mnist_svhn("dmvae", 88.1, 83.7, 44.7, LEE),
-    _mnist_svhn("dmvae", 89.2, 81.3, 46.0, MULTIVAE),
-    _mnist_svhn("mvae", 10, 10, 13, f"near these, in {SHI}"),
+    _mnist_svhn("dmvae", 89.2, 81.3, 46.0, OPEN),
+    _mnist_svhn("mvae", 10, 10, 13, "near these, as others report it"),
     _mnist_svhn("poise", 12, 11, 12, POISE),
-    _counts("mopoe", SUTTER, 66, 77, 81, 83),
-    _counts("mvtcae", HWANG, 69, 77, 83, 86),
+    _counts("mopoe", f"reported of the model of {SUTTER}", 66, 77, 81, 83),
+    _counts("mvtcae", f"reported of the model of {HWANG}", 69, 77, 83, 86),
 )
 PROTOCOLS = {"mnist-svhn": SVHN_WHOLE}
 
