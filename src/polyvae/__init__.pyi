@@ -11,6 +11,7 @@ from . import study as study
 from . import training as training
 from .checks.finite import NonFiniteError as NonFiniteError
 from .completion.complete import complete as complete
+from .completion.translate import translate as translate
 from .evaluation.modalities.report import evaluate_modalities as evaluate_modalities
 from .evaluation.report import evaluate as evaluate
 from .model import distributions as distributions

@@ -5,6 +5,7 @@ from polyvae.completion.complete import Completion, CompletionSettings, complete
 from polyvae.completion.impute import Imputation, imputed, missing_scores
 from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions
+from polyvae.completion.translate import translate
 
 __all__ = [
     "Baseline",
@@ -19,4 +20,5 @@ __all__ = [
     "imputed",
     "missing_scores",
     "score_completions",
+    "translate",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,32 +127,7 @@ class Completer:
             laws = (law for law, _ in self._decoded(model, head, batch, latents))
         else:
             laws = (law for law, _ in self._decoded(model, head, batch, self._drawn(model, batch, self.draws)))
-        means, draws, within = [], [], 0.0
-        sums: dict[int, Tensor] = {}
-        coded: list[tuple[Tensor, Categories | Bernoulli]] = []
-        for law in laws:
-            coded = _coded(law)
-            for number, (_, part) in enumerate(coded):
-                sums[number] = _chances(part, rows) + sums.get(number, 0.0)
-            mean = law.mean
-            drawn = law.sample() if self.noise else mean
-            if self.noise:
-                within = within + _variance(law, mean, drawn).unflatten(0, (-1, rows)).sum(0)
-            means.append(mean.unflatten(0, (-1, rows)))
-            draws.append(drawn.unflatten(0, (-1, rows)))
-        joined = torch.cat(means)
-        centre = joined.mean(0)
-        between = (joined - centre).square().sum(0) / max(1, self.draws - 1)
-        std = torch.where(centre.isinf(), torch.inf, (within / self.draws + between).sqrt())  # not inf - inf
-        whole = torch.cat(draws) if self.noise else joined
-        chances = tuple((place, total / self.draws) for (place, _), total in zip(coded, sums.values(), strict=True))
-        codes = torch.arange(0, device=centre.device)
-        for (place, part), (_, chance) in zip(coded, chances, strict=True):
-            if isinstance(part, Categories):
-                centre[:, place] = chance.argmax(-1).to(centre)  # codes have no mean
-                codes = torch.cat([codes, place])
-        effective = centre.new_full((rows,), self.draws) if effective is None else effective
-        return Predictive(centre, std, joined, whole, effective, codes, chances)
+        return predicted(laws, rows, self.noise, effective)
 
     def _drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
         """So many draws from the prior, each latent [total, n, ...]."""
@@ -171,20 +146,8 @@ class Completer:
         seen = _seen(batch[self.name], x)
         scores = []
         for law, count in self._decoded(model, head, batch, latents):
-            score = torch.where(repeat(seen, count), value_log_prob(law, repeat(x, count)), 0.0)
-            scores.append(score.flatten(1).sum(1).unflatten(0, (count, -1)))
-        weights = torch.cat(scores).softmax(0)
-        if not bool(weights.isfinite().all()):  # a draw by such weights would end the process on a GPU
-            raise ValueError(
-                "what is seen of an example has no finite likelihood at any of its candidates, so that none can be "
-                "weighed: look at the scale of the likelihood and of the data, or leave weigh='seen' away"
-            )
-        index = torch.multinomial(weights.T, self.draws, replacement=True).T
-        drawn = {
-            name: torch.take_along_dim(value, index.reshape(*index.shape, *[1] * (value.ndim - 2)), 0)
-            for name, value in latents.items()
-        }
-        return drawn, 1 / weights.square().sum(0)
+            scores.append(seen_score(law, x, seen, count))
+        return resampled(latents, torch.cat(scores), self.draws)
 
     def _decoded(
         self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
@@ -216,6 +179,64 @@ class Completer:
             f"depend on what is seen. Take weigh='seen', which weighs draws by what is seen, or train a model that "
             f"reads {self.name}, such as semi_conditional or arbitrary_conditioning{gaps}"
         )
+
+
+def predicted(laws: Iterable[Distribution], rows: int, noise: bool, effective: Tensor | None = None) -> Predictive:
+    """The predictive distribution of n `rows` whose laws come by chunks of draws of the latents, batch shape [k n].
+
+    `noise`: whether it includes the likelihood's own. `effective`: the effective number of draws, all by default.
+    """
+    means, draws, within = [], [], 0.0
+    sums: dict[int, Tensor] = {}
+    coded: list[tuple[Tensor, Categories | Bernoulli]] = []
+    for law in laws:
+        coded = _coded(law)
+        for number, (_, part) in enumerate(coded):
+            sums[number] = _chances(part, rows) + sums.get(number, 0.0)
+        mean = law.mean
+        drawn = law.sample() if noise else mean
+        if noise:
+            within = within + _variance(law, mean, drawn).unflatten(0, (-1, rows)).sum(0)
+        means.append(mean.unflatten(0, (-1, rows)))
+        draws.append(drawn.unflatten(0, (-1, rows)))
+    joined = torch.cat(means)
+    count, centre = len(joined), joined.mean(0)
+    between = (joined - centre).square().sum(0) / max(1, count - 1)
+    std = torch.where(centre.isinf(), torch.inf, (within / count + between).sqrt())  # not inf - inf
+    whole = torch.cat(draws) if noise else joined
+    chances = tuple((place, total / count) for (place, _), total in zip(coded, sums.values(), strict=True))
+    codes = torch.arange(0, device=centre.device)
+    for (place, part), (_, chance) in zip(coded, chances, strict=True):
+        if isinstance(part, Categories):
+            centre[:, place] = chance.argmax(-1).to(centre)  # codes have no mean
+            codes = torch.cat([codes, place])
+    effective = centre.new_full((rows,), count) if effective is None else effective
+    return Predictive(centre, std, joined, whole, effective, codes, chances)
+
+
+def resampled(latents: Mapping[str, Tensor], score: Tensor, draws: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Draws [k, n, ...] taken again with chances proportional to e^score [k, n], and their effective number [n].
+
+    ValueError where no score of an example is finite.
+    """
+    weights = score.softmax(0)
+    if not bool(weights.isfinite().all()):  # a draw by such weights would end the process on a GPU
+        raise ValueError(
+            "what is seen of an example has no finite likelihood at any of its candidates, so that none can be "
+            "weighed: look at the scale of the likelihood and of the data, or leave weigh='seen' away"
+        )
+    index = torch.multinomial(weights.T, draws, replacement=True).T
+    drawn = {
+        name: torch.take_along_dim(value, index.reshape(*index.shape, *[1] * (value.ndim - 2)), 0)
+        for name, value in latents.items()
+    }
+    return drawn, 1 / weights.square().sum(0)
+
+
+def seen_score(law: Distribution, x: Tensor, seen: Tensor, count: int) -> Tensor:
+    """log p of the seen values of x [n, ...] under laws of k draws of each, [k n] -> [k, n]."""
+    score = torch.where(repeat(seen, count), value_log_prob(law, repeat(x, count)), 0.0)
+    return score.flatten(1).sum(1).unflatten(0, (count, -1))
 
 
 def reads(part: Any) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor
 from polyvae.checks.ranges import Amount, Count, Seed, ranged
 from polyvae.completion.complete import Completion, complete
 from polyvae.completion.impute import Imputation, imputed, imputing_head
+from polyvae.completion.translate import translate
 from polyvae.data.exchange.codes import check_values, named
 from polyvae.data.exchange.filled import filled_in
 from polyvae.data.exchange.given import conditions, labels_in, present, taken, tensor
 from polyvae.data.exchange.partial import pictured
-from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, returned
+from polyvae.data.exchange.returned import empty_frame, kind_of, labelled, like_of, returned
 from polyvae.data.memory_maps import Rows
 from polyvae.data.readers.frames import is_frame
 from polyvae.data.split import Split
@@ -24,15 +25,16 @@ from polyvae.evaluation.blocks import ALL, check_known, each_block, evaluating, 
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.classes import labelled_latent
 from polyvae.evaluation.refine import refined
+from polyvae.model import presence
 from polyvae.model.conditions import dispensable
 from polyvae.model.distributions.codes import CodeLaw
 from polyvae.model.draw import first_heads
 from polyvae.model.laws import centre
-from polyvae.model.parts import apart, given, shapes
+from polyvae.model.parts import apart
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import VAE, Values
-from polyvae.observe.transforms import OneHot
 from polyvae.recipes import Recipe
+from polyvae.training.answers import check_latents, one_hot, only, told
 
 PLAIN = 32  # draws of the latents for a plain bound: it is an expectation, which more of them only make less noisy
 
@@ -82,7 +84,7 @@ class Trained:
 
         split = self._inside(x, y, given)
         found = joined(each_block(self, split, measure, seed))
-        return _one({name: returned(value, kind_of(x)) for name, value in found.items()})
+        return only({name: returned(value, kind_of(x)) for name, value in found.items()})
 
     def decode(self, z: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
         """The expected x at latents z [N, d], [N, ...]; codes are integers, several latents a dict by name."""
@@ -96,7 +98,7 @@ class Trained:
             lengths = {name: len(value) for name, value in {**values, **others}.items()}
             raise ValueError(f"as many rows of every value; got {lengths}")
         split, like = Split({**values, **others}), next(iter(latents.values()))
-        self._check_latents(split)
+        check_latents(self, split, self._need)
         return self._expected(split, lambda model, batch: model.decode(batch), kind_of(like), present)
 
     def reconstruct(self, x: Any, y: Any = None, given: Mapping[str, Any] | None = None) -> Any:
@@ -140,7 +142,7 @@ class Trained:
         """
         model, others = self.model, self._conditions(y, given)
         told = others.get("y")
-        label = {} if told is None or not labelled_latent(model) else {"y": _one_hot(model, others.pop("y"))}
+        label = {} if told is None or not labelled_latent(model) else {"y": one_hot(model, others.pop("y"))}
         if unread := sorted(set(others) - set(model.conditions) - set(model.inputs)):
             raise ValueError(f"the model reads no {', '.join(unread)}; leave it away")
         total = count * max((len(value) for value in (*others.values(), *label.values())), default=1)
@@ -159,7 +161,8 @@ class Trained:
             drawn = joined(ALL.each(total, made, device, seed))
         like = kind_of(y if y is not None else next(iter((given or {}).values()), None))
         like = empty_frame(self._library) if like is None else like
-        found = _one({name: returned(x, like, 0, self._columns, drawn=not expected) for name, x in drawn.items()})
+        mine = {name: returned(x, like, 0, self._columns_of(name), drawn=not expected) for name, x in drawn.items()}
+        found = only(mine)
         named_labels = self.spec is not None and self.spec.classes and self.spec.label
         asked = named_labels and told is not None and told.ndim == 1 and is_frame(found)
         return labelled(found, told, self.spec) if asked else found  # pyright: ignore[reportArgumentType]
@@ -181,15 +184,7 @@ class Trained:
         seen, mask = pictured(x, self.spec, mask)
         y = labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y
         others = self._conditions(y, given, gaps=True)
-        found = complete(self, seen, mask, given=others, **settings)
-        return Completion(
-            returned(found.mean, x, 0, self._columns),
-            returned(found.std, x, 0, self._columns),
-            returned(found.samples, x, 1, self._columns),
-            returned(found.quantiles, x, 1, self._columns),
-            found.levels,
-            returned(found.effective, kind_of(x)),
-        )
+        return told(complete(self, seen, mask, given=others, **settings), x, "x", self._columns)
 
     @ranged
     def impute(
@@ -216,6 +211,20 @@ class Trained:
         whole, *others = (filled_in(x, values, self._columns, label, seen) for values in (found["expected"], *rows))
         return Imputation(whole, tuple(others), returned(found["effective"], kind_of(x)))
 
+    def translate(
+        self,
+        given: Any,
+        to: str | Sequence[str] | None = None,
+        draws: Count = 10,
+        masks: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Any:
+        """What the model says of modalities that are not given, see `polyvae.translate`, in the type of what is."""
+        found = translate(self, given, to, draws, masks=masks, **settings)
+        if isinstance(found, Completion):
+            return told(found, given, str(to), self._columns_of(str(to)))
+        return {name: told(each, given, name, self._columns_of(name)) for name, each in found.items()}
+
     @property
     def _library(self) -> str | None:
         """The library whose frames are given back: that of the data, pandas for a file of named columns."""
@@ -226,6 +235,9 @@ class Trained:
     def _columns(self) -> tuple[Column, ...]:
         return () if self.spec is None else self.spec.columns
 
+    def _columns_of(self, name: str) -> tuple[Column, ...]:
+        return () if self.spec is None else self.spec.values.get(name, self.spec).columns
+
     def _taken(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
         split = taken(x, self.spec, y, given, gaps="seen" in self.model.inputs)
         self._need({"y"} & set(self.model.inputs) - set(split.tensors) - self._spared)
@@ -234,8 +246,11 @@ class Trained:
     def _inside(self, x: Any, y: Any, given: Mapping[str, Any] | None) -> Split:
         """The same of values that a network can read: those of their column's kind."""
         split = self._taken(x, y, given)
-        if self._columns and not isinstance(split.tensors, Rows):  # of these `fit` and `wrap` have seen all
-            check_values(split.tensors["x"], self._columns)
+        if not isinstance(split.tensors, Rows):  # of these `fit` and `wrap` have seen all
+            for name in split.tensors.keys() & ({} if self.spec is None else self.spec.values):
+                if columns := self._columns_of(name):
+                    there = split.tensors.get(presence.present(name), slice(None))
+                    check_values(split.tensors[name][there], columns)
         return split
 
     def _conditions(self, y: Any, given: Mapping[str, Any] | None, gaps: bool = False) -> dict[str, Tensor]:
@@ -255,21 +270,6 @@ class Trained:
             how = "y=" if name == "y" else f"given={{{name!r}: ...}}"
             raise ValueError(f"the model also reads {sorted(missing)}; give {how}")
 
-    def _check_latents(self, split: Split) -> None:
-        """Refuses latents of another shape than the prior's."""
-        with evaluating(self.model) as device:
-            values = present(self.recipe.observe)(split.to(device).take([0]).tensors)
-            self._need(set(self.model.conditions) - set(values))
-            wants: dict[str, Any] = {}
-            for name, prior in self.model.prior.items():
-                event = () if shapes(prior) else prior(self.model.featured(values, given(prior))).event_shape
-                wants |= shapes(prior) or {name: event}
-            for name, wanted in wants.items():
-                z = values[name]
-                if z.is_floating_point() and z.shape[1:] != wanted:
-                    found = list(split.tensors[name].shape)
-                    raise ValueError(f"{name} is [N, {', '.join(map(str, wanted))}]; got {found}")
-
     def _expected(
         self,
         split: Split,
@@ -286,14 +286,6 @@ class Trained:
 
         source = replace(self.recipe, observe=seen(self.recipe.observe))
         found = joined(each_block(source, split, measure))
-        return _one({name: returned(value, like, 0, self._columns) for name, value in found.items()})
-
-
-def _one(found: dict[str, Any]) -> Any:
-    """The only value, or all by name."""
-    return next(iter(found.values())) if len(found) == 1 else found
-
-
-def _one_hot(model: VAE, y: Tensor) -> Tensor:
-    """Classes [N] as the values of the latent that is the label; rows of it are left as they are."""
-    return y.float() if y.ndim > 1 else OneHot("y", model.prior["y"]({}).event_shape[0])({"y": y.long()})["y"]
+        return only(
+            {name: returned(value, like_of(like, name), 0, self._columns_of(name)) for name, value in found.items()}
+        )

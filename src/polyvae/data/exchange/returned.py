@@ -86,6 +86,16 @@ def labelled(frame: Any, y: Tensor, spec: Spec) -> Any:
     return type(frame)({**{name: frame[name] for name in frame.columns}, spec.label: turns})
 
 
+def like_of(like: Any, name: str) -> Any:
+    """What was given under a name, of a mapping of several values; else what was given, or of a mapping without that
+    name something of its type alone."""
+    if not isinstance(like, Mapping):
+        return like
+    if name in like:
+        return like[name]
+    return kind_of(like) if len(like) > 1 or "x" not in like else like
+
+
 def kind_of(like: Any) -> Any:
     """Something of the type that `returned` should return, without a shape: for values that are no examples."""
     like = examples(like)

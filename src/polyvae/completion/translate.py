@@ -1,0 +1,183 @@
+"""Translation: what a model of several modalities says of some of them where others are given, whole or in part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from polyvae.checks.names import gathered, near
+from polyvae.completion.complete import Completion, CompletionSettings
+from polyvae.completion.predictive import Predictive, predicted, reads, resampled, seen_score
+from polyvae.data.exchange.given import part_meant, taken, tensor
+from polyvae.data.split import Data, Split
+from polyvae.evaluation.blocks import ALL, evaluating, source_of
+from polyvae.evaluation.bounds import chunk_values
+from polyvae.evaluation.pictures import recorded_spec
+from polyvae.model.draw import first_heads
+from polyvae.model.presence import present
+from polyvae.model.spec import Spec
+from polyvae.model.vae import VAE, Values
+
+SEEN, PARTLY = "_seen", "_partly"  # of what is seen of a modality in part
+TOGETHER = 1000  # rows that a decoder is called with at once
+CANDIDATES = 10  # times as many draws are weighed as are taken, where something is seen in part
+
+
+def translate(
+    source: Any,
+    given: Any,
+    to: str | Sequence[str] | None = None,
+    draws: int = 10,
+    *,
+    masks: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Any:
+    """Every modality asked for from those that are given, by a run, a recipe or a model of several modalities.
+
+    p(x_B | x_A) = E p(x_B | z), z ~ q(z | x_A)
+
+    `given`: the given modalities by name, arrays, tensors or frames of as many rows; or Data or a Split, of which those
+    in `to` are then left out. `to`: the modality asked for, or several; all that are not given by default. `draws`: of
+    z, for each row. `masks`: of modalities of which some values are seen alone, 1 where one is, as in `complete`; the
+    encoders do not read these, and draws of z are weighed by p(x_seen | z). `settings`: those of `CompletionSettings`
+    that have to do with draws; the spread is that of the likelihood and of z together.
+
+    Returns a `Completion`, or several by name where more than one is asked for: `samples` [S, N, ...] are the expected
+    values of each draw of z. Rows are taken in blocks of 100, each with its own noise; global generators stay
+    untouched. Raises ValueError for an unknown modality, one that is asked for and given whole, and for masks that do
+    not fit; TypeError for an unknown setting.
+    """
+    asked = gathered(CompletionSettings, {"draws": draws, **settings})
+    if asked.use_x or asked.weigh != "none" or asked.head is not None:
+        raise ValueError("use_x, weigh and head are for completions of one x; a translation reads all that is given")
+    model, spec = source_of(source, "heads", "decode", what="a translation").model, recorded_spec(source)
+    if spec is None or not spec.modalities:
+        raise ValueError("this model has one x: translate is for several modalities; complete what is seen in part")
+    targets, single = _targets(spec, given, to, masks or {})
+    values = {name: value for name, value in _held(given).items() if name not in targets or name in (masks or {})}
+    split = taken(values, spec)
+    split = Split({**split.tensors, **_masked(split, spec, masks or {})})
+    observe = source_of(source).observe
+    with evaluating(model, asked.device) as target:
+
+        def translated(rows: slice) -> list[dict[str, tuple[Tensor, ...]]]:
+            count = rows.stop - rows.start
+            part = split.take(range(rows.start, rows.stop)).to(target)
+            batch = observe(part.batch(torch.arange(count, device=target)))
+            size = _rows_at_once(spec, asked.draws, target)
+            parts = []
+            for start in range(0, count, size):
+                some = {name: value[start : start + size] for name, value in batch.items()}
+                found = _predictions(model, some, targets, list(masks or {}), asked)
+                parts.append(
+                    {name: tuple(v.to(split.device) for v in asked.read(each)) for name, each in found.items()}
+                )
+            return parts
+
+        pieces = [piece for block in ALL.each(len(split), translated, target, asked.seed) for piece in block]
+    made = {name: _completion([piece[name] for piece in pieces], asked) for name in targets}
+    return made[targets[0]] if single else made
+
+
+def _targets(
+    spec: Spec, given: Any, to: str | Sequence[str] | None, masks: Mapping[str, Any]
+) -> tuple[list[str], bool]:
+    """The modalities asked for, and whether it is one alone."""
+    known, held = list(spec.values), [name for name in _held(given) if name in spec.values]
+    whole = [name for name in held if name not in masks]
+    asked = [name for name in known if name not in whole] if to is None else [to] if isinstance(to, str) else list(to)
+    for name in [*asked, *masks]:
+        if name not in known:
+            raise ValueError(f"the modalities are {', '.join(known)}; got {name!r}{near(str(name), known)}")
+    if unseen := [name for name in masks if name not in held]:
+        raise ValueError(f"masks say what is seen of a modality that is given; {unseen[0]!r} is not")
+    if not asked:
+        raise ValueError(
+            f"all of {', '.join(known)} are given, so that nothing is left to translate to; name one in to"
+        )
+    if isinstance(given, Mapping) and (both := [name for name in asked if name in whole]):
+        raise ValueError(f"{both[0]!r} is given, and asked for; leave it away, or reconstruct it")
+    if all(name in asked and name not in masks for name in held):
+        raise ValueError("a translation needs a modality that is given; sample draws all of them")
+    return asked, isinstance(to, str)
+
+
+def _held(given: Any) -> Mapping[str, Any]:
+    """What is given, by name."""
+    if isinstance(given, Mapping):
+        return given
+    if isinstance(given, (Data, Split)):
+        return part_meant(given, None).tensors
+    raise ValueError("modalities are given by name, as {'mnist': pictures}; or as Data, or a Split")
+
+
+def _masked(split: Split, spec: Spec, masks: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What is seen of modalities in part, each in its own shape, and that encoders do not read these."""
+    found: dict[str, Tensor] = {}
+    for name, mask in masks.items():
+        shape, rows = spec.values[name].x, len(split)
+        seen = tensor(mask)
+        seen = seen if seen.ndim == len(shape) + 1 else seen[None]
+        fits = seen.ndim == len(shape) + 1 and len(seen) in (1, rows)
+        if not fits or any(a not in (1, b) for a, b in zip(seen.shape[1:], shape, strict=True)):
+            wanted = ", ".join(map(str, (f"{rows} or 1", *((1, *shape[1:]) if len(shape) > 1 else shape))))
+            raise ValueError(f"the mask of {name!r} is [{wanted}]; got {list(seen.shape)}")
+        if not bool(((seen == 0) | (seen == 1)).all()):
+            raise ValueError(f"the mask of {name!r} is 1 where a value is seen and 0 where it is not")
+        found |= {
+            f"{name}{SEEN}": seen.bool().expand(rows, *shape).contiguous(),
+            f"{name}{PARTLY}": split.tensors[name],
+            present(name): torch.zeros(rows, dtype=torch.bool),
+        }
+    return found
+
+
+def _rows_at_once(spec: Spec, draws: int, device: torch.device) -> int:
+    most = max(each.dimensions for each in spec.values.values())
+    return max(1, 8 * chunk_values(device) // (draws * most))
+
+
+def _predictions(
+    model: VAE, batch: Values, targets: Sequence[str], partly: Sequence[str], asked: CompletionSettings
+) -> dict[str, Predictive]:
+    """The predictive distribution of each target, of some rows."""
+    rows, count = len(next(iter(batch.values()))), asked.draws
+    if partly:
+        count = CANDIDATES * count if asked.candidates is None else asked.candidates
+    draw = model.infer(batch, count)
+    latents = {name: draw.values[name].unflatten(0, (-1, rows)) for name in model.plan.latents}
+    heads = {str(model.heads[name].of): name for name in first_heads(model.heads)}
+    effective = None
+    if partly:
+        score = [
+            _score(model, heads[name], latents, batch[f"{name}{PARTLY}"], batch[f"{name}{SEEN}"]) for name in partly
+        ]
+        latents, effective = resampled(latents, torch.stack(score).sum(0), asked.draws)
+    return {
+        name: predicted((law for law, _ in _laws(model, heads[name], latents)), rows, asked.noise, effective)
+        for name in targets
+    }
+
+
+def _laws(model: VAE, head: str, latents: Mapping[str, Tensor]) -> Iterator[tuple[Distribution, int]]:
+    """The head's law of chunks of k draws of the latents [K, n, ...], batch shape [k n], and k."""
+    draws, rows = next(iter(latents.values())).shape[:2]
+    size = max(1, TOGETHER // rows)
+    for start in range(0, draws, size):
+        mine = {name: z[start : start + size].flatten(0, 1) for name, z in latents.items()}
+        yield model.heads[head](model.featured(mine, reads(model.heads[head]))), min(size, draws - start)
+
+
+def _score(model: VAE, head: str, latents: Mapping[str, Tensor], x: Tensor, seen: Tensor) -> Tensor:
+    """log p of what is seen of x [n, ...] at draws of the latents [K, n, ...], [K, n]."""
+    return torch.cat([seen_score(law, x, seen, count) for law, count in _laws(model, head, latents)])
+
+
+def _completion(pieces: Sequence[tuple[Tensor, ...]], asked: CompletionSettings) -> Completion:
+    mean, std, samples, quantiles, effective = zip(*pieces, strict=True)
+    several = torch.cat(samples, 1), torch.cat(quantiles, 1)
+    return Completion(torch.cat(mean), torch.cat(std), *several, tuple(asked.quantiles), torch.cat(effective))
