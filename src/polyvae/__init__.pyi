@@ -23,6 +23,7 @@ from .model.distributions import codes as codes
 from .model.groups import Group as Group
 from .model.parts import Feature as Feature
 from .model.spec import Column as Column
+from .model.spec import Modality as Modality
 from .model.spec import Spec as Spec
 from .model.vae import VAE as VAE
 from .model.vae import Conditional as Conditional

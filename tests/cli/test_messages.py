@@ -29,7 +29,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_misspelt_recipe_is_answered_with_the_nearest(table: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"no recipe is named 'vea'; did you mean vae or vade or cvae\? The recipes are adv"
+        ValueError, match=r"no recipe is named 'vea'; did you mean vae or vade or mvae\? The recipes are adv"
     ):
         pv.fit("vea", np.zeros((20, 3), np.float32))
     with pytest.raises(ValueError, match=r"likelihood is one of .*; got 'bernouli'; did you mean bernoulli"):

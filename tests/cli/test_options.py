@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from polyvae import Spec
+from helpers.contract import spec_for
 from polyvae.cli import main
 from polyvae.cli.options import Parser, UsageError, advising, help_of, naming, near, options_of
 from polyvae.cli.train import RUN, data_options, recipe_options
@@ -166,7 +166,7 @@ def test_every_option_of_a_recipe_is_one_that_it_takes(name: str) -> None:
     small = {"network": "mlp", "components": 3, "softadapt": True}  # what is off takes no options
     given = {key: small.get(key, value) for key, value in defaults.items()}
     for others in EXCLUSIVE:
-        RECIPES[name](Spec((1, 8, 8), classes=3), **{key: given[key] for key in given if key not in others})
+        RECIPES[name](spec_for(name), **{key: given[key] for key in given if key not in others})
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -17,20 +17,41 @@ from torch import Tensor
 
 import polyvae as pv
 from polyvae.data import wrap
+from polyvae.model.presence import present
 from polyvae.recipes import RECIPES, Recipe
+from polyvae.recipes.recording import reads_modalities
 from polyvae.training.sharing import tell_examples
 from polyvae.training.validation import validate
 
 PICTURES = pv.Spec((1, 8, 8), classes=3)
 COUNTS = ["count_vae"]  # recipes of nothing else
 LABELLED = ["m2"]
+SEVERAL = [name for name, build in RECIPES.items() if reads_modalities(inspect.unwrap(build))]  # modalities, and no x
+
+
+def several(**specs: pv.Spec) -> pv.Spec:
+    """A spec of these modalities, of three classes."""
+    return pv.Spec(classes=3, levels=None, modalities=tuple(pv.Modality(name, spec) for name, spec in specs.items()))
+
+
+TWO = several(near=pv.Spec((1, 8, 8)), far=pv.Spec((3, 6, 6)))
+
+
+def spec_for(name: str) -> pv.Spec:
+    """The small data that a recipe of that name is for."""
+    return TWO if name in SEVERAL else PICTURES
 
 
 def examples(spec: pv.Spec, count: int = 12) -> dict[str, Tensor]:
-    """Grey pictures or a table, with labels or a condition, as the spec says."""
+    """Grey pictures or a table, or several of them of which rows lack some, with labels or a condition, as the spec
+    says."""
     generator = torch.Generator().manual_seed(7)
-    x = torch.rand(count, *spec.x, generator=generator)
-    values = {"x": x.mul(255).round().div(255) if len(spec.x) == 3 else x}
+    values: dict[str, Tensor] = {}
+    for number, (name, each) in enumerate(spec.values.items()):
+        x = torch.rand(count, *each.x, generator=generator)
+        values[name] = x.mul(255).round().div(255) if len(each.x) == 3 else x
+        if spec.modalities:
+            values[present(name)] = torch.arange(count) % 4 != number + 1
     if spec.classes is not None:
         values["y"] = torch.arange(count) % spec.classes
     if spec.y is not None:
@@ -42,6 +63,8 @@ def make(name: str, spec: pv.Spec = PICTURES, **options: Any) -> Recipe:
     """A small recipe of that name: of the options, those that it takes; closed forms are solved."""
     build = RECIPES[name]
     taken = inspect.signature(build).parameters
+    if name in SEVERAL:
+        spec = spec if spec.modalities else several(near=spec, far=spec)
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
     small = {"latent": 3, "network": "mlp", "widths": [6], **options}
     small |= {name: size for name, size in {"clusters": 3, "features": 5}.items() if name in taken}
@@ -82,11 +105,11 @@ def check_draws(made: Recipe, spec: pv.Spec) -> None:
     assert draw.log_px.isfinite().all()
     assert draw.elbo.shape == draw.importance_bound.shape == (12,)
     for name, law in model.reconstruct(batch).items():
-        assert law.mean.shape == batch["x"].shape
+        assert law.mean.shape == batch[name if spec.modalities else "x"].shape
         assert torch.equal(law.mean, model.reconstruct(batch)[name].mean)
     given = {name: batch[name] for name in model.conditions}
-    for law in model.generate(given, count=2).values():
-        assert law.sample().shape == ((24 if given else 2), *spec.x)
+    for name, law in model.generate(given, count=2).items():
+        assert law.sample().shape == ((24 if given else 2), *spec.values.get(name, spec).x)
 
 
 def check_devices(made: Recipe, spec: pv.Spec) -> None:
@@ -115,8 +138,11 @@ def without_autocast() -> Iterator[None]:
 def check_saving(name: str, spec: pv.Spec, folder: Path, options: dict[str, Any]) -> None:
     """A run that was trained, written and loaded has the same values to the last bit."""
     values = examples(spec, 40)
-    x = values["x"].mul(20).round() if name in COUNTS else values["x"]  # which a fit checks
-    data = wrap((x, values["y"]), validation=16)
+    if name in COUNTS:
+        values["x"] = values["x"].mul(20).round()  # which a fit checks
+    several_of = list(spec.values) if spec.modalities else None
+    given = values if several_of else (values["x"], values["y"])
+    data = wrap(given, validation=16, modalities=several_of)
     made = make(name, spec, **options)
     run = pv.fit(made, data, folder / name, epochs=1, batch_size=12, device="cpu", progress=False)
     again = pv.Run.load(folder / name)
@@ -154,8 +180,9 @@ def check_processes(made: Recipe, spec: pv.Spec) -> None:
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
-def check_recipe(name: str, folder: Path, spec: pv.Spec = PICTURES, **options: Any) -> None:
+def check_recipe(name: str, folder: Path, spec: pv.Spec | None = None, **options: Any) -> None:
     """What every recipe promises, whatever it is made of."""
+    spec = spec_for(name) if spec is None else spec
     check_training(make(name, spec, **options), spec)
     check_draws(make(name, spec, **options), spec)
     check_devices(make(name, spec, **options), spec)

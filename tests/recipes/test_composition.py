@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import polyvae as pv
-from helpers.contract import PICTURES, examples
+from helpers.contract import PICTURES, SEVERAL, examples, spec_for
 from polyvae.model.families.real import PixelNormal
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Reconstruction
 from polyvae.recipes import RECIPES
@@ -75,9 +75,9 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         ([name for name in RECIPES if name not in VQ], [*get_args(Quantisation)]),
         (VQ, ["finite-scalar", "lookup-free"]),  # beside five words, which make neither levels nor signs
     ],
-    "condition": [(["cvae_gan", "zero_shot_vae_gan", *CLASSES, *CLOSED], [True])],
+    "condition": [(["cvae_gan", "zero_shot_vae_gan", *CLASSES, *CLOSED, *SEVERAL], [True])],
     "prior": [
-        ([*VQ, *CLOSED, "pixel_cnn", *PRIORS, *LADDERS], [*CHOICES["prior"]]),
+        ([*VQ, *CLOSED, "pixel_cnn", *PRIORS, *LADDERS, *SEVERAL], [*CHOICES["prior"]]),
         (
             ["ae", "arbitrary_conditioning", "beta_tcvae", *POINTS, *CLUSTERS],
             [name for name in CHOICES["prior"] if name != "standard"],
@@ -86,7 +86,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         (["bir_vae"], ["mixture", "vamp", "autoregressive", "exemplar"]),  # whose draws have no gradient
     ],
     "posterior": [
-        ([*VQ, *CLOSED, *LADDERS, "pixel_cnn", "rae", *POSTERIORS], [*CHOICES["posterior"]]),
+        ([*VQ, *CLOSED, *LADDERS, "pixel_cnn", "rae", *POSTERIORS, *SEVERAL], [*CHOICES["posterior"]]),
         (["two_level", "arbitrary_conditioning", "incomplete", *PRIORS], ["point"]),
         ([*PENALTIES, "factor_vae", *GAMES, *CLASSES, *BOUNDS], ["point"]),
         (["beta_tcvae", "dip_vae"], ["iaf"]),
@@ -100,7 +100,7 @@ REFUSED: dict[str, list[tuple[list[str], list[Any]]]] = {
         (["count_vae"], [name for name in CHOICES["likelihood"] if name not in COUNTS]),
     ],
     "objective": [
-        ([*CLOSED, *OWN, "pixel_cnn"], [*OBJECTIVES]),
+        ([*CLOSED, *OWN, "pixel_cnn", *SEVERAL], [*OBJECTIVES]),
         (VQ, ["bound", *ESTIMATES]),
         ([name for name in RECIPES if name not in VQ], ["codes"]),
         (["multitask"], ESTIMATES),
@@ -119,7 +119,7 @@ def made_with(name: str, **options: Any) -> pv.Recipe:
     given = {key: value for key, value in small.items() if key in taken}
     if options.get("prior") == "conditional" and "condition" in taken:
         given["condition"] = True
-    made = RECIPES[name](PICTURES, seed=1, **given, **options)
+    made = RECIPES[name](spec_for(name), seed=1, **given, **options)
     tell_examples(made.objective, 24)
     return made
 
@@ -133,7 +133,7 @@ def test_every_choice_trains_or_is_refused_by_name(name: str, option: str) -> No
                 made_with(name, **{option: value})
             continue
         made = made_with(name, **{option: value})
-        values = made.objective(made.model, made.observe(examples(PICTURES)))
+        values = made.objective(made.model, made.observe(examples(spec_for(name))))
         assert values["loss"].isfinite(), key
         values["loss"].backward()
         untrained = [each for each, parameter in made.model.named_parameters() if parameter.grad is None]

@@ -8,7 +8,18 @@ import torch
 from torch import Tensor, nn
 
 import polyvae as pv
-from helpers.contract import LABELLED, PICTURES, check_draws, check_recipe, check_training, examples, make
+from helpers.contract import (
+    LABELLED,
+    PICTURES,
+    SEVERAL,
+    TWO,
+    check_draws,
+    check_recipe,
+    check_training,
+    examples,
+    make,
+    several,
+)
 from polyvae.data import wrap
 from polyvae.model.networks import NETWORKS
 from polyvae.objectives.terms import KL, Reconstruction
@@ -28,6 +39,11 @@ def test_every_recipe_keeps_the_contract(name, tmp_path) -> None:
 def test_every_recipe_trains_every_network_on_any_picture(name, network) -> None:
     for shape in ((1, 8, 8), (3, 7, 10)):
         spec = pv.Spec(shape, classes=3)
+        spec = several(near=spec, far=TWO.values["far"]) if name in SEVERAL else spec
+        if (name, network) == ("ladder", "strided"):
+            with pytest.raises(ValueError, match="network"):
+                make(name, spec, network=network)
+            return
         check_training(make(name, spec, network=network), spec)
         check_draws(make(name, spec, network=network), spec)
 
@@ -48,6 +64,7 @@ def test_every_recipe_trains_on_tables(name) -> None:
     for spec in (pv.Spec((5,), y=2, levels=None), pv.Spec((5,), classes=2, levels=None)):
         if name in LABELLED and spec.classes is None:
             continue
+        spec = several(near=spec, far=pv.Spec((3,), levels=None)) if name in SEVERAL else spec
         check_training(make(name, spec), spec)
         check_draws(make(name, spec), spec)
 

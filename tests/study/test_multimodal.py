@@ -163,7 +163,7 @@ def test_models_have_the_studys_options_unless_they_have_their_own() -> None:
 
 def test_what_cannot_be_compared_is_refused(compared: Compared, tmp_path: Path) -> None:
     for wrong, message in (
-        (replace(compared, baselines="ccaa"), "did you mean cca"),
+        (replace(compared, against="ccaa"), "did you mean cca"),
         (replace(compared, models="vae"), "models: vae"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -234,9 +234,7 @@ def test_the_command_makes_a_study_and_its_report(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "study"
-    asked = (
-        f"multimodal --data {source} --modalities a,c --models mopoe --baselines none --absent-models none --seeds 1"
-    )
+    asked = f"multimodal --data {source} --modalities a,c --models mopoe --against none --absent-models none --seeds 1"
     judged = "--draws 60 --samples 0 --probed 0 --columns 0 --mapped 0 --steps 20 --device cpu --epochs 1 --latent 3"
     run("study", [*asked.split(), *judged.split(), "--out", str(out), "--json"])
     told = json.loads(capsys.readouterr().out)
@@ -244,8 +242,8 @@ def test_the_command_makes_a_study_and_its_report(
     assert not (out / "pictures").exists()
     run("study", ["multimodal", "--report-only", "--out", str(out)])
     assert "1 runs, coherence in %" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="did you mean --baselines"):
-        run("study", ["multimodal", "--baseline", "cca"])
+    with pytest.raises(UsageError, match="did you mean --against"):
+        run("study", ["multimodal", "--agains", "cca"])
 
 
 def test_a_study_needs_labels(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import polyvae as pv
+from helpers.contract import SEVERAL, TWO, examples, make
 from helpers.training import (
     before_each_update,
     fit,
@@ -215,7 +216,10 @@ def test_trap44_no_step_waits_for_the_device(name, monkeypatch) -> None:
     later(monkeypatch, 50)
     monkeypatch.setattr("polyvae.observe.places.at_hand", lambda device: False)  # as on an accelerator
     settings = Settings(batch_size=8, device="cpu", clip=1.0, average=0.9, schedule="cosine", warmup=2)
-    loop = Loop(Fabric(accelerator="cpu", devices=1), small(name), pictures(), settings, None)
+    several = name in SEVERAL
+    data = wrap(examples(TWO, 40), validation=16, modalities=[*TWO.values]) if several else pictures()
+    made = make(name, TWO) if several else small(name)
+    loop = Loop(Fabric(accelerator="cpu", devices=1), made, data, settings, None)
     tell_examples(loop.recipe.objective, 24)
     index = torch.arange(8)
     with Waits() as control:

@@ -27,6 +27,7 @@ COMMANDS = {
     "traverse": ("polyvae.cli.commands", "what each latent changes, from -3 to 3"),
     "interpolate": ("polyvae.cli.commands", "from one example to another through the latents"),
     "complete": ("polyvae.cli.commands", "examples from a few of their pixels, beside baselines"),
+    "translate": ("polyvae.cli.commands", "modalities from one another, by a run of several"),
     "augment": ("polyvae.cli.commands", "labelled examples drawn from a conditional run"),
     "classify": ("polyvae.cli.commands", "classes of examples by a run of m2, vade or gmvae, and scores"),
     "impute": ("polyvae.cli.commands", "a table with its gaps filled by a run of incomplete"),
@@ -129,7 +130,7 @@ def _dispatch(arguments: list[str]) -> None:
         what = "option" if name.startswith("-") else "command"
         raise UsageError(f"there is no {what} {named(name)}{near(name, COMMANDS)}; see `polyvae --help`")
     module = importlib.import_module(COMMANDS[name][0])
-    if any(each.partition("=")[0] == "--from" for each in rest):
+    if name != "translate" and any(each.partition("=")[0] == "--from" for each in rest):  # its --from is a modality
         from polyvae.cli.modules import loaded
 
         rest = loaded(rest)

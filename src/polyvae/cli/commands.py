@@ -29,6 +29,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "figures": ("pictures.figures", {"--npz": "--arrays"}),
     "classify": ("classify.classify", {"--prior": "--code-prior"}),
     "complete": ("complete.complete", {"--samples": "--show-draws", "--prior": "--code-prior"}),
+    "translate": ("translate.translate", {}),
     "augment": ("augment.augment", {}),
     "impute": ("impute.impute", {}),
     "compress": ("compress.compress", {}),

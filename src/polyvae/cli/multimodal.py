@@ -47,7 +47,11 @@ def multimodal(
     def run(machines: Machines) -> Any:
         from polyvae import study
 
-        asked = {"course": course, "lacking": replace(lacking, absent=tuple(lacking.absent)), "judging": judging}
+        asked = {
+            "course": course,
+            "lacking": replace(lacking, absent_shares=tuple(lacking.absent_shares)),
+            "judging": judging,
+        }
         with naming(options_at("study multimodal")):
             return study.multimodal(compared, out, **asked, **asdict(machines))  # pyright: ignore[reportArgumentType]
 

@@ -89,6 +89,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Help,
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
+            conflict_handler="resolve",  # of an option --from of its own a command takes that
         )
         # Shown here alone: it is read before the command, whose choices it may change.
         own = self.add_argument_group("recipes of your own")
@@ -226,7 +227,7 @@ def without_options(text: str) -> str:
 
 
 def _option(name: str, members: Sequence[Any], default: Any, text: str, choices: tuple[str, ...]) -> Option:
-    dashed = name.replace("_", "-")
+    dashed = name.rstrip("_").replace("_", "-")  # a parameter from_, whose name Python keeps for itself, is --from
     literal = next((typing.get_args(member) for member in members if typing.get_origin(member) is typing.Literal), None)
     if members == [bool]:
         flag = f"--no-{dashed}" if default else f"--{dashed}"

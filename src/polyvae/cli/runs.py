@@ -60,10 +60,19 @@ class Opened:
         return wanted, split
 
 
-def opened(folder: Path, data_dir: Path | None = None) -> Opened:
-    """The run in a folder, by what it recorded. Raises RunError, NonFiniteError where its weights are of no use."""
+def opened(folder: Path, data_dir: Path | None = None, several: bool = False) -> Opened:
+    """The run in a folder, by what it recorded. Raises RunError, NonFiniteError where its weights are of no use.
+
+    `several`: whether the command is for runs of several modalities too; ValueError for one of these where it is not.
+    """
     described(folder)
     run = Run.load(folder)
+    if not several and run.spec is not None and run.spec.modalities:
+        raise ValueError(
+            f"{folder} is a run of several modalities, {', '.join(run.spec.values)}, and this command is for one x; "
+            "`polyvae translate` makes some of others, `polyvae evaluate` tells how well, and Python has the rest: "
+            "Run.load(...).sample, reconstruct, encode, score"
+        )
     check_weights(run.model, str(folder / WEIGHTS))
     return Opened(run, folder, data_dir)
 

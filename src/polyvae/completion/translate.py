@@ -46,10 +46,10 @@ def translate(
     encoders do not read these, and draws of z are weighed by p(x_seen | z). `settings`: those of `CompletionSettings`
     that have to do with draws; the spread is that of the likelihood and of z together.
 
-    Returns a `Completion`, or several by name where more than one is asked for: `samples` [S, N, ...] are the expected
-    values of each draw of z. Rows are taken in blocks of 100, each with its own noise; global generators stay
-    untouched. Raises ValueError for an unknown modality, one that is asked for and given whole, and for masks that do
-    not fit; TypeError for an unknown setting.
+    Returns a `Completion` where `to` is one name, else one by name for each that is asked for: `samples` [S, N, ...]
+    are the expected values of each draw of z. Rows are taken in blocks of 100, each with its own noise; global
+    generators stay untouched. Raises ValueError for an unknown modality, one that is asked for and given whole, and for
+    masks that do not fit; TypeError for an unknown setting.
     """
     asked = gathered(CompletionSettings, {"draws": draws, **settings})
     if asked.use_x or asked.weigh != "none" or asked.head is not None:

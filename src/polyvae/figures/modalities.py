@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polyvae.checks.names import one_of
+from polyvae.completion.translate import translate
 from polyvae.data.cuts import shuffled, subset
 from polyvae.data.split import Split, floats
 from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.modalities.generation import Translator
 from polyvae.evaluation.modalities.given import having
 from polyvae.evaluation.modalities.probes import ALL, codes_given
+from polyvae.evaluation.pictures import recorded_spec
 from polyvae.figures.grids import blocks
 from polyvae.figures.kinds import ModalMap, Sheet
 from polyvae.figures.looks import part
@@ -63,6 +65,30 @@ def sheet(source: Any, split: Split, specs: Mapping[str, Spec], columns: int = 1
     }
     rows = {words: tuple(label for label, _, _ in rows) for words, rows in parts.items()}
     return Sheet(pictures, rows, part(len(chosen), len(split)))
+
+
+def translated(source: Any, split: Split, given: str, to: Sequence[str], draws: int = 5, seed: int = 0) -> Sheet:
+    """What is given of the split's rows, and below it the expected others at some draws of z, a column a row.
+
+    A modality that is no picture is left out. ValueError where none of them is a picture.
+    """
+    specs = recorded_spec(source)
+    held = having(split, (given,))
+    found = translate(source, {given: held.tensors[given]}, list(to), draws, seed=seed, quantiles=())
+    known = {} if specs is None else specs.values
+    shown = [name for name in (given, *to) if len(known[name].x) == 3]
+    if not shown:
+        raise ValueError(f"none of {', '.join((given, *to))} is a picture; Run.translate in Python returns the values")
+    size = [max(known[name].x[side] for name in shown) for side in (1, 2)]
+    parts = {name: [floats(held.tensors[name])] if name == given else list(found[name].samples) for name in shown}
+    pictures = {
+        name: np.stack([_coloured(value, floats(split.tensors[name]), known[name], size) for value in values])
+        for name, values in parts.items()
+    }
+    rows = {
+        name: ("given",) if name == given else tuple(f"draw {number + 1}" for number in range(draws)) for name in shown
+    }
+    return Sheet(pictures, rows)
 
 
 def modal_map(

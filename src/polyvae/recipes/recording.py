@@ -87,7 +87,7 @@ def recipe(build: Callable[Concatenate[Any, P], Recipe]) -> Entered[P]:
     @functools.wraps(build)
     def recorded(spec: Any, *arguments: Any, seed: int | None = None, **options: Any) -> Recipe:
         spec = as_spec(spec)
-        if spec.modalities and not is_own(build) and not _reads_modalities(build):
+        if spec.modalities and not is_own(build) and not reads_modalities(build):
             raise ValueError(
                 f"{build.__name__} reads one x; these data hold several modalities, "
                 f"{', '.join(spec.values)}: take mmvae, mvae or another recipe of `polyvae recipes` for several"
@@ -110,7 +110,8 @@ def recipe(build: Callable[Concatenate[Any, P], Recipe]) -> Entered[P]:
     return cast(Entered[P], recorded)
 
 
-def _reads_modalities(build: Callable[..., Any]) -> bool:
+def reads_modalities(build: Callable[..., Any]) -> bool:
+    """Whether a recipe is for data of several modalities."""
     return any(Modal in each.kinds for each in accepted(build)[1].values())
 
 

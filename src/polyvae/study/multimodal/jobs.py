@@ -89,7 +89,7 @@ def jobs_of(
     and for no such baseline or model, DataError.
     """
     chosen = models(compared.models)
-    for name in words(compared.baselines):
+    for name in words(compared.against):
         one_of(BASELINES, name, "a baseline")
     budget = Budget(course.seeds, course.epochs, course.batch_size, course.lr, course.limit, "none", course.data_seed)
     place = None if compared.data_dir is None else compared.data_dir.absolute()
@@ -127,7 +127,7 @@ def jobs_of(
                 0.0,
                 compared.modalities,
             )
-            for name in words(compared.baselines)
+            for name in words(compared.against)
             if seed == 0 or name.startswith("vae")  # the others have no weights that a seed would decide
         ]
         made += [replace(each, seed=seed) for each in first]
@@ -136,7 +136,7 @@ def jobs_of(
         one_of({**labels, **MODELS}, name, "a model that lacks modalities") for name in words(lacking.absent_models)
     ]
     for seed in range(min(lacking.absent_seeds, course.seeds)):
-        for share in lacking.absent:
+        for share in lacking.absent_shares:
             made += [
                 job(replace(labels[name], label=f"{name}, {share:.0%} missing"), seed, share)
                 for name in lacks

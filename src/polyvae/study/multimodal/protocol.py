@@ -32,14 +32,14 @@ class Compared:
 
     models: recipes of several modalities with commas between them, each with options of its own behind a colon and a
         label behind " as "; one without options has those of the study.
-    baselines: of cca, kernel-cca, nearest, vae-ridge and vae-mlp, with commas between them; none for none.
+    against: baselines, of cca, kernel-cca, nearest, vae-ridge and vae-mlp, with commas between them; none for none.
     data: a name of `polyvae datasets`, or a path.
     data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
     modalities: of data of one's own, which columns, channels or arrays are a modality each, as of `polyvae train`.
     """
 
     models: str = ", ".join(MODELS)
-    baselines: str = ", ".join(BASELINES)
+    against: str = ", ".join(BASELINES)
     data: str = "mnist-svhn"
     data_dir: Path | None = None
     modalities: str | None = None
@@ -78,12 +78,12 @@ class Course:
 class Lacking:
     """Training parts of which modalities are missing at random, for a curve of coherence against their share.
 
-    absent: the shares, each the chance with which a modality of a training row is hidden, one at least always left.
+    absent_shares: the shares, each the chance with which a modality of a training row is hidden, one at least always left.
     absent_models: labels of the models that are trained on them too, with commas between them; none for none.
     absent_seeds: with how many of the seeds.
     """
 
-    absent: Sequence[Share] = (0.2, 0.4, 0.6, 0.8)
+    absent_shares: Sequence[Share] = (0.2, 0.4, 0.6, 0.8)
     absent_models: str = "mvae, mmvae, mopoe, mvtcae"
     absent_seeds: Count = 1
 

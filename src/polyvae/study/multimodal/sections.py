@@ -51,13 +51,13 @@ def made_by(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     models = "; ".join(_said(line, protocol) for line in whole if not line.baseline)
     baselines = ",".join(line.label for line in whole if line.baseline) or "none"
     seeds = 1 + max(run["seed"] for line in found for run in line.runs)
-    words = ["polyvae", "study", "multimodal", "--data", protocol["data"], "--models", models, "--baselines", baselines]
+    words = ["polyvae", "study", "multimodal", "--data", protocol["data"], "--models", models, "--against", baselines]
     words += ["--seeds", str(seeds)]
     for name, value in protocol.items():
         if name != "data" and value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     shares = sorted({line.absent for line in found if line.absent})
-    words += ["--absent", ",".join(f"{share:g}" for share in shares)] if shares else []
+    words += ["--absent-shares", ",".join(f"{share:g}" for share in shares)] if shares else []
     lacking = dict.fromkeys(line.model for line in found if line.absent)
     return shlex.join([*words, "--absent-models", ", ".join(lacking) or "none"])
 
