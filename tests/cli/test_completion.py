@@ -60,7 +60,7 @@ def test_bash_completes_commands_recipes_options_values_and_paths(script: Path, 
         "polyvae sample runs --out ro": {"rows.csv"},
         "polyvae study mu": {"multimodal", "multitask"},
         "polyvae datasets fe": {"fetch"},
-        "polyvae datasets fetch mni": {"mnist"},
+        "polyvae datasets fetch kmn": {"kmnist"},
         "polyvae completion f": {"fish"},
         "polyvae nothing --x": set(),
     }.items():

@@ -46,7 +46,8 @@ def mmvae(spec: Spec, samples: Count = 10, gradient: Gradient = "dreg", latent: 
     1/M sum_m E log 1/K sum_k p(x, z_mk) / q(z_mk | x), z_mk drawn from the expert of m: each has to explain every
     modality.
 
-    `samples`: K, the draws of each expert. `gradient`: "dreg", doubly reparametrised, or "plain".
+    `samples`: K, the draws of each expert. `gradient`: "dreg", doubly reparametrised, less noisy and for the experts
+    biased where these overlap in part, or "plain".
 
     Shi, Siddharth, Paige, Torr: Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models,
     2019.

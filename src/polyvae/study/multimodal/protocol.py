@@ -78,7 +78,7 @@ class Course:
 class Lacking:
     """Training parts of which modalities are missing at random, for a curve of coherence against their share.
 
-    absent_shares: the shares, each the chance with which a modality of a training row is hidden, one at least always left.
+    absent_shares: each the chance with which a modality of a training row is hidden, one at least always left.
     absent_models: labels of the models that are trained on them too, with commas between them; none for none.
     absent_seeds: with how many of the seeds.
     """
