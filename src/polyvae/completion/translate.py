@@ -13,6 +13,7 @@ from polyvae.checks.names import gathered, near
 from polyvae.completion.complete import Completion, CompletionSettings
 from polyvae.completion.predictive import Predictive, predicted, reads, resampled, seen_score
 from polyvae.data.exchange.given import part_meant, taken, tensor
+from polyvae.data.readers.frames import is_frame
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import ALL, evaluating, source_of
 from polyvae.evaluation.bounds import chunk_values
@@ -59,8 +60,9 @@ def translate(
         raise ValueError("this model has one x: translate is for several modalities; complete what is seen in part")
     targets, single = _targets(spec, given, to, masks or {})
     values = {name: value for name, value in _held(given).items() if name not in targets or name in (masks or {})}
-    split = taken(values, spec)
-    split = Split({**split.tensors, **_masked(split, spec, masks or {})})
+    seen = {name: _mask(name, mask, spec) for name, mask in (masks or {}).items()}
+    split = taken({**values, **{name: _unseen_away(values[name], mask) for name, mask in seen.items()}}, spec)
+    split = Split({**split.tensors, **_masked(split, seen)})
     observe = source_of(source).observe
     with evaluating(model, asked.device) as target:
 
@@ -115,23 +117,43 @@ def _held(given: Any) -> Mapping[str, Any]:
     raise ValueError("modalities are given by name, as {'mnist': pictures}; or as Data, or a Split")
 
 
-def _masked(split: Split, spec: Spec, masks: Mapping[str, Any]) -> dict[str, Tensor]:
+def _mask(name: str, mask: Any, spec: Spec) -> Tensor:
+    """What is seen of a modality, boolean [1 or N, ...] that broadcasts to its values. ValueError for another mask."""
+    shape, seen = spec.values[name].x, tensor(mask)
+    seen = seen if seen.ndim == len(shape) + 1 else seen[None]
+    if seen.ndim != len(shape) + 1 or any(a not in (1, b) for a, b in zip(seen.shape[1:], shape, strict=True)):
+        wanted = ", ".join(map(str, ("N or 1", *((1, *shape[1:]) if len(shape) > 1 else shape))))
+        raise ValueError(f"the mask of {name!r} is [{wanted}]; got {list(seen.shape)}")
+    if not bool(((seen == 0) | (seen == 1)).all()):
+        raise ValueError(f"the mask of {name!r} is 1 where a value is seen and 0 where it is not")
+    return seen.bool()
+
+
+def _unseen_away(value: Any, seen: Tensor) -> Any:
+    """The values with zeros in the place of those that are not seen but where none of a row is a number: that row lacks
+    the modality."""
+    if is_frame(value):
+        return value
+    held = tensor(value).clone()
+    if not held.is_floating_point() or not bool((lost := held.isnan()).any()):
+        return held
+    some = ~lost.flatten(1).all(1).view(-1, *[1] * (held.ndim - 1))
+    seen = seen.cpu().expand(-1, *held.shape[1:]) if seen.ndim == held.ndim else seen.cpu()[:, 0]
+    return held.masked_fill(lost & ~seen & some, 0.0)
+
+
+def _masked(split: Split, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What is seen of modalities in part, each in its own shape, and that encoders do not read these."""
     found: dict[str, Tensor] = {}
-    for name, mask in masks.items():
-        shape, rows = spec.values[name].x, len(split)
-        seen = tensor(mask)
-        seen = seen if seen.ndim == len(shape) + 1 else seen[None]
-        fits = seen.ndim == len(shape) + 1 and len(seen) in (1, rows)
-        if not fits or any(a not in (1, b) for a, b in zip(seen.shape[1:], shape, strict=True)):
-            wanted = ", ".join(map(str, (f"{rows} or 1", *((1, *shape[1:]) if len(shape) > 1 else shape))))
-            raise ValueError(f"the mask of {name!r} is [{wanted}]; got {list(seen.shape)}")
-        if not bool(((seen == 0) | (seen == 1)).all()):
-            raise ValueError(f"the mask of {name!r} is 1 where a value is seen and 0 where it is not")
+    for name, seen in masks.items():
+        held, rows = split.tensors[name], len(split)
+        if len(seen) not in (1, rows):
+            raise ValueError(f"the mask of {name!r} has a row for each of {rows} examples, or one; got {len(seen)}")
+        there = split.tensors[present(name)].view(-1, *[1] * (held.ndim - 1))
         found |= {
-            f"{name}{SEEN}": seen.bool().expand(rows, *shape).contiguous(),
-            f"{name}{PARTLY}": split.tensors[name],
-            present(name): torch.zeros(rows, dtype=torch.bool),
+            f"{name}{SEEN}": (seen.to(held.device) & there).expand(held.shape).contiguous(),
+            f"{name}{PARTLY}": held,
+            present(name): torch.zeros(rows, dtype=torch.bool, device=held.device),
         }
     return found
 
@@ -149,7 +171,9 @@ def _predictions(
     if partly:
         count = CANDIDATES * count if asked.candidates is None else asked.candidates
     draw = model.infer(batch, count)
-    latents = {name: draw.values[name].unflatten(0, (-1, rows)) for name in model.plan.latents}
+    # Draws of several experts come expert by expert, and the first few of them would be one expert's.
+    order = torch.randperm(count, device=next(iter(batch.values())).device)
+    latents = {name: draw.values[name].unflatten(0, (-1, rows))[order] for name in model.plan.latents}
     heads = {str(model.heads[name].of): name for name in first_heads(model.heads)}
     effective = None
     if partly:

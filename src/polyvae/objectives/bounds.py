@@ -24,7 +24,7 @@ class Bound(nn.Module, ABC):
     It is the bound itself, so every head counts once: ValueError for one with another weight than 1, or a second head
     of one value, which no bound holds and which it would not train; also for a latent that is summed over. With the
     attribute `weighted` log p of each head is multiplied by its weight in what is minimised, which then bounds nothing;
-    what is reported is without.
+    what is reported is without, and so is the loss in evaluation mode, by which the best epoch is chosen.
 
     The attribute `samples` counts all draws. `called` is what errors say of it. `compiles` is False where gradients
     are moved by hooks, which a compiled step would leave out. `plain` says that it estimates the plain bound: any other
@@ -47,7 +47,7 @@ class Bound(nn.Module, ABC):
         draw = model(batch, self.samples)
         self._check(draw)
         terms = {"reconstruction": -draw.weighed(draw.log_px).mean(), "kl": draw.weighed(draw.kl).mean()}
-        return report(-self.estimate(_weighted(draw) if self.weighted else draw).mean(), terms, draw)
+        return report(-self.estimate(_weighted(draw) if self.weighted and self.training else draw).mean(), terms, draw)
 
     @abstractmethod
     def estimate(self, draw: Draw) -> Tensor:

@@ -181,6 +181,8 @@ class Trained:
         is unknown. Categories are given as the data call them and come back so, in arrays text as codes. Seen values
         have the model's word too: `frame.fillna(found.mean)` keeps yours. `settings`: those of `CompletionSettings`.
         """
+        if self.spec is not None and self.spec.modalities:
+            raise ValueError("this is a run of several modalities: run.translate(given, to, masks=...) completes them")
         seen, mask = pictured(x, self.spec, mask)
         y = labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y
         others = self._conditions(y, given, gaps=True)
