@@ -31,13 +31,14 @@ class Card:
     data: str = "digits"
     epochs: int = 40
     before: str = ""
+    loading: str = ""
 
     @property
     def python(self) -> str:
         """Lines that train the recipe."""
         epochs = f", epochs={self.epochs}" if self.epochs else ""
         lines = [
-            f'data = pv.data.load("{self.data}")',
+            f'data = pv.data.load("{self.data}"{self.loading and ", " + self.loading})',
             f"recipe = pv.recipes.{self.name}(data, {self.call}, seed=0)",
             f"run = pv.fit(recipe, data{epochs})",
         ]

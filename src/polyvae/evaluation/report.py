@@ -173,16 +173,19 @@ def _reconstruction(source: Any, split: Split, asked: EvaluationSettings, notes:
     of = model.heads[first_head(model)].of
     x = scored_values(model, split)
     known = asked.train is not None and of in asked.train.tensors
-    unit = in_unit(spec if of == "x" else None, x)
+    mine = spec.values.get(of)
+    unit = in_unit(mine, x)
     limits = None if unit or not known else limits_of(scored_values(model, asked.train))  # pyright: ignore
     columns = spec.columns if of == "x" else ()
     measures = [lambda x, law: errors(x, law.mean, unit, limits), *([by_column(spec)] if columns else [])]
     measured = reconstructed(source, split, measures, asked.seed, asked.device)
     report: dict[str, Any] = _errors(measured, unit, x.ndim == 4, notes)
-    if of == "x" and "category" in spec.kinds:
+    if spec.modalities:
+        notes.append(f"mse, psnr, ssim: of {of}, the first modality; `evaluate_modalities` tells of all")
+    if mine is not None and "category" in mine.kinds:
         report["mse"] = None
         notes.append(
-            "no squared error: x holds categories, whose codes are in no order; see the "
+            f"no squared error: {of} holds categories, whose codes are in no order; see the "
             "'variance that it leaves' and the 'categories that it misses'"
         )
     report.update(told(measured, spec) if columns else {})

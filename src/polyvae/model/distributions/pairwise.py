@@ -180,7 +180,7 @@ class Pairwise(Law):
 
     @property
     def variance(self) -> Tensor:
-        """As the mean."""
+        """That of the same draws; unlike the mean it is not exact without quadratic couplings."""
         first, second = self._moments
         return second - first.square()
 
