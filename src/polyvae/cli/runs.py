@@ -70,7 +70,7 @@ def opened(folder: Path, data_dir: Path | None = None, several: bool = False) ->
     if not several and run.spec is not None and run.spec.modalities:
         raise ValueError(
             f"{folder} is a run of several modalities, {', '.join(run.spec.values)}, and this command is for one x; "
-            "`polyvae translate` makes some of others, `polyvae evaluate` tells how well, and Python has the rest: "
+            "`polyvae translate` makes some of others, and Python has the rest: polyvae.evaluate_modalities, and "
             "Run.load(...).sample, reconstruct, encode, score"
         )
     check_weights(run.model, str(folder / WEIGHTS))
