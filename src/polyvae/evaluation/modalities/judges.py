@@ -12,9 +12,9 @@ from polyvae.data.memory_maps import Rows
 from polyvae.data.split import Data, Split, floats
 from polyvae.evaluation.blocks import BLOCK, evaluating
 from polyvae.evaluation.classifier import train_classifier
-from polyvae.evaluation.modalities.given import having
 from polyvae.evaluation.zero_shot import softmax_regression
 from polyvae.model.networks.prepared import Standardise
+from polyvae.model.presence import present
 from polyvae.model.spec import Spec
 
 
@@ -57,14 +57,14 @@ def real(split: Split, name: str) -> Split:
     """The real values of one modality as x, and their labels y: of values that stand in several rows, one each."""
     if split.labels is None:
         raise ValueError("coherence needs the label y of every row, and these have none")
-    held = having(split, [name])
-    rows = torch.arange(len(held), device=held.device)
-    tensors = held.tensors
-    if isinstance(tensors, Rows) and name in tensors.index:
-        _, which = tensors.index[name].unique(return_inverse=True)
-        first = torch.full_like(rows, len(held))[: int(which.max()) + 1]
+    tensors, rows = split.tensors, torch.arange(len(split), device=split.device)
+    if present(name) in tensors:
+        rows = rows[tensors[present(name)].bool()]
+    if isinstance(tensors, Rows) and name in tensors.index and len(rows):  # a split that is taken may be a copy
+        _, which = tensors.index[name][rows].unique(return_inverse=True)
+        first = torch.full_like(rows, len(split))[: int(which.max()) + 1]
         rows = first.scatter_reduce(0, which, rows, "amin")
-    held = held.take(rows)
+    held = split.take(rows)
     return Split({"x": held.tensors[name], "y": held.tensors["y"]})
 
 
