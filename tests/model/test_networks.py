@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from polyvae.model.networks import NETWORKS, conv, mirrored, mlp, network, residual
+from polyvae.model.networks import NETWORKS, conv, mirrored, mlp, network, residual, strided
 from polyvae.model.networks.residual import Block
 
 SMALL = {
@@ -17,6 +17,7 @@ SMALL = {
     "mlp-tanh": partial(network("mlp-tanh"), hidden=(5, 7)),
     "conv": partial(conv, channels=(3, 4, 5)),
     "residual": partial(residual, channels=(3, 4, 5)),
+    "strided": partial(strided, channels=(3, 4, 5)),
 }
 pictures = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40))
 vectors = st.tuples(st.integers(1, 9))

@@ -171,7 +171,7 @@ def test_what_cannot_be_compared_is_refused(compared: Compared, tmp_path: Path) 
     with pytest.raises(ValueError, match="a model that lacks modalities"):
         jobs_of(compared, COURSE, Lacking(absent_models="mvaee"), JUDGING, tmp_path)
     with pytest.raises(ValueError, match="absent"):
-        Lacking(absent=(1.0,))
+        Lacking(absent_shares=(1.0,))
 
 
 def test_baselines_without_weights_are_made_once(compared: Compared, tmp_path: Path) -> None:
