@@ -98,6 +98,12 @@ class CompletionSettings:
         std = found.std.index_fill(1, found.codes, torch.nan)
         return found.mean, std, samples[: self.keep], torch.stack(levels) if levels else ordered[:0], found.effective
 
+    def joined(self, pieces: Sequence[tuple[Tensor, ...]]) -> Completion:
+        """What was `read` of some examples after others as one completion of all."""
+        mean, std, samples, quantiles, effective = zip(*pieces, strict=True)
+        several = torch.cat(samples, 1), torch.cat(quantiles, 1)
+        return Completion(torch.cat(mean), torch.cat(std), *several, tuple(self.quantiles), torch.cat(effective))
+
 
 def complete(
     source: Any,
@@ -154,9 +160,7 @@ def complete(
             return [tuple(value.to(x.device) for value in each) for each in read]
 
         pieces = [piece for block in ALL.each(len(x), completed, target, asked.seed) for piece in block]
-    mean, std, samples, quantiles, effective = zip(*pieces, strict=True)
-    several = torch.cat(samples, 1), torch.cat(quantiles, 1)
-    return Completion(torch.cat(mean), torch.cat(std), *several, tuple(asked.quantiles), torch.cat(effective))
+    return asked.joined(pieces)
 
 
 def latents_of(use_x: bool, weigh: str) -> str:

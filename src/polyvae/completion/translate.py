@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from polyvae.checks.names import gathered, near
-from polyvae.completion.complete import Completion, CompletionSettings
+from polyvae.completion.complete import CompletionSettings
 from polyvae.completion.predictive import Predictive, predicted, reads, resampled, seen_score
 from polyvae.data.exchange.given import part_meant, taken, tensor
 from polyvae.data.readers.frames import is_frame
@@ -81,7 +81,7 @@ def translate(
             return parts
 
         pieces = [piece for block in ALL.each(len(split), translated, target, asked.seed) for piece in block]
-    made = {name: _completion([piece[name] for piece in pieces], asked) for name in targets}
+    made = {name: asked.joined([piece[name] for piece in pieces]) for name in targets}
     return made[targets[0]] if single else made
 
 
@@ -199,9 +199,3 @@ def _laws(model: VAE, head: str, latents: Mapping[str, Tensor]) -> Iterator[tupl
 def _score(model: VAE, head: str, latents: Mapping[str, Tensor], x: Tensor, seen: Tensor) -> Tensor:
     """log p of what is seen of x [n, ...] at draws of the latents [K, n, ...], [K, n]."""
     return torch.cat([seen_score(law, x, seen, count) for law, count in _laws(model, head, latents)])
-
-
-def _completion(pieces: Sequence[tuple[Tensor, ...]], asked: CompletionSettings) -> Completion:
-    mean, std, samples, quantiles, effective = zip(*pieces, strict=True)
-    several = torch.cat(samples, 1), torch.cat(quantiles, 1)
-    return Completion(torch.cat(mean), torch.cat(std), *several, tuple(asked.quantiles), torch.cat(effective))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from polyvae.model.presence import present
+from polyvae.model.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Present:
     """
 
     shapes: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, specs: Mapping[str, Spec]) -> Present:
+        """Of modalities with these specs."""
+        return cls({name: spec.x for name, spec in specs.items()})
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         like = next(iter(values.values()), torch.zeros(1))

@@ -1,4 +1,4 @@
-"""The pieces of recipes of several modalities: an expert and a head of each, priors, what observes a batch."""
+"""The pieces of recipes of several modalities: an expert and a head of each, and priors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from polyvae.model.priors.laplace import StandardLaplace
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Family
-from polyvae.observe.modalities import Present
 from polyvae.recipes.decoders import decoder_of
 from polyvae.recipes.options import Modal
 from polyvae.recipes.parts import WITHOUT_STATISTICS
@@ -137,11 +136,6 @@ def weights_of(given: Any, specs: Mapping[str, Spec]) -> dict[str, float]:
     if wrong := [name for name, weight in found.items() if weight < 0]:
         raise ValueError(f"weights are at least 0; got {found[wrong[0]]} for {wrong[0]}")
     return found
-
-
-def observed(specs: Mapping[str, Spec]) -> Present:
-    """What says in which rows of a batch each modality is there."""
-    return Present({name: spec.x for name, spec in specs.items()})
 
 
 def shared(names: Sequence[str], dimensions: int) -> dict[str, dict[str, Shape]]:

@@ -12,8 +12,9 @@ from polyvae.objectives.gradients import DoublyReparametrised
 from polyvae.objectives.modalities import ComponentKL, ExpertKL, SubsetBounds
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.observe.modalities import Present
 from polyvae.recipes.decoders import finished
-from polyvae.recipes.experts import experts_of, heads_of, joint_of, modalities, observed, prior_of, shared
+from polyvae.recipes.experts import experts_of, heads_of, joint_of, modalities, prior_of, shared
 from polyvae.recipes.options import Gradient, Modal, Part
 from polyvae.recipes.recording import Recipe, recipe
 
@@ -36,7 +37,7 @@ def mvae(spec: Spec, drawn: Amount | None = None, beta: Weight = 1.0, latent: Mo
     model = VAE(q, prior_of(latent, size), heads_of(latent, specs, shared(tuple(specs), size)))
     loss = Objective({"reconstruction": Reconstruction(), "kl": Weighted(KL(), beta)})
     drawn = int(len(specs) > 2) if drawn is None else drawn
-    return finished(model, SubsetBounds(loss, tuple(specs), drawn), observed(specs))
+    return finished(model, SubsetBounds(loss, tuple(specs), drawn), Present.of(specs))
 
 
 @recipe
@@ -55,7 +56,7 @@ def mmvae(spec: Spec, samples: Count = 10, gradient: Gradient = "dreg", latent: 
     specs, size = modalities(spec, "mmvae"), latent.dimensions
     q = Experts(experts_of(latent, specs, size), each(tuple(specs)))
     model = VAE(q, prior_of(latent, size), heads_of(latent, specs, shared(tuple(specs), size)))
-    return finished(model, BOUNDS[gradient](samples, len(specs), weighted=True), observed(specs))
+    return finished(model, BOUNDS[gradient](samples, len(specs), weighted=True), Present.of(specs))
 
 
 @recipe
@@ -71,7 +72,7 @@ def mopoe(spec: Spec, samples: Count = 1, beta: Weight = 1.0, latent: Modal = Mo
     q = Experts(experts_of(latent, specs, size), every(tuple(specs)))
     model = VAE(q, prior_of(latent, size), heads_of(latent, specs, shared(tuple(specs), size)))
     loss = Objective({"reconstruction": Reconstruction(), "kl": Weighted(ComponentKL(), beta)}, samples)
-    return finished(model, loss, observed(specs))
+    return finished(model, loss, Present.of(specs))
 
 
 @recipe
@@ -93,7 +94,7 @@ def jmvae(spec: Spec, alpha: Weight = 0.1, beta: Weight = 1.0, latent: Modal = M
         "kl": Weighted(KL(), beta),
         "experts": Weighted(ExpertKL(), alpha),
     }
-    return finished(model, Objective(terms), observed(specs))
+    return finished(model, Objective(terms), Present.of(specs))
 
 
 @recipe
@@ -116,7 +117,7 @@ def mvtcae(spec: Spec, alpha: Part = 5 / 6, beta: Positive = 1.0, latent: Modal 
         "kl": Weighted(KL(), beta * (1 - alpha)),
         "experts": Weighted(ExpertKL(), beta * alpha / count),
     }
-    return finished(model, Objective(terms), observed(specs))
+    return finished(model, Objective(terms), Present.of(specs))
 
 
 @recipe
@@ -141,7 +142,7 @@ def mmvae_plus(
     p = {name: prior_of(latent, shape[0]) for name, shape in q.shapes.items()}
     reads = {name: {"z": (size,), f"w_{name}": (private,)} for name in specs}
     model = VAE({"latents": q}, p, heads_of(latent, specs, reads))
-    return finished(model, BOUNDS[gradient](samples, len(specs), weighted=True), observed(specs))
+    return finished(model, BOUNDS[gradient](samples, len(specs), weighted=True), Present.of(specs))
 
 
 @recipe
@@ -165,4 +166,4 @@ def dmvae(
     reads = {name: {"z": (size,), f"w_{name}": (private,)} for name in names}
     model = VAE(q, p, heads_of(latent, specs, reads))
     terms = {"reconstruction": Reconstruction(), "kl": Weighted(ComponentKL(), beta)}
-    return finished(model, Objective(terms, samples or len(names) + 1), observed(specs))
+    return finished(model, Objective(terms, samples or len(names) + 1), Present.of(specs))

@@ -10,8 +10,9 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.observe.modalities import Present
 from polyvae.recipes.decoders import finished
-from polyvae.recipes.experts import experts_of, heads_of, modalities, observed
+from polyvae.recipes.experts import experts_of, heads_of, modalities
 from polyvae.recipes.options import Modal, Part
 from polyvae.recipes.recording import Recipe, recipe
 
@@ -48,4 +49,4 @@ def poise(
     q = PairwisePosterior(experts, coupling, known, dropped)
     model = VAE({"z": q}, {"z": PairwisePrior(coupling, dict.fromkeys(names, (size,)))}, heads)
     loss = Objective({"reconstruction": Reconstruction(), "kl": Weighted(KL(), beta)}, samples)
-    return finished(model, loss, observed(specs))
+    return finished(model, loss, Present.of(specs))

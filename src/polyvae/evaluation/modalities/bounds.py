@@ -101,7 +101,7 @@ def predictive_densities(
     if not others:
         return []
     source = only(source, specs, tuple(specs))
-    flags = Present({name: spec.x for name, spec in specs.items()})
+    flags = Present.of(specs)
 
     def measure(model: Any, batch: Values) -> dict[str, Tensor]:
         means = {name: LogMeanExp() for name in (*others, "")}

@@ -35,7 +35,7 @@ def only(source: Any, specs: Mapping[str, Spec], given: Sequence[str]) -> Source
     if unknown := [name for name in given if name not in specs]:
         raise ValueError(f"the modalities are {', '.join(specs)}; got {unknown[0]!r}")
     model, observe = source_of(source)
-    flags = Present({name: spec.x for name, spec in specs.items()})
+    flags = Present.of(specs)
     hidden = [name for name in specs if name not in given]
     # Present once more: a model that overlooked a flag would else be told by the value.
     return Source(model, chain(flags, observe, Without(hidden), flags))
