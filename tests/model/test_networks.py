@@ -17,7 +17,7 @@ SMALL = {
     "mlp-tanh": partial(network("mlp-tanh"), hidden=(5, 7)),
     "conv": partial(conv, channels=(3, 4, 5)),
     "residual": partial(residual, channels=(3, 4, 5)),
-    "strided": partial(strided, channels=(3, 4, 5)),
+    "strided": partial(strided, channels=(8, 12, 16)),  # without normalisation the ReLUs of few maps may all be off
 }
 pictures = st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40))
 vectors = st.tuples(st.integers(1, 9))
