@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,17 @@ from rich.table import Table
 
 from polyvae.checks.ranges import Amount
 from polyvae.cli.arguments import CodePrior, Masks, Predicting, Reading, Showing, Writing
+from polyvae.cli.errors import error_table
 from polyvae.cli.printing import console, stacked
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import latents_of
 from polyvae.completion.predictive import Completer
-from polyvae.completion.scores import Errors, Score, score_completions
+from polyvae.completion.scores import Score, score_completions
 from polyvae.data import Split
-from polyvae.data.columns.kinds import some
 from polyvae.data.cuts import subset
 from polyvae.evaluation.blocks import evaluating
-from polyvae.evaluation.calibration import LEVELS
-from polyvae.evaluation.numbers import NONE, number, plus_minus
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
 from polyvae.recipes.decoders import sparse_pixels
@@ -38,10 +36,6 @@ GREY = "grey pictures under a Bernoulli likelihood: the spread is that of bits, 
 
 RESOLVED = 39  # draws from which on the outermost two of them enclose 95 % of what comes
 FEW = "--draws {draws}: bands reach from the smallest to the largest draw at most, and 95 % of a law take 39 draws"
-
-STANDARDISED = "Squared error and CRPS are of numbers, in standard deviations of their columns."
-INFINITE = "A dash is an error that is no finite number."
-CODES = "Wrong and log loss (nats) are of labels and bits."
 
 
 def complete(
@@ -95,45 +89,10 @@ def complete(
 
 
 def table(scores: Sequence[Score], title: str) -> Table:
-    """The errors over unseen values, a row a method at each number of points, and after calibration.
-
-    Two lines of coverage: of all unseen values, and of those that vary where that is another. Labels and bits have
-    columns of their own, and numbers none where there are no others.
-    """
-    numbers = any(score.unseen.mse is not None or score.unseen.infinite for score in scores)
-    codes = any(score.unseen.wrong is not None for score in scores)
-    every = [errors for score in scores for errors in (score.unseen, score.calibrated) if errors is not None]
-    notes = [STANDARDISED] * (numbers and scores[0].standardised) + [CODES] * codes
-    if scores and scores[0].constant:
-        notes.append(f"Left out, as constant in what is scored: {some(scores[0].constant)}.")
-    if most := max((score.uncalibrated for score in scores), default=0):
-        notes.append(f"{most} value{'s that have' if most > 1 else ' that has'} no finite spread")
-        notes[-1] += f" {'are' if most > 1 else 'is'} in no calibrated number."
-    notes += [INFINITE] * any(errors.infinite for errors in every)
-    shown = Table(title=title, title_justify="left", caption=" ".join(notes) or None, caption_justify="left")
-    vary = any(errors.varying != errors.coverage for errors in every)
-    bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %" + "\nof those that vary" * vary
-    words = ["squared error", "CRPS", bands, "calibrated\nCRPS", bands] if numbers or not codes else []
-    for word in ("points", "method", *words, *(["wrong", "log loss"] if codes else [])):
-        shown.add_column(word, justify="left" if word == "method" else "right", no_wrap=word == "method")
-    points = None
-    for score in scores:
-        if points not in (None, score.points):
-            shown.add_section()
-        method = score.method if score.rank is None else f"{score.method}, rank {score.rank}"
-        unseen, calibrated = score.unseen, score.calibrated or Errors(None, None, None, {}, {})
-        cells = (
-            plus_minus(unseen.mse, unseen.mse_error),
-            number(unseen.crps),
-            _held(unseen, vary),
-            number(calibrated.crps),
-            _held(calibrated, vary),
-        )
-        rest = (NONE if unseen.wrong is None else f"{100 * unseen.wrong:.1f} %", number(unseen.log_loss))
-        first = f"{score.points:g}" if score.points != points else ""
-        shown.add_row(first, method, *(cells if words else ()), *(rest if codes else ()))
-        points = score.points
-    return shown
+    """The errors over unseen values, a row a method at each number of points, and after calibration."""
+    names = [score.method if score.rank is None else f"{score.method}, rank {score.rank}" for score in scores]
+    rows = [(f"{score.points:g}", name, score) for name, score in zip(names, scores, strict=True)]
+    return error_table(rows, ("points", "method"), title)
 
 
 def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], json: bool) -> None:
@@ -213,14 +172,3 @@ def _grey(found: Opened, completer: Completer, split: Split) -> bool:
     some = subset(split, 10, 0)
     x = some.batch(torch.arange(len(some), device=some.device))["x"]
     return not bool(((x == 0) | (x == 1)).all())
-
-
-def _held(errors: Errors, vary: bool) -> str:
-    """Coverage of all values, and below of those that `vary`."""
-    lines = (errors.coverage, errors.varying)[: 1 + vary]
-    return "\n".join(_shares(found) for found in lines if any(found.values())) or NONE
-
-
-def _shares(found: Mapping[float, float | None]) -> str:
-    shares = [found.get(level) for level in LEVELS]
-    return " / ".join(NONE if share is None else f"{100 * share:.0f}" for share in shares)

@@ -14,6 +14,7 @@ import torch
 from rich.table import Table
 
 from polyvae.checks.ranges import Count
+from polyvae.cli import several
 from polyvae.cli.arguments import Beside, CodePrior, Reading
 from polyvae.cli.printing import console
 from polyvae.cli.reading import UsageError
@@ -31,13 +32,14 @@ from polyvae.training.progress import counted
 from polyvae.training.run import Run
 from polyvae.training.trained import PLAIN
 
+_SAMPLES = 5000
 _MANY = 100  # draws, from which on it is said how to have fewer
 _PICTURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4))  # what only pictures have
 _VALUES = 2 * 10**8  # of the training part that PCA sees in float64: 1.6 GB
 
 
 def evaluate(
-    samples: Count = 5000,
+    samples: Count | None = None,
     code_prior: CodePrior | None = None,
     json: bool = False,
     out: Path | None = None,
@@ -47,7 +49,11 @@ def evaluate(
 ) -> None:
     """Bounds in nats and bits, errors of the reconstruction and what the latents carry, whatever trained the model.
 
-    samples: draws of the latents for each example, K of the importance-weighted bound.
+    Of several modalities: bounds of each and of all, how likely each is given others, and, where rows have labels, how
+    often what is made of others shows their class, by classifiers that are trained first.
+
+    samples: draws of the latents for each example, K of the importance-weighted bound; 5,000, or 100 of several
+        modalities, where none is given.
     code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae
         train-prior` and `fit-prior`, which is taken where there is one and set beside the other.
     json: print one JSON document instead of the table.
@@ -58,9 +64,14 @@ def evaluate(
     from polyvae.training.second_stage import unfinished
 
     run = reading.run
-    found = opened(run, reading.data_dir)
+    found = opened(run, reading.data_dir, several=True)
     place = run / "evaluation.json" if out is None else out
     check_place(place)
+    if found.several:
+        several.refuse(beside, code_prior=code_prior)
+        several.evaluated(found, samples, reading, place, json)
+        return
+    samples = _SAMPLES if samples is None else samples
     judged_run = chosen_prior(found.run, code_prior)
     part, examples = found.split(reading.split)
     train, device = found.data.train, usable(reading.device)
@@ -95,7 +106,7 @@ def evaluate(
     if json:
         print(json_module.dumps(report))
     else:
-        _print(report, f"{run}: {description['recipe']['name']} on the {part} part of {found.data.name}", place)
+        _print(report, found.title(part), place)
 
 
 def _print(report: Mapping[str, Any], title: str, place: Path) -> None:

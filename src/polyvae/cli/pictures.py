@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polyvae.checks.ranges import Amount, Count, Positive
+from polyvae.cli import several
 from polyvae.cli.arguments import Codes, Reading, Writing
 from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
@@ -28,10 +29,10 @@ def sample(
     """Draws latents from the prior and shows what they generate; a conditional model has a column for each label,
     one that sums over classes for each class.
 
-    Of a table every value is drawn and shown beside the data.
+    Of a table every value is drawn and shown beside the data. Modalities are drawn together and stand below each other.
 
-    number: how many, or a few more where they would not fill the grid; 64 pictures, or 1,000 rows of a table, where
-        none is given.
+    number: how many, or a few more where they would not fill the grid; 64 pictures, 16 of several modalities, or 1,000
+        rows of a table, where none is given.
     pixels: draw the pixels too, where their expected values are shown otherwise.
     guidance: w, by which a model that has learned to do without its conditions heeds them: 1 as it was trained, 0 not
         at all, above 1 more.
@@ -43,7 +44,11 @@ def sample(
     from polyvae.evaluation.classes import class_latent
     from polyvae.figures import samples
 
-    found = _opened(reading, writing)
+    found = _opened(reading, writing, several=True)
+    if found.several:
+        several.refuse(codes, guidance=None if guidance == 1 else guidance)
+        _say(several.drawn(found, number, pixels, reading, writing), writing.json)
+        return
     found = replace(found, run=chosen_prior(found.run, codes.code_prior, top_k=codes.top_k))
     table = len(found.data.spec.x) == 1
     number = number or (1000 if table else 64)
@@ -61,7 +66,9 @@ def sample(
 def reconstruct(number: Count | None = None, *, reading: Reading, writing: Writing) -> None:
     """Shows the first examples above their reconstructions at the posterior means.
 
-    number: how many examples; 32 pictures, or 1,000 rows of a table, where none is given.
+    Of several modalities each as it is, made of itself, and made of all, at a draw of the posterior.
+
+    number: how many examples; 32 pictures, 10 of several modalities, or 1,000 rows of a table, where none is given.
     out: the PNG file; figures/reconstructions.png in the run folder where none is given.
     npz: a file for the arrays original and reconstruction.
     seed: of what the data draw for a batch.
@@ -70,7 +77,10 @@ def reconstruct(number: Count | None = None, *, reading: Reading, writing: Writi
     """
     from polyvae.figures import reconstructions
 
-    found = _opened(reading, writing)
+    found = _opened(reading, writing, several=True)
+    if found.several:
+        _say(several.reconstructed(found, number, reading, writing), writing.json)
+        return
     number = number or (1000 if len(found.data.spec.x) == 1 else 32)
     figure = reconstructions(found.run, found.split(reading.split)[1], number, reading.seed)
     _save(figure, "Reconstructions", "reconstructions", reading, writing)
@@ -141,7 +151,8 @@ def interpolate(
 def figures(out: Path | None = None, arrays: bool = False, json: bool = False, *, reading: Reading) -> None:
     """Draws everything: curves, KL, reconstructions, samples, traversals and map of every latent, interpolations.
 
-    A learned prior of `polyvae train-prior` draws the samples where there is one.
+    A learned prior of `polyvae train-prior` draws the samples where there is one. Of several modalities: curves, what
+    they make of themselves, of each other and of the prior, and a map of the latents given each.
 
     out: the folder of the PNG files; figures in the run folder where none is given.
     arrays: write the arrays of each into an .npz beside it.
@@ -153,7 +164,7 @@ def figures(out: Path | None = None, arrays: bool = False, json: bool = False, *
     from polyvae.figures import save_figures
 
     check_place(out, folder=True)
-    found = _opened(reading)
+    found = _opened(reading, several=True)
     history = [row for row in found.run.history if row["epoch"]]  # a closed form has no curve
     shown = chosen_prior(found.run, None)
     _say(
@@ -164,12 +175,12 @@ def figures(out: Path | None = None, arrays: bool = False, json: bool = False, *
     )
 
 
-def _opened(reading: Reading, writing: Writing | None = None) -> Opened:
+def _opened(reading: Reading, writing: Writing | None = None, several: bool = False) -> Opened:
     """The run on the device; what is wrong with the line is said before the run is read."""
     for file in () if writing is None else (writing.out, writing.npz):
         check_place(file)
     place = usable(reading.device)
-    found = opened(reading.run, reading.data_dir)
+    found = opened(reading.run, reading.data_dir, several)
     found.run.model.to(place)
     return found
 

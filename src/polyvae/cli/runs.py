@@ -48,6 +48,15 @@ class Opened:
             print(f"polyvae: note: {found.name} has {said}, and its parts are cut anew", file=sys.stderr)
         return made
 
+    @property
+    def several(self) -> bool:
+        """Whether the run is of several modalities."""
+        return self.run.spec is not None and bool(self.run.spec.modalities)
+
+    def title(self, part: str) -> str:
+        """What a report on that part is of."""
+        return f"{self.folder}: {self.run.description['recipe']['name']} on the {part} part of {self.data.name}"
+
     def split(self, wanted: str | None) -> tuple[str, Split]:
         """The part of that name; by default the test part, or the validation part where no test part was cut."""
         if wanted is None:
@@ -70,8 +79,7 @@ def opened(folder: Path, data_dir: Path | None = None, several: bool = False) ->
     if not several and run.spec is not None and run.spec.modalities:
         raise ValueError(
             f"{folder} is a run of several modalities, {', '.join(run.spec.values)}, and this command is for one x; "
-            "`polyvae translate` makes some of others, and Python has the rest: polyvae.evaluate_modalities, and "
-            "Run.load(...).sample, reconstruct, encode, score"
+            "for several there are polyvae translate, evaluate, sample, reconstruct and figures"
         )
     check_weights(run.model, str(folder / WEIGHTS))
     return Opened(run, folder, data_dir)

@@ -1,42 +1,57 @@
-"""`polyvae translate`: modalities made of others by a run of several."""
+"""`polyvae translate`: modalities made of others by a run of several, how sure the model is, and how right."""
 
 from __future__ import annotations
 
 import json as json_module
-
-import torch
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from polyvae.checks.names import one_of
-from polyvae.checks.ranges import Count
-from polyvae.cli.arguments import Reading, Writing
-from polyvae.cli.runs import check_place, opened
+from polyvae.checks.ranges import Amount, Count
+from polyvae.cli.arguments import Draws, Reading, Writing
+from polyvae.cli.complete import FEW, RESOLVED
+from polyvae.cli.errors import error_table
+from polyvae.cli.printing import console, stacked
+from polyvae.cli.runs import Opened, check_place, opened
 from polyvae.cli.runs import device as usable
+from polyvae.completion.translation_scores import TranslationScore, score_translations
+from polyvae.data import Split
+from polyvae.data.cuts import subset
+from polyvae.training.progress import counted
+
+SHOWN = 20  # columns of the figure at most
 
 
 def translate(
     from_: str | None = None,
     to: str | None = None,
     number: Count = 10,
-    draws: Count = 5,
+    show_draws: Count = 5,
+    draws: Draws = 100,
+    score: Amount = 200,
     *,
     reading: Reading,
     writing: Writing,
 ) -> None:
-    """Makes some modalities of one that is given, several times each: z ~ q(z | what is given), then what is expected.
+    """Makes some modalities of others: what is expected, its spread, draws, and how right they are.
 
-    from_: the modality that is given; the first of the run where none is named.
-    to: those that are made of it, NAME,NAME; all others where none is named.
-    number: how many examples of the part, a column each.
-    draws: of z, a row each.
+    z ~ q(z | what is given), then p(x | z). Beside it stands what is drawn with nothing given.
+
+    from_: the modalities that are given, NAME,NAME; the first of the run where none is named.
+    to: those that are made of them, NAME,NAME; all others where none is named.
+    number: how many examples of the part are translated; the first 20 are shown, a column each.
+    show_draws: how many draws of each are shown.
+    draws: of z, for each example.
+    score: how many examples of the part are scored; 0 for none.
     out: the PNG file; figures/translations-FROM.png in the run folder where none is given.
-    npz: a file for the arrays of the figure.
+    npz: a file for what is given, and mean, std, quantiles and samples of what is made.
+    json: print one JSON document instead of the table.
 
-    Example: polyvae translate runs/mmvae --from mnist --to svhn --number 10
+    Example: polyvae translate runs/mmvae --from mnist --to svhn
     """
-    from polyvae.data.cuts import subset
-    from polyvae.figures import draw, save_array
-    from polyvae.figures.modalities import translated
-
     for file in (writing.out, writing.npz):
         check_place(file)
     place = usable(reading.device)
@@ -44,15 +59,67 @@ def translate(
     spec = found.run.spec
     if spec is None or not spec.modalities:
         raise ValueError(f"{reading.run} is a run of one x; `polyvae complete` completes what is seen in part")
-    known = tuple(spec.values)
-    given = known[0] if from_ is None else one_of(known, from_, "from_")
-    others = tuple(name for name in known if name != given)
-    targets = others if to is None else tuple(one_of(others, name, "to") for name in to.split(","))
-    found.run.model.to(torch.device(place))
-    _, split = found.split(reading.split)
-    figure = translated(found.run, subset(split, number, reading.seed), given, targets, draws, reading.seed)
-    out = writing.out or reading.run / "figures" / f"translations-{given}.png"
-    files = [draw(figure, out, f"{' and '.join(targets)} of {given}")]
-    files += [] if writing.npz is None else [save_array(writing.npz, figure)]
-    shown = [str(file) for file in files]
-    print(json_module.dumps({"files": shown}) if writing.json else "\n".join(shown))
+    known = list(spec.values)
+    given = [known[0]] if from_ is None else [one_of(known, name, "from_") for name in from_.split(",")]
+    others = [name for name in known if name not in given]
+    if not others:
+        raise ValueError(f"--from names all of {', '.join(known)}, so that nothing is left to make of them")
+    targets = others if to is None else [one_of(others, name, "to") for name in to.split(",")]
+    found.run.model.to(place)
+    part, split = found.split(reading.split)
+    chosen = subset(split, number, reading.seed)
+    files = _draw(found, chosen, given, targets, min(show_draws, draws), reading.seed, writing)
+    files += [] if writing.npz is None else [_save(found, chosen, given, targets, draws, reading.seed, writing.npz)]
+    scored, scores = subset(split, score, reading.seed) if score else None, []
+    if scored is not None:
+        with counted("translating") as moved:
+            scores = score_translations(
+                found.run, scored, given, targets, draws, found.data.validation, reading.seed, progress=moved
+            )
+    told = {"run": str(reading.run), "split": part, "given": given, "draws": draws, "examples": len(scored or ())}
+    _say({**told, "notes": [FEW.format(draws=draws)] * (draws < RESOLVED)}, scores, files, writing.json)
+
+
+def _draw(
+    found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int, writing: Writing
+) -> list[Path]:
+    """The figure, where there is anything to see."""
+    from polyvae.figures import draw
+    from polyvae.figures.modalities import translated
+
+    shown = translated(found.run, split.take(range(min(SHOWN, len(split)))), given, to, draws, seed)
+    if shown is None:
+        if writing.out is not None:
+            raise ValueError(f"--out: none of {', '.join((*given, *to))} is a picture; --npz keeps the values")
+        return []
+    out = writing.out or found.folder / "figures" / f"translations-{'-'.join(given)}.png"
+    return [draw(shown, out, f"{' and '.join(to)} of {' and '.join(given)}")]
+
+
+def _save(
+    found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int, place: Path
+) -> Path:
+    """What is given, as it is, and of each target what `Run.translate` answers."""
+    from polyvae.data.split import floats
+    from polyvae.figures import save_array
+
+    values = {name: split.tensors[name] for name in given}
+    made = found.run.translate(values, list(to), draws, seed=seed)
+    held = {name: floats(value).cpu() for name, value in values.items()}
+    return save_array(place, {**held, **{name: asdict(made[name]) for name in to}})
+
+
+def _say(told: Mapping[str, Any], scores: Sequence[TranslationScore], files: Sequence[Path], json: bool) -> None:
+    if json:
+        print(json_module.dumps({**told, "scores": [*map(asdict, scores)], "files": [*map(str, files)]}))
+        return
+    for note in told["notes"]:
+        print(f"polyvae: note: {note}", file=sys.stderr)
+    shown = console()
+    if scores:
+        title = "{run}: {draws} draws, {examples} examples of the {split} part".format(**told)
+        rows = [(score.target, ", ".join(score.given) or "nothing", score) for score in scores]
+        for part in stacked(error_table(rows, ("made", "given"), title), shown.width):
+            shown.print(part)
+    for file in files:
+        shown.print(str(file), markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,21 +10,18 @@ import torch
 from torch import Tensor
 
 from polyvae.completion.baselines import Baseline, Learned, baselines
-from polyvae.completion.errors import Errors, Numbers, averages, of_codes, of_numbers, shares_of
+from polyvae.completion.errors import Errors, Numbers, averages, of_numbers, shares_of
 from polyvae.completion.gappy_pca import MOST, GappyPCA
 from polyvae.completion.masked import Masked, masked
 from polyvae.completion.predictive import Completer, Predictive, sees
+from polyvae.completion.standard import Standard, calibration, coded_errors, errors_of, known, moments
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined
 from polyvae.evaluation.calibration import (
     LEVELS,
-    Calibration,
     calibrate,
-    central_band,
-    crps,
     normal_crps,
-    sorted_draws,
     varying,
 )
 from polyvae.evaluation.pictures import recorded_spec
@@ -91,11 +88,11 @@ def score_completions(
     spec = recorded_spec(source) if made.of == "x" else None
     columns = () if spec is None else spec.columns
     units = Numbers.of(columns, _whole(made, split, seed)) if columns else Numbers()
-    known = None if train is None or not len(train) else _whole(made, subset(train, BASIS, seed), seed)
+    learnt = None if train is None or not len(train) else _whole(made, subset(train, BASIS, seed), seed)
     basis = None
-    if known is not None and held is not None and units.plain(known).numel():
-        basis = GappyPCA(MOST).fit(units.plain(known))
-    shares = () if known is None else shares_of(columns, known)
+    if learnt is not None and held is not None and units.plain(learnt).numel():
+        basis = GappyPCA(MOST).fit(units.plain(learnt))
+    shares = () if learnt is None else shares_of(columns, learnt)
     scores: list[Score] = []
     for done, (count, mask) in enumerate(masks.items()):
 
@@ -107,27 +104,13 @@ def score_completions(
         asked = replace(completer, of=made.of, name=made.name)
         told = None if held is None else _predictions(made, held, asked, units, seed, device)
         vary = varying(units.plain(split.tensors[made.of]) if told is None else told["x"])
-        by = _Standard(*_calibration(told, units), vary, units)
+        by = Standard(*calibration(told, units), vary, units)
         found = _measured(made, split, asked, by, seed, device, tell)
         scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
         scores += [_alone(each, count, found, told, by) for each in baselines(found["x"], basis, told)]
         if shares:
-            scores.append(_score(SHARES, count, {**found, **_coded(SHARES, found, shares, by)}, by))
+            scores.append(_score(SHARES, count, {**found, **coded_errors(SHARES, found, shares, by)}, by))
     return scores
-
-
-@dataclass(frozen=True)
-class _Standard:
-    """What completions are judged by: calibration factors, if any, which values `vary`, and their units.
-
-    `stated` [...]: the values whose spread is finite; only these have factors. They are chosen on held-out examples, as
-    `vary` is, never on the examples that are judged.
-    """
-
-    factors: Calibration | None
-    stated: Tensor
-    vary: Tensor
-    units: Numbers
 
 
 def _whole(made: Masked, split: Split, seed: int) -> Tensor:
@@ -138,37 +121,22 @@ def _whole(made: Masked, split: Split, seed: int) -> Tensor:
 def _predictions(
     made: Masked, split: Split, completer: Completer, units: Numbers, seed: int, device: torch.device | str | None
 ) -> dict[str, Tensor]:
-    """The numbers of x, what is seen of them, and the predictive mean and standard deviation of what `units.straight`
-    makes of them, on the CPU."""
+    """What is known of every example, and the `moments` of what is predicted of it, on the CPU."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        def moments(part: Predictive, rows: slice) -> dict[str, Tensor]:
-            found = units.moments(units.plain(part.mean), units.plain(part.std), units.plain(part.draws, 2))
-            return dict(zip(("mean", "std"), found, strict=True))
+        def read(part: Predictive, rows: slice) -> dict[str, Tensor]:
+            return moments(part, units)
 
-        return {**_known(made, batch, units), **completer.measured(model, batch, moments)}
+        return {**_known(made, batch, units), **completer.measured(model, batch, read)}
 
     return joined(each_block(made, split, measure, seed, device))
-
-
-def _calibration(told: Mapping[str, Tensor] | None, units: Numbers) -> tuple[Calibration | None, Tensor]:
-    """Factors on the spread, and which values have them; none where there is none to find them on."""
-    if told is None:
-        return None, torch.tensor(True)
-    x, mean, std = units.straight(told["x"]), told["mean"], told["std"]
-    unseen = (told["seen"] == 0).expand_as(x)
-    stated = (~unseen | (x.isfinite() & mean.isfinite() & std.isfinite())).all(0)
-    scored = unseen & stated
-    if not bool(scored.any()) or bool((scored & (std == 0)).any()):
-        return None, stated  # nothing to be right about, or no spread to scale
-    return calibrate(x, mean, std, LEVELS, where=scored), stated
 
 
 def _measured(
     made: Masked,
     split: Split,
     completer: Completer,
-    by: _Standard,
+    by: Standard,
     seed: int,
     device: torch.device | str | None,
     progress: Progress,
@@ -176,22 +144,20 @@ def _measured(
     """x, what is seen of it, and the model's errors example by example, by "method where quantity"."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
-        known = _known(made, batch, by.units)
-        found = _errors(MODEL, known, completer, model, batch, by)
+        told = _known(made, batch, by.units)
+        found = _errors(MODEL, told, completer, model, batch, by)
         if completer.latents == "posterior":
             blind = replace(completer, head=_blind_head(model, completer))
             nothing = {**batch, made.name: torch.zeros_like(batch[made.name])}
-            found |= _errors(BLIND, known, blind, model, nothing, replace(by, factors=None))
-        return {**known, **found}
+            found |= _errors(BLIND, told, blind, model, nothing, replace(by, factors=None))
+        return {**told, **found}
 
     return joined(each_block(made, split, measure, seed, device, progress))
 
 
 def _known(made: Masked, batch: Values, units: Numbers) -> dict[str, Tensor]:
-    """The numbers of x and what is seen of them; all of x and its mask as they are."""
     x, m = batch[made.of], batch[made.name]
-    mask = m[:, x.shape[1] :]
-    return {"x": units.plain(x), "seen": units.seen(mask), "whole": x, "mask": mask}
+    return known(x, m[:, x.shape[1] :], units)
 
 
 def _blind_head(model: VAE, completer: Completer) -> str:
@@ -203,48 +169,22 @@ def _blind_head(model: VAE, completer: Completer) -> str:
 
 def _errors(
     method: str,
-    known: Mapping[str, Tensor],
+    what: Mapping[str, Tensor],
     completer: Completer,
     model: VAE,
     batch: Values,
-    by: _Standard,
+    by: Standard,
 ) -> dict[str, Tensor]:
     """Every error of one batch's completions, [B] each."""
 
     def read(part: Predictive, rows: slice) -> dict[str, Tensor]:
-        return _part(method, {name: value[rows] for name, value in known.items()}, part, by)
+        return errors_of(method, {name: value[rows] for name, value in what.items()}, part, by)
 
     return completer.measured(model, batch, read)
 
 
-def _part(method: str, known: Mapping[str, Tensor], part: Predictive, by: _Standard) -> dict[str, Tensor]:
-    x, unseen, plain = known["x"], known["seen"] == 0, by.units.plain
-    mean, std, ordered = plain(part.mean), plain(part.std), sorted_draws(plain(part.draws, 2))
-    score = crps(ordered, x, ordered=True)
-    bands = {level: central_band(ordered, level) for level in LEVELS}
-    found = of_numbers(f"{method} unseen", x, mean, score, bands, unseen, by.vary)
-    found |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
-    found |= _coded(method, known, part.chances, by)
-    if by.factors is not None:
-        centre, spread = by.units.moments(mean, std, ordered)
-        score = crps(by.units.bent(by.factors.stretched(by.units.straight(ordered), centre)), x, ordered=True)
-        ends = {level: by.factors.band(centre, spread, level) for level in LEVELS}
-        bands = {level: (by.units.bent(low), by.units.bent(high)) for level, (low, high) in ends.items()}
-        where = unseen & by.stated.to(unseen.device)
-        found |= of_numbers(f"{method} calibrated", x, mean, score, bands, where, by.vary)
-    return found
-
-
-def _coded(
-    method: str, known: Mapping[str, Tensor], chances: Sequence[tuple[Tensor, Tensor]], by: _Standard
-) -> dict[str, Tensor]:
-    unseen = known["mask"] == 0
-    found = of_codes(f"{method} unseen", known["whole"], chances, unseen, by.units)
-    return found | of_codes(f"{method} all", known["whole"], chances, torch.ones_like(unseen), by.units)
-
-
 def _alone(
-    baseline: Baseline, count: Count, found: Mapping[str, Tensor], told: Mapping[str, Tensor] | None, by: _Standard
+    baseline: Baseline, count: Count, found: Mapping[str, Tensor], told: Mapping[str, Tensor] | None, by: Standard
 ) -> Score:
     """The score of a prediction without spread, whose spread is made of the held-out errors of each value."""
     x, unseen = wide(found["x"]), found["seen"] == 0  # float32 would round bands past values far smaller than others
@@ -253,16 +193,16 @@ def _alone(
     errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, made, score, {}, unseen, by.vary)}
     errors |= of_numbers(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by.vary)
     if told is not None and bool((told["seen"] == 0).any()):
-        known = wide(told["x"])
-        held, one = baseline.complete(known, told["seen"]), torch.ones_like(known)
-        factors = calibrate(known, held, one, LEVELS, where=told["seen"] == 0)
+        right = wide(told["x"])
+        held, one = baseline.complete(right, told["seen"]), torch.ones_like(right)
+        factors = calibrate(right, held, one, LEVELS, where=told["seen"] == 0)
         bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
         score = normal_crps(x, made, factors.scale.to(x))
         errors |= of_numbers(f"{method} calibrated", x, made, score, bands, unseen, by.vary)
     return replace(_score(method, count, errors, by), rank=baseline.rank)
 
 
-def _score(method: str, count: Count, found: Mapping[str, Tensor], by: _Standard) -> Score:
+def _score(method: str, count: Count, found: Mapping[str, Tensor], by: Standard) -> Score:
     seen = found["mask"].flatten(1).sum(1)
     calibrated = averages(f"{method} calibrated", found) if f"{method} calibrated mse" in found else None
     unseen, every = averages(f"{method} unseen", found), averages(f"{method} all", found)

@@ -70,11 +70,11 @@ def translate(
             count = rows.stop - rows.start
             part = split.take(range(rows.start, rows.stop)).to(target)
             batch = observe(part.batch(torch.arange(count, device=target)))
-            size = _rows_at_once(spec, asked.draws, target)
+            size = rows_at_once(spec.values, asked.draws, target)
             parts = []
             for start in range(0, count, size):
                 some = {name: value[start : start + size] for name, value in batch.items()}
-                found = _predictions(model, some, targets, list(masks or {}), asked)
+                found = predictions(model, some, targets, list(masks or {}), asked)
                 parts.append(
                     {name: tuple(v.to(split.device) for v in asked.read(each)) for name, each in found.items()}
                 )
@@ -158,15 +158,16 @@ def _masked(split: Split, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _rows_at_once(spec: Spec, draws: int, device: torch.device) -> int:
-    most = max(each.dimensions for each in spec.values.values())
+def rows_at_once(specs: Mapping[str, Spec], draws: int, device: torch.device) -> int:
+    """How many rows have room for all their draws of the largest modality."""
+    most = max(each.dimensions for each in specs.values())
     return max(1, 8 * chunk_values(device) // (draws * most))
 
 
-def _predictions(
+def predictions(
     model: VAE, batch: Values, targets: Sequence[str], partly: Sequence[str], asked: CompletionSettings
 ) -> dict[str, Predictive]:
-    """The predictive distribution of each target, of some rows."""
+    """The predictive distribution of each target, of some rows; draws are weighed by modalities seen `partly`."""
     rows, count = len(next(iter(batch.values()))), asked.draws
     if partly:
         count = CANDIDATES * count if asked.candidates is None else asked.candidates

@@ -26,7 +26,8 @@ class Bits:
     """How nats an example become bits per dimension: -nats / (D log 2) + `offset`; `offset` None where they do not.
 
     `discrete`: whether the laws of all columns are probabilities, not densities; None where some are. D, `dimensions`,
-    is the mean number of values scored in an example: rows that a head's `where` leaves out have none. `offset`: 0 for
+    is the mean number of values scored in an example: rows that a head's `where` leaves out have none. Of several
+    modalities `offset` is the mean over all values, None where one has none. `offset`: 0 for
     probabilities. For a density p of grey levels of width h it is -log2 h, since p h stands for a level's probability:
     h = 1 / (levels - 1) on the levels themselves, an approximation; h = 1 / levels where noise has filled each level
     (dequantised data), a bound on the probability (Theis, van den Oord, Bethge: A note on the evaluation of generative
@@ -63,16 +64,39 @@ def bits_of(
     seen = each_block(source, some, scored_heads, seed, device)[0]
     masks = [name for name, head in seen.items() if head.scored is not None]
     share = joined(each_block(source, split, scored, seed, device)) if masks else {}
-    sizes = {name: head.p.event_shape.numel() for name, head in seen.items()}
-    dimensions = sum(size * float(share[name].mean()) if name in share else size for name, size in sizes.items())
-    named = "x" if "x" in split.tensors else next(iter(split.tensors))
-    laws = [head.p for head in seen.values()]
+    dimensions = {
+        name: head.p.event_shape.numel() * (float(share[name].mean()) if name in share else 1.0)
+        for name, head in seen.items()
+    }
+    total = sum(dimensions.values())
+    if not spec.modalities:
+        named = "x" if "x" in split.tensors else next(iter(split.tensors))
+        return Bits(total, *_scale(list(seen.values()), spec, named, split, notes))
+    offset: float | None = 0.0
+    kinds: set[bool | None] = set()
+    for of, mine in spec.values.items():
+        names = [name for name, head in seen.items() if head.of == of and dimensions[name]]
+        if not names:
+            continue
+        said: list[str] = []
+        found, discrete = _scale([seen[name] for name in names], mine, of, split, said)
+        notes += [f"{of}: {each}" for each in said]
+        kinds.add(discrete)
+        weight = sum(dimensions[name] for name in names) / total
+        offset = None if offset is None or found is None else offset + weight * found
+    return Bits(total, offset, kinds.pop() if len(kinds) == 1 else None)
+
+
+def _scale(
+    seen: list[Observed], spec: Spec, named: str, split: Split, notes: list[str]
+) -> tuple[float | None, bool | None]:
+    """`offset` and `discrete` of heads of one x, which split and spec call `named`."""
+    laws = [head.p for head in seen]
     pieces = [part for law in laws for part in (law.parts if isinstance(law, Product) else (law,))]
     each = {bool(part.support.is_discrete) for part in pieces}  # pyright: ignore
-    grey = all(head.of == named for head in seen.values())
-    shown = [(head.p, head.x if head.scored is None else head.x[head.scored.bool()]) for head in seen.values()]
-    offset = _offset(shown, each, spec, grey, split, notes)
-    return Bits(dimensions, offset, each.pop() if len(each) == 1 else None)
+    shown = [(head.p, head.x if head.scored is None else head.x[head.scored.bool()]) for head in seen]
+    offset = _offset(shown, each, spec, all(head.of == named for head in seen), split, notes)
+    return offset, each.pop() if len(each) == 1 else None
 
 
 def _share(scored: Tensor) -> Tensor:

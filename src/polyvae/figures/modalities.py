@@ -16,79 +16,114 @@ from polyvae.data.cuts import shuffled, subset
 from polyvae.data.split import Split, floats
 from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.modalities.generation import Translator
-from polyvae.evaluation.modalities.given import having
+from polyvae.evaluation.modalities.given import having, specs_of
 from polyvae.evaluation.modalities.probes import ALL, codes_given
-from polyvae.evaluation.pictures import recorded_spec
 from polyvae.figures.grids import blocks
 from polyvae.figures.kinds import ModalMap, Sheet
 from polyvae.figures.looks import part
 from polyvae.model.spec import Spec
 
 DRAWS = 2  # of every modality made of another
+RECONSTRUCTED, MADE, DRAWN = PARTS = ("reconstructed", "made of another", "drawn")
 
 
-def sheet(source: Any, split: Split, specs: Mapping[str, Spec], columns: int = 10, seed: int = 0) -> Sheet | None:
-    """Reconstructions on top, modalities made of one another in the middle, draws of the prior below.
+def sheet(
+    source: Any,
+    split: Split,
+    specs: Mapping[str, Spec],
+    columns: int = 10,
+    seed: int = 0,
+    parts: Sequence[str] = PARTS,
+) -> Sheet | None:
+    """Reconstructions on top, modalities made of one another in the middle, draws of the prior below, or some of these
+    `parts`.
 
     A column a row of the split, of those that have all modalities, in a seeded choice that takes the classes by turns;
     in the lowest part a column a draw. Shown are the expected values at one draw of z each. None where no modality is a
     picture or a field; of a field's channels the first is shown.
     """
-    shown = [name for name, spec in specs.items() if len(spec.x) == 3]
+    shown = pictured(specs)
     if not shown:
         return None
     translator, held = Translator(source, specs), having(split, tuple(specs))
     chosen = _by_turns(held, columns, seed)
     values = {name: floats(chosen.tensors[name]) for name in specs}
-    parts: dict[str, list[tuple[str, str, Tensor]]] = {
-        name: [] for name in ("reconstructed", "made of another", "drawn")
-    }
+    found: dict[str, list[tuple[str, str, Tensor]]] = {name: [] for name in PARTS}
     with seeded(translator.device, seed, 3):
         for name in shown:
             own = translator({name: values[name]})[name]
-            parts["reconstructed"] += [(name, name, values[name]), (f"{name}, of itself", name, own)]
-            parts["reconstructed"].append((f"{name}, of all", name, translator(values)[name]))
+            found[RECONSTRUCTED] += [(name, name, values[name]), (f"{name}, of itself", name, own)]
+            found[RECONSTRUCTED].append((f"{name}, of all", name, translator(values)[name]))
         for name in specs:
-            parts["made of another"] += [(f"{name} given", name, values[name])] if name in shown else []
+            found[MADE] += [(f"{name} given", name, values[name])] if name in shown else []
             made = [translator({name: values[name]}) for _ in range(DRAWS)]
             others = [other for other in shown if other != name]
-            parts["made of another"] += [
-                (f"{other} of {name}", other, each[other]) for other in others for each in made
-            ]
+            found[MADE] += [(f"{other} of {name}", other, each[other]) for other in others for each in made]
         joint = translator.drawn(columns)
-        parts["drawn"] = [(name, name, joint[name]) for name in shown]
-    every = {name: held.take(range(min(len(held), 200))).tensors[name] for name in shown}
-    size = [max(specs[name].x[side] for name in shown) for side in (1, 2)]
-    pictures = {
-        words: np.stack([_coloured(value, floats(every[of]), specs[of], size) for _, of, value in rows])
-        for words, rows in parts.items()
+        found[DRAWN] = [(name, name, joint[name]) for name in shown]
+    told = part(len(chosen), len(split)) if {RECONSTRUCTED, MADE} & {*parts} else ""
+    return _sheet({words: found[words] for words in parts}, specs, _known(held, specs), told)
+
+
+def drawn(values: Mapping[str, Tensor], split: Split, specs: Mapping[str, Spec], columns: int = 16) -> Sheet | None:
+    """Values that were drawn together [N, ...] by modality, so many `columns` beside each other; None without pictures.
+
+    What does not fill the last rows is left out. `split`: whose values the colours of fields are those of.
+    """
+    shown, count = pictured(specs), len(next(iter(values.values())))
+    columns = min(columns, count)
+    parts = {
+        f"draws {start + 1} to {start + columns}": [
+            (name, name, torch.as_tensor(values[name])[start : start + columns]) for name in shown
+        ]
+        for start in range(0, count - columns + 1, columns)
     }
-    rows = {words: tuple(label for label, _, _ in rows) for words, rows in parts.items()}
-    return Sheet(pictures, rows, part(len(chosen), len(split)))
+    return _sheet(parts, specs, _known(split, specs)) if shown else None
 
 
-def translated(source: Any, split: Split, given: str, to: Sequence[str], draws: int = 5, seed: int = 0) -> Sheet:
+def translated(
+    source: Any, split: Split, given: Sequence[str], to: Sequence[str], draws: int = 5, seed: int = 0
+) -> Sheet | None:
     """What is given of the split's rows, and below it the expected others at some draws of z, a column a row.
 
-    A modality that is no picture is left out. ValueError where none of them is a picture.
+    A modality that is no picture is left out; None where none of them is a picture.
     """
-    specs = recorded_spec(source)
-    held = having(split, (given,))
-    found = translate(source, {given: held.tensors[given]}, list(to), draws, seed=seed, quantiles=())
-    known = {} if specs is None else specs.values
-    shown = [name for name in (given, *to) if len(known[name].x) == 3]
-    if not shown:
-        raise ValueError(f"none of {', '.join((given, *to))} is a picture; Run.translate in Python returns the values")
-    size = [max(known[name].x[side] for name in shown) for side in (1, 2)]
-    parts = {name: [floats(held.tensors[name])] if name == given else list(found[name].samples) for name in shown}
+    specs, held = specs_of(source), having(split, given)
+    values = {name: held.tensors[name] for name in given}
+    found = translate(source, values, list(to), draws, seed=seed, quantiles=())
+    parts = {name: [("given", name, floats(values[name]))] for name in pictured(specs) if name in given}
+    parts |= {
+        name: [(f"draw {number + 1}", name, made) for number, made in enumerate(found[name].samples)]
+        for name in pictured(specs)
+        if name in to
+    }
+    return _sheet(parts, specs, _known(split, specs)) if parts else None
+
+
+def pictured(specs: Mapping[str, Spec]) -> list[str]:
+    """The modalities that are pictures or fields."""
+    return [name for name, spec in specs.items() if len(spec.x) == 3]
+
+
+def _known(split: Split, specs: Mapping[str, Spec]) -> dict[str, Tensor]:
+    """Some values of each picture, by which the colours of fields are chosen."""
+    some = split.take(range(min(len(split), 200)))
+    return {name: floats(some.tensors[name]) for name in pictured(specs)}
+
+
+def _sheet(
+    parts: Mapping[str, Sequence[tuple[str, str, Tensor]]],
+    specs: Mapping[str, Spec],
+    known: Mapping[str, Tensor],
+    told: str = "",
+) -> Sheet:
+    """Rows of pictures under headings: what a row is called, of which modality it is, and its values [S, C, H, W]."""
+    size = [max(specs[name].x[side] for rows in parts.values() for _, name, _ in rows) for side in (1, 2)]
     pictures = {
-        name: np.stack([_coloured(value, floats(split.tensors[name]), known[name], size) for value in values])
-        for name, values in parts.items()
+        words: np.stack([_coloured(value, known[of], specs[of], size) for _, of, value in rows])
+        for words, rows in parts.items()
     }
-    rows = {
-        name: ("given",) if name == given else tuple(f"draw {number + 1}" for number in range(draws)) for name in shown
-    }
-    return Sheet(pictures, rows)
+    return Sheet(pictures, {words: tuple(label for label, _, _ in rows) for words, rows in parts.items()}, told)
 
 
 def modal_map(
@@ -122,6 +157,15 @@ def modal_map(
     return ModalMap(
         points.astype(np.float32), labels, np.repeat([*specs], len(chosen)), axes, part(len(chosen), len(split))
     )
+
+
+def all_of(source: Any, split: Split, specs: Mapping[str, Spec], seed: int = 0) -> dict[str, tuple[Any, str]]:
+    """The sheet and the map of latents with their titles, as far as a split has what they show, by file name."""
+    made: dict[str, tuple[Any, str]] = {}
+    if (shown := sheet(source, split, specs, seed=seed)) is not None:
+        made["modalities"] = shown, "Reconstructed, made of one another, drawn"
+    made["map"] = modal_map(source, split, specs, seed=seed), "Posterior means given each modality"
+    return made
 
 
 def _flat(codes: np.ndarray, method: str, seed: int) -> np.ndarray:

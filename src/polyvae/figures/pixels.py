@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ def save_montage(path: str | os.PathLike[str], pictures: np.ndarray, scale: int 
 
 
 def save_array(path: str | os.PathLike[str], figure: Any) -> Path:
-    """Writes the arrays of a figure as .npz, nested names joined by a slash; None is left out."""
-    arrays = dict(_flat("", asdict(figure)))
+    """Writes the arrays of a figure, or of a mapping, as .npz, nested names joined by a slash; None is left out."""
+    arrays = dict(_flat("", figure if isinstance(figure, Mapping) else asdict(figure)))
     with replacing(Path(path)) as beside, ZipFile(beside, "w", ZIP_DEFLATED) as whole:
         for name, array in arrays.items():
             with whole.open(f"{name}.npy", "w") as file:
@@ -61,6 +62,6 @@ def save_array(path: str | os.PathLike[str], figure: Any) -> Path:
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, np.ndarray]]:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return [pair for key, inner in value.items() for pair in _flat(f"{name}/{key}".strip("/"), inner)]
     return [] if value is None else [(name, np.asarray(value))]

@@ -13,7 +13,7 @@ from polyvae.data.exchange.given import taken
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.classes import class_latent
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.figures import arrays, classes, from_above, latents, walks
+from polyvae.figures import arrays, classes, from_above, latents, modalities, walks
 from polyvae.figures.plots import draw
 from polyvae.figures.subject import is_table, one_hot
 
@@ -31,12 +31,17 @@ def save_figures(
     """All figures of a model over data into a folder, the curves where there is a history; the paths, in order.
 
     `data`: a split, Data, of which it is the test part, or whatever else `Run.score` takes. KL bars are left out where
-    no latent has a KL per dimension, levels and groups where no latents stand above each other.
+    no latent has a KL per dimension, levels and groups where no latents stand above each other. Of several modalities:
+    a sheet of what is made of what, and a map of the latents given each.
     """
-    folder, split = Path(folder), taken(data, recorded_spec(source))
+    spec = recorded_spec(source)
+    folder, split = Path(folder), taken(data, spec)
     made: dict[str, tuple[Any, str]] = {}
     if history:
         made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
+    if spec is not None and spec.modalities:
+        made |= modalities.all_of(source, split, spec.values, seed)
+        return _drawn(made, folder, npz)
     with suppress(ValueError):
         made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
     model = source_of(source).model
@@ -69,4 +74,8 @@ def save_figures(
                 made[f"map-{latent}-by-class"] = by_class, f"Posterior means of {latent}"
     if len(split) > 1:
         made["interpolations"] = walks.interpolations(source, split, seed=seed), "Interpolations"
+    return _drawn(made, folder, npz)
+
+
+def _drawn(made: Mapping[str, tuple[Any, str]], folder: Path, npz: bool) -> list[Path]:
     return [draw(figure, folder / f"{name}.png", title, npz) for name, (figure, title) in made.items()]

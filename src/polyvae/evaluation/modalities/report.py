@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from polyvae.checks.names import gathered
 from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.data.cuts import subset
 from polyvae.data.split import Data, Split
+from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, evaluating, source_of
-from polyvae.evaluation.modalities.bounds import Mean, predictive_densities, subset_bounds
+from polyvae.evaluation.modalities.bounds import Mean, SubsetBound, predictive_densities, subset_bounds
 from polyvae.evaluation.modalities.coherence import (
     Cross,
     as_dict,
@@ -24,11 +25,11 @@ from polyvae.evaluation.modalities.coherence import (
 )
 from polyvae.evaluation.modalities.distances import Reference, distance, references
 from polyvae.evaluation.modalities.generation import Translator
-from polyvae.evaluation.modalities.given import specs_of
+from polyvae.evaluation.modalities.given import having, only, specs_of
 from polyvae.evaluation.modalities.judges import Judge
 from polyvae.evaluation.modalities.probes import linear_probes
 from polyvae.model.posteriors.experts import every
-from polyvae.model.spec import Spec
+from polyvae.model.spec import Modality, Spec
 from polyvae.model.weights import check_weights
 
 HOW = (
@@ -77,8 +78,9 @@ def evaluate_modalities(
     judge's features. by_count: mean coherence of targets made of others by how many were given. joint: the share of
     draws of the prior on which all judges agree, the same of real rows, and Fréchet distances. real: the distance of
     real training pictures. probes: accuracy of linear classifiers of latents, see `linear_probes`. bounds: on
-    log p(x_A) of each modality and of all, see `subset_bounds`. predictive: see `predictive_densities`; bounds and
-    densities in nats, without the weights of heads. What is left out is told in notes.
+    log p(x_A) of each modality and of all, see `subset_bounds`. predictive: see `predictive_densities`; both in nats,
+    bounds also in bits per dimension where that means something, without the weights of heads. What is left out is told
+    in notes.
 
     Raises NonFiniteError where a weight is not finite, TypeError for an unknown setting, ValueError for a model of one
     x and for one that reads more than modalities.
@@ -98,7 +100,7 @@ def evaluate_modalities(
             found = linear_probes(source, data.train, test, specs, fitted=asked.fitted, seed=asked.seed)
             report["probes"] = [{**vars(each), "given": list(each.given)} for each in found]
         if asked.samples:
-            report |= _likelihoods(source, subset(test, asked.scored, asked.seed), specs, asked, progress)
+            report |= _likelihoods(source, subset(test, asked.scored, asked.seed), specs, asked, notes, progress)
     return {**report, "notes": notes}
 
 
@@ -131,9 +133,15 @@ def _told(reference: Reference) -> dict[str, Any]:
 
 
 def _likelihoods(
-    source: Any, test: Split, specs: Mapping[str, Spec], asked: ModalitySettings, progress: Progress | None
+    source: Any,
+    test: Split,
+    specs: Mapping[str, Spec],
+    asked: ModalitySettings,
+    notes: list[str],
+    progress: Progress | None,
 ) -> dict[str, Any]:
     bounds = subset_bounds(source, test, specs, None, asked.samples, asked.seed, progress=progress)
+    bits = _bits(source, test, specs, bounds, asked.seed, notes)
     densities = [
         each
         for given in every(tuple(specs))[:-1]
@@ -142,14 +150,37 @@ def _likelihoods(
     return {
         "samples": asked.samples,
         "bounds": [
-            {"given": list(each.given), **_mean("bound", each.bound), **_mean("importance_bound", each.importance)}
-            for each in bounds
+            {
+                "given": list(each.given),
+                **_mean("bound", each.bound),
+                "bound_bits": scale.of(each.bound.value),
+                **_mean("importance_bound", each.importance),
+                "importance_bound_bits": scale.of(each.importance.value),
+            }
+            for each, scale in zip(bounds, bits, strict=True)
         ],
         "predictive": [
             {"given": list(each.given), "targets": list(each.targets), **_mean("log_density", each.log_density)}
             for each in densities
         ],
     }
+
+
+def _bits(
+    source: Any,
+    test: Split,
+    specs: Mapping[str, Spec],
+    bounds: Sequence[SubsetBound],
+    seed: int,
+    notes: list[str],
+) -> list[Bits]:
+    """How the bounds become bits per dimension; what is approximate or missing joins the notes, once."""
+    whole, said, found = Spec(modalities=tuple(Modality(*each) for each in specs.items())), list[str](), list[Bits]()
+    for each in bounds:
+        shown = only(source, specs, each.given)
+        found.append(bits_of(shown, having(test, each.given), whole, seed, None, said))
+    notes += dict.fromkeys(said)
+    return found
 
 
 def _mean(name: str, mean: Mean) -> dict[str, Any]:

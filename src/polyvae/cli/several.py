@@ -1,0 +1,165 @@
+"""What `polyvae evaluate`, `sample` and `reconstruct` do with runs of several modalities."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from polyvae.cli.arguments import Reading, Writing
+from polyvae.cli.printing import console
+from polyvae.cli.reading import UsageError
+from polyvae.cli.runs import Opened
+from polyvae.cli.runs import device as usable
+from polyvae.data.files.writing import write_text
+from polyvae.evaluation.numbers import number, plus_minus
+from polyvae.training.progress import counted
+
+COLUMNS = 16  # of a figure of draws
+EXAMPLES = 10  # of a figure of reconstructions
+
+
+def refuse(options: Any, **more: Any) -> None:
+    """UsageError for an option of one x that is given: one that is not as by default, or `more` that is not None."""
+    given = [each.name for each in fields(options) if getattr(options, each.name) != each.default]
+    if found := [*given, *(name for name, value in more.items() if value is not None)]:
+        raise UsageError(f"--{found[0].replace('_', '-')} is for runs of one x; leave it away for several modalities")
+
+
+def evaluated(found: Opened, samples: int | None, reading: Reading, place: Path, json: bool) -> None:
+    """Evaluates a run by judges that are trained first, or kept in its folder, where rows have labels."""
+    from polyvae.evaluation.modalities import evaluate_modalities, judges
+
+    (part, split), whole = found.split(reading.split), found.data
+    labelled = whole.train.labels is not None and split.labels is not None
+    asked: dict[str, Any] = {} if samples is None else {"samples": samples}
+    asked |= {"judges": judges(whole, found.folder) if labelled else None, "seed": reading.seed}
+    asked["device"] = usable(reading.device)
+    with counted("evaluating") as shown:
+        report = evaluate_modalities(found.run, replace(whole, test=split), progress=shown, **asked)
+    of = {name: found.run.description[name] for name in ("recipe", "data")}
+    report = {"run": str(reading.run), **of, "split": part, **report}
+    write_text(place, json_module.dumps(report, indent=2) + "\n")
+    if json:
+        print(json_module.dumps(report))
+        return
+    screen = console()
+    screen.print(tables(report, found.title(part)))
+    screen.print(f"report: {place}", markup=False, soft_wrap=True)
+
+
+def tables(report: Mapping[str, Any], title: str) -> Group:
+    """A report of `evaluate_modalities` for people: coherence, bounds, predictive densities, probes, notes."""
+    made: list[Any] = [Text(title, style="bold")]
+    if "coherence" in report:
+        made += [_coherence(report), Text(_joint(report))]
+    if "bounds" in report:
+        made += [_bounds(report), _predictive(report)]
+    if "probes" in report:
+        rows = [(_names(each["given"]), each["latent"], f"{100 * each['accuracy']:.1f} %") for each in report["probes"]]
+        made.append(_table("linear classifiers of latents", ("given", "latent", "accuracy"), rows))
+    return Group(*made, *[Text(f"* {note}") for note in report["notes"]])
+
+
+def drawn(found: Opened, count: int | None, pixels: bool, reading: Reading, writing: Writing) -> list[Path]:
+    """Modalities drawn together, below each other, as a figure and arrays."""
+    from polyvae.evaluation.blocks import evaluating, seeded
+    from polyvae.evaluation.modalities.generation import Translator
+    from polyvae.figures.modalities import drawn as shown
+
+    count = count or COLUMNS
+    count = count if count < COLUMNS else COLUMNS * ceil(count / COLUMNS)
+    specs = found.run.spec.values if found.run.spec else {}
+    with evaluating(found.run.model) as device, seeded(device, reading.seed):
+        values = found.run.sample(count, seed=reading.seed) if pixels else Translator(found.run, specs).drawn(count)
+    figure = shown(values, found.split(reading.split)[1], specs, COLUMNS)
+    return _written(found, figure, "samples", "Modalities drawn together", writing, values)
+
+
+def reconstructed(found: Opened, count: int | None, reading: Reading, writing: Writing) -> list[Path]:
+    """Examples, each modality as it is, made of itself and made of all, as a figure and its arrays."""
+    from polyvae.figures.modalities import RECONSTRUCTED, sheet
+
+    specs = found.run.spec.values if found.run.spec else {}
+    figure = sheet(found.run, found.split(reading.split)[1], specs, count or EXAMPLES, reading.seed, [RECONSTRUCTED])
+    return _written(found, figure, "reconstructions", "Reconstructions", writing, figure)
+
+
+def _written(found: Opened, figure: Any, name: str, title: str, writing: Writing, values: Any) -> list[Path]:
+    from polyvae.figures import draw, save_array
+
+    if figure is None and writing.npz is None:
+        names = ", ".join(found.run.spec.values if found.run.spec else ())
+        raise ValueError(f"none of {names} is a picture, so that there is nothing to show; --npz FILE keeps the values")
+    place = writing.out or found.folder / "figures" / f"{name}.png"
+    files = [] if figure is None else [draw(figure, place, title)]
+    return files if writing.npz is None else [*files, save_array(writing.npz, values)]
+
+
+def _names(given: Sequence[str]) -> str:
+    return ", ".join(given) or "nothing"
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    shown = Table(title=escape(title), title_justify="left")
+    for place, heading in enumerate(headings):
+        shown.add_column(heading, justify="left" if place == 0 or heading in ("made", "latent") else "right")
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _coherence(report: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            _names(each["given"]),
+            each["target"],
+            f"{100 * each['coherence']:.1f} ± {100 * each['error']:.1f} %",
+            f"{100 * report['judges'][each['target']]:.1f} %",
+            number(each["frechet"]),
+        )
+        for each in report["coherence"]
+    ]
+    headings = ("given", "made", "of the row's class", "real values are, to the judge", "Fréchet distance")
+    return _table("draws that show the class of their row", headings, rows)
+
+
+def _joint(report: Mapping[str, Any]) -> str:
+    joint = report["joint"]
+    share, error = 100 * joint["coherence"], 100 * joint["error"]
+    return f"drawn together, all show one class: {share:.1f} ± {error:.1f} % (real rows {100 * joint['real']:.1f} %)"
+
+
+def _bounds(report: Mapping[str, Any]) -> Table:
+    rows = [
+        (
+            _names(each["given"]),
+            plus_minus(each["bound"], each["bound_error"]),
+            plus_minus(each["importance_bound"], each["importance_bound_error"]),
+            number(each["importance_bound_bits"]),
+        )
+        for each in report["bounds"]
+    ]
+    headings = (
+        "x",
+        "plain bound on log p(x), nats",
+        f"importance-weighted, K = {report['samples']}",
+        "bits per dimension",
+    )
+    return _table("bounds", headings, rows)
+
+
+def _predictive(report: Mapping[str, Any]) -> Table:
+    rows = [
+        (_names(each["given"]), _names(each["targets"]), plus_minus(each["log_density"], each["log_density_error"]))
+        for each in report["predictive"]
+    ]
+    return _table("predictive log-density", ("given", "made", "log E p(made | z), nats"), rows)
