@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import Tensor
 
@@ -59,3 +60,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(trained: Path, tmp_path: Path) -> Path:
     """A copy of that run, to be spoilt."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def modal_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two pictures, two numbers and a label."""
+    folder = tmp_path_factory.mktemp("modalities")
+    stream = np.random.default_rng(0)
+    x = stream.integers(0, 255, (60, 6, 6), dtype=np.uint8)
+    size = stream.normal(size=(60, 2)).astype(np.float32)
+    np.savez(folder / "views.npz", near=x, far=x[:, ::-1].copy(), size=size, y=np.arange(60) % 3)
+    line = ["train", "mopoe", "--data", str(folder / "views.npz"), "--modalities", "near,far,size", "--latent", "2"]
+    assert main([*line, "--epochs", "1", "--run", str(folder / "run")]) == 0
+    return folder / "run"

@@ -1,4 +1,4 @@
-"""`polyvae translate`: a figure of modalities made of another, and what is refused."""
+"""`polyvae translate`: what is made of modalities, how right it is, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,29 +8,53 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import polyvae as pv
 from polyvae.cli import main
+from polyvae.cli.runs import opened
+from polyvae.data.cuts import subset
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("translate")
-    stream = np.random.default_rng(0)
-    x = stream.integers(0, 255, (60, 6, 6), dtype=np.uint8)
-    np.savez(folder / "views.npz", near=x, far=x[:, ::-1].copy(), size=stream.normal(size=(60, 2)).astype(np.float32))
-    line = ["train", "mopoe", "--data", str(folder / "views.npz"), "--modalities", "near,far,size", "--latent", "2"]
-    assert main([*line, "--epochs", "1", "--run", str(folder / "run")]) == 0
-    return folder / "run"
-
-
-def test_modalities_are_made_of_the_one_that_is_named_and_shown(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    npz = run / "made.npz"
-    line = ["translate", str(run), "--from", "near", "--number", "3", "--draws", "2", "--npz", str(npz), "--json"]
+def test_modalities_are_made_of_the_one_that_is_named_shown_and_scored(
+    modal_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    npz = modal_run / "made.npz"
+    line = ["translate", str(modal_run), "--from", "near", "--number", "3", "--draws", "7", "--npz", str(npz), "--json"]
     assert main(line) == 0
-    files = json.loads(capsys.readouterr().out)["files"]
-    assert files == [str(run / "figures" / "translations-near.png"), str(npz)]
-    assert all(Path(file).exists() for file in files)
-    assert main(["translate", str(run), "--from=size", "--to", "far", "--number", "2"]) == 0
-    assert capsys.readouterr().out.strip() == str(run / "figures" / "translations-size.png")
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"] == [str(modal_run / "figures" / "translations-near.png"), str(npz)]
+    assert all(Path(file).exists() for file in told["files"])
+    assert [(each["target"], each["given"]) for each in told["scores"]] == [
+        ("far", ["near"]), ("far", []), ("size", ["near"]), ("size", [])
+    ]  # fmt: skip
+    assert all(each["unseen"]["mse"] > 0 for each in told["scores"])
+    held = np.load(npz)
+    assert held["near"].shape == (3, 1, 6, 6)
+    assert held["far/mean"].shape == held["far/std"].shape == (3, 1, 6, 6)
+    assert held["size/samples"].shape == (7, 3, 2)
+    run, part = pv.Run.load(modal_run), opened(modal_run, several=True).data.test
+    order = subset(part, 3, 0)
+    found = run.translate({"near": order.tensors["near"]}, ["far", "size"], 7)
+    np.testing.assert_allclose(held["size/mean"], found["size"].mean, rtol=1e-5)
+
+
+def test_several_may_be_given_and_the_table_says_how_right_it_is(
+    modal_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["translate", str(modal_run), "--from", "size,near", "--to", "far", "--number", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "squared error" in out
+    assert "size, near" in out
+    assert "nothing" in out
+    assert out.strip().splitlines()[-1] == str(modal_run / "figures" / "translations-size-near.png")
+    assert main(["translate", str(modal_run), "--score", "0"]) == 0
+    assert capsys.readouterr().out.strip() == str(modal_run / "figures" / "translations-near.png")
+
+
+def test_what_is_no_picture_is_kept_and_not_shown(modal_run: Path, tmp_path: Path, capsys) -> None:
+    out = ["--out", str(tmp_path / "a.png")]
+    line = ["translate", str(modal_run), "--from", "size", "--to", "near", "--score", "0"]
+    assert main([*line, "--npz", str(tmp_path / "a.npz"), *out]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "a.png"}
 
 
 @pytest.mark.parametrize(
@@ -38,18 +62,11 @@ def test_modalities_are_made_of_the_one_that_is_named_and_shown(run: Path, capsy
     [
         (["--from", "neer"], "--from is one of near, far, size; got 'neer'; did you mean near?"),
         (["--from", "near", "--to", "near"], "--to is one of far, size; got 'near'"),
+        (["--from", "near,far,size"], "--from names all of near, far, size"),
         (["--from", "near", "--to", "size"], ""),
     ],
 )
-def test_what_is_no_modality_is_refused_by_name(run: Path, line: list[str], said: str, capsys) -> None:
-    code = main(["translate", str(run), *line])
-    assert code == (2 if said else 0)
+def test_what_is_no_modality_is_refused_by_name(modal_run: Path, line: list[str], said: str, capsys) -> None:
+    code = main(["translate", str(modal_run), *line])
+    assert code == (0 if not said else 1 if "all of" in said else 2)
     assert said in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["sample", "reconstruct", "complete", "evaluate", "figures", "traverse"])
-def test_commands_for_one_x_say_what_is_for_several(
-    run: Path, command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([command, str(run)]) == 1
-    assert "is a run of several modalities, near, far, size" in capsys.readouterr().err

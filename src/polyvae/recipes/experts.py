@@ -28,7 +28,7 @@ from polyvae.recipes.parts import WITHOUT_STATISTICS
 
 HIDDEN = 400  # of a perceptron, as in the papers that these recipes are of
 SMALL = 32  # the side up to which a perceptron reads a grey picture
-WIDE = "laplace-0.75"
+GREY = "laplace"  # its scale is learned, so that grey levels count as much as they are certain
 
 
 def modalities(spec: Spec, recipe: str) -> dict[str, Spec]:
@@ -116,7 +116,7 @@ def heads_of(latent: Modal, specs: Mapping[str, Spec], reads: Mapping[str, Mappi
     weights, made = weights_of(latent.weights, specs), {}
     for name, build in networks(latent, specs).items():
         spec = specs[name]
-        which = asked.get(name) or (WIDE if spec.grey else None)
+        which = asked.get(name) or (GREY if spec.grey else None)
         p = decoder_of(spec, which, mirrored(build), reads[name])
         made[name] = Head(p, of=name, weight=weights[name], where=present(name))
     return made

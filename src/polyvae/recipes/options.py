@@ -151,7 +151,7 @@ class Modal:
     `dimensions`: dimensions of z. `network`: of each modality, one name or builder for all, or NAME=NETWORK,..., by
     default "strided" of colours and of pictures above 32 x 32, "mlp" of all else. `expert`: what law experts and prior
     follow, "normal" or, where experts are not multiplied, "laplace". `likelihood`: of each modality, one for all or
-    NAME=LIKELIHOOD,..., by default "laplace-0.75" of grey levels, and elsewhere what the kinds of the data ask for.
+    NAME=LIKELIHOOD,..., by default "laplace" of grey levels, and elsewhere what the kinds of the data ask for.
     `weights`: what log p of each modality counts in training, never in a bound: "balanced", the largest number of
     values among the modalities over its own; "even", all 1; or NAME=NUMBER,....
     """

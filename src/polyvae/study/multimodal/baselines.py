@@ -26,6 +26,7 @@ from polyvae.observe.transforms import chain
 from polyvae.recipes import named
 from polyvae.recipes.experts import networks
 from polyvae.recipes.options import Modal
+from polyvae.study.multimodal.protocol import GREY
 from polyvae.training.run import Run
 
 COMPONENTS = 50  # principal components of a modality
@@ -239,7 +240,7 @@ def _alone(fitting: Fitting, name: str) -> Run:
     from polyvae.training.fit import fit
 
     spec, latent = fitting.specs[name], Modal()
-    options = {"network": networks(latent, fitting.specs)[name], "likelihood": "laplace-0.75" if spec.grey else None}
+    options = {"network": networks(latent, fitting.specs)[name], "likelihood": GREY if spec.grey else None}
     recipe = named("vae")(spec, seed=fitting.seed, latent=fitting.latent, **options)
     parts = {part: _as_x(split, name) for part, split in fitting.data.parts.items()}
     alone = replace(fitting.data, name=f"{fitting.data.name}-{name}", spec=spec, call={}, **parts)

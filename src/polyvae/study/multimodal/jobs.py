@@ -19,7 +19,7 @@ from polyvae.study.budget import Budget
 from polyvae.study.grid import home
 from polyvae.study.job import named_runner, once
 from polyvae.study.multimodal.baselines import FITTED, Fitting
-from polyvae.study.multimodal.protocol import BASELINES, MODELS, Compared, Course, Judging, Lacking, words
+from polyvae.study.multimodal.protocol import BASELINES, GREY, MODELS, Compared, Course, Judging, Lacking, words
 from polyvae.study.sources import whole_source
 from polyvae.study.trained import Job, commit_of, device_name, loaded
 from polyvae.study.variants import Variant, variants
@@ -44,6 +44,11 @@ class ModalJob(Job):
     @property
     def settings(self) -> dict[str, Any]:
         return {**super().settings, "precision": self.course.precision}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        grey = ",".join(f"{name}={GREY}" for name, spec in self.data().spec.values.items() if spec.grey)
+        return {**({"likelihood": grey} if grey else {}), **super().options}
 
     def data(self) -> Data:
         more = {"absent": self.absent} if self.absent else {}

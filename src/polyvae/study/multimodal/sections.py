@@ -10,6 +10,7 @@ from typing import Any
 from polyvae.evaluation.numbers import NONE
 from polyvae.study.document import Block, TextTable, heading, plain
 from polyvae.study.made_by import versions
+from polyvae.study.multimodal.protocol import all_grey
 from polyvae.study.multimodal.published import PROTOCOLS, published
 from polyvae.study.multimodal.table import Line
 from polyvae.training.progress import duration
@@ -64,7 +65,8 @@ def made_by(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
 
 def _said(line: Line, protocol: Mapping[str, Any]) -> str:
     options = json.loads(line.runs[0]["options"])
-    own = {name: value for name, value in options.items() if name != "latent" or value != protocol["latent"]}
+    usual = {"latent": lambda value: value == protocol["latent"], "likelihood": all_grey}
+    own = {name: value for name, value in options.items() if name not in usual or not usual[name](value)}
     call = line.runs[0]["recipe"] + (":" + ",".join(f"{name}={value}" for name, value in own.items()) if own else "")
     return call if call == line.label else f"{call} as {line.label}"
 
