@@ -18,7 +18,13 @@ def test_the_report_tells_coherence_bounds_and_probes_and_is_kept(
     out = tmp_path / "report.json"
     assert main(["evaluate", str(modal_run), "--samples", "3", "--out", str(out)]) == 0
     said, told = capsys.readouterr().out, json.loads(out.read_text())
-    for words in ("draws that show the class", "drawn together", "bounds on log", "linear classifiers", str(out)):
+    for words in (
+        "show the class of their row",
+        "drawn together",
+        "bounds on log p(x), nats",
+        "linear classifiers",
+        str(out),
+    ):
         assert words in said
     assert (told["run"], told["split"], told["recipe"]["name"]) == (str(modal_run), "test", "mopoe")
     assert {each["target"] for each in told["coherence"]} == {"near", "far", "size"}

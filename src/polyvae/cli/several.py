@@ -9,13 +9,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from polyvae.cli.arguments import Reading, Writing
-from polyvae.cli.printing import console
+from polyvae.cli.printing import console, stacked
 from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened
 from polyvae.cli.runs import device as usable
@@ -43,8 +42,8 @@ def evaluated(found: Opened, samples: int | None, reading: Reading, place: Path,
     asked: dict[str, Any] = {} if samples is None else {"samples": samples}
     asked |= {"judges": judges(whole, found.folder) if labelled else None, "seed": reading.seed}
     asked["device"] = usable(reading.device)
-    with counted("evaluating") as shown:
-        report = evaluate_modalities(found.run, replace(whole, test=split), progress=shown, **asked)
+    with counted("evaluating") as moved:
+        report = evaluate_modalities(found.run, replace(whole, test=split), progress=moved, **asked)
     of = {name: found.run.description[name] for name in ("recipe", "data")}
     report = {"run": str(reading.run), **of, "split": part, **report}
     write_text(place, json_module.dumps(report, indent=2) + "\n")
@@ -52,13 +51,15 @@ def evaluated(found: Opened, samples: int | None, reading: Reading, place: Path,
         print(json_module.dumps(report))
         return
     screen = console()
-    screen.print(tables(report, found.title(part)))
+    for piece in tables(report, found.title(part)):
+        for shown in stacked(piece, screen.width) if isinstance(piece, Table) else [piece]:
+            screen.print(shown)
     screen.print(f"report: {place}", markup=False, soft_wrap=True)
 
 
-def tables(report: Mapping[str, Any], title: str) -> Group:
+def tables(report: Mapping[str, Any], title: str) -> list[Table | Text]:
     """A report of `evaluate_modalities` for people: coherence, bounds, predictive densities, probes, notes."""
-    made: list[Any] = [Text(title, style="bold")]
+    made: list[Table | Text] = [Text(title, style="bold")]
     if "coherence" in report:
         made += [_coherence(report), Text(_joint(report))]
     if "bounds" in report:
@@ -66,7 +67,7 @@ def tables(report: Mapping[str, Any], title: str) -> Group:
     if "probes" in report:
         rows = [(_names(each["given"]), each["latent"], f"{100 * each['accuracy']:.1f} %") for each in report["probes"]]
         made.append(_table("linear classifiers of latents", ("given", "latent", "accuracy"), rows))
-    return Group(*made, *[Text(f"* {note}") for note in report["notes"]])
+    return [*made, *(Text(f"* {note}") for note in report["notes"])]
 
 
 def drawn(found: Opened, count: int | None, pixels: bool, reading: Reading, writing: Writing) -> list[Path]:
@@ -128,8 +129,8 @@ def _coherence(report: Mapping[str, Any]) -> Table:
         )
         for each in report["coherence"]
     ]
-    headings = ("given", "made", "of the row's class", "real values are, to the judge", "Fréchet distance")
-    return _table("draws that show the class of their row", headings, rows)
+    headings = ("given", "made", "draws", "real values", "Fréchet distance")
+    return _table("which show the class of their row", headings, rows)
 
 
 def _joint(report: Mapping[str, Any]) -> str:
@@ -148,13 +149,8 @@ def _bounds(report: Mapping[str, Any]) -> Table:
         )
         for each in report["bounds"]
     ]
-    headings = (
-        "x",
-        "plain bound on log p(x), nats",
-        f"importance-weighted, K = {report['samples']}",
-        "bits per dimension",
-    )
-    return _table("bounds", headings, rows)
+    weighted = f"importance-weighted, K = {report['samples']}"
+    return _table("bounds on log p(x), nats", ("x", "plain", weighted, "bits per dimension"), rows)
 
 
 def _predictive(report: Mapping[str, Any]) -> Table:
@@ -162,4 +158,4 @@ def _predictive(report: Mapping[str, Any]) -> Table:
         (_names(each["given"]), _names(each["targets"]), plus_minus(each["log_density"], each["log_density_error"]))
         for each in report["predictive"]
     ]
-    return _table("predictive log-density", ("given", "made", "log E p(made | z), nats"), rows)
+    return _table("predictive log-density, nats", ("given", "made", "log E p(made | z)"), rows)
