@@ -136,6 +136,24 @@ def test_groups_lie_between_the_plain_and_the_importance_weighted_bound() -> Non
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.parametrize("name", ["iwae", "miwae", "piwae", "dreg", "renyi"])
+def test_draws_far_behind_the_best_get_no_gradient_rather_than_a_denormal_one(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = plain(), 40 * torch.randn(200, 4)
+    scores: list[Tensor] = []
+
+    def scored(batch: pv.Values, samples: int) -> pv.Draw:
+        draw = model(batch, samples)
+        scores.append(draw.heads["x"].log_p)
+        return draw
+
+    (gradient,) = torch.autograd.grad(ALL[name](scored, {"x": x})["loss"], scores)
+    log_w = scores[0].detach()
+    assert ((log_w - log_w.amax(0)) < -87).any()  # exp(-87) is the least normal number
+    assert gradient[gradient != 0].abs().min() > 1e-24
+    assert (gradient == 0).any()
+
+
 @pytest.mark.parametrize("rows", [1, 5])
 @pytest.mark.parametrize("name", ALL)
 def test_every_bound_reports_the_plain_one_and_its_value_is_that_of_its_draws(name: str, rows: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, total
-from polyvae.objectives.bounds import Bound, grouped
+from polyvae.objectives.bounds import Bound, grouped, that_count
 
 
 class StickingTheLanding(Bound):
@@ -69,7 +69,7 @@ class DoublyReparametrised(Bound):
     def estimate(self, draw: Draw) -> Tensor:
         log_p, log_q = log_joint(draw), path_log_q(draw)
         log_w = (log_p - log_q).detach()
-        share = log_w.unflatten(0, (self.groups, -1)).softmax(1).flatten(0, 1)
+        share = _shares(log_w, self.groups)
         _weigh_paths(draw, share)
         gradient = share * log_p - share.square() * log_q
         return _carried(grouped(log_w, self.groups).mean(0), gradient / self.groups)
@@ -95,7 +95,7 @@ class PartiallyImportanceWeighted(Bound):
     def estimate(self, draw: Draw) -> Tensor:
         log_p, log_q = log_joint(draw), total(latent.log_q for latent in draw.latents.values())
         log_w = (log_p - log_q).detach()
-        generating, encoding = log_w.softmax(0), log_w.unflatten(0, (self.groups, -1)).softmax(1).flatten(0, 1)
+        generating, encoding = _shares(log_w, 1), _shares(log_w, self.groups)
         encoding = encoding / self.groups
         # A group far behind the best has no share in the first. One below the rounding of their sum changes no gradient
         # and leaves something to be weighed anew.
@@ -192,6 +192,11 @@ def _direct(paths: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list
             own = found[m]
             found[m] = own if own is None or by is None else own - by
     return found
+
+
+def _shares(log_w: Tensor, groups: int) -> Tensor:
+    """What each draw counts in its group, [M * K, B], which sums to 1 there."""
+    return that_count(log_w.unflatten(0, (groups, -1)), 1).softmax(1).flatten(0, 1)
 
 
 def _weigh_paths(draw: Draw, factor: Tensor) -> None:
