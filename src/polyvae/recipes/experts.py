@@ -41,6 +41,15 @@ def modalities(spec: Spec, recipe: str) -> dict[str, Spec]:
     return spec.values
 
 
+def check_multiplied(latent: Modal, recipe: str) -> None:
+    """ValueError, by the recipe, for experts whose product has no law of their kind."""
+    if latent.expert != "normal":
+        raise ValueError(
+            f"expert: {recipe} multiplies its experts, which is for normal ones; {latent.expert!r} is for mmvae and "
+            "mmvae_plus"
+        )
+
+
 def by_modality(given: Any, specs: Mapping[str, Spec], what: str) -> dict[str, Any]:
     """What is given for each modality: NAME=VALUE,..., a mapping, or one value for all; nothing for those left out.
 

@@ -14,7 +14,7 @@ from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, Reconstruction
 from polyvae.observe.modalities import Present
 from polyvae.recipes.decoders import finished
-from polyvae.recipes.experts import experts_of, heads_of, joint_of, modalities, prior_of, shared
+from polyvae.recipes.experts import check_multiplied, experts_of, heads_of, joint_of, modalities, prior_of, shared
 from polyvae.recipes.options import Gradient, Modal, Part
 from polyvae.recipes.recording import Recipe, recipe
 
@@ -32,6 +32,7 @@ def mvae(spec: Spec, drawn: Amount | None = None, beta: Weight = 1.0, latent: Mo
 
     Wu, Goodman: Multimodal Generative Models for Scalable Weakly-Supervised Learning, 2018.
     """
+    check_multiplied(latent, "mvae")
     specs, size = modalities(spec, "mvae"), latent.dimensions
     q = Experts(experts_of(latent, specs, size), prior=True)
     model = VAE(q, prior_of(latent, size), heads_of(latent, specs, shared(tuple(specs), size)))
@@ -68,6 +69,7 @@ def mopoe(spec: Spec, samples: Count = 1, beta: Weight = 1.0, latent: Modal = Mo
 
     Sutter, Daunhawer, Vogt: Generalized Multimodal ELBO, 2021.
     """
+    check_multiplied(latent, "mopoe")
     specs, size = modalities(spec, "mopoe"), latent.dimensions
     q = Experts(experts_of(latent, specs, size), every(tuple(specs)))
     model = VAE(q, prior_of(latent, size), heads_of(latent, specs, shared(tuple(specs), size)))
@@ -86,6 +88,7 @@ def jmvae(spec: Spec, alpha: Weight = 0.1, beta: Weight = 1.0, latent: Modal = M
 
     Suzuki, Nakayama, Matsuo: Joint Multimodal Learning with Deep Generative Models, 2017 (JMVAE-kl).
     """
+    check_multiplied(latent, "jmvae")
     specs, size = modalities(spec, "jmvae"), latent.dimensions
     q = Experts(experts_of(latent, specs, size), joint=joint_of(latent, specs, size))
     model = VAE(q, prior_of(latent, size), heads_of(latent, specs, shared(tuple(specs), size)))
@@ -108,6 +111,7 @@ def mvtcae(spec: Spec, alpha: Part = 5 / 6, beta: Positive = 1.0, latent: Modal 
 
     Hwang, Kim, Hong, Kim: Multi-View Representation Learning via Total Correlation Objective, 2021.
     """
+    check_multiplied(latent, "mvtcae")
     specs, size = modalities(spec, "mvtcae"), latent.dimensions
     count = len(specs)
     q = Experts(experts_of(latent, specs, size))
@@ -156,6 +160,7 @@ def dmvae(
 
     Lee, Pavlovic: Private-Shared Disentangled Multimodal VAE for Learning of Latent Representations, 2021.
     """
+    check_multiplied(latent, "dmvae")
     specs, size = modalities(spec, "dmvae"), latent.dimensions
     names = tuple(specs)
     experts = experts_of(latent, specs, size)
