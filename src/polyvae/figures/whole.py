@@ -13,7 +13,7 @@ from polyvae.data.exchange.given import taken
 from polyvae.evaluation.blocks import source_of
 from polyvae.evaluation.classes import class_latent
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.figures import arrays, classes, from_above, latents, modalities, walks
+from polyvae.figures import arrays, classes, from_above, latents, walks
 from polyvae.figures.plots import draw
 from polyvae.figures.subject import is_table, one_hot
 
@@ -40,7 +40,9 @@ def save_figures(
     if history:
         made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
     if spec is not None and spec.modalities:
-        made |= modalities.all_of(source, split, spec.values, seed)
+        from polyvae.figures.modalities import all_of  # with the judges' libraries
+
+        made |= all_of(source, split, spec.values, seed)
         return _drawn(made, folder, npz)
     with suppress(ValueError):
         made["kl"] = latents.kl_bars(source, split, seed=seed), "KL of each dimension"
