@@ -114,3 +114,18 @@ def test_what_cannot_be_translated_is_refused_by_name(run: pv.Run) -> None:
             call()
     with pytest.raises(ValueError, match="one x"):
         pv.translate(pv.recipes.vae((4,), latent=2), {"a": a}, "b")
+
+
+def test_codes_of_a_split_are_not_read_as_labels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 3, (300, 1), generator=generator)
+    shown = {"tab": codes + 1, "size": 4.0 * codes + 0.1 * torch.randn(300, 1, generator=generator)}
+    data = wrap(shown, modalities=["tab", "size"], kind={"tab": "category", "size": "real"})
+    run = pv.fit("mvtcae", data, epochs=60, batch_size=32, lr=5e-3, device="cpu", progress=False)
+    split = data.test
+    of_split, of_data = (run.translate(given, "size", draws=50) for given in (split, data))
+    labels = split.tensors["tab"] + 1
+    of_labels = run.translate({"tab": labels}, "size", draws=50)
+    torch.testing.assert_close(torch.as_tensor(of_split.mean), torch.as_tensor(of_labels.mean))
+    torch.testing.assert_close(torch.as_tensor(of_data.mean), torch.as_tensor(of_labels.mean))
+    assert float((torch.as_tensor(of_split.mean) - split.tensors["size"]).abs().mean()) < 1.5

@@ -20,6 +20,7 @@ from polyvae.cli.runs import device as usable
 from polyvae.completion.translation_scores import TranslationScore, score_translations
 from polyvae.data import Split
 from polyvae.data.cuts import subset
+from polyvae.evaluation.modalities.given import having, shown
 from polyvae.training.progress import counted
 
 SHOWN = 20  # columns of the figure at most
@@ -67,7 +68,7 @@ def translate(
     targets = others if to is None else [one_of(others, name, "to") for name in to.split(",")]
     found.run.model.to(place)
     part, split = found.split(reading.split)
-    chosen = subset(split, number, reading.seed)
+    chosen = subset(having(split, given), number, reading.seed)
     files = _draw(found, chosen, given, targets, min(show_draws, draws), reading.seed, writing)
     files += [] if writing.npz is None else [_save(found, chosen, given, targets, draws, reading.seed, writing.npz)]
     scored, scores = subset(split, score, reading.seed) if score else None, []
@@ -87,13 +88,13 @@ def _draw(
     from polyvae.figures import draw
     from polyvae.figures.modalities import translated
 
-    shown = translated(found.run, split.take(range(min(SHOWN, len(split)))), given, to, draws, seed)
-    if shown is None:
+    figure = translated(found.run, split.take(range(min(SHOWN, len(split)))), given, to, draws, seed)
+    if figure is None:
         if writing.out is not None:
             raise ValueError(f"--out: none of {', '.join((*given, *to))} is a picture; --npz keeps the values")
         return []
     out = writing.out or found.folder / "figures" / f"translations-{'-'.join(given)}.png"
-    return [draw(shown, out, f"{' and '.join(to)} of {' and '.join(given)}")]
+    return [draw(figure, out, f"{' and '.join(to)} of {' and '.join(given)}")]
 
 
 def _save(
@@ -103,9 +104,8 @@ def _save(
     from polyvae.data.split import floats
     from polyvae.figures import save_array
 
-    values = {name: split.tensors[name] for name in given}
-    made = found.run.translate(values, list(to), draws, seed=seed)
-    held = {name: floats(value).cpu() for name, value in values.items()}
+    made = found.run.translate(shown(split, given), list(to), draws, seed=seed)
+    held = {name: floats(split.tensors[name]).cpu() for name in given}
     return save_array(place, {**held, **{name: asdict(made[name]) for name in to}})
 
 
@@ -115,11 +115,11 @@ def _say(told: Mapping[str, Any], scores: Sequence[TranslationScore], files: Seq
         return
     for note in told["notes"]:
         print(f"polyvae: note: {note}", file=sys.stderr)
-    shown = console()
+    screen = console()
     if scores:
         title = "{run}: {draws} draws, {examples} examples of the {split} part".format(**told)
         rows = [(score.target, ", ".join(score.given) or "nothing", score) for score in scores]
-        for part in stacked(error_table(rows, ("made", "given"), title), shown.width):
-            shown.print(part)
+        for part in stacked(error_table(rows, ("made", "given"), title), screen.width):
+            screen.print(part)
     for file in files:
-        shown.print(str(file), markup=False, soft_wrap=True)
+        screen.print(str(file), markup=False, soft_wrap=True)

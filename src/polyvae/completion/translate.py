@@ -59,9 +59,13 @@ def translate(
     if spec is None or not spec.modalities:
         raise ValueError("this model has one x: translate is for several modalities; complete what is seen in part")
     targets, single = _targets(spec, given, to, masks or {})
-    values = {name: value for name, value in _held(given).items() if name not in targets or name in (masks or {})}
     seen = {name: _mask(name, mask, spec) for name, mask in (masks or {}).items()}
-    split = taken({**values, **{name: _unseen_away(values[name], mask) for name, mask in seen.items()}}, spec)
+    hidden = {each for name in targets if name not in seen for each in (name, present(name))}
+    values = {name: value for name, value in _held(given, spec).items() if name not in hidden}
+    if isinstance(given, Mapping):
+        values |= {name: _unseen_away(values[name], mask) for name, mask in seen.items()}
+    # The codes of a split are those of the run's columns, where numbers in a mapping stand for labels.
+    split = taken(values if isinstance(given, Mapping) else Split(values), spec)
     split = Split({**split.tensors, **_masked(split, seen)})
     observe = source_of(source).observe
     with evaluating(model, asked.device) as target:
@@ -89,7 +93,7 @@ def _targets(
     spec: Spec, given: Any, to: str | Sequence[str] | None, masks: Mapping[str, Any]
 ) -> tuple[list[str], bool]:
     """The modalities asked for, and whether it is one alone."""
-    known, held = list(spec.values), [name for name in _held(given) if name in spec.values]
+    known, held = list(spec.values), [name for name in _held(given, spec) if name in spec.values]
     whole = [name for name in held if name not in masks]
     asked = [name for name in known if name not in whole] if to is None else [to] if isinstance(to, str) else list(to)
     for name in [*asked, *masks]:
@@ -108,12 +112,12 @@ def _targets(
     return asked, isinstance(to, str)
 
 
-def _held(given: Any) -> Mapping[str, Any]:
+def _held(given: Any, spec: Spec) -> Mapping[str, Any]:
     """What is given, by name."""
     if isinstance(given, Mapping):
         return given
     if isinstance(given, (Data, Split)):
-        return part_meant(given, None).tensors
+        return part_meant(given, spec).tensors
     raise ValueError("modalities are given by name, as {'mnist': pictures}; or as Data, or a Split")
 
 

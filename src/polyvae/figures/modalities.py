@@ -16,7 +16,7 @@ from polyvae.data.cuts import shuffled, subset
 from polyvae.data.split import Split, floats
 from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.modalities.generation import Translator
-from polyvae.evaluation.modalities.given import having, specs_of
+from polyvae.evaluation.modalities.given import having, shown, specs_of
 from polyvae.evaluation.modalities.probes import ALL, codes_given
 from polyvae.figures.grids import blocks
 from polyvae.figures.kinds import ModalMap, Sheet
@@ -42,25 +42,25 @@ def sheet(
     in the lowest part a column a draw. Shown are the expected values at one draw of z each. None where no modality is a
     picture or a field; of a field's channels the first is shown.
     """
-    shown = pictured(specs)
-    if not shown:
+    views = pictured(specs)
+    if not views:
         return None
     translator, held = Translator(source, specs), having(split, tuple(specs))
     chosen = _by_turns(held, columns, seed)
     values = {name: floats(chosen.tensors[name]) for name in specs}
     found: dict[str, list[tuple[str, str, Tensor]]] = {name: [] for name in PARTS}
     with seeded(translator.device, seed, 3):
-        for name in shown:
+        for name in views:
             own = translator({name: values[name]})[name]
             found[RECONSTRUCTED] += [(name, name, values[name]), (f"{name}, of itself", name, own)]
             found[RECONSTRUCTED].append((f"{name}, of all", name, translator(values)[name]))
         for name in specs:
-            found[MADE] += [(f"{name} given", name, values[name])] if name in shown else []
+            found[MADE] += [(f"{name} given", name, values[name])] if name in views else []
             made = [translator({name: values[name]}) for _ in range(DRAWS)]
-            others = [other for other in shown if other != name]
+            others = [other for other in views if other != name]
             found[MADE] += [(f"{other} of {name}", other, each[other]) for other in others for each in made]
         joint = translator.drawn(columns)
-        found[DRAWN] = [(name, name, joint[name]) for name in shown]
+        found[DRAWN] = [(name, name, joint[name]) for name in views]
     told = part(len(chosen), len(split)) if {RECONSTRUCTED, MADE} & {*parts} else ""
     return _sheet({words: found[words] for words in parts}, specs, _known(held, specs), told)
 
@@ -70,15 +70,15 @@ def drawn(values: Mapping[str, Tensor], split: Split, specs: Mapping[str, Spec],
 
     What does not fill the last rows is left out. `split`: whose values the colours of fields are those of.
     """
-    shown, count = pictured(specs), len(next(iter(values.values())))
+    views, count = pictured(specs), len(next(iter(values.values())))
     columns = min(columns, count)
     parts = {
         f"draws {start + 1} to {start + columns}": [
-            (name, name, torch.as_tensor(values[name])[start : start + columns]) for name in shown
+            (name, name, torch.as_tensor(values[name])[start : start + columns]) for name in views
         ]
         for start in range(0, count - columns + 1, columns)
     }
-    return _sheet(parts, specs, _known(split, specs)) if shown else None
+    return _sheet(parts, specs, _known(split, specs)) if views else None
 
 
 def translated(
@@ -88,10 +88,9 @@ def translated(
 
     A modality that is no picture is left out; None where none of them is a picture.
     """
-    specs, held = specs_of(source), having(split, given)
-    values = {name: held.tensors[name] for name in given}
-    found = translate(source, values, list(to), draws, seed=seed, quantiles=())
-    parts = {name: [("given", name, floats(values[name]))] for name in pictured(specs) if name in given}
+    specs, held = specs_of(source), shown(split, given)
+    found = translate(source, held, list(to), draws, seed=seed, quantiles=())
+    parts = {name: [("given", name, floats(held.tensors[name]))] for name in pictured(specs) if name in given}
     parts |= {
         name: [(f"draw {number + 1}", name, made) for number, made in enumerate(found[name].samples)]
         for name in pictured(specs)
@@ -162,8 +161,8 @@ def modal_map(
 def all_of(source: Any, split: Split, specs: Mapping[str, Spec], seed: int = 0) -> dict[str, tuple[Any, str]]:
     """The sheet and the map of latents with their titles, as far as a split has what they show, by file name."""
     made: dict[str, tuple[Any, str]] = {}
-    if (shown := sheet(source, split, specs, seed=seed)) is not None:
-        made["modalities"] = shown, "Reconstructed, made of one another, drawn"
+    if (figure := sheet(source, split, specs, seed=seed)) is not None:
+        made["modalities"] = figure, "Reconstructed, made of one another, drawn"
     made["map"] = modal_map(source, split, specs, seed=seed), "Posterior means given each modality"
     return made
 

@@ -50,3 +50,10 @@ def having(split: Split, names: Sequence[str]) -> Split:
     if not bool(there.any()):
         raise ValueError(f"no row has {' and '.join(names)}")
     return split if bool(there.all()) else split.take(there.nonzero()[:, 0])
+
+
+def shown(split: Split, names: Sequence[str]) -> Split:
+    """These modalities of a split and no other, with their flags, in the rows that have them all."""
+    held = having(split, names)
+    kept = [each for name in names for each in (name, present(name)) if each in held.tensors]
+    return Split({name: held.tensors[name] for name in kept})
