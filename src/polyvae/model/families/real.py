@@ -39,6 +39,11 @@ class DiagonalNormal(Family):
         loc, scale = full(raw).chunk(2, 1)
         return whole(_normal(loc, positive(scale, self.floor)))
 
+    def raw_scale(self, scale: Tensor) -> Tensor:
+        """The raw numbers of these scales, at least twice the floor."""
+        found = scale.clamp(min=2 * self.floor) - self.floor
+        return found + (-(-found).expm1()).log() - log(expm1(1 - self.floor))
+
 
 class FullNormal(Family):
     """Normal with full covariance L L' over a vector, L lower triangular.
