@@ -170,7 +170,10 @@ class Laplace(Family):
         return self.scale(full(raw), self._law)
 
     def _law(self, loc: Tensor, scale: Tensor) -> Distribution:
-        return whole(td.Laplace(loc.sigmoid() if self.unit else loc, scale, validate_args=False))
+        loc = loc.sigmoid() if self.unit else loc
+        if scale.ndim or loc.ndim == 2:  # of vectors torch's own, which has closed forms where it is a posterior
+            return whole(td.Laplace(loc, scale, validate_args=False))
+        return distributions.SharedLaplace(loc, scale, loc.ndim - 1)
 
 
 class StudentT(Family):
