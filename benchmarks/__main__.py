@@ -5,17 +5,25 @@ from __future__ import annotations
 import argparse
 import platform
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from benchmarks.interleave import Result
 
-PARTS = ("start", "training", "step", "nll", "masks", "pixelcnn", "quantisers")
+PARTS = ("start", "training", "step", "nll", "masks", "pixelcnn", "quantisers", "modalities")
 SCORES = ("counts",)  # what is compared by its results, not by its speed, and on a page of its own
+MODALITIES = """MMVAE is that of the recipe `mmvae` with Laplace laws: a perceptron for MNIST, strided convolutions for
+SVHN, 20 latents, K draws of each expert, the doubly reparametrised gradient, batches of 128. multivae trains it by its
+own trainer's epochs, without its evaluation and saving; the gradients of both sides at the same weights and draws are
+held against each other first. With K = 10 all but a few draws have next to no share in the gradient. polyvae sets such
+a share to zero, where multivae's becomes denormal numbers, with which a CPU computes several times slower; with K = 1,
+where nothing can be left out, both spend their time in the same convolutions."""
 HEADER = ["what", "beside", "unit", "polyvae", "other", "ratio (median)", "over rounds", "bar", "held"]
 
 
@@ -78,13 +86,21 @@ def _results(chosen: list[str], device: torch.device, rounds: int) -> Iterator[R
         from benchmarks.quantisers import quantisers
 
         yield from quantisers(device, rounds)
+    if "modalities" in chosen:
+        if find_spec("multivae"):
+            from benchmarks.modalities import modalities
+
+            yield from modalities(device, rounds)
+        else:
+            print("modalities left out: multivae is not here, see the extra bench-modalities", file=sys.stderr)
 
 
 def _page(results: list[Result], pieces: list[list[str]], device: torch.device, rounds: int) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     changed = subprocess.run(["git", "status", "--porcelain", "src"], capture_output=True, text=True).stdout.strip()
     lines = _table([HEADER, *(result.row() for result in results)])
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning-fabric", "pythae", "numpy"))
+    named = ["torch", "lightning-fabric", "pythae", *(["multivae"] if find_spec("multivae") else []), "numpy"]
+    versions = ", ".join(f"{name} {version(name)}" for name in named)
     return f"""# Benchmarks
 
 `make bench` writes this page. Both sides of a row run in one process, in turn, {rounds} rounds after a warm-up; the
@@ -118,6 +134,7 @@ def _others(results: list[Result]) -> str:
         "masks": "Masks are drawn by two threads where there is no accelerator; `masks asked for` is a fixed number.",
         "PixelCNN": "PixelCNN samples are drawn with the recipe's default network; of the 784 passes that a binary "
         "picture would need were its whole map computed for each position, 49 are timed.",
+        "MMVAE": MODALITIES,
     }
     return "".join(f"\n\n{text}" for name, text in said.items() if any(name in each.what for each in results))
 

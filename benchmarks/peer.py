@@ -59,7 +59,7 @@ def peer_training(model: Any, pictures: Tensor, batch_size: int, epochs: int) ->
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
     logging.getLogger("pythae").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         config = BaseTrainerConfig(
             output_dir=folder,
             num_epochs=epochs,
@@ -90,6 +90,6 @@ def thesis_network(shape: tuple[int, int, int], latent: int) -> tuple[nn.Module,
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield

@@ -26,6 +26,7 @@ from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.transforms import Transform, chain
+from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
 from polyvae.recipes.options import Mask, Where
@@ -158,6 +159,8 @@ def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Va
     """What a recipe shows the first examples to: layers that centre, what is said, priors and heads that start."""
     parts: list[Callable[[Values], None]] = [] if first is None else [first]
     parts += [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
+    canonical = Canonical.of(model)
+    parts += [] if canonical is None else [canonical]
     parts += [head.start for head in model.heads.values() if isinstance(head, Head) and head.starts]
     return Starting(model, parts) if parts or centring(model) else None
 

@@ -11,7 +11,7 @@ from torch import nn
 from polyvae.checks.finite import check_finite
 from polyvae.checks.names import near
 from polyvae.model.families.real import DiagonalNormal, Laplace
-from polyvae.model.networks import Builder, Shape, mirrored, network
+from polyvae.model.networks import Builder, Shape, mirrored, modes, network
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.mlp import mlp
 from polyvae.model.networks.prepared import prepared, prepared_shape
@@ -29,6 +29,9 @@ from polyvae.recipes.parts import WITHOUT_STATISTICS
 HIDDEN = 400  # of a perceptron, as in the papers that these recipes are of
 SMALL = 32  # the side up to which a perceptron reads a grey picture
 GREY = "laplace"  # its scale is learned, so that grey levels count as much as they are certain
+SHARP = 1e-6  # the least scale of a normal expert: a field tells some of z to more than four digits
+
+NAMED: Mapping[str, Builder] = {**WITHOUT_STATISTICS, "modes": modes}  # beside all networks, or in their places
 
 
 def modalities(spec: Spec, recipe: str) -> dict[str, Spec]:
@@ -85,13 +88,13 @@ def _usual(spec: Spec) -> str:
 
 
 def _network(which: str | Builder) -> Builder:
-    build: Callable[..., Any] = WITHOUT_STATISTICS.get(which) or network(which) if isinstance(which, str) else which
+    build: Callable[..., Any] = NAMED.get(which) or network(which) if isinstance(which, str) else which
     return partial(build, hidden=(HIDDEN,)) if build is mlp else build
 
 
 def expert_family(latent: Modal) -> Family:
     """The family of an expert's law."""
-    return Laplace("network") if latent.expert == "laplace" else DiagonalNormal()
+    return Laplace("network") if latent.expert == "laplace" else DiagonalNormal(SHARP)
 
 
 def prior_of(latent: Modal, dimensions: int) -> nn.Module:

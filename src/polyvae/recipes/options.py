@@ -92,6 +92,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "normal-learned",
         "normal-network",
         "normal-optimal",
+        "normal-places",
         "low-rank",
         "laplace",
         "laplace-0.75",
@@ -149,9 +150,10 @@ class Modal:
     """A vector z that several modalities share: a law q(z | x_m) of each, p(z) of the same kind, N(0, I) by default.
 
     `dimensions`: dimensions of z. `network`: of each modality, one name or builder for all, or NAME=NETWORK,..., by
-    default "strided" of colours and of pictures above 32 x 32, "mlp" of all else. `expert`: what law experts and prior
-    follow, "normal" or, where experts are not multiplied, "laplace". `likelihood`: of each modality, one for all or
-    NAME=LIKELIHOOD,..., by default "laplace" of grey levels, and elsewhere what the kinds of the data ask for.
+    default "strided" of colours and of pictures above 32 x 32, "mlp" of all else; "modes" of fields, which starts at
+    canonical correlation analysis. `expert`: what law experts and prior follow, "normal" or, where experts are not
+    multiplied, "laplace". `likelihood`: of each modality, one for all or NAME=LIKELIHOOD,..., by default "laplace" of
+    grey levels, and elsewhere what the kinds of the data ask for.
     `weights`: what log p of each modality counts in training, never in a bound: "balanced", the largest number of
     values among the modalities over its own; "even", all 1; or NAME=NUMBER,....
     """

@@ -9,6 +9,7 @@ from polyvae.model.distributions.coupled import CoupledLogisticMixture
 from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
 from polyvae.model.distributions.joint import Reshaped
+from polyvae.model.distributions.laplace import SharedLaplace
 from polyvae.model.distributions.law import Law
 from polyvae.model.distributions.low_rank import LowRankNormal
 from polyvae.model.distributions.mixture import Stratified
@@ -50,6 +51,7 @@ __all__ = [
     "RectifiedFlow",
     "RelaxedCodes",
     "Reshaped",
+    "SharedLaplace",
     "SharedNormal",
     "Standardised",
     "Stratified",

@@ -13,6 +13,7 @@ from polyvae.model.families.pixels import (
     DiscretisedLogistic,
     DiscretisedLogisticMixture,
 )
+from polyvae.model.families.places import PlaceNormal
 from polyvae.model.families.real import DiagonalNormal, FixedNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
 from polyvae.model.families.relative import PrecisionNormal, ResidualNormal
 from polyvae.model.families.vectors import LowRankNormal, MixtureNormal, OneHot
@@ -41,6 +42,7 @@ __all__ = [
     "NegativeBinomial",
     "OneHot",
     "PixelNormal",
+    "PlaceNormal",
     "Point",
     "Poisson",
     "PrecisionNormal",

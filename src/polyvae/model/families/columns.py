@@ -59,6 +59,11 @@ class StandardisedFamily(Family):
         shape = (-1, *[1] * (len(law.event_shape) - 1))
         return Standardised(law, self.centre.view(shape), self.scale.view(shape), self.log)
 
+    def plain(self, x: Tensor) -> Tensor:
+        """The numbers that `family` is of, which stand for the user's x [B, *x]."""
+        shape = (-1, *[1] * (x.ndim - 2))
+        return ((x.log() if self.log else x) - self.centre.view(shape)) / self.scale.view(shape)
+
     def extra_repr(self) -> str:
         return f"log={self.log}"
 
@@ -122,7 +127,7 @@ DEFAULTS: Mapping[str, Callable[[Sequence[Column]], Family]] = {
     "grey": lambda columns: ColumnNormal(len(columns)),
 }
 # What each law by name is a law of; those of real numbers are laws of what was standardised.
-NORMAL = ("normal", "normal-learned", "normal-network", "normal-optimal", "low-rank")
+NORMAL = ("normal", "normal-learned", "normal-network", "normal-optimal", "normal-places", "low-rank")
 LAWS: Mapping[str, tuple[str, ...]] = {
     "bits": ("bernoulli",),
     "counts": tuple(COUNTS),

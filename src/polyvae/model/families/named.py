@@ -18,6 +18,7 @@ from polyvae.model.families.pixels import (
     DiscretisedLogisticMixture,
     grey,
 )
+from polyvae.model.families.places import PlaceNormal
 from polyvae.model.families.real import DiagonalNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
 from polyvae.model.families.vectors import LowRankNormal, MixtureNormal
 from polyvae.model.spec import Spec
@@ -41,6 +42,7 @@ LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
     "normal-learned": lambda spec: PixelNormal("learned"),
     "normal-network": lambda spec: PixelNormal("network"),
     "normal-optimal": lambda spec: PixelNormal("optimal"),
+    "normal-places": lambda spec: PlaceNormal(spec.x),
     "low-rank": lambda spec: LowRankResiduals(),
     "laplace": lambda spec: Laplace("learned"),
     "laplace-0.75": lambda spec: Laplace(0.75, unit=spec.unit),

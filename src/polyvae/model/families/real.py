@@ -39,6 +39,11 @@ class DiagonalNormal(Family):
         loc, scale = full(raw).chunk(2, 1)
         return whole(_normal(loc, positive(scale, self.floor)))
 
+    def raw_scale(self, scale: Tensor) -> Tensor:
+        """The raw numbers of these scales, at least twice the floor."""
+        found = scale.clamp(min=2 * self.floor) - self.floor
+        return found + (-(-found).expm1()).log() - log(expm1(1 - self.floor))
+
 
 class FullNormal(Family):
     """Normal with full covariance L L' over a vector, L lower triangular.
@@ -165,7 +170,10 @@ class Laplace(Family):
         return self.scale(full(raw), self._law)
 
     def _law(self, loc: Tensor, scale: Tensor) -> Distribution:
-        return whole(td.Laplace(loc.sigmoid() if self.unit else loc, scale, validate_args=False))
+        loc = loc.sigmoid() if self.unit else loc
+        if scale.ndim or loc.ndim == 2:  # of vectors torch's own, which has closed forms where it is a posterior
+            return whole(td.Laplace(loc, scale, validate_args=False))
+        return distributions.SharedLaplace(loc, scale, loc.ndim - 1)
 
 
 class StudentT(Family):

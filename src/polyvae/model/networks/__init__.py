@@ -11,6 +11,7 @@ from torch import nn
 from polyvae.model.networks.conv import conv
 from polyvae.model.networks.layers import Builder, Shape
 from polyvae.model.networks.mlp import mirrored, mlp
+from polyvae.model.networks.modes import modes
 from polyvae.model.networks.residual import residual
 from polyvae.model.networks.strided import strided
 
@@ -29,6 +30,7 @@ __all__ = [
     "conv",
     "mirrored",
     "mlp",
+    "modes",
     "network",
     "residual",
     "strided",
