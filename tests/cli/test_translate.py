@@ -70,3 +70,22 @@ def test_what_is_no_modality_is_refused_by_name(modal_run: Path, line: list[str]
     code = main(["translate", str(modal_run), *line])
     assert code == (0 if not said else 1 if "all of" in said else 2)
     assert said in capsys.readouterr().err
+
+
+def test_rows_that_lack_what_is_given_are_neither_shown_nor_kept_nor_counted(tmp_path: Path, capsys) -> None:
+    stream = np.random.default_rng(0)
+    near = stream.integers(0, 255, (60, 6, 6)).astype(np.float32) / 255
+    near[::3] = np.nan
+    np.savez(tmp_path / "gaps.npz", near=near, size=stream.normal(size=(60, 2)).astype(np.float32))
+    run, npz = tmp_path / "run", tmp_path / "made.npz"
+    line = ["train", "mvae", "--data", str(tmp_path / "gaps.npz"), "--modalities", "near,size", "--epochs", "1"]
+    assert main([*line, "--run", str(run)]) == 0
+    capsys.readouterr()
+    split = opened(run, several=True).data.train
+    there = int(split.tensors["near_present"].sum())
+    asked = ["translate", str(run), "--from", "near", "--split", "train", "--number", "100", "--npz", str(npz), "--json"]
+    assert main(asked) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["examples"] == told["scores"][0]["examples"] == len(np.load(npz)["near"]) == there < len(split)
+    found = pv.Run.load(run).translate({"near": np.load(npz)["near"]}, "size", 100)
+    np.testing.assert_allclose(np.load(npz)["size/mean"], found.mean, rtol=1e-5)

@@ -71,7 +71,8 @@ def translate(
     chosen = subset(having(split, given), number, reading.seed)
     files = _draw(found, chosen, given, targets, min(show_draws, draws), reading.seed, writing)
     files += [] if writing.npz is None else [_save(found, chosen, given, targets, draws, reading.seed, writing.npz)]
-    scored, scores = subset(split, score, reading.seed) if score else None, []
+    scores: list[TranslationScore] = []
+    scored = subset(having(split, [*given, *targets]), score, reading.seed) if score else None
     if scored is not None:
         with counted("translating") as moved:
             scores = score_translations(

@@ -33,13 +33,15 @@ MADE = "made"
 class TranslationScore:
     """The errors of a modality that is made of those `given`, of none where these are none: what the prior draws.
 
-    `unseen`: over all of its values. `calibrated`: with the spread scaled on held-out rows; None without these.
-    `standardised`: numbers are in standard deviations of their columns. `constant`: columns that do not vary, which are
-    left out. `uncalibrated`: how many values `calibrated` leaves out, since their spread is not finite.
+    `examples`: rows that have all of these modalities and the targets. `unseen`: over all values of the target.
+    `calibrated`: with the spread scaled on held-out rows; None without these. `standardised`: numbers are in standard
+    deviations of their columns. `constant`: columns that do not vary, which are left out. `uncalibrated`: how many
+    values `calibrated` leaves out, since their spread is not finite.
     """
 
     target: str
     given: tuple[str, ...]
+    examples: int
     unseen: Errors
     calibrated: Errors | None
     standardised: bool
@@ -84,13 +86,15 @@ def score_translations(
 
         made = _Made(only(source, specs, tuple(specs)), specs, target, names, draws, (seed, device))
         units = Numbers.of(specs[target].columns, floats(rows.tensors[target]))
-        told = None if held is None else made.each(held, units, lambda _, law, units=units: moments(law, units))
-        vary = varying(units.plain(floats(rows.tensors[target])) if told is None else told["x"])
-        by = Standard(*calibration(told, units), vary, units)
+        spread = None if held is None else made.each(held, units, lambda _, law, units=units: moments(law, units))
+        vary = varying(units.plain(floats(rows.tensors[target])) if spread is None else spread["x"])
+        by = Standard(*calibration(spread, units), vary, units)
         found = made.each(rows, units, lambda what, law, by=by: errors_of(MADE, what, law, by), tell)
         calibrated = averages(f"{MADE} calibrated", found) if by.factors is not None else None
         left, errors = int((~by.stated).sum()), averages(f"{MADE} unseen", found)
-        scores.append(TranslationScore(target, names, errors, calibrated, units.kept is not None, units.constant, left))
+        scores.append(
+            TranslationScore(target, names, len(rows), errors, calibrated, units.kept is not None, units.constant, left)
+        )
     return scores
 
 

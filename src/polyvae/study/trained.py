@@ -105,8 +105,13 @@ class Job:
 
     @property
     def options(self) -> dict[str, Any]:
-        """All options of the recipe."""
+        """All options of the recipe that are asked for, which are recorded."""
         return self.variant.given(self.shared)
+
+    @property
+    def call(self) -> dict[str, Any]:
+        """The options that the recipe is built with."""
+        return self.options
 
     def data(self) -> Data:
         """What it is trained and measured on."""
@@ -116,7 +121,7 @@ class Job:
         """The recipe with the weights of its seed."""
         if self.home is not None:
             import_module(self.home)
-        return named(self.variant.recipe)(self.data().spec, seed=self.seed, **self.options)
+        return named(self.variant.recipe)(self.data().spec, seed=self.seed, **self.call)
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -38,8 +38,9 @@ def field_names(path: Path) -> list[str]:
     names = [name for name, found in headers.items() if found.dtype.kind == "f" and len(found.shape) == 3]
     names = [name for name in names if name not in _RESERVED]
     if len(names) == 1:
-        values = npz(path, names)[names[0]]
-        return names if values.min() < 0 or values.max() > 1 else []
+        values = npz(path, names, gaps=True)[names[0]]  # who reads them says whether some may be missing
+        outside = (values < 0) | (values > 1)
+        return names if outside.any() else []
     return names
 
 

@@ -46,9 +46,9 @@ class ModalJob(Job):
         return {**super().settings, "precision": self.course.precision}
 
     @property
-    def options(self) -> dict[str, Any]:
+    def call(self) -> dict[str, Any]:
         grey = ",".join(f"{name}={GREY}" for name, spec in self.data().spec.values.items() if spec.grey)
-        return {**({"likelihood": grey} if grey else {}), **super().options}
+        return {**({"likelihood": grey} if grey else {}), **super().call}
 
     def data(self) -> Data:
         more = {"absent": self.absent} if self.absent else {}

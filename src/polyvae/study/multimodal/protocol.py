@@ -27,11 +27,6 @@ GREY = "laplace-0.75"  # of grey levels under every model whose options name no 
 BASELINES = ("cca", "kernel-cca", "nearest", "vae-ridge", "vae-mlp")
 
 
-def all_grey(likelihood: str) -> bool:
-    """Whether an option is what models have whose options name no likelihood."""
-    return all(each.endswith(f"={GREY}") for each in likelihood.split(","))
-
-
 @dataclass(frozen=True)
 class Compared:
     """What the study compares, on which data.

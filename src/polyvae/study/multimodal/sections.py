@@ -10,7 +10,6 @@ from typing import Any
 from polyvae.evaluation.numbers import NONE
 from polyvae.study.document import Block, TextTable, heading, plain
 from polyvae.study.made_by import versions
-from polyvae.study.multimodal.protocol import all_grey
 from polyvae.study.multimodal.published import PROTOCOLS, published
 from polyvae.study.multimodal.table import Line
 from polyvae.training.progress import duration
@@ -51,22 +50,23 @@ def made_by(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     whole = [line for line in found if not line.absent]
     models = "; ".join(_said(line, protocol) for line in whole if not line.baseline)
     baselines = ",".join(line.label for line in whole if line.baseline) or "none"
-    seeds = 1 + max(run["seed"] for line in found for run in line.runs)
+    last = max(run["seed"] for line in found for run in line.runs)
     words = ["polyvae", "study", "multimodal", "--data", protocol["data"], "--models", models, "--against", baselines]
-    words += ["--seeds", str(seeds)]
+    words += ["--seeds", str(last + 1)]
     for name, value in protocol.items():
         if name != "data" and value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     shares = sorted({line.absent for line in found if line.absent})
     words += ["--absent-shares", ",".join(f"{share:g}" for share in shares)] if shares else []
     lacking = dict.fromkeys(line.model for line in found if line.absent)
+    seeds = [run["seed"] for line in found if line.absent for run in line.runs]
+    words += ["--absent-seeds", str(1 + max(seeds))] if seeds else []
     return shlex.join([*words, "--absent-models", ", ".join(lacking) or "none"])
 
 
 def _said(line: Line, protocol: Mapping[str, Any]) -> str:
     options = json.loads(line.runs[0]["options"])
-    usual = {"latent": lambda value: value == protocol["latent"], "likelihood": all_grey}
-    own = {name: value for name, value in options.items() if name not in usual or not usual[name](value)}
+    own = {name: value for name, value in options.items() if name != "latent" or value != protocol["latent"]}
     call = line.runs[0]["recipe"] + (":" + ",".join(f"{name}={value}" for name, value in own.items()) if own else "")
     return call if call == line.label else f"{call} as {line.label}"
 
