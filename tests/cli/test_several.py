@@ -99,3 +99,15 @@ def test_commands_for_one_x_say_what_is_for_several(
     said = capsys.readouterr().err
     assert "is a run of several modalities, near, far, size" in said
     assert "polyvae translate, evaluate, sample, reconstruct and figures" in said
+
+
+def test_real_values_are_those_of_the_part_that_is_asked_for(modal_run: Path, capsys) -> None:
+    found = {}
+    for part in ("train", "test"):
+        line = ["evaluate", str(modal_run), "--samples", "1", "--split", part, "--json"]
+        capsys.readouterr()
+        assert main(line) == 0
+        found[part] = json.loads(capsys.readouterr().out)
+    assert found["train"]["judges"]["near"] > 0.9 > found["test"]["judges"]["near"]
+    assert found["train"]["real"] == {} != found["test"]["real"]
+    assert any("these are training rows" in note for note in found["train"]["notes"])

@@ -83,7 +83,19 @@ def test_rows_that_lack_what_is_given_are_neither_shown_nor_kept_nor_counted(tmp
     capsys.readouterr()
     split = opened(run, several=True).data.train
     there = int(split.tensors["near_present"].sum())
-    asked = ["translate", str(run), "--from", "near", "--split", "train", "--number", "100", "--npz", str(npz), "--json"]
+    asked = [
+        "translate",
+        str(run),
+        "--from",
+        "near",
+        "--split",
+        "train",
+        "--number",
+        "100",
+        "--npz",
+        str(npz),
+        "--json",
+    ]
     assert main(asked) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["examples"] == told["scores"][0]["examples"] == len(np.load(npz)["near"]) == there < len(split)

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 import polyvae as pv
 from helpers.modalities import spec
+from polyvae.completion.predictive import predicted
 from polyvae.data import wrap
+from polyvae.model.distributions.experts import Strata
 
 NAMES = ("a", "b")
 
@@ -129,3 +132,29 @@ def test_codes_of_a_split_are_not_read_as_labels() -> None:
     torch.testing.assert_close(torch.as_tensor(of_split.mean), torch.as_tensor(of_labels.mean))
     torch.testing.assert_close(torch.as_tensor(of_data.mean), torch.as_tensor(of_labels.mean))
     assert float((torch.as_tensor(of_split.mean) - split.tensors["size"]).abs().mean()) < 1.5
+
+
+def test_a_split_is_read_through_its_transform() -> None:
+    stream = np.random.default_rng(0)
+    pictures = stream.integers(0, 255, (120, 6, 6), dtype=np.uint8)
+    number = (pictures > 127).mean((1, 2), keepdims=False)[:, None].astype(np.float32)
+    data = pv.data.load({"a": pictures, "s": number}, modalities=["a", "s"], binarise="threshold")
+    run = pv.fit("mvae", data, epochs=2, device="cpu", progress=False)
+    split = data.test
+    bits = (split.tensors["a"] > 127).float()
+    assert torch.equal(split.batch(torch.arange(len(split)))["a"], bits)
+    made = [run.translate(each, "s", draws=20).mean for each in (split, {"a": bits}, {"a": split.tensors["a"]})]
+    torch.testing.assert_close(torch.as_tensor(made[0]), torch.as_tensor(made[1]))
+    assert not torch.allclose(torch.as_tensor(made[0]), torch.as_tensor(made[2]))
+    mask = {"a": torch.ones(1, 1, 6, 6)}
+    seen = [run.translate(each, "s", draws=20, masks=mask).mean for each in (split, {"a": bits})]
+    torch.testing.assert_close(torch.as_tensor(seen[0]), torch.as_tensor(seen[1]))
+
+
+def test_the_spread_of_a_mixture_of_experts_is_right_at_few_draws() -> None:
+    """Draws come evenly from the experts, so that their squares are over S, not S - 1."""
+    torch.manual_seed(0)
+    laws = Strata(torch.full((4000, 2), 0.5), Normal(torch.tensor([[-2.0], [2.0]]).expand(4000, 2, 1), 0.3))
+    z = laws.sample((4,))
+    found = predicted([Independent(Normal(z.flatten(0, 1), 0.1), 1)], 4000, True, stratified=True)
+    assert float(found.std.square().mean()) == pytest.approx(4 + 0.3**2 + 0.1**2, rel=0.03)

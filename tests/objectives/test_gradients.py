@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 import polyvae as pv
 from helpers.quadrature import Linear, batch_of, expected_gradients
+from polyvae.model.draw import Draw, Latent, Observed
 from polyvae.model.priors.mixture import mixture
 from polyvae.objectives import (
     Bound,
@@ -221,3 +222,24 @@ def test_the_thermodynamic_bound_rises_with_its_parts_from_the_plain_one_to_the_
     assert sums[0] == pytest.approx(plain, abs=1e-6)
     assert sums == sorted(sums)
     assert sums[-1] < evidence < sums[-1] + 0.02
+
+
+@pytest.mark.parametrize(
+    "bound", [DoublyReparametrised(3, 2), DoublyReparametrised(6), PartiallyImportanceWeighted(3, 2)]
+)
+def test_a_draw_outside_the_support_of_the_likelihood_counts_nothing_and_hides_nothing(bound: Bound) -> None:
+    torch.manual_seed(0)
+    mean = torch.full((4, 1), 0.1, dtype=torch.float64, requires_grad=True)
+    q, p = (Independent(Normal(loc, torch.ones_like(loc)), 1) for loc in (mean, torch.zeros_like(mean)))
+    z = q.rsample((6,))
+    log_p = torch.where(z[..., 0] > 0.4, -math.inf, -(z[..., 0] - 0.3).square())
+    heads = {"x": Observed(p, torch.zeros(4, 1).double(), log_p, 1.0)}
+    draw = Draw(6, {"z": z.flatten(0, 1)}, {"z": Latent(q, p, z, z)}, heads, paths={"z": z})
+    found, wanted = bound.estimate(draw), ImportanceWeighted(*(3, 2) if bound.groups == 2 else (6,)).estimate(draw)
+    assert bool(log_p.isinf().any())
+    if isinstance(bound, DoublyReparametrised):
+        torch.testing.assert_close(found, wanted)
+    (gradient,) = torch.autograd.grad(found[found.isfinite()].sum(), mean)
+    assert bool(gradient.isfinite().all())
+    assert bool(gradient.any())
+    assert not bool(found.isnan().any())

@@ -37,13 +37,14 @@ def evaluated(found: Opened, samples: int | None, reading: Reading, place: Path,
     """Evaluates a run by judges that are trained first, or kept in its folder, where rows have labels."""
     from polyvae.evaluation.modalities import evaluate_modalities, judges
 
-    (part, split), whole = found.split(reading.split), found.data
+    part, split = found.split(reading.split)
+    whole = replace(found.data, test=split)  # by which judges tell how right they are, too
     labelled = whole.train.labels is not None and split.labels is not None
     asked: dict[str, Any] = {} if samples is None else {"samples": samples}
     asked |= {"judges": judges(whole, found.folder) if labelled else None, "seed": reading.seed}
     asked["device"] = usable(reading.device)
     with counted("evaluating") as moved:
-        report = evaluate_modalities(found.run, replace(whole, test=split), progress=moved, **asked)
+        report = evaluate_modalities(found.run, whole, progress=moved, **asked)
     of = {name: found.run.description[name] for name in ("recipe", "data")}
     report = {"run": str(reading.run), **of, "split": part, **report}
     write_text(place, json_module.dumps(report, indent=2) + "\n")

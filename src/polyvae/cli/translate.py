@@ -20,9 +20,10 @@ from polyvae.cli.runs import device as usable
 from polyvae.completion.translation_scores import TranslationScore, score_translations
 from polyvae.data import Split
 from polyvae.data.cuts import subset
-from polyvae.evaluation.modalities.given import having, shown
+from polyvae.evaluation.modalities.given import having, shown, whole
 from polyvae.training.progress import counted
 
+NOT_HELD = "nothing is calibrated: the validation part, on which that is done, is what is scored"
 SHOWN = 20  # columns of the figure at most
 
 
@@ -75,11 +76,11 @@ def translate(
     scored = subset(having(split, [*given, *targets]), score, reading.seed) if score else None
     if scored is not None:
         with counted("translating") as moved:
-            scores = score_translations(
-                found.run, scored, given, targets, draws, found.data.validation, reading.seed, progress=moved
-            )
+            held = None if part == "validation" else found.data.validation
+            scores = score_translations(found.run, scored, given, targets, draws, held, reading.seed, progress=moved)
     told = {"run": str(reading.run), "split": part, "given": given, "draws": draws, "examples": len(scored or ())}
-    _say({**told, "notes": [FEW.format(draws=draws)] * (draws < RESOLVED)}, scores, files, writing.json)
+    notes = [FEW.format(draws=draws)] * (draws < RESOLVED) + [NOT_HELD] * (part == "validation")
+    _say({**told, "notes": notes}, scores, files, writing.json)
 
 
 def _draw(
@@ -102,11 +103,10 @@ def _save(
     found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int, place: Path
 ) -> Path:
     """What is given, as it is, and of each target what `Run.translate` answers."""
-    from polyvae.data.split import floats
     from polyvae.figures import save_array
 
     made = found.run.translate(shown(split, given), list(to), draws, seed=seed)
-    held = {name: floats(split.tensors[name]).cpu() for name in given}
+    held = {name: value.cpu() for name, value in whole(split).items() if name in given}
     return save_array(place, {**held, **{name: asdict(made[name]) for name in to}})
 
 

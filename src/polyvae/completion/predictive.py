@@ -181,10 +181,14 @@ class Completer:
         )
 
 
-def predicted(laws: Iterable[Distribution], rows: int, noise: bool, effective: Tensor | None = None) -> Predictive:
+def predicted(
+    laws: Iterable[Distribution], rows: int, noise: bool, effective: Tensor | None = None, stratified: bool = False
+) -> Predictive:
     """The predictive distribution of n `rows` whose laws come by chunks of draws of the latents, batch shape [k n].
 
     `noise`: whether it includes the likelihood's own. `effective`: the effective number of draws, all by default.
+    `stratified`: draws come evenly from the components of a mixture; their mean is then nearly exact in what lies
+    between components, and the spread around it is divided by S, not by S - 1.
     """
     means, draws, within = [], [], 0.0
     sums: dict[int, Tensor] = {}
@@ -201,7 +205,7 @@ def predicted(laws: Iterable[Distribution], rows: int, noise: bool, effective: T
         draws.append(drawn.unflatten(0, (-1, rows)))
     joined = torch.cat(means)
     count, centre = len(joined), joined.mean(0)
-    between = (joined - centre).square().sum(0) / max(1, count - 1)
+    between = (joined - centre).square().sum(0) / max(1, count - (not stratified))
     std = torch.where(centre.isinf(), torch.inf, (within / count + between).sqrt())  # not inf - inf
     whole = torch.cat(draws) if noise else joined
     chances = tuple((place, total / count) for (place, _), total in zip(coded, sums.values(), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import ALL, evaluating, source_of
 from polyvae.evaluation.bounds import chunk_values
 from polyvae.evaluation.pictures import recorded_spec
+from polyvae.model.distributions.mixture import Stratified
 from polyvae.model.draw import first_heads
 from polyvae.model.presence import present
 from polyvae.model.spec import Spec
@@ -61,19 +63,20 @@ def translate(
     targets, single = _targets(spec, given, to, masks or {})
     seen = {name: _mask(name, mask, spec) for name, mask in (masks or {}).items()}
     hidden = {each for name in targets if name not in seen for each in (name, present(name))}
-    values = {name: value for name, value in _held(given, spec).items() if name not in hidden}
-    if isinstance(given, Mapping):
-        values |= {name: _unseen_away(values[name], mask) for name, mask in seen.items()}
-    # The codes of a split are those of the run's columns, where numbers in a mapping stand for labels.
-    split = taken(values if isinstance(given, Mapping) else Split(values), spec)
-    split = Split({**split.tensors, **_masked(split, seen)})
+    whole = _held(given, spec)
+    values = {name: value for name, value in _values(whole).items() if name not in hidden}
+    if isinstance(whole, Split):  # its codes are those of the run, where numbers in a mapping stand for labels
+        split = taken(replace(whole, tensors=values), spec)
+    else:
+        split = taken({**values, **{name: _unseen_away(values[name], mask) for name, mask in seen.items()}}, spec)
+    split = replace(split, tensors={**split.tensors, **_masked(split, seen)})
     observe = source_of(source).observe
     with evaluating(model, asked.device) as target:
 
         def translated(rows: slice) -> list[dict[str, tuple[Tensor, ...]]]:
             count = rows.stop - rows.start
             part = split.take(range(rows.start, rows.stop)).to(target)
-            batch = observe(part.batch(torch.arange(count, device=target)))
+            batch = _partly(observe(part.batch(torch.arange(count, device=target))), list(seen))
             size = rows_at_once(spec.values, asked.draws, target)
             parts = []
             for start in range(0, count, size):
@@ -93,7 +96,7 @@ def _targets(
     spec: Spec, given: Any, to: str | Sequence[str] | None, masks: Mapping[str, Any]
 ) -> tuple[list[str], bool]:
     """The modalities asked for, and whether it is one alone."""
-    known, held = list(spec.values), [name for name in _held(given, spec) if name in spec.values]
+    known, held = list(spec.values), [name for name in _values(_held(given, spec)) if name in spec.values]
     whole = [name for name in held if name not in masks]
     asked = [name for name in known if name not in whole] if to is None else [to] if isinstance(to, str) else list(to)
     for name in [*asked, *masks]:
@@ -112,13 +115,17 @@ def _targets(
     return asked, isinstance(to, str)
 
 
-def _held(given: Any, spec: Spec) -> Mapping[str, Any]:
+def _held(given: Any, spec: Spec) -> Split | Mapping[str, Any]:
     """What is given, by name."""
     if isinstance(given, Mapping):
         return given
     if isinstance(given, (Data, Split)):
-        return part_meant(given, spec).tensors
+        return part_meant(given, spec)
     raise ValueError("modalities are given by name, as {'mnist': pictures}; or as Data, or a Split")
+
+
+def _values(held: Split | Mapping[str, Any]) -> Mapping[str, Any]:
+    return held.tensors if isinstance(held, Split) else held
 
 
 def _mask(name: str, mask: Any, spec: Spec) -> Tensor:
@@ -147,19 +154,22 @@ def _unseen_away(value: Any, seen: Tensor) -> Any:
 
 
 def _masked(split: Split, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is seen of modalities in part, each in its own shape, and that encoders do not read these."""
+    """What is seen of modalities in part, each in its own shape; nothing in the rows that lack it."""
     found: dict[str, Tensor] = {}
     for name, seen in masks.items():
         held, rows = split.tensors[name], len(split)
         if len(seen) not in (1, rows):
             raise ValueError(f"the mask of {name!r} has a row for each of {rows} examples, or one; got {len(seen)}")
         there = split.tensors[present(name)].view(-1, *[1] * (held.ndim - 1))
-        found |= {
-            f"{name}{SEEN}": (seen.to(held.device) & there).expand(held.shape).contiguous(),
-            f"{name}{PARTLY}": held,
-            present(name): torch.zeros(rows, dtype=torch.bool, device=held.device),
-        }
+        found[f"{name}{SEEN}"] = (seen.to(held.device) & there).expand(held.shape).contiguous()
     return found
+
+
+def _partly(batch: Values, names: Sequence[str]) -> dict[str, Tensor]:
+    """The batch without these modalities, which encoders do not read, and their values for what is seen of them."""
+    kept = {f"{name}{PARTLY}": batch[name] for name in names}
+    gone = {each: torch.zeros_like(batch[each]) for name in names for each in (name, present(name))}
+    return {**batch, **gone, **kept}
 
 
 def rows_at_once(specs: Mapping[str, Spec], draws: int, device: torch.device) -> int:
@@ -176,6 +186,7 @@ def predictions(
     if partly:
         count = CANDIDATES * count if asked.candidates is None else asked.candidates
     draw = model.infer(batch, count)
+    stratified = any(isinstance(latent.q, Stratified) for latent in draw.latents.values())
     # Draws of several experts come expert by expert, and the first few of them would be one expert's.
     order = torch.randperm(count, device=next(iter(batch.values())).device)
     latents = {name: draw.values[name].unflatten(0, (-1, rows))[order] for name in model.plan.latents}
@@ -187,7 +198,13 @@ def predictions(
         ]
         latents, effective = resampled(latents, torch.stack(score).sum(0), asked.draws)
     return {
-        name: predicted((law for law, _ in _laws(model, heads[name], latents)), rows, asked.noise, effective)
+        name: predicted(
+            (law for law, _ in _laws(model, heads[name], latents)),
+            rows,
+            asked.noise,
+            effective,
+            stratified and not partly,
+        )
         for name in targets
     }
 

@@ -16,7 +16,7 @@ from polyvae.data.cuts import shuffled, subset
 from polyvae.data.split import Split, floats
 from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.modalities.generation import Translator
-from polyvae.evaluation.modalities.given import having, shown, specs_of
+from polyvae.evaluation.modalities.given import having, shown, specs_of, whole
 from polyvae.evaluation.modalities.probes import ALL, codes_given
 from polyvae.figures.grids import blocks
 from polyvae.figures.kinds import ModalMap, Sheet
@@ -47,7 +47,7 @@ def sheet(
         return None
     translator, held = Translator(source, specs), having(split, tuple(specs))
     chosen = _by_turns(held, columns, seed)
-    values = {name: floats(chosen.tensors[name]) for name in specs}
+    values = {name: value for name, value in whole(chosen).items() if name in specs}
     found: dict[str, list[tuple[str, str, Tensor]]] = {name: [] for name in PARTS}
     with seeded(translator.device, seed, 3):
         for name in views:
@@ -88,9 +88,9 @@ def translated(
 
     A modality that is no picture is left out; None where none of them is a picture.
     """
-    specs, held = specs_of(source), shown(split, given)
-    found = translate(source, held, list(to), draws, seed=seed, quantiles=())
-    parts = {name: [("given", name, floats(held.tensors[name]))] for name in pictured(specs) if name in given}
+    specs, held = specs_of(source), having(split, given)
+    values, found = whole(held), translate(source, shown(held, given), list(to), draws, seed=seed, quantiles=())
+    parts = {name: [("given", name, values[name])] for name in pictured(specs) if name in given}
     parts |= {
         name: [(f"draw {number + 1}", name, made) for number, made in enumerate(found[name].samples)]
         for name in pictured(specs)

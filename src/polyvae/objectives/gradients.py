@@ -71,7 +71,7 @@ class DoublyReparametrised(Bound):
         log_w = (log_p - log_q).detach()
         share = _shares(log_w, self.groups)
         _weigh_paths(draw, share)
-        gradient = share * log_p - share.square() * log_q
+        gradient = _product(share, log_p) - _product(share.square(), log_q)
         return _carried(grouped(log_w, self.groups).mean(0), gradient / self.groups)
 
 
@@ -102,7 +102,7 @@ class PartiallyImportanceWeighted(Bound):
         numbers = torch.finfo(log_w.dtype)
         generating = generating.maximum(numbers.eps * encoding)
         _weigh_paths(draw, encoding / generating.clamp(min=numbers.tiny))
-        return _carried(grouped(log_w, 1)[0], generating * log_p - encoding * log_q)
+        return _carried(grouped(log_w, 1)[0], _product(generating, log_p) - _product(encoding, log_q))
 
 
 class Thermodynamic(Bound):
@@ -197,6 +197,11 @@ def _direct(paths: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list
 def _shares(log_w: Tensor, groups: int) -> Tensor:
     """What each draw counts in its group, [M * K, B], which sums to 1 there."""
     return that_count(log_w.unflatten(0, (groups, -1)), 1).softmax(1).flatten(0, 1)
+
+
+def _product(share: Tensor, log: Tensor) -> Tensor:
+    """share log, 0 where the share is 0 whatever the logarithm, which is -inf outside a support."""
+    return torch.where(share > 0, share * log, 0.0)
 
 
 def _weigh_paths(draw: Draw, factor: Tensor) -> None:

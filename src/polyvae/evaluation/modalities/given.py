@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import Source, source_of
@@ -56,4 +58,9 @@ def shown(split: Split, names: Sequence[str]) -> Split:
     """These modalities of a split and no other, with their flags, in the rows that have them all."""
     held = having(split, names)
     kept = [each for name in names for each in (name, present(name)) if each in held.tensors]
-    return Split({name: held.tensors[name] for name in kept})
+    return replace(held, tensors={name: held.tensors[name] for name in kept})
+
+
+def whole(split: Split) -> dict[str, Tensor]:
+    """Every value of a split as models read it, transformed."""
+    return split.batch(torch.arange(len(split), device=split.device))
