@@ -19,7 +19,7 @@ def test_the_report_tells_coherence_bounds_and_probes_and_is_kept(
     assert main(["evaluate", str(modal_run), "--samples", "3", "--out", str(out)]) == 0
     said, told = capsys.readouterr().out, json.loads(out.read_text())
     for words in (
-        "show the class of their row",
+        "coherence",
         "drawn together",
         "bounds on log p(x), nats",
         "linear classifiers",
@@ -81,11 +81,11 @@ def test_without_pictures_values_are_kept_or_the_command_says_how(tmp_path: Path
     run = tmp_path / "run"
     line = ["train", "mvae", "--data", str(tmp_path / "table.npz"), "--modalities", "blood,urine", "--epochs", "1"]
     assert main([*line, "--run", str(run)]) == 0
-    for command in ("sample", "reconstruct"):
+    for command, name in (("sample", "urine"), ("reconstruct", "reconstruction/urine")):
         assert main([command, str(run)]) == 1
         assert "none of blood, urine is a picture" in capsys.readouterr().err
-    assert main(["sample", str(run), "--npz", str(tmp_path / "drawn.npz")]) == 0
-    assert np.load(tmp_path / "drawn.npz")["urine"].shape == (16, 2)
+        assert main([command, str(run), "--number", "5", "--npz", str(tmp_path / "kept.npz")]) == 0
+        assert np.load(tmp_path / "kept.npz")[name].shape == (5, 2)
     for line in (["translate"], ["evaluate", "--samples", "2"], ["figures"]):
         assert main([line[0], str(run), *line[1:]]) == 0
     assert "no coherence" in capsys.readouterr().out
@@ -111,3 +111,27 @@ def test_real_values_are_those_of_the_part_that_is_asked_for(modal_run: Path, ca
     assert found["train"]["judges"]["near"] > 0.9 > found["test"]["judges"]["near"]
     assert found["train"]["real"] == {} != found["test"]["real"]
     assert any("these are training rows" in note for note in found["train"]["notes"])
+
+
+def test_files_hold_the_numbers_and_the_words_of_categories(tmp_path: Path) -> None:
+    stream = np.random.default_rng(0)
+    level, colour = stream.choice([3, 5, 9], 90), stream.choice(["blue", "green", "red"], 90)
+    text = "\n".join(["level,colour,size", *(f"{a},{b},{a / 3 + 0.1}" for a, b in zip(level, colour, strict=True))])
+    (tmp_path / "table.csv").write_text(text)
+    run, npz = tmp_path / "run", tmp_path / "kept.npz"
+    line = ["train", "mvae", "--data", str(tmp_path / "table.csv"), "--modalities", "a=level+colour,b=size"]
+    assert main([*line, "--kind", "level=category", "--epochs", "1", "--run", str(run)]) == 0
+    for asked, name in (
+        (["sample"], "a"),
+        (["sample", "--pixels"], "a"),
+        (["reconstruct"], "original/a"),
+        (["reconstruct"], "reconstruction/a"),
+        (["translate", "--from", "a"], "a"),
+        (["translate", "--from", "b", "--score", "0"], "a/samples"),
+    ):
+        assert main([asked[0], str(run), *asked[1:], "--npz", str(npz)]) == 0
+        held = np.load(npz)
+        assert set(np.unique(held[name][..., 0])) <= {3, 5, 9}
+        assert set(np.unique(held[name][..., 1])) <= {0, 1, 2}
+        labels = next(key for key in held if key.endswith("a/labels/colour"))
+        assert held[labels].tolist() == ["blue", "green", "red"]

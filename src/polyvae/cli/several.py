@@ -9,17 +9,22 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
 from polyvae.cli.arguments import Reading, Writing
 from polyvae.cli.printing import console, stacked
 from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened
 from polyvae.cli.runs import device as usable
+from polyvae.data.exchange.codes import valued
+from polyvae.data.exchange.returned import called
 from polyvae.data.files.writing import write_text
 from polyvae.evaluation.numbers import number, plus_minus
+from polyvae.model.spec import Spec
 from polyvae.training.progress import counted
 
 COLUMNS = 16  # of a figure of draws
@@ -81,18 +86,38 @@ def drawn(found: Opened, count: int | None, pixels: bool, reading: Reading, writ
     count = count if count < COLUMNS else COLUMNS * ceil(count / COLUMNS)
     specs = found.run.spec.values if found.run.spec else {}
     with evaluating(found.run.model) as device, seeded(device, reading.seed):
-        values = found.run.sample(count, seed=reading.seed) if pixels else Translator(found.run, specs).drawn(count)
+        values = Translator(found.run, specs).drawn(count, pixels)
     figure = shown(values, found.split(reading.split)[1], specs, COLUMNS)
-    return _written(found, figure, "samples", "Modalities drawn together", writing, values)
+    return _written(found, figure, "samples", "Modalities drawn together", writing, kept(values, specs))
 
 
 def reconstructed(found: Opened, count: int | None, reading: Reading, writing: Writing) -> list[Path]:
     """Examples, each modality as it is, made of itself and made of all, as a figure and its arrays."""
-    from polyvae.figures.modalities import RECONSTRUCTED, sheet
+    from polyvae.evaluation.modalities.given import having, whole
+    from polyvae.figures.modalities import RECONSTRUCTED, by_turns, sheet
 
-    specs = found.run.spec.values if found.run.spec else {}
-    figure = sheet(found.run, found.split(reading.split)[1], specs, count or EXAMPLES, reading.seed, [RECONSTRUCTED])
-    return _written(found, figure, "reconstructions", "Reconstructions", writing, figure)
+    specs, split = found.run.spec.values if found.run.spec else {}, found.split(reading.split)[1]
+    figure = sheet(found.run, split, specs, count or EXAMPLES, reading.seed, [RECONSTRUCTED])
+    rows = by_turns(having(split, tuple(specs)), count or EXAMPLES, reading.seed)  # which the figure shows
+    shown = kept({name: value for name, value in whole(rows).items() if name in specs}, specs)
+    held = {"original": shown, "reconstruction": kept(found.run.reconstruct(rows), specs)}
+    return _written(found, figure, "reconstructions", "Reconstructions", writing, held)
+
+
+def kept(values: Mapping[str, Tensor], specs: Mapping[str, Spec]) -> dict[str, Any]:
+    """Values [..., D] by modality as files hold them: of categories the numbers that stand for them in the data, or
+    codes, with the words of every column as NAME/labels/COLUMN."""
+    held: dict[str, Any] = {}
+    for name, value in values.items():
+        columns = specs[name].columns if name in specs else ()
+        words = {
+            column.name or str(place): called(column.labels, True)
+            for place, column in enumerate(columns)
+            if column.labels
+        }
+        held[name] = valued(torch.as_tensor(value).cpu(), columns)
+        held |= {f"{name}/labels/{column}": labels for column, labels in words.items()}
+    return held
 
 
 def _written(found: Opened, figure: Any, name: str, title: str, writing: Writing, values: Any) -> list[Path]:
@@ -130,8 +155,8 @@ def _coherence(report: Mapping[str, Any]) -> Table:
         )
         for each in report["coherence"]
     ]
-    headings = ("given", "made", "draws", "real values", "Fréchet distance")
-    return _table("which show the class of their row", headings, rows)
+    headings = ("given", "made", "draws that show the class of their row", "judge, on real values", "Fréchet distance")
+    return _table("coherence", headings, rows)
 
 
 def _joint(report: Mapping[str, Any]) -> str:

@@ -15,8 +15,10 @@ from polyvae.cli.arguments import Draws, Reading, Writing
 from polyvae.cli.complete import FEW, RESOLVED
 from polyvae.cli.errors import error_table
 from polyvae.cli.printing import console, stacked
+from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened, check_place, opened
 from polyvae.cli.runs import device as usable
+from polyvae.cli.several import kept
 from polyvae.completion.translation_scores import TranslationScore, score_translations
 from polyvae.data import Split
 from polyvae.data.cuts import subset
@@ -49,7 +51,8 @@ def translate(
     draws: of z, for each example.
     score: how many examples of the part are scored; 0 for none.
     out: the PNG file; figures/translations-FROM.png in the run folder where none is given.
-    npz: a file for what is given, and mean, std, quantiles and samples of what is made.
+    npz: a file for what is given, and mean, std, quantiles and samples of what is made; categories by the numbers that
+        stand for them in the data, text by codes, with its words as NAME/labels/COLUMN.
     json: print one JSON document instead of the table.
 
     Example: polyvae translate runs/mmvae --from mnist --to svhn
@@ -62,11 +65,11 @@ def translate(
     if spec is None or not spec.modalities:
         raise ValueError(f"{reading.run} is a run of one x; `polyvae complete` completes what is seen in part")
     known = list(spec.values)
-    given = [known[0]] if from_ is None else [one_of(known, name, "from_") for name in from_.split(",")]
+    given = [known[0]] if from_ is None else [one_of(known, name, "from_") for name in dict.fromkeys(from_.split(","))]
     others = [name for name in known if name not in given]
     if not others:
-        raise ValueError(f"--from names all of {', '.join(known)}, so that nothing is left to make of them")
-    targets = others if to is None else [one_of(others, name, "to") for name in to.split(",")]
+        raise UsageError(f"--from names all of {', '.join(known)}, so that nothing is left to make of them")
+    targets = others if to is None else [one_of(others, name, "to") for name in dict.fromkeys(to.split(","))]
     found.run.model.to(place)
     part, split = found.split(reading.split)
     chosen = subset(having(split, given), number, reading.seed)
@@ -90,12 +93,14 @@ def _draw(
     from polyvae.figures import draw
     from polyvae.figures.modalities import translated
 
+    known = found.run.spec.values if found.run.spec else {}
     figure = translated(found.run, split.take(range(min(SHOWN, len(split)))), given, to, draws, seed)
     if figure is None:
         if writing.out is not None:
             raise ValueError(f"--out: none of {', '.join((*given, *to))} is a picture; --npz keeps the values")
         return []
-    out = writing.out or found.folder / "figures" / f"translations-{'-'.join(given)}.png"
+    names = [*given, *([] if len(given) + len(to) == len(known) else ["to", *to])]
+    out = writing.out or found.folder / "figures" / f"translations-{'-'.join(names)}.png"
     return [draw(figure, out, f"{' and '.join(to)} of {' and '.join(given)}")]
 
 
@@ -105,9 +110,14 @@ def _save(
     """What is given, as it is, and of each target what `Run.translate` answers."""
     from polyvae.figures import save_array
 
+    specs = found.run.spec.values if found.run.spec else {}
     made = found.run.translate(shown(split, given), list(to), draws, seed=seed)
-    held = {name: value.cpu() for name, value in whole(split).items() if name in given}
-    return save_array(place, {**held, **{name: asdict(made[name]) for name in to}})
+    held = kept({name: value for name, value in whole(split).items() if name in given}, specs)
+    for name in to:
+        for what, value in asdict(made[name]).items():
+            told = kept({name: value}, specs) if what in ("mean", "samples", "quantiles") else {name: value}
+            held |= {f"{name}/{what}": told.pop(name), **told}
+    return save_array(place, held)
 
 
 def _say(told: Mapping[str, Any], scores: Sequence[TranslationScore], files: Sequence[Path], json: bool) -> None:

@@ -47,7 +47,7 @@ class Completion:
 
     def __repr__(self) -> str:
         shape, levels = list(self.mean.shape), ", ".join(map(str, self.levels)) or "none"
-        return f"Completion of x {shape}: {len(self.samples)} samples, quantiles at {levels}"
+        return f"Completion {shape}: {len(self.samples)} samples, quantiles at {levels}"
 
     def quantile(self, probability: float) -> Tensor:
         """One of the quantiles, [N, ...]. Raises ValueError for a probability that was not asked for."""

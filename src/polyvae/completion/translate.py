@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,9 @@ from torch.distributions import Distribution
 from polyvae.checks.names import gathered, near
 from polyvae.completion.complete import CompletionSettings
 from polyvae.completion.predictive import Predictive, predicted, reads, resampled, seen_score
+from polyvae.data.columns.labels import KNOWN
 from polyvae.data.exchange.given import part_meant, taken, tensor
+from polyvae.data.exchange.several import of_frame
 from polyvae.data.readers.frames import is_frame
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import ALL, evaluating, source_of
@@ -43,11 +46,12 @@ def translate(
 
     p(x_B | x_A) = E p(x_B | z), z ~ q(z | x_A)
 
-    `given`: the given modalities by name, arrays, tensors or frames of as many rows; or Data or a Split, of which those
-    in `to` are then left out. `to`: the modality asked for, or several; all that are not given by default. `draws`: of
-    z, for each row. `masks`: of modalities of which some values are seen alone, 1 where one is, as in `complete`; the
-    encoders do not read these, and draws of z are weighed by p(x_seen | z). `settings`: those of `CompletionSettings`
-    that have to do with draws; the spread is that of the likelihood and of z together.
+    `given`: the given modalities by name, arrays, tensors or frames of as many rows; a frame with the columns of some;
+    or Data or a Split, of which those in `to` are then left out. `to`: the modality asked for, or several; all that are
+    not given by default. `draws`: of z, for each row. `masks`: of modalities of which some values are seen alone, 1
+    where one is, as in `complete`; the encoders do not read these, and ten times as many draws of z, or `candidates`,
+    are weighed by p(x_seen | z). `settings`: those of `CompletionSettings` that have to do with draws; the spread is
+    that of the likelihood and of z together.
 
     Returns a `Completion` where `to` is one name, else one by name for each that is asked for: `samples` [S, N, ...]
     are the expected values of each draw of z. Rows are taken in blocks of 100, each with its own noise; global
@@ -57,6 +61,8 @@ def translate(
     asked = gathered(CompletionSettings, {"draws": draws, **settings})
     if asked.use_x or asked.weigh != "none" or asked.head is not None:
         raise ValueError("use_x, weigh and head are for completions of one x; a translation reads all that is given")
+    if isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"a run is wanted, such as Run.load({str(source)!r}); got its path")
     model, spec = source_of(source, "heads", "decode", what="a translation").model, recorded_spec(source)
     if spec is None or not spec.modalities:
         raise ValueError("this model has one x: translate is for several modalities; complete what is seen in part")
@@ -96,7 +102,14 @@ def _targets(
     spec: Spec, given: Any, to: str | Sequence[str] | None, masks: Mapping[str, Any]
 ) -> tuple[list[str], bool]:
     """The modalities asked for, and whether it is one alone."""
-    known, held = list(spec.values), [name for name in _values(_held(given, spec)) if name in spec.values]
+    known, values = list(spec.values), _values(_held(given, spec))
+    allowed = {*known, *map(present, known), *(each.name for each in spec.beside), "y", KNOWN}
+    if isinstance(given, Mapping) and (unknown := [name for name in values if name not in allowed]):
+        said = f"{unknown[0]!r} is no modality of this run{near(str(unknown[0]), known)}; there are {', '.join(known)}"
+        raise ValueError(said)
+    held = [name for name in values if name in known]
+    if lacking := [name for name in known if name not in values] if isinstance(given, Data) else []:
+        raise ValueError(f"the modalities of this run are {', '.join(known)}; got data without {lacking[0]!r}")
     whole = [name for name in held if name not in masks]
     asked = [name for name in known if name not in whole] if to is None else [to] if isinstance(to, str) else list(to)
     for name in [*asked, *masks]:
@@ -121,7 +134,9 @@ def _held(given: Any, spec: Spec) -> Split | Mapping[str, Any]:
         return given
     if isinstance(given, (Data, Split)):
         return part_meant(given, spec)
-    raise ValueError("modalities are given by name, as {'mnist': pictures}; or as Data, or a Split")
+    if is_frame(given):
+        return of_frame(given, spec)
+    raise ValueError("modalities are given by name, as {'mnist': pictures}; in a data frame; or as Data, or a Split")
 
 
 def _values(held: Split | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -46,7 +46,7 @@ def sheet(
     if not views:
         return None
     translator, held = Translator(source, specs), having(split, tuple(specs))
-    chosen = _by_turns(held, columns, seed)
+    chosen = by_turns(held, columns, seed)
     values = {name: value for name, value in whole(chosen).items() if name in specs}
     found: dict[str, list[tuple[str, str, Tensor]]] = {name: [] for name in PARTS}
     with seeded(translator.device, seed, 3):
@@ -180,7 +180,7 @@ def _flat(codes: np.ndarray, method: str, seed: int) -> np.ndarray:
     return TSNE(2, perplexity=near, init="pca", random_state=seed).fit_transform(codes)
 
 
-def _by_turns(split: Split, count: int, seed: int) -> Split:
+def by_turns(split: Split, count: int, seed: int) -> Split:
     """So many rows in a seeded order, one of each class and then again, where there are labels; all of fewer rows."""
     index = shuffled(len(split), seed)
     if split.labels is not None:

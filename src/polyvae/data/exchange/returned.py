@@ -89,6 +89,9 @@ def labelled(frame: Any, y: Tensor, spec: Spec) -> Any:
 def like_of(like: Any, name: str) -> Any:
     """What was given under a name, of a mapping of several values; else what was given, or of a mapping without that
     name something of its type alone."""
+    if isinstance(like, Split) and "x" not in like.tensors:  # a flag of its would lend its shape
+        kept = like.tensors.get(name)
+        return Split({"x": torch.zeros(0, dtype=torch.int64, device=like.device) if kept is None else kept})
     if not isinstance(like, Mapping):
         return like
     if name in like:

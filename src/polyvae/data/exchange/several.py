@@ -53,7 +53,7 @@ def several_taken(x: Any, spec: Spec, y: Any = None, given: Mapping[str, Any] | 
 
 def _read(x: Any, spec: Spec) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The modalities that are given and the flags of all of them, and what else is given by name."""
-    values = _of_frame(x, spec) if is_frame(x) else by_name(x, WHERE)
+    values = of_frame(x, spec) if is_frame(x) else by_name(x, WHERE)
     _known(values, spec)
     beside = {each.name for each in spec.beside}
     allowed = {*spec.values, *map(present, spec.values), *beside, "y", KNOWN}
@@ -88,7 +88,7 @@ def _one(name: str, value: Any, spec: Spec) -> Split:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _of_frame(x: Any, spec: Spec) -> dict[str, Any]:
+def of_frame(x: Any, spec: Spec) -> dict[str, Any]:
     """The modalities of which a frame has a column, each the whole frame, of which columns are read by name."""
     columns = {str(name) for name in x.columns}
     return {name: x for name, each in spec.values.items() if any(column.name in columns for column in each.columns)}

@@ -61,17 +61,17 @@ class Translator:
             draw = self.model.infer(only(self.source, self.specs, tuple(values)).observe(held))
             return self._shown(self.model.decode(draw.values))
 
-    def drawn(self, count: int) -> dict[str, Tensor]:
-        """Values [count, ...] of every modality at draws of the prior."""
+    def drawn(self, count: int, pixels: bool = False) -> dict[str, Tensor]:
+        """Values [count, ...] of every modality at draws of the prior; with `pixels` drawn themselves, not expected."""
         with evaluating(self.model):
-            return self._shown(self.model.generate(count=count))
+            return self._shown(self.model.generate(count=count), pixels)
 
-    def _shown(self, laws: Mapping[str, Any]) -> dict[str, Tensor]:
+    def _shown(self, laws: Mapping[str, Any], pixels: bool = False) -> dict[str, Tensor]:
         made: dict[str, Tensor] = {}
         for head, law in laws.items():
             of = str(self.model.heads[head].of)
             if of not in made and of in self.specs:
-                value = centre(law)
+                value = law.sample() if pixels else centre(law)
                 made[of] = value.clamp(0, 1) if self.specs[of].grey else value
         return made
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.blocks import Source, source_of
 from polyvae.evaluation.pictures import recorded_spec
-from polyvae.model.presence import present
+from polyvae.model.presence import PRESENT, present
 from polyvae.model.spec import Spec
 from polyvae.observe.modalities import Present, Without
 from polyvae.observe.transforms import chain
@@ -44,7 +44,10 @@ def only(source: Any, specs: Mapping[str, Spec], given: Sequence[str]) -> Source
 
 
 def having(split: Split, names: Sequence[str]) -> Split:
-    """The rows of a split that have all of these modalities; ValueError where there is none."""
+    """The rows of a split that have all of these modalities; ValueError where there is none, or no such values."""
+    if lacking := [name for name in names if name not in split.tensors]:
+        values = ", ".join(name for name in split.tensors if not name.endswith(PRESENT))
+        raise ValueError(f"these data hold {values}; got no {lacking[0]!r}, a modality of the model")
     held = [split.tensors[present(name)] for name in names if present(name) in split.tensors]
     if not held:
         return split

@@ -65,7 +65,10 @@ def real(split: Split, name: str) -> Split:
         first = torch.full_like(rows, len(split))[: int(which.max()) + 1]
         rows = first.scatter_reduce(0, which, rows, "amin")
     held = split.take(rows)
-    return Split({"x": held.tensors[name], "y": held.tensors["y"]})
+    if held.transform is None:
+        return Split({"x": held.tensors[name], "y": held.tensors["y"]})
+    found = held.batch(torch.arange(len(held), device=held.device))  # as models see them
+    return Split({"x": found[name], "y": found["y"]})
 
 
 def _judge(spec: Spec, name: str, data: Data, cache: str | os.PathLike[str] | None, seed: int, steps: int) -> Judge:

@@ -11,6 +11,7 @@ import torch
 from polyvae.checks.names import gathered
 from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.data.cuts import subset
+from polyvae.data.exchange.codes import retold
 from polyvae.data.split import Data, Split
 from polyvae.evaluation.bits import Bits, bits_of
 from polyvae.evaluation.blocks import Progress, evaluating, source_of
@@ -28,15 +29,17 @@ from polyvae.evaluation.modalities.generation import Translator
 from polyvae.evaluation.modalities.given import having, only, specs_of
 from polyvae.evaluation.modalities.judges import Judge
 from polyvae.evaluation.modalities.probes import linear_probes
+from polyvae.evaluation.pictures import recorded_spec
 from polyvae.model.posteriors.experts import every
 from polyvae.model.spec import Modality, Spec
 from polyvae.model.weights import check_weights
 
-HOW = (
-    "coherence: of the expected x | z, one draw z ~ q(z | x_A) a row; read it beside each judge's accuracy on real "
-    "values",
+COHERENCE = (
+    "coherence: of the expected x | z, one z ~ q(z | x_A) a row; read it beside the judges' accuracy on real values"
+)
+PREDICTIVE = (
     "predictive: log E_{q(z | x_A)} p(x_B | z), a density of x_B; log p(x_B | x_A) of the model only where q is its "
-    "posterior",
+    "posterior"
 )
 
 
@@ -82,12 +85,19 @@ def evaluate_modalities(
     bounds also in bits per dimension where that means something, without the weights of heads. What is left out is told
     in notes.
 
-    Raises NonFiniteError where a weight is not finite, TypeError for an unknown setting, ValueError for a model of one
-    x and for one that reads more than modalities.
+    Raises NonFiniteError where a weight is not finite, TypeError for an unknown setting and for what is no Data,
+    ValueError for a model of one x, for one that reads more than modalities, and for data of others.
     """
-    asked, specs, notes = gathered(ModalitySettings, settings), specs_of(source, data), [*map(str, HOW)]
+    if not isinstance(data, Data):
+        raise TypeError(f"data are Data, of which the training part is read too; got {type(data).__name__}")
+    asked, specs, notes = gathered(ModalitySettings, settings), specs_of(source, data), list[str]()
     model = source_of(source, "generate", "heads", what="an evaluation of modalities").model
     check_weights(model)
+    if {*data.spec.values} != {*specs}:
+        raise ValueError(
+            f"the modalities of this model are {', '.join(specs)}; got data of {', '.join(data.spec.values)}"
+        )
+    data = data if (spec := recorded_spec(source)) is None else retold(data, spec)
     test = data.test if len(data.test) else data.validation
     if test is data.train:
         notes.append("these are training rows, which judges have learned too: coherence of real values is at its best")
@@ -95,13 +105,22 @@ def evaluate_modalities(
     labelled = data.train.labels is not None and test.labels is not None
     with evaluating(model, asked.device):
         if asked.draws and labelled and asked.judges:
+            notes.append(COHERENCE)
             report |= _coherence(Translator(source, specs), data.train, test, asked)
         else:
-            notes.append("no coherence and no Fréchet distance: there are no judges, or no labels")
+            why = (
+                "no label is known of every row"
+                if not labelled
+                else "there are no judges"
+                if asked.draws
+                else "draws=0"
+            )
+            notes.append(f"no coherence and no Fréchet distance: {why}")
         if asked.fitted and labelled:
             found = linear_probes(source, data.train, test, specs, fitted=asked.fitted, seed=asked.seed)
             report["probes"] = [{**vars(each), "given": list(each.given)} for each in found]
         if asked.samples:
+            notes.append(PREDICTIVE)
             report |= _likelihoods(source, subset(test, asked.scored, asked.seed), specs, asked, notes, progress)
     return {**report, "notes": notes}
 
@@ -182,8 +201,17 @@ def _bits(
     for each in bounds:
         shown = only(source, specs, each.given)
         found.append(bits_of(shown, having(test, each.given), whole, seed, None, said))
-    notes += dict.fromkeys(said)
+    notes += _merged(said)
     return found
+
+
+def _merged(said: Sequence[str]) -> list[str]:
+    """Notes "NAME: what", the names of the same words together."""
+    names: dict[str, dict[str, None]] = {}
+    for note in said:
+        name, words = note.split(": ", 1)
+        names.setdefault(words, {})[name] = None
+    return [f"{', '.join(found)}: {words}" for words, found in names.items()]
 
 
 def _mean(name: str, mean: Mean) -> dict[str, Any]:
