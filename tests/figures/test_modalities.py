@@ -204,9 +204,10 @@ def test_ten_classes_have_ten_colours_that_differ() -> None:
 
 def test_names_stand_where_they_hide_nothing_and_no_other_name() -> None:
     rng = np.random.default_rng(0)
-    points = np.concatenate([rng.normal(0, 1, (20, 2)), rng.normal(9, 1, (20, 2)), rng.normal(9, 1, (19, 2)), [[4, 4]]])
-    labels = np.array([0] * 20 + [1] * 20 + [1] * 19 + [2])
-    given = ["a"] * 40 + ["b"] * 20
+    ill, well = rng.normal(0, 1, (20, 2)), rng.normal(9, 1, (20, 2))
+    points = np.concatenate([ill, well, well, [[4, 4]]])
+    labels = np.array([0] * 20 + [1] * 40 + [2])
+    given = ["a"] * 40 + ["b"] * 21
     drawn = drawing(_map(points, labels, given, ("ill", "well", "so-so"))).axes[0]
     assert [text.get_text() for text in drawn.texts] == ["ill a", "well a"]  # "well b" lies there too, "so-so b" is one
     legend = drawn.get_legend()
