@@ -13,10 +13,9 @@ from polyvae.model.spec import Spec
 
 
 def test_classes_differ_by_marker_and_name_as_well_as_by_colour() -> None:
-    rng = np.random.default_rng(0)
-    drawn = figures.drawing(
-        LatentMap(rng.random((500, 2)), np.arange(500) % 10, ("a", "b"), "500 of 900 examples"), "Map"
-    )
+    rng, classes = np.random.default_rng(0), np.arange(500) % 10
+    where = 5 * np.stack([classes % 4, classes // 4], 1)
+    drawn = figures.drawing(LatentMap(rng.random((500, 2)) + where, classes, ("a", "b"), "500 of 900 examples"), "Map")
     axes = drawn.axes[0]
     assert axes.get_title() == "Map: 500 of 900 examples"
     looks = {(each.get_paths()[0].vertices.tobytes(), tuple(each.get_facecolor()[0])) for each in axes.collections}

@@ -22,11 +22,12 @@ from polyvae.evaluation.modalities import cross_coherence, judges
 from polyvae.evaluation.modalities.judges import Judge
 from polyvae.study import Compared, Course, Judging, Lacking, StudyError
 from polyvae.study.multimodal.baselines import FITTED, Fitting
+from polyvae.study.multimodal.figures import figures
 from polyvae.study.multimodal.jobs import BaselineJob, jobs_of, models
 from polyvae.study.multimodal.protocol import BASELINES, MODELS, words
 from polyvae.study.multimodal.published import published
 from polyvae.study.multimodal.study import tables
-from polyvae.study.multimodal.table import crosses, lines, places
+from polyvae.study.multimodal.table import Line, crosses, lines, places
 
 SETTINGS = {"epochs": 4, "batch_size": 32, "lr": 3e-3, "weight_decay": 0.0}
 JUDGING = Judging(draws=60, samples=3, scored=8, probed=50, columns=3, mapped=12, steps=40)
@@ -119,13 +120,15 @@ def test_the_report_holds_tables_figures_and_sheets(made: tuple[Path, Any]) -> N
     out, _ = made
     report = study.report(out)
     text = report.markdown.read_text(encoding="utf-8")
-    for words_of in ("a > c", "c > a", "joint", "real values", "Missing".lower(), "vae-ridge", "| mvae |"):
+    for words_of in ("a > c", "c > a", "joint", "real values", "chance of hiding", "vae-ridge", "| mvae |"):
         assert words_of in text
     for name in ("figures/coherence.png", "figures/absent.png", "pictures/mvae-sheet.png", "pictures/mvae-map.png"):
         assert (out / name).exists()
         assert name in text
     assert not (out / "figures/given.png").exists()  # of two modalities one is given
     assert "8 runs, coherence in %" in report.text()
+    assert "mvae, hidden with 50% chance  " in report.text()
+    assert "missing in training" not in text
     json.dumps(report.as_dict(), allow_nan=False)
     assert "nan" not in text
 
@@ -145,6 +148,20 @@ def test_lines_are_gathered_by_label_models_first(made: tuple[Path, Any]) -> Non
         mvae.spread("coherence", "a", "c", percent=True)
         == f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}"
     )
+
+
+def test_the_chance_of_hiding_is_called_a_chance() -> None:
+    """With two modalities a chance of 50 % hides 37.5 % of them: no share is to be read off the axis."""
+    run: dict[str, Any] = {"recipe": "mvae", "cross": 0.6, "joint": 0.4, "joint_real": 0.9, "seed": 0}
+    found = [
+        Line("mvae", ({**run, "absent": 0.0},), ({("coherence", "a", "c"): 0.6},)),
+        Line("mvae, 50% missing", ({**run, "absent": 0.5},), ({},)),
+    ]
+    drawn, words_of = figures(found)["absent"]
+    assert {axes.get_xlabel() for axes in drawn.axes} == {"chance of hiding, %"}
+    assert [text.get_text() for legend in drawn.legends for text in legend.get_texts()] == ["mvae"]  # of one model too
+    assert "chance" in words_of
+    assert [each.shown for each in found] == ["mvae", "mvae, hidden with 50% chance"]
 
 
 def test_a_study_without_a_run_has_no_report(tmp_path: Path) -> None:

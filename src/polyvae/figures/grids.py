@@ -21,6 +21,7 @@ _SIDE = 120  # pixels of one picture at most
 _UNSEEN = (0.62, 0.72, 0.86)  # the colour of pixels that are not seen: no grey
 _HIDDEN = (0.85, 0.85, 0.85)  # the same of fields, whose colour map has no grey
 _POINTS = 60  # so many pixels wide a picture may be before its seen ones are drawn larger
+_EDGE = 205  # the grey level of the line around a picture
 _BAR = 92  # pixels that a colour bar takes with its numbers
 
 
@@ -64,7 +65,7 @@ def blocks(pictures: np.ndarray, unit: bool, names: Sequence[str] = (), data: np
     made = []
     for c in range(channels):
         shown = pictures[:, :, c]
-        bar = _bar("value", SEQUENTIAL, shown, shown if data is None else data[..., c, :, :])
+        bar = colour_bar("value", SEQUENTIAL, shown, shown if data is None else data[..., c, :, :])
         made.append(Block(_mapped(shown, bar), labels[c] if channels > 1 or names else "", (bar,)))
     return made
 
@@ -89,7 +90,7 @@ def panels(figure: Completions) -> tuple[list[Block], list[str]]:
     for c in range(figure.truth.shape[1]):
         label = figure.names[c] if c < len(figure.names) else f"channel {c}"
         values = np.stack([column[:, c] for column in columns], 1)
-        bar = _bar("value", SEQUENTIAL, values, figure.truth[:, c])
+        bar = colour_bar("value", SEQUENTIAL, values, figure.truth[:, c])
         mapped = values[:, :, None].repeat(3, 2) if grey else _mapped(values, bar)
         block = _completed(mapped, seen, _UNSEEN if grey else _HIDDEN, figure.std[:, c], () if grey else (bar,))
         made.append(Block(block.pictures, label if figure.truth.shape[1] > 1 or figure.names else "", block.bars))
@@ -124,7 +125,8 @@ def _enlarged(colours: np.ndarray, seen: np.ndarray, reach: int) -> tuple[np.nda
     return colours, seen
 
 
-def _bar(label: str, colours: str, shown: np.ndarray, data: np.ndarray) -> ColourBar:
+def colour_bar(label: str, colours: str, shown: np.ndarray, data: np.ndarray) -> ColourBar:
+    """A colour map over the range of the data, which says whether values beyond it are shown; NaN is no value."""
     low, high = float(np.nanmin(data)), float(np.nanmax(data))
     high = high if high > low else low + 1
     slack = 1e-6 * (high - low)
@@ -141,10 +143,21 @@ def _mapped(values: np.ndarray, bar: ColourBar) -> np.ndarray:
     return np.where(np.isnan(values)[:, :, None], 1.0, colours).astype(np.float32)
 
 
-def grid(made: Sequence[Block], title: str, rows: Sequence[str], columns: Sequence[str], side: int = _SIDE) -> Figure:
-    """Blocks under one another, with names beside the rows and above the columns; a picture is `side` wide at most."""
+def grid(
+    made: Sequence[Block],
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    side: int = _SIDE,
+    edges: bool = False,
+) -> Figure:
+    """Blocks under one another, with names beside the rows and above the columns; a picture is `side` wide at most.
+
+    `edges`: whether each picture has a thin line around it, so that a white one is told from the paper.
+    """
     shape = made[0].pictures.shape
-    wholes = [to_bytes(montage(block.pictures, gap=max(1, shape[-1] // 16))) for block in made]
+    gap = max(1, shape[-1] // 16)
+    wholes = [to_bytes(montage(block.pictures, gap=gap)) for block in made]
     scale = max(1, min(_WIDTH // wholes[0].shape[1], side // shape[-1]))
     heights, width = [whole.shape[0] * scale for whole in wholes], wholes[0].shape[1] * scale
     named = [block.rows or tuple(rows) for block in made]
@@ -162,7 +175,10 @@ def grid(made: Sequence[Block], title: str, rows: Sequence[str], columns: Sequen
         bottom = size[1] - above - height
         axes = drawn.add_axes((left / size[0], bottom / size[1], width / size[0], height / size[1]))
         # Repeated here and not by the renderer, whose interpolation would blur edges.
-        axes.imshow(whole.repeat(scale, 0).repeat(scale, 1), interpolation="none", aspect="auto")
+        shown = whole.repeat(scale, 0).repeat(scale, 1)
+        if edges:
+            _edged(shown, block.pictures.shape, gap, scale)
+        axes.imshow(shown, interpolation="none", aspect="auto")
         axes.xaxis.tick_top()
         axes.set_xticks(*((_middles(width, len(columns)), columns) if place == 0 else ([], [])))
         axes.set_yticks(_middles(height, len(named[place])), named[place])
@@ -174,6 +190,17 @@ def grid(made: Sequence[Block], title: str, rows: Sequence[str], columns: Sequen
         _colour_bars(drawn, block.bars, (left + width, bottom, height), size)
         above += height + 12
     return drawn
+
+
+def _edged(whole: np.ndarray, shape: Sequence[int], gap: int, scale: int) -> None:
+    """A line of one pixel around each picture of a montage of [R, S, C, H, W], in the gaps and so over no value."""
+    rows, columns, _, height, width = shape
+    for row in range(rows):
+        for column in range(columns):
+            top, left = (row * (height + gap) + gap) * scale, (column * (width + gap) + gap) * scale
+            bottom, right = top + height * scale, left + width * scale
+            whole[[top - 1, bottom], left - 1 : right + 1] = _EDGE
+            whole[top - 1 : bottom + 1, [left - 1, right]] = _EDGE
 
 
 def _colour_bars(drawn: Figure, bars: Sequence[ColourBar], corner: tuple[int, int, int], size: tuple[int, int]) -> None:

@@ -100,22 +100,32 @@ class LatentMap:
 
 @dataclass(frozen=True)
 class ModalMap:
-    """Posterior means in a plane, [N, 2], their labels [N] or None, what each was given, [N], and the axes' names."""
+    """Posterior means in a plane, [N, 2], their labels [N] or None, what each was given, [N], and the axes' names.
+
+    `names`: what the data call the labels 0, 1, ..., where they have names.
+    """
 
     points: np.ndarray
     labels: np.ndarray | None
     given: np.ndarray
     axes: tuple[str, str]
     part: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures in colours under several headings, [R, S, 3, H, W] each, and the names of their rows."""
+    """Pictures in colours under several headings, [R, S, 3, H, W] each, and the names of their rows.
+
+    `ranges`: under its heading by the name of a field [2, 2], the least and the greatest value of the data, over which
+    its colours run, and of what is shown. `columns`: names of the columns, or none.
+    """
 
     pictures: dict[str, np.ndarray]
     rows: dict[str, tuple[str, ...]]
     part: str = ""
+    ranges: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,21 @@ from torch.nn import functional as F
 from polyvae.checks.names import one_of
 from polyvae.completion.translate import translate
 from polyvae.data.cuts import shuffled, subset
-from polyvae.data.split import Split, floats
+from polyvae.data.split import Split
 from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.modalities.generation import Translator
 from polyvae.evaluation.modalities.given import having, shown, specs_of, whole
 from polyvae.evaluation.modalities.probes import ALL, codes_given
-from polyvae.figures.grids import blocks
+from polyvae.evaluation.pictures import recorded_spec
 from polyvae.figures.kinds import ModalMap, Sheet
 from polyvae.figures.looks import part
+from polyvae.figures.sheets import Row, assembled, channels, known, pictured
+from polyvae.model.presence import present
 from polyvae.model.spec import Spec
 
 DRAWS = 2  # of every modality made of another
+MEANT = 50  # draws of z at least, of which a mean is shown
+_TITLE = 7  # letters of the title of a column at most
 RECONSTRUCTED, MADE, DRAWN = PARTS = ("reconstructed", "made of another", "drawn")
 
 
@@ -40,7 +44,7 @@ def sheet(
 
     A column a row of the split, of those that have all modalities, in a seeded choice that takes the classes by turns;
     in the lowest part a column a draw. Shown are the expected values at one draw of z each. None where no modality is a
-    picture or a field; of a field's channels the first is shown.
+    picture or a field; of a field's channels the first is shown. What is made of others stands below what is real.
     """
     views = pictured(specs)
     if not views:
@@ -48,21 +52,23 @@ def sheet(
     translator, held = Translator(source, specs), having(split, tuple(specs))
     chosen = by_turns(held, columns, seed)
     values = {name: value for name, value in whole(chosen).items() if name in specs}
-    found: dict[str, list[tuple[str, str, Tensor]]] = {name: [] for name in PARTS}
+    found: dict[str, list[Row]] = {name: [] for name in PARTS}
+    crossed = {name: [Row(f"{name}, real", name, values[name])] for name in views}
     with seeded(translator.device, seed, 3):
         for name in views:
             own = translator({name: values[name]})[name]
-            found[RECONSTRUCTED] += [(name, name, values[name]), (f"{name}, of itself", name, own)]
-            found[RECONSTRUCTED].append((f"{name}, of all", name, translator(values)[name]))
+            found[RECONSTRUCTED] += [Row(name, name, values[name]), Row(f"{name}, of itself", name, own)]
+            found[RECONSTRUCTED].append(Row(f"{name}, of all", name, translator(values)[name]))
         for name in specs:
-            found[MADE] += [(f"{name} given", name, values[name])] if name in views else []
             made = [translator({name: values[name]}) for _ in range(DRAWS)]
-            others = [other for other in views if other != name]
-            found[MADE] += [(f"{other} of {name}", other, each[other]) for other in others for each in made]
+            for other in views:
+                if other != name:
+                    crossed[other] += [Row(f"{other} of {name}", other, each[other]) for each in made]
+        found[MADE] = [row for rows in crossed.values() for row in rows]
         joint = translator.drawn(columns)
-        found[DRAWN] = [(name, name, joint[name]) for name in views]
+        found[DRAWN] = [Row(name, name, joint[name]) for name in views]
     told = part(len(chosen), len(split)) if {RECONSTRUCTED, MADE} & {*parts} else ""
-    return _sheet({words: found[words] for words in parts}, specs, _known(held, specs), told)
+    return assembled({words: found[words] for words in parts}, specs, known(held, specs), told)
 
 
 def drawn(values: Mapping[str, Tensor], split: Split, specs: Mapping[str, Spec], columns: int = 16) -> Sheet | None:
@@ -74,55 +80,79 @@ def drawn(values: Mapping[str, Tensor], split: Split, specs: Mapping[str, Spec],
     columns = min(columns, count)
     parts = {
         f"draws {start + 1} to {start + columns}": [
-            (name, name, torch.as_tensor(values[name])[start : start + columns]) for name in views
+            Row(name, name, torch.as_tensor(values[name])[start : start + columns]) for name in views
         ]
         for start in range(0, count - columns + 1, columns)
     }
-    return _sheet(parts, specs, _known(split, specs)) if views else None
+    return assembled(parts, specs, known(split, specs)) if views else None
 
 
 def translated(
-    source: Any, split: Split, given: Sequence[str], to: Sequence[str], draws: int = 5, seed: int = 0
+    source: Any,
+    split: Split,
+    given: Sequence[str],
+    to: Sequence[str],
+    draws: int = 5,
+    seed: int = 0,
+    of: int | None = None,
 ) -> Sheet | None:
-    """What is given of the split's rows, and below it the expected others at some draws of z, a column a row.
+    """What is given of the split's rows, and below it of each target what is real, the mean and some draws.
 
-    A modality that is no picture is left out; None where none of them is a picture.
+    A column a row of those that have what is given; of a field a block for each channel. `draws`: so many expected
+    values at a draw of z each; the mean is of 50 draws at least. What is given and no picture stands above the columns
+    where it is short. `of`: how many rows there are, where the split is a part of them. A target that is no picture is
+    left out; None where none of them is a picture.
     """
-    specs, held = specs_of(source), having(split, given)
-    values, found = whole(held), translate(source, shown(held, given), list(to), draws, seed=seed, quantiles=())
-    parts = {name: [("given", name, values[name])] for name in pictured(specs) if name in given}
-    parts |= {
-        name: [(f"draw {number + 1}", name, made) for number, made in enumerate(found[name].samples)]
-        for name in pictured(specs)
-        if name in to
+    specs = specs_of(source)
+    targets = [name for name in pictured(specs) if name in to]
+    if not targets:
+        return None
+    held = having(split, given)
+    values = whole(held)
+    found = translate(source, shown(held, given), targets, max(draws, MEANT), seed=seed, quantiles=())
+    rows: dict[str, list[tuple[str, Tensor]]] = {
+        name: [("given", values[name])] for name in pictured(specs) if name in given
     }
-    return _sheet(parts, specs, _known(split, specs)) if parts else None
-
-
-def pictured(specs: Mapping[str, Spec]) -> list[str]:
-    """The modalities that are pictures or fields."""
-    return [name for name, spec in specs.items() if len(spec.x) == 3]
-
-
-def _known(split: Split, specs: Mapping[str, Spec]) -> dict[str, Tensor]:
-    """Some values of each picture, by which the colours of fields are chosen."""
-    some = split.take(range(min(len(split), 200)))
-    return {name: floats(some.tensors[name]) for name in pictured(specs)}
-
-
-def _sheet(
-    parts: Mapping[str, Sequence[tuple[str, str, Tensor]]],
-    specs: Mapping[str, Spec],
-    known: Mapping[str, Tensor],
-    told: str = "",
-) -> Sheet:
-    """Rows of pictures under headings: what a row is called, of which modality it is, and its values [S, C, H, W]."""
-    size = [max(specs[name].x[side] for rows in parts.values() for _, name, _ in rows) for side in (1, 2)]
-    pictures = {
-        words: np.stack([_coloured(value, known[of], specs[of], size) for _, of, value in rows])
-        for words, rows in parts.items()
+    for name in targets:
+        made = [("mean", found[name].mean)]
+        made += [(f"draw {number + 1}", each) for number, each in enumerate(found[name].samples[:draws])]
+        rows[name] = [*_real(held, values, name), *made]
+    parts = {
+        words: [Row(label, name, value, channel) for label, value in each]
+        for name, each in rows.items()
+        for channel, words in enumerate(channels(name, specs[name]))
     }
-    return Sheet(pictures, {words: tuple(label for label, _, _ in rows) for words, rows in parts.items()}, told)
+    total = len(split) if of is None else of
+    return assembled(parts, specs, known(split, specs), part(len(held), total), _titles(values, given, specs))
+
+
+def _real(split: Split, values: Mapping[str, Tensor], name: str) -> list[tuple[str, Tensor]]:
+    """The real values of a modality, NaN in rows that lack it; nothing where all do."""
+    there = split.tensors.get(present(name))
+    if name not in values or (there is not None and not bool(there.any())):
+        return []
+    value = values[name]
+    return [("real", value if there is None else value.masked_fill(~there.view(-1, 1, 1, 1), torch.nan))]
+
+
+def _titles(values: Mapping[str, Tensor], given: Sequence[str], specs: Mapping[str, Spec]) -> list[str]:
+    """What is given of each row and is no picture, in words; none where that is long."""
+    named = [name for name in given if len(specs[name].x) == 1]
+    titles = [
+        ", ".join(_word(value.tolist(), specs[name]) for name, value in zip(named, row, strict=True))
+        for row in zip(*(values[name] for name in named), strict=True)
+    ]
+    return titles if max(map(len, titles), default=0) <= _TITLE else []
+
+
+def _word(values: Sequence[float], spec: Spec) -> str:
+    """The values of a table's row: letters as a word without the filling at its end, all else with commas between."""
+    labels = [column.labels for column in spec.columns] or [None] * len(values)
+    words = [
+        f"{value:.3g}" if names is None else names[int(value)] for value, names in zip(values, labels, strict=True)
+    ]
+    letters = all(names is not None and max(map(len, names)) == 1 for names in labels)
+    return "".join(words).rstrip("_ ") if letters and len(words) > 1 else ", ".join(words)
 
 
 def modal_map(
@@ -144,18 +174,18 @@ def modal_map(
     one_of(("tsne", "pca"), method, "method")
     chosen = subset(having(split, tuple(specs)), count, seed)
     codes = {name: codes_given(source, chosen, specs, (name,), seed) for name in specs}
-    known = next(iter(codes.values()))
+    held = next(iter(codes.values()))
     latent = (
-        one_of(known, latent, "a latent of the model")
+        one_of(held, latent, "a latent of the model")
         if latent is not None
-        else next((n for n in ("z", ALL) if n in known), "")
+        else next((n for n in ("z", ALL) if n in held), "")
     )
     points = _flat(torch.cat([each[latent] for each in codes.values()]).double().numpy(), method, seed)
     labels = None if chosen.labels is None else np.tile(chosen.labels.cpu().numpy(), len(specs))
     axes = ("first axis of t-SNE", "second axis") if method == "tsne" else ("first principal axis", "second")
-    return ModalMap(
-        points.astype(np.float32), labels, np.repeat([*specs], len(chosen)), axes, part(len(chosen), len(split))
-    )
+    given, told = np.repeat([*specs], len(chosen)), part(len(chosen), len(split))
+    spec = recorded_spec(source)
+    return ModalMap(points.astype(np.float32), labels, given, axes, told, () if spec is None else spec.labels or ())
 
 
 def all_of(source: Any, split: Split, specs: Mapping[str, Spec], seed: int = 0) -> dict[str, tuple[Any, str]]:
@@ -188,13 +218,3 @@ def by_turns(split: Split, count: int, seed: int) -> Split:
         turn = (F.one_hot(y).cumsum(0).gather(1, y[:, None])[:, 0] - 1) * (int(y.max()) + 1) + y
         index = index[turn.argsort()]
     return split.take(index[:count].to(split.device))
-
-
-def _coloured(value: Tensor, data: Tensor, spec: Spec, size: list[int]) -> np.ndarray:
-    """[S, C, H, W] as colours [S, 3, *size], white beside smaller ones; of fields the first channel by a colour map."""
-    array, known = value.detach().cpu().float().numpy(), data.cpu().float().numpy()
-    unit = spec.unit and spec.x[0] in (1, 3)
-    made = array if unit else blocks(array[None, :, :1], False, (), known[:, :1])[0].pictures[0]
-    made = made.repeat(3, 1) if made.shape[1] == 1 else made
-    over = [full - side for full, side in zip(size, made.shape[2:], strict=True)]
-    return np.pad(made, [(0, 0), (0, 0), *((each // 2, each - each // 2) for each in over)], constant_values=1.0)

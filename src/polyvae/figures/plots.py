@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from polyvae.data.files.writing import replacing
 from polyvae.figures import kinds, maps, tables
-from polyvae.figures.grids import DPI, Block, blocks, grid, panels
+from polyvae.figures.grids import DPI, Block, blocks, colour_bar, grid, panels
 from polyvae.figures.kinds import (
     Clusters,
     Completions,
@@ -33,10 +30,9 @@ from polyvae.figures.kinds import (
 )
 from polyvae.figures.pixels import save_array
 from polyvae.figures.quantities import told
-from polyvae.figures.style import COLOURS, INK, MARKERS, SEQUENTIAL, charts, finish, legend, line
+from polyvae.figures.style import COLOURS, INK, SEQUENTIAL, charts, finish, legend, line
 
 _WIDE = 1400  # pixels that a row of pictures fills at most
-_NAMED = 20  # classes that have a marker and a name each
 _UNITS = {"seconds": "s", "lr": "learning rate", **dict.fromkeys(("loss", "bound", "reconstruction", "kl"), "nats")}
 _ROLES = {"train": 0, "validation": 1, "": 0}
 
@@ -145,40 +141,7 @@ def _(figure: Reliability, title: str) -> Figure:
 
 @_draw.register
 def _(figure: LatentMap, title: str) -> Figure:
-    drawn = Figure(figsize=(8, 7), layout="constrained")
-    axes = drawn.add_subplot()
-    size = float(np.clip(3e4 / max(1, len(figure.points)), 4, 30))
-    shown = np.array([]) if figure.labels is None else np.unique(figure.labels)
-    if figure.labels is None:
-        axes.scatter(*figure.points.T, s=size, color=COLOURS[0], alpha=0.6, linewidths=0)
-    elif len(shown) <= _NAMED:
-        for place, label in enumerate(shown):
-            mine = figure.points[figure.labels == label]
-            how = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-            axes.scatter(*mine.T, s=size, alpha=0.7, linewidths=0, label=str(label), **how)
-            # Where a class lies, in words: neither colour nor marker is needed to read the map.
-            axes.text(
-                float(np.median(mine[:, 0])),
-                float(np.median(mine[:, 1])),
-                str(label),
-                ha="center",
-                va="center",
-                fontsize=10,
-                weight="bold",
-                color=INK,
-                bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.8, "linewidth": 0},
-            )
-        axes.legend(title=figure.of, frameon=False, loc="upper left", bbox_to_anchor=(1, 1), markerscale=2)
-    else:
-        ranks = np.searchsorted(shown, figure.labels)
-        axes.scatter(*figure.points.T, s=size, c=ranks, cmap=SEQUENTIAL, alpha=0.7, linewidths=0)
-        scale = ScalarMappable(Normalize(0, len(shown) - 1), colormaps[SEQUENTIAL])
-        places = np.linspace(0, len(shown) - 1, 6).round().astype(int)
-        made = drawn.colorbar(scale, ax=axes, label=f"{figure.of}, {len(shown)} of them", ticks=list(places))
-        made.set_ticklabels([str(shown[place]) for place in places])
-    axes.set_aspect("equal", adjustable="datalim")
-    finish(axes, title, *figure.axes)
-    return drawn
+    return maps.latents(figure, title)
 
 
 @_draw.register
@@ -188,8 +151,12 @@ def _(figure: kinds.ModalMap, title: str) -> Figure:
 
 @_draw.register
 def _(figure: kinds.Sheet, title: str) -> Figure:
-    made = [Block(pictures, words, (), figure.rows[words]) for words, pictures in figure.pictures.items()]
-    return grid(made, title, [], [])
+    made = []
+    for words, pictures in figure.pictures.items():
+        ranges = figure.ranges.get(words, {})
+        bars = tuple(colour_bar(of, SEQUENTIAL, shown, data) for of, (data, shown) in ranges.items())
+        made.append(Block(pictures, words, bars, figure.rows[words]))
+    return grid(made, title, [], list(figure.columns), edges=True)
 
 
 @_draw.register

@@ -1,6 +1,7 @@
 """One look for every chart: colours that the colour-blind tell apart, a second cue beside each, plain numbers.
 
-The colours are those of Okabe, Ito: Color Universal Design, 2008, without the yellow, which white paper swallows.
+The colours of lines are those of Okabe, Ito: Color Universal Design, 2008, without the yellow, which white paper
+swallows. Those of classes are ten of Petroff: Accessible Color Sequences for Data Visualization, 2021.
 """
 
 from __future__ import annotations
@@ -8,12 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 INK, PALE = "#303030", "#d8d8d8"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+CLASSES = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 SEQUENTIAL, SPREAD = "viridis", "inferno"  # of values, and of how unsure they are
@@ -26,6 +31,11 @@ def line(place: int) -> dict[str, Any]:
         "marker": MARKERS[place % len(MARKERS)],
         "linestyle": DASHES[place % len(DASHES)],
     }
+
+
+def shades(count: int) -> list[Any]:
+    """A colour for each of so many classes: those of `CLASSES`, or of more than ten as many steps of one colour map."""
+    return [*CLASSES[:count]] if count <= len(CLASSES) else [*colormaps[SEQUENTIAL](np.linspace(0.05, 0.95, count))]
 
 
 def charts(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -53,14 +63,14 @@ def finish(axes: Axes, title: str, across: str, up: str, whole: bool = False) ->
             formatter.set_scientific(False)
 
 
-def legend(figure: Figure, columns: int = 4) -> None:
-    """One legend below all panels, each name once; none for a single name."""
+def legend(figure: Figure, columns: int = 4, least: int = 2) -> None:
+    """One legend below all panels, each name once; none for fewer names than `least`."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
         handles, names = axes.get_legend_handles_labels()
         for name, handle in zip(names, handles, strict=True):
             found.setdefault(name, handle)
-    if len(found) > 1:
+    if len(found) >= least:
         how = {"loc": "outside lower center", "ncols": min(columns, len(found)), "frameon": False, "fontsize": 8}
         figure.legend(found.values(), found.keys(), **how)
 

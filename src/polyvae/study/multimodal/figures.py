@@ -1,4 +1,4 @@
-"""The study's plots: coherence of every model, against what was given, and against what was missing in training."""
+"""The study's plots: coherence of every model, against what was given, and against what was hidden in training."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def figures(found: Sequence[Line]) -> dict[str, tuple[Figure, str]]:
         words = "Coherence of modalities made of others against how many were given: means over subsets and targets."
         made["given"] = _against_given([each for each in whole if not each.baseline], counts), words
     if any(each.absent for each in found):
-        words = "Coherence of modalities made of one other, and of joint draws, against the share of modalities that "
-        words += "was missing in training; the test part is whole."
+        words = "Coherence of modalities made of one other, and of joint draws, against the chance with which each "
+        words += "modality of a training row was hidden; as one at least is always left, the share that is hidden is "
+        words += "less, p - p^M / M of M modalities. The test part is whole."
         made["absent"] = _against_absent(found), words
     return made
 
@@ -80,6 +81,6 @@ def _against_absent(found: Sequence[Line]) -> Figure:
             if points:
                 chart.plot(*zip(*points, strict=True), label=name, **line(place))
         chart.set_ylim(0, 1.08 * (chart.get_ylim()[1] or 1))
-        finish(chart, words, "missing in training, %", "coherence, %")
-    legend(figure)
+        finish(chart, words, "chance of hiding, %", "coherence, %")
+    legend(figure, least=1)
     return figure

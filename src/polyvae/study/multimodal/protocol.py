@@ -77,7 +77,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Lacking:
-    """Training parts of which modalities are missing at random, for a curve of coherence against their share.
+    """Training parts of which modalities are missing at random, for a curve of coherence against its chance.
 
     absent_shares: each the chance with which a modality of a training row is hidden, one at least always left.
     absent_models: labels of the models that are trained on them too, with commas between them; none for none.

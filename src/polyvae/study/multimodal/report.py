@@ -19,7 +19,7 @@ from polyvae.study.page import written
 from polyvae.study.records import StudyError, read_study
 
 FIGURES = "figures"
-TITLES = {"coherence": "Coherence", "given": "How much is given", "absent": "Modalities missing in training"}
+TITLES = {"coherence": "Coherence", "given": "How much is given", "absent": "Modalities hidden in training"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Report:
 
     def text(self) -> str:
         """A line for each label: coherence in percent."""
-        width = max(len(line.label) for line in self.lines)
+        width = max(len(line.shown) for line in self.lines)
         pairs = [place for place in places(self.lines, "coherence") if crosses(place) and WITH not in place[0]]
 
         def said(line: Line) -> str:
@@ -41,7 +41,7 @@ class Report:
 
         runs = sum(len(line.runs) for line in self.lines)
         return "\n".join(
-            [f"{runs} runs, coherence in %", *(f"{each.label:<{width}}  {said(each)}" for each in self.lines)]
+            [f"{runs} runs, coherence in %", *(f"{each.shown:<{width}}  {said(each)}" for each in self.lines)]
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,11 +125,9 @@ def _plots(found: Sequence[Line], folder: Path) -> list[Block]:
         )
         for each in sorted(lacking, key=lambda each: (each.model, each.absent))
     ]
-    columns = ("model", "missing in training", "seeds", "made of one other, %", "joint, %")
-    return [
-        *blocks,
-        *([TextTable(columns, tuple(rows), "Coherence where rows lacked modalities in training.")] if rows else []),
-    ]
+    columns = ("model", "chance of hiding", "seeds", "made of one other, %", "joint, %")
+    caption = "Coherence where modalities of training rows were hidden, each with this chance, one at least left."
+    return [*blocks, *([TextTable(columns, tuple(rows), caption)] if rows else [])]
 
 
 def _distances(found: Sequence[Line]) -> list[Block]:

@@ -31,13 +31,18 @@ class Line:
 
     @property
     def absent(self) -> float:
-        """The chance with which a modality of a training row was missing."""
+        """The chance with which a modality of a training row was hidden."""
         return self.runs[0]["absent"] or 0.0
 
     @property
     def model(self) -> str:
         """The label without what is missing."""
         return self.label.rsplit(", ", 1)[0] if self.absent else self.label
+
+    @property
+    def shown(self) -> str:
+        """What people read: of a run that lacked modalities the chance of it, no share that was measured."""
+        return f"{self.model}, hidden with {self.absent:.0%} chance" if self.absent else self.label
 
     def values(self, measure: str, given: str = "", target: str = "") -> list[float]:
         """What the runs have of a measure, or of a column of their row."""
