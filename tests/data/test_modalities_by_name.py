@@ -23,7 +23,7 @@ def folders(place: Path) -> dict[str, Path]:
     for folder in found.values():
         folder.mkdir()
         for row in range(ROWS):
-            Image.fromarray(np.full((4, 4), row, np.uint8)).save(folder / f"{row:03}.png")
+            Image.fromarray(np.full((4, 4), row * 17 % ROWS, np.uint8)).save(folder / f"{row:03}.png")
     (found["photo"] / "005.png").write_bytes(b"no picture")
     (found["photo"] / "006.png").write_bytes(b"no picture")
     (found["scan"] / "006.png").unlink()
