@@ -63,7 +63,7 @@ def test_modalities_are_named_in_text_and_in_mappings(asked):
         ("a=u,b=u", "got u in several"),
         ("u,u", "have a name each"),
         ("u,body mass", "as in mass=body mass"),
-        ("x,y", "not x, y or seen"),
+        ("x,y", "not x, y, seen"),
         ("a=,b=u", "a has no columns"),
     ],
 )

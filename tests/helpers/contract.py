@@ -19,7 +19,7 @@ import polyvae as pv
 from polyvae.data import wrap
 from polyvae.model.presence import present
 from polyvae.recipes import RECIPES, Recipe
-from polyvae.recipes.recording import reads_modalities
+from polyvae.recipes.several import reads_modalities
 from polyvae.training.sharing import tell_examples
 from polyvae.training.validation import validate
 

@@ -22,14 +22,16 @@ from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import check_place, described, device, recorded_data
 from polyvae.data import Data
 from polyvae.data.columns.kinds import described as kinds
+from polyvae.data.columns.labels import KNOWN
 from polyvae.data.columns.roles import FEW
 from polyvae.data.columns.table import is_number
 from polyvae.data.loading import without_gap_notes
+from polyvae.data.modalities.groups import groups_of
 from polyvae.data.readers.paths import TABLES
 from polyvae.data.sources.listing import unknown
 from polyvae.evaluation.blocks import check_gaps
 from polyvae.recipes import RECIPES, Recipe
-from polyvae.recipes.catalogue import current
+from polyvae.recipes.catalogue import current, is_own
 from polyvae.training.run import Run
 from polyvae.training.settings import Settings
 from polyvae.training.store import DESCRIPTION, STATE, RunError, read_history
@@ -59,7 +61,9 @@ def _begun(name: str, given: Given, groups: Groups) -> Run:
         if not len(loaded.validation):
             raise ValueError("validation: at least one example has to be left to choose the best epoch by; got none")
     settings = settings.resolved(len(loaded.train))
-    recipe = _recipe(name, loaded, given["recipe"], settings, groups["recipe"])
+    if loaded.spec.modalities:
+        _check_read(name, given["data"], loaded)
+    recipe = _recipe(name, loaded, given["recipe"], settings, _known(groups))
     if loaded.missing and not given["data"].get("gaps"):
         with naming(groups["data"]):
             check_gaps(recipe.model, *loaded.parts.values(), columns=loaded.spec.columns, where=where)
@@ -96,6 +100,7 @@ def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
     settings = settings_of(description["settings"], given["settings"], groups["settings"])
     asked = dict(given["data"])
     with naming(groups["data"]):
+        _check_modalities(description["data"].get("call") or {}, asked)
         loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
     done = len(read_history(folder / STATE))
     if done > (settings.epochs or 0):
@@ -108,9 +113,18 @@ def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
         )
         print(f"polyvae: note: {folder} has all its {done} epochs; {more}", file=sys.stderr)
     options = {key: value for key, value in current(recorded)["options"].items() if key != "seed"}
-    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, groups["recipe"])
+    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, _known(groups))
     check_machine(settings)
     return _fit(recipe, loaded, folder, settings, resume=True)
+
+
+def _check_modalities(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """ValueError for other modalities than the run has."""
+    if "modalities" in asked and (now := groups_of(asked["modalities"])) != (
+        then := groups_of(recorded.get("modalities"))
+    ):
+        said = [",".join(f"{name}={'+'.join(columns)}" for name, columns in each.items()) for each in (then, now)]
+        raise ValueError(f"modalities: {said[0] or 'none named'} then, {said[1]} now; for others train a new run")
 
 
 def settings_of(recorded: Mapping[str, Any], given: Mapping[str, Any], options: Sequence[Option]) -> Settings:
@@ -130,10 +144,24 @@ def check_machine(settings: Settings) -> None:
     kind_of(settings)
 
 
+def _check_read(name: str, asked: Mapping[str, Any], loaded: Data) -> None:
+    """UsageError for options of the data that change nothing where these are of several modalities."""
+    if asked.get("gaps") and KNOWN not in loaded.train.tensors:
+        raise UsageError("--gaps is for one x; a row has a modality as a whole, or is taken to lack it")
+    if asked.get("beside") and not is_own(RECIPES[name]):
+        how = f"make {asked['beside']} a modality, or leave it away"
+        raise UsageError(f"--beside: {name} reads modalities, and nothing beside them; {how}")
+
+
+def _known(groups: Groups) -> list[Option]:
+    """The options that a recipe may refuse: its own, and what the data are made of."""
+    return [*groups["recipe"], *(each for each in groups["data"] if each.name == "modalities")]
+
+
 def _recipe(name: str, loaded: Data, options: Mapping[str, Any], settings: Settings, known: Sequence[Option]) -> Recipe:
     try:
         with naming(known):
-            return RECIPES[name](loaded.spec, seed=settings.seed, **options)
+            return RECIPES[name](loaded, seed=settings.seed, **options)
     except (ValueError, TypeError) as error:
         said = str(error)
         raise UsageError(said if said.startswith(f"{name} ") else f"{name}: {said}") from error
@@ -148,6 +176,8 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
         label = f" by {loaded.call['label']}" if loaded.call.get("label") else ""
         cut = f" in {classes:,} class{'' if classes == 1 else 'es'}{label}{cut}"
     print(f"{doing} {folder}: {len(loaded.train):,} training examples of {loaded.name}{cut}", file=sys.stderr)
+    if loaded.lacking:
+        print(loaded.lacking, file=sys.stderr)
     for modality, spec in loaded.spec.values.items():
         if not (columns := spec.columns):
             continue
@@ -225,6 +255,8 @@ def report(made: Run, as_json: bool) -> None:
         print(f"{of}{made.monitor_words}: {best[name]:.3f} {unit}{_advice(made)}")
     place, call = shlex.quote(str(made.folder)), made.description["data"]["call"]
     print(f"next: polyvae evaluate {place}")
+    if made.spec is not None and made.spec.modalities:
+        print(f"next: polyvae translate {place} --from {made.spec.modalities[0].name}")
     fills = any(getattr(head, "where", None) == "seen" for head in getattr(made.model, "heads", {}).values())
     if fills and call.get("gaps") and Path(call["name"]).suffix.lower() in TABLES:
         print(f"next: polyvae impute {place} {shlex.quote(call['name'])}")

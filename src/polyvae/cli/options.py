@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from polyvae.checks.ranges import ranges_of
-from polyvae.cli.reading import KINDS, UsageError, first_of, named, near, one_of, plain, quoted, read_path, within
+from polyvae.cli.reading import (
+    KINDS,
+    UsageError,
+    first_of,
+    named,
+    near,
+    one_of,
+    one_or_each,
+    plain,
+    quoted,
+    read_path,
+    within,
+)
 from polyvae.recipes.sources import LINE, MARK, explanations
 
 
@@ -197,6 +209,8 @@ def options_of(
         admitted = tuple((choices or {}).get(name, ()))
         if members := plain(hints.get(name)):
             option = _option(name, members, parameter.default, helps.get(name, ""), admitted)
+            if admitted and _by_name(hints[name]):
+                option = replace(option, read=one_or_each(admitted))
             if option.read is not None and name in ranges:
                 option = replace(option, read=within(option.read, ranges[name][0]))
             found.append(option)
@@ -247,6 +261,11 @@ def _option(name: str, members: Sequence[Any], default: Any, text: str, choices:
         how = read_path if several else read
         return Option(name, None, how, name.upper(), text, default, listed, several=several)
     return Option(name, f"--{dashed}", read, metavar, text, default, listed, bool in members)
+
+
+def _by_name(hint: Any) -> bool:
+    """Whether an annotation also admits a value for each name."""
+    return any(typing.get_origin(member) is Mapping for member in typing.get_args(hint))
 
 
 def _argument(read: Callable[[str], Any]) -> Callable[[str], Any]:

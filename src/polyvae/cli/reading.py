@@ -108,6 +108,23 @@ def one_of(allowed: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
+def one_or_each(allowed: Sequence[str]) -> Callable[[str], str]:
+    """A reader of one of these values, or of NAME=VALUE,...; who knows the names looks at these."""
+
+    def read(text: str) -> str:
+        pairs = [part.partition("=") for part in text.split(",")] if "=" in text else [("", "", text)]
+        for name, equals, value in ((name.strip(), equals, value.strip()) for name, equals, value in pairs):
+            if "=" in text and not (name and equals):
+                raise ValueError(f"expected one for all, or NAME=VALUE,..., got {quoted(name)} alone")
+            if value not in allowed:
+                of = f" for {named(name)}" if name else ""
+                known = f"{', '.join(allowed)}, or NAME=VALUE,... of each modality"
+                raise ValueError(f"expected one of {known}, got {quoted(value)}{of}{near(value, allowed)}")
+        return text
+
+    return read
+
+
 def within(read: Callable[[str], Any], range: Range) -> Callable[[str], Any]:
     """The reader, which refuses numbers outside the range, alone or in a list."""
 

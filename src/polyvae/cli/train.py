@@ -14,11 +14,12 @@ from polyvae.cli.reading import KINDS, check_known, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
 from polyvae.recipes.flat import belongs, describe
-from polyvae.recipes.options import CHOICES, meant
+from polyvae.recipes.options import CHOICES, OF_MODALITIES, meant
+from polyvae.recipes.several import reads_modalities
 from polyvae.training.settings import ELSEWHERE, Settings
 
 FORMER = {f"--{name.replace('_', '-')}": f"--{now.replace('_', '-')}" for name, now in ELSEWHERE.items()}
-EXAMPLE = """polyvae train {recipe} --data mnist --epochs 10 --run runs/first
+EXAMPLE = """polyvae train {recipe} --data {data} --epochs 10 --run runs/first
 polyvae train --resume --run runs/first --epochs 20"""
 RUN = [
     Option(
@@ -100,7 +101,7 @@ def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
 
 @cache
 def _declared(build: Callable[..., Any]) -> list[Option]:
-    return options_of(describe(lambda: None, build), CHOICES)
+    return options_of(describe(lambda: None, build), OF_MODALITIES if reads_modalities(build) else CHOICES)
 
 
 def _parser(recipe: str | None) -> Parser:
@@ -120,7 +121,9 @@ def _parser(recipe: str | None) -> Parser:
         name = flag.lstrip("-").replace("-", "_")
         return "" if recipe is None else belongs(recipes()[recipe], name, lambda each: f"--{each}")
 
-    return Parser(prog, usage, text, EXAMPLE.format(recipe=recipe or "vae"), FORMER, hint)
+    several = recipe is not None and reads_modalities(recipes()[recipe])
+    example = EXAMPLE.format(recipe=recipe or "vae", data="mnist-svhn" if several else "mnist")
+    return Parser(prog, usage, text, example, FORMER, hint)
 
 
 _TITLES = {"run": "the run", "recipe": "the recipe", "data": "the data", "settings": "how it is trained"}

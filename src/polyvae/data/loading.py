@@ -23,6 +23,7 @@ from polyvae.data.labels import few_labels
 from polyvae.data.making import made_of
 from polyvae.data.memory_maps import named
 from polyvae.data.modalities.apart import apart, kinds_of
+from polyvae.data.modalities.folders import subfolders
 from polyvae.data.modalities.groups import several
 from polyvae.data.modalities.joined import arrays_named, by_names, from_values, holds_paths, joined
 from polyvae.data.modalities.pairing import paired
@@ -91,6 +92,7 @@ def wrap(
     gaps: bool = False,
     beside: str | Sequence[str] | None = None,
     modalities: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    absent: float | None = None,
 ) -> Data:
     """Makes Data of what a user has; Data itself is returned unchanged.
 
@@ -103,7 +105,8 @@ def wrap(
     names of columns. `beside`: columns, or names of a mapping, that condition x, see `Options`. `gaps`: keep values of
     x that are missing, with a mask `seen`, which may also be given in a mapping, beside x. `modalities`: values of a
     mapping, or columns, that are modalities, see `Options`; `NAME_present`, NaN or None say where one is missing.
-    Raises DataError.
+    `absent`: hide each modality of each training row with this chance, drawn with `seed`, see `Options`. Raises
+    DataError.
     """
     if isinstance(anything, Data):
         return anything
@@ -111,7 +114,7 @@ def wrap(
         test = TEST if isinstance(validation, (int, float)) else 0
     given = {"validation": validation, "test": test}
     others = {part: other for part, other in given.items() if not isinstance(other, (int, float))}
-    asked = Options(label=label, kind=kind, gaps=gaps, beside=beside, modalities=modalities)
+    asked = Options(label=label, kind=kind, gaps=gaps, beside=beside, modalities=modalities, absent=absent, seed=seed)
     reading = _reading(asked)
     values: dict[str, Any] = {"train": anything, **others}
     by_part = {part: by_names(each, asked.groups) for part, each in values.items()}
@@ -202,6 +205,8 @@ def _whole(name: str | Path | object, data_dir: str | Path | None, asked: Option
     if not path.exists():
         raise unknown(name)
     path = path.resolve()
+    if (folders := subfolders(path, asked.groups)) is not None:
+        return joined({"all": folders}, asked.groups, asked, path.name, str(path))
     if asked.groups and path.suffix.lower() == ".npz" and (parts := arrays_named(path, asked.groups)):
         return in_three(joined(parts, asked.groups, asked, path.name, str(path)))
     return from_path(path, asked)

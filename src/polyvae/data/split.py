@@ -133,9 +133,22 @@ class Data:
         count = sum(memory(split.tensors) for split in parts.values())
         cut = f", {self.cut}" if self.cut else ""
         gaps = f"; {self.missing:.1%} of x missing" if self.missing else ""
-        lacking = [f"{name} missing in {share:.0%}" for name, share in self.train.absent.items()]
-        gaps += f"; {', '.join(lacking)} of the training rows" if lacking else ""
+        gaps += f"; {self.lacking}" if self.lacking else ""
         return f"Data {self.name}: {of}{y}{gaps}\n  {sizes} examples{cut}, {count / 1e6:,.1f} MB"
+
+    @property
+    def lacking(self) -> str:
+        """Which modalities are missing in what share of the training rows, in words; "" where no row says so."""
+        said = ", ".join(f"{name} missing in {share:.0%}" for name, share in self.train.absent.items())
+        return said and f"{said} of the training rows"
+
+    @property
+    def loose(self) -> list[str]:
+        """The names of values that are neither x nor a modality, where there is no x, and so could be modalities."""
+        held = self.train.tensors
+        if "x" in held or self.spec.modalities:
+            return []
+        return [name for name in held if name not in ("y", "t") and not name.endswith(("_known", PRESENT))]
 
     @property
     def missing(self) -> float:

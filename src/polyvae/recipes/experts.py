@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from polyvae.checks.finite import check_finite
-from polyvae.checks.names import near
+from polyvae.checks.names import find, near
 from polyvae.model.families.real import DiagonalNormal, Laplace
-from polyvae.model.networks import Builder, Shape, mirrored, modes, network
+from polyvae.model.networks import NETWORKS, Builder, Shape, mirrored, modes
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.mlp import mlp
 from polyvae.model.networks.prepared import prepared, prepared_shape
@@ -25,22 +25,24 @@ from polyvae.model.vae import Conditional, Family
 from polyvae.recipes.decoders import decoder_of
 from polyvae.recipes.options import Modal
 from polyvae.recipes.parts import WITHOUT_STATISTICS
+from polyvae.recipes.several import check_names, check_several
 
 HIDDEN = 400  # of a perceptron, as in the papers that these recipes are of
 SMALL = 32  # the side up to which a perceptron reads a grey picture
 GREY = "laplace"  # its scale is learned, so that grey levels count as much as they are certain
 SHARP = 1e-6  # the least scale of a normal expert: a field tells some of z to more than four digits
 
+CONVOLVING = ("conv", "residual", "strided", "modes")
 NAMED: Mapping[str, Builder] = {**WITHOUT_STATISTICS, "modes": modes}  # beside all networks, or in their places
 
 
-def modalities(spec: Spec, recipe: str) -> dict[str, Spec]:
-    """The modalities by name; ValueError, by the recipe, for data of one x."""
-    if not spec.modalities:
-        raise ValueError(
-            f"{recipe} is for data of several modalities, such as mnist-svhn, or a mapping of arrays by name with "
-            "modalities; these hold one x"
-        )
+def modalities(spec: Spec, recipe: str, latents: Sequence[str] = ("z",), own: str = "") -> dict[str, Spec]:
+    """The modalities by name; ValueError, by the recipe, for data of one x, and for a name of one of its latents.
+
+    `own`: what stands before the name of a modality in that of the latent which it has to itself.
+    """
+    check_several(spec, recipe)
+    check_names(spec, recipe, [*latents, *(f"{own}_{name}" for name in spec.values if own)])
     return spec.values
 
 
@@ -79,7 +81,15 @@ def by_modality(given: Any, specs: Mapping[str, Spec], what: str) -> dict[str, A
 def networks(latent: Modal, specs: Mapping[str, Spec]) -> dict[str, Builder]:
     """The builder of each modality's networks, without statistics of a batch, in which rows may be missing."""
     asked = by_modality(latent.network, specs, "network")
-    return {name: _network(asked.get(name) or _usual(spec)) for name, spec in specs.items()}
+    pictured = {name for name, spec in specs.items() if is_picture(spec.x)}
+    named = isinstance(latent.network, Mapping) or "=" in str(latent.network)
+    vain = [name for name, which in asked.items() if name not in pictured and which in CONVOLVING]
+    if vain and (named or not pictured):
+        raise ValueError(
+            f"network: {asked[vain[0]]!r} is for pictures and fields, and {vain[0]} is neither; "
+            "for columns there are mlp and mlp-tanh"
+        )
+    return {name: _network(asked.get(name) or _usual(spec), name) for name, spec in specs.items()}
 
 
 def _usual(spec: Spec) -> str:
@@ -87,8 +97,9 @@ def _usual(spec: Spec) -> str:
     return "strided" if wide else "mlp"
 
 
-def _network(which: str | Builder) -> Builder:
-    build: Callable[..., Any] = NAMED.get(which) or network(which) if isinstance(which, str) else which
+def _network(which: str | Builder, name: str) -> Builder:
+    known: Mapping[str, Callable[..., Any]] = {**NETWORKS, **NAMED}
+    build = find(known, which, f"network of {name}", ", or a builder") if isinstance(which, str) else which
     return partial(build, hidden=(HIDDEN,)) if build is mlp else build
 
 
@@ -147,6 +158,8 @@ def weights_of(given: Any, specs: Mapping[str, Spec]) -> dict[str, float]:
     check_finite({f"weights of {name}": weight for name, weight in found.items()})
     if wrong := [name for name, weight in found.items() if weight < 0]:
         raise ValueError(f"weights are at least 0; got {found[wrong[0]]} for {wrong[0]}")
+    if not any(found.values()):
+        raise ValueError(f"weights: one above 0 at least, or nothing is learned; got {given}")
     return found
 
 

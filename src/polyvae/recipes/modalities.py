@@ -141,7 +141,7 @@ def mmvae_plus(
 
     Palumbo, Daunhawer, Vogt: MMVAE+: Enhancing the Generative Quality of Multimodal VAEs without Compromises, 2023.
     """
-    specs, size = modalities(spec, "mmvae_plus"), latent.dimensions
+    specs, size = modalities(spec, "mmvae_plus", ("z", "latents"), "w"), latent.dimensions
     q = SharedAndPrivate(experts_of(latent, specs, size + private), size, private)
     p = {name: prior_of(latent, shape[0]) for name, shape in q.shapes.items()}
     reads = {name: {"z": (size,), f"w_{name}": (private,)} for name in specs}
@@ -161,7 +161,7 @@ def dmvae(
     Lee, Pavlovic: Private-Shared Disentangled Multimodal VAE for Learning of Latent Representations, 2021.
     """
     check_multiplied(latent, "dmvae")
-    specs, size = modalities(spec, "dmvae"), latent.dimensions
+    specs, size = modalities(spec, "dmvae", own="w"), latent.dimensions
     names = tuple(specs)
     experts = experts_of(latent, specs, size)
     own = experts_of(latent, specs, private)

@@ -112,6 +112,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "prior": ("standard", "mixture", "vamp", "flow", "autoregressive", "exemplar", "conditional"),
     "kernel": ("rbf", "imq"),
 }
+# Of recipes of several modalities, as one for all or NAME=VALUE,....
+OF_MODALITIES: Mapping[str, tuple[str, ...]] = {**CHOICES, "network": (*CHOICES["network"], "modes")}
 
 
 # Recipes that take a dataclass or its options, told to who gives it, by its name, to one that does not.
@@ -150,10 +152,10 @@ class Modal:
     """A vector z that several modalities share: a law q(z | x_m) of each, p(z) of the same kind, N(0, I) by default.
 
     `dimensions`: dimensions of z. `network`: of each modality, one name or builder for all, or NAME=NETWORK,..., by
-    default "strided" of colours and of pictures above 32 x 32, "mlp" of all else; "modes" of fields, which starts at
-    canonical correlation analysis. `expert`: what law experts and prior follow, "normal" or, where experts are not
-    multiplied, "laplace". `likelihood`: of each modality, one for all or NAME=LIKELIHOOD,..., by default "laplace" of
-    grey levels, and elsewhere what the kinds of the data ask for.
+    default "strided" of colours and of pictures above 32 x 32, "mlp" of all else, and of columns whatever picture
+    network all have; "modes" of fields, which starts at canonical correlation analysis. `expert`: what law experts and
+    prior follow, "normal" or, where experts are not multiplied, "laplace". `likelihood`: of each modality, one for all
+    or NAME=LIKELIHOOD,..., by default "laplace" of grey levels, and elsewhere what the kinds of the data ask for.
     `weights`: what log p of each modality counts in training, never in a bound: "balanced", the largest number of
     values among the modalities over its own; "even", all 1; or NAME=NUMBER,....
     """

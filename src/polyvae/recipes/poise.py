@@ -40,7 +40,7 @@ def poise(
     """
     if latent.expert != "normal":
         raise ValueError(f"expert: what is coupled with z and z^2 is a normal law, normal; got {latent.expert!r}")
-    specs, size = modalities(spec, "poise"), latent.dimensions
+    specs, size = modalities(spec, "poise", own="z"), latent.dimensions
     names = {f"z_{name}": name for name in specs}
     experts = {f"z_{name}": expert for name, expert in experts_of(latent, specs, size).items()}
     known = {z: present(name) for z, name in names.items()}

@@ -18,8 +18,8 @@ from polyvae.checks.ranges import check
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.observe.transforms import Chain
-from polyvae.recipes.flat import accepted, describe, gathered, spread
-from polyvae.recipes.options import Modal
+from polyvae.recipes.flat import describe, gathered, spread
+from polyvae.recipes.several import check_several, reads_modalities
 
 P = ParamSpec("P")
 UNCHANGED = Chain()
@@ -86,8 +86,10 @@ def recipe(build: Callable[Concatenate[Any, P], Recipe]) -> Entered[P]:
 
     @functools.wraps(build)
     def recorded(spec: Any, *arguments: Any, seed: int | None = None, **options: Any) -> Recipe:
-        spec = as_spec(spec)
-        if spec.modalities and not is_own(build) and not reads_modalities(build):
+        spec, source = as_spec(spec), spec
+        if reads_modalities(build):
+            check_several(spec, build.__name__, getattr(source, "loose", ()))
+        elif spec.modalities and not is_own(build):
             raise ValueError(
                 f"{build.__name__} reads one x; these data hold several modalities, "
                 f"{', '.join(spec.values)}: take mmvae, mvae or another recipe of `polyvae recipes` for several"
@@ -108,11 +110,6 @@ def recipe(build: Callable[Concatenate[Any, P], Recipe]) -> Entered[P]:
         raise ValueError(f"polyvae has a recipe named {build.__name__} already; give yours another name")
     RECIPES[build.__name__] = recorded
     return cast(Entered[P], recorded)
-
-
-def reads_modalities(build: Callable[..., Any]) -> bool:
-    """Whether a recipe is for data of several modalities."""
-    return any(Modal in each.kinds for each in accepted(build)[1].values())
 
 
 def is_own(build: Callable[..., Recipe]) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from polyvae.recipes import named
+from polyvae.checks.names import one_of
+from polyvae.recipes import RECIPES, named
 from polyvae.recipes.flat import accepted
 
 WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
@@ -41,12 +42,13 @@ class Variant:
         return {**found, **self.options}
 
 
-def variants(said: str | Iterable[str | Variant]) -> list[Variant]:
+def variants(said: str | Iterable[str | Variant], known: Collection[str] | None = None) -> list[Variant]:
     """The variants of a text such as "vae, iwae:samples=50, vae:prior=mixture,components=20 as mixture-20".
 
     Between recipes stands a comma or a semicolon; options follow a colon, with commas between them, lists too
     (widths=300,300); " as " gives another label than the recipe with its options. A list may hold such texts beside
-    variants. Raises ValueError for a text that says none, two of one label and a recipe that does not exist.
+    variants. `known`: the recipes that the study is for, all where none are named. Raises ValueError for a text that
+    says none, two of one label and a recipe that does not exist.
     """
     texts = [said] if isinstance(said, str) else list(said)
     found = [each for text in texts for each in ([text] if isinstance(text, Variant) else _read(text))]
@@ -54,7 +56,7 @@ def variants(said: str | Iterable[str | Variant]) -> list[Variant]:
         raise ValueError(f"recipes are names with commas between them, such as vae,iwae:samples=50; got {said!r}")
     for each in found:
         try:
-            named(each.recipe)
+            named(each.recipe) if known is None or each.recipe in RECIPES else one_of(known, each.recipe, "a recipe")
         except ValueError as error:
             raise ValueError(f"recipes: {error}") from error
     places = [each.place for each in found]

@@ -117,7 +117,7 @@ def fit(
     folder = _folder(run, resume, settings.tensorboard)
     data = as_data(data, gaps=True)
     settings = settings.resolved(len(data.train))
-    recipe = as_recipe(recipe, lambda name: named(name)(data.spec, seed=settings.seed))
+    recipe = as_recipe(recipe, lambda name: named(name)(data, seed=settings.seed))
     if recipe.solve is None and not any(p.requires_grad for p in recipe.model.parameters()):
         raise ValueError("the model has no parameter to train")
     tell_examples(recipe.objective, len(data.train))

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from polyvae.checks.names import near
 from polyvae.data.errors import DataError
 from polyvae.data.files.cache import cached
+from polyvae.data.modalities.groups import Groups
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,21 @@ class Rows:
     places: Mapping[str, int]
     count: int = 0
     classes: np.ndarray | None = None
+
+
+def subfolders(path: Path, groups: Groups) -> dict[str, Path] | None:
+    """The folders by name where modalities of a folder are its subfolders; None where they are something else.
+
+    Raises DataError for one that is not there. Names that are numbers are channels of the folder's own pictures.
+    """
+    wanted = [member for members in groups.values() for member in members]
+    if not path.is_dir() or all(name.isdecimal() for name in wanted):
+        return None
+    there = sorted(each.name for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    if unknown := [name for name in wanted if name not in there]:
+        found = f"{', '.join(there) or 'none'}{near(unknown[0], there)}"
+        raise DataError(path, f"a subfolder {unknown[0]!r} of pictures, a modality", found, "name these")
+    return {name: path / name for name in wanted}
 
 
 def rows_of(values: Mapping[str, Any], where: str) -> Rows:
@@ -61,22 +78,30 @@ def rows_of(values: Mapping[str, Any], where: str) -> Rows:
     return Rows(made, count, told)
 
 
-def pictures_at(folder: Path, rows: Rows, size: int | None, centre: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of a folder in their rows, uint8 [N, C, H, W], zeros where there is none, and where there is one."""
+def pictures_at(
+    folder: Path, rows: Rows, size: int | None, centre: bool, skip_bad: bool = False
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """The pictures of a folder in their rows, uint8 [N, C, H, W], zeros where there is none, and where there is one.
+
+    Then a note on files that cannot be read, which with `skip_bad` are as if they were not there.
+    """
     from polyvae.data.readers.pictures import listed, read_pictures
 
     files, _ = listed(folder)
 
     def compute() -> dict[str, np.ndarray]:
-        return {"x": read_pictures(folder, files, size, centre)[0]}
+        x, read, said = read_pictures(folder, files, size, centre, skip_bad)
+        return {"x": x, "read": read, "note": np.array([said or ""])}
 
-    x = cached("folder", {"size": size, "centre": centre, "modality": True}, [folder], compute)["x"]
-    places = np.array([rows.places[_stem(file, folder)] for file in files])
+    asked = {"size": size, "centre": centre, "modality": "with notes", "skip_bad": skip_bad}
+    found = cached("folder", asked, [folder], compute)
+    x, note = found["x"], str(found["note"][0]).replace("and left out", "and their rows lack it")
+    places = np.array([rows.places[_stem(files[place], folder)] for place in found["read"]])
     if len(np.unique(places)) < len(places):
         raise DataError(folder, "one picture of each name", "several, with other endings", "rename them")
     made, there = np.zeros((rows.count, *x.shape[1:]), np.uint8), np.zeros(rows.count, bool)
     made[places], there[places] = x, True
-    return made, there
+    return made, there, note
 
 
 def _stem(file: Path, folder: Path) -> str:

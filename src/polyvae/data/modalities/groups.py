@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from polyvae.model.presence import PRESENT
 from polyvae.model.spec import Modality, Spec
 
 Groups = dict[str, tuple[str, ...]]  # of each modality the names of its columns, channels or arrays
+RESERVED = ("x", "y", "seen", "y_known")  # names with a meaning of their own in a batch
 Asked = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 
 
@@ -31,10 +33,11 @@ def groups_of(asked: Asked) -> Groups:
     if len(made) < 2:
         raise ValueError(f"modalities: two at least, as in u,v or flow=u+v,pressure=cp; got {', '.join(made)}")
     for name, columns in made.items():
-        if name in ("x", "y", "seen") or not name.isidentifier():
+        if name in RESERVED or name.endswith(PRESENT) or not name.isidentifier():
             how = f"name it, as in mass={name}" if columns == (name,) else "give it another"
             raise ValueError(
-                f"modalities have names of letters, digits and underscores, not x, y or seen; got {name!r}, {how}"
+                f"modalities have names of letters, digits and underscores, not x, y, seen or NAME{PRESENT}, "
+                f"which says in which rows NAME is there; got {name!r}, {how}"
             )
         if not columns or "" in columns:
             raise ValueError(f"modalities: {name} has no columns")

@@ -67,7 +67,21 @@ def joined(parts: Mapping[str, Mapping[str, Any]], groups: Groups, asked: Option
         wholes[modality] = from_tables(
             {places[part]: table for part, table in tables.items()}, places, options, f"{name}, {modality}", ""
         )
-    return _together(wholes, flags, name, call)
+    whole = _together(wholes, flags, name, call)
+    return _with_some(whole) if asked.skip_bad else whole
+
+
+def _with_some(whole: Whole) -> Whole:
+    """The whole without the rows that have no modality."""
+    flags = [present(name) for name in whole.spec.values]
+    parts, notes = dict(whole.parts), list(whole.notes)
+    for part, tensors in whole.parts.items():
+        if all(flag in tensors for flag in flags):
+            some = torch.stack([tensors[flag] for flag in flags]).any(0)
+            if lost := int((~some).sum()):
+                notes.append(f"{whole.name}: {lost:,} rows without any modality are left out")
+                parts[part] = {name: tensor[some] for name, tensor in tensors.items()}
+    return replace(whole, parts=parts, notes=tuple(notes))
 
 
 def _members(groups: Groups) -> list[str]:
@@ -95,10 +109,13 @@ def _found(values: list[Any], members: tuple[str, ...], rows: Rows, asked: Optio
     ):
         shapes = dict(zip(members, (list(array.shape) for array in arrays), strict=True))
         raise DataError(where, "arrays of one shape, without gaps, to be put side by side", f"{shapes}")
+    flags = [each.there for each in found if each.there is not None]
+    there = np.logical_and.reduce(flags) if flags else None
+    notes = tuple(note for each in found for note in each.table.notes)
     if arrays[0].ndim in (1, 3):
         features = tuple(Feature(member, "float") for member in members)
-        return Found(Table({"x": np.stack(arrays, 1)}, features))
-    return Found(Table({"x": np.concatenate(arrays, 1)}))
+        return Found(Table({"x": np.stack(arrays, 1)}, features, notes=notes), there)
+    return Found(Table({"x": np.concatenate(arrays, 1)}, notes=notes), there)
 
 
 def _opened(value: Any) -> Any:
@@ -118,8 +135,8 @@ def _opened(value: Any) -> Any:
 
 def _one(value: Any, rows: Rows, asked: Options, where: str) -> Found:
     if isinstance(value, Path):
-        x, there = pictures_at(value, rows, asked.size, asked.centre)
-        return Found(Table({"x": x}), there)
+        x, there, note = pictures_at(value, rows, asked.size, asked.centre, asked.skip_bad)
+        return Found(Table({"x": x}, notes=(note,) if note else ()), there)
     if isinstance(value, Table):
         return Found(value)
     value, there = without_none(value, where)

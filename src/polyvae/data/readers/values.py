@@ -30,6 +30,10 @@ def mixed(where: str, first: tuple[int, ...], other: tuple[int, ...], number: in
 
 def array_of(value: Any, where: str, text: bool = False) -> np.ndarray:
     """A NumPy array of numbers (or `text`), NaN where it is masked, sharing memory if possible."""
+    if not text and isinstance(value, (list, tuple)) and any(each is None for each in value):
+        row = next(row for row, each in enumerate(value) if each is None)
+        advice = "leave these rows out, or name the values that are modalities (modalities=), which rows may lack"
+        raise DataError(where, "a value in every row", f"None in row {row}", advice)
     if isinstance(value, np.ma.MaskedArray):
         value = unmasked(value, where)
     if isinstance(value, Tensor):

@@ -157,7 +157,7 @@ def models(said: str | Sequence[str | Variant]) -> list[Variant]:
         plain = not each.options and each.recipe in MODELS
         return replace(each, options=dict(MODELS[each.recipe])) if plain else each
 
-    return [usual(each) for each in variants(said)]
+    return [usual(each) for each in variants(said, MODELS)]
 
 
 def _fitted(job: BaselineJob) -> dict[str, Any]:
