@@ -73,7 +73,7 @@ def translate(
     found.run.model.to(place)
     part, split = found.split(reading.split)
     chosen = subset(having(split, given), number, reading.seed)
-    files = _draw(found, chosen, given, targets, min(show_draws, draws), reading.seed, writing)
+    files = _draw(found, chosen, given, targets, (min(show_draws, draws), reading.seed, len(split)), writing)
     files += [] if writing.npz is None else [_save(found, chosen, given, targets, draws, reading.seed, writing.npz)]
     scores: list[TranslationScore] = []
     scored = subset(having(split, [*given, *targets]), score, reading.seed) if score else None
@@ -87,17 +87,17 @@ def translate(
 
 
 def _draw(
-    found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int, writing: Writing
+    found: Opened, split: Split, given: Sequence[str], to: Sequence[str], how: tuple[int, int, int], writing: Writing
 ) -> list[Path]:
-    """The figure, where there is anything to see."""
+    """The figure, where there is anything to see; `how`: draws, seed, rows of the part."""
     from polyvae.figures import draw
     from polyvae.figures.modalities import translated
 
     known = found.run.spec.values if found.run.spec else {}
-    figure = translated(found.run, split.take(range(min(SHOWN, len(split)))), given, to, draws, seed)
+    figure = translated(found.run, split.take(range(min(SHOWN, len(split)))), given, to, *how)
     if figure is None:
         if writing.out is not None:
-            raise ValueError(f"--out: none of {', '.join((*given, *to))} is a picture; --npz keeps the values")
+            raise ValueError(f"--out: none of {', '.join(to)} is a picture; --npz keeps the values")
         return []
     names = [*given, *([] if len(given) + len(to) == len(known) else ["to", *to])]
     out = writing.out or found.folder / "figures" / f"translations-{'-'.join(names)}.png"

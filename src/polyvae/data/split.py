@@ -139,7 +139,8 @@ class Data:
     @property
     def lacking(self) -> str:
         """Which modalities are missing in what share of the training rows, in words; "" where no row says so."""
-        said = ", ".join(f"{name} missing in {share:.0%}" for name, share in self.train.absent.items())
+        absent = self.train.absent
+        said = ", ".join(f"{name} missing in {absent[name]:.0%}" for name in self.spec.values if name in absent)
         return said and f"{said} of the training rows"
 
     @property
