@@ -29,6 +29,8 @@ def test_the_report_tells_coherence_bounds_and_probes_and_is_kept(
     assert (told["run"], told["split"], told["recipe"]["name"]) == (str(modal_run), "test", "mopoe")
     assert {each["target"] for each in told["coherence"]} == {"near", "far", "size"}
     assert told["samples"] == 3
+    assert told["commonest"] == pytest.approx(1 / 3, abs=0.2)
+    assert "one value of the commonest class for all rows" in said
     assert len(told["probes"]) == 7
     near = next(each for each in told["bounds"] if each["given"] == ["near"])
     wanted = -near["bound"] / (36 * log(2)) + np.log2(255)

@@ -162,7 +162,8 @@ def _coherence(report: Mapping[str, Any]) -> Table:
 def _joint(report: Mapping[str, Any]) -> str:
     joint = report["joint"]
     share, error = 100 * joint["coherence"], 100 * joint["error"]
-    return f"drawn together, all show one class: {share:.1f} ± {error:.1f} % (real rows {100 * joint['real']:.1f} %)"
+    told = f"drawn together, all show one class: {share:.1f} ± {error:.1f} % (real rows {100 * joint['real']:.1f} %)"
+    return f"one value of the commonest class for all rows: {100 * report['commonest']:.1f} %\n{told}"
 
 
 def _bounds(report: Mapping[str, Any]) -> Table:

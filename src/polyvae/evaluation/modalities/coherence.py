@@ -131,6 +131,14 @@ def by_count(found: Sequence[Cross]) -> dict[int, float]:
     return {count: sum(held) / len(held) for count, held in means.items()}
 
 
+def commonest(split: Split) -> float:
+    """The share of the commonest class: the coherence of one value of that class for all rows. ValueError without
+    labels."""
+    if split.labels is None:
+        raise ValueError("coherence needs the label y of every row, and these have none")
+    return int(split.labels.bincount().max()) / len(split)
+
+
 def as_dict(found: Any) -> dict[str, Any]:
     """A `Share` or a `Cross` as JSON holds it."""
     if isinstance(found, Cross):

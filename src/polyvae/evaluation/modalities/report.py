@@ -20,6 +20,7 @@ from polyvae.evaluation.modalities.coherence import (
     Cross,
     as_dict,
     by_count,
+    commonest,
     joint_coherence,
     real_agreement,
     translations,
@@ -78,12 +79,12 @@ def evaluate_modalities(
 
     judges: the accuracy of each on real test values. coherence: for every subset given and every target the share of
     draws with the row's class, its standard error, and of pictures the Fréchet distance at `real_count` draws, in the
-    judge's features. by_count: mean coherence of targets made of others by how many were given. joint: the share of
-    draws of the prior on which all judges agree, the same of real rows, and Fréchet distances. real: the distance of
-    real training pictures. probes: accuracy of linear classifiers of latents, see `linear_probes`. bounds: on
-    log p(x_A) of each modality and of all, see `subset_bounds`. predictive: see `predictive_densities`; both in nats,
-    bounds also in bits per dimension where that means something, without the weights of heads. What is left out is told
-    in notes.
+    judge's features. commonest: the share of the commonest class, which one value for all rows comes to. by_count: mean
+    coherence of targets made of others by how many were given. joint: the share of draws of the prior on which all
+    judges agree, the same of real rows, and Fréchet distances. real: the distance of real training pictures. probes:
+    accuracy of linear classifiers of latents, see `linear_probes`. bounds: on log p(x_A) of each modality and of all,
+    see `subset_bounds`. predictive: see `predictive_densities`; both in nats, bounds also in bits per dimension where
+    that means something, without the weights of heads. What is left out is told in notes.
 
     Raises NonFiniteError where a weight is not finite, TypeError for an unknown setting and for what is no Data,
     ValueError for a model of one x, for one that reads more than modalities, and for data of others.
@@ -139,6 +140,7 @@ def _coherence(translator: Translator, train: Split, test: Split, asked: Modalit
     return {
         "judges": {name: judge.accuracy for name, judge in judges.items()},
         "coherence": lines,
+        "commonest": commonest(test),
         "by_count": [{"given": count, "coherence": value} for count, value in by_count(crosses).items()],
         "joint": {
             **as_dict(agreed),

@@ -12,7 +12,7 @@ import torch
 from polyvae.data import Data
 from polyvae.data.files.writing import held
 from polyvae.data.split import Split
-from polyvae.evaluation.modalities.coherence import by_count, real_agreement, translations
+from polyvae.evaluation.modalities.coherence import by_count, commonest, real_agreement, translations
 from polyvae.evaluation.modalities.distances import distance, references
 from polyvae.evaluation.modalities.generation import Translate
 from polyvae.evaluation.modalities.judges import Judge, judges
@@ -82,6 +82,7 @@ def measure(measured: Measured) -> dict[str, Any]:
     for each in found["coherence"]:
         lines.append(line("coherence", each["given"], each["target"], each["coherence"], each["error"]))
         lines.append(line("frechet", each["given"], each["target"], each["frechet"]))
+    lines.append(line("commonest", (), "", found["commonest"]))
     lines += [line("by_count", (), str(each["given"]), each["coherence"]) for each in found["by_count"]]
     lines += [line("frechet", (), name, value) for name, value in found["joint"]["frechet"].items()]
     lines += [line("frechet_real", (), name, each["frechet"]) for name, each in found["real"].items()]
@@ -123,6 +124,7 @@ def measure_baseline(made: tuple[Translate, Data, BaselineJob]) -> dict[str, Any
         for each in coherent:
             lines.append(line("coherence", given, each.target, each.coherence.value, each.coherence.error))
             lines.append(line("frechet", given, each.target, distance(seen[each.target], real.get(each.target))))
+    lines.append(line("commonest", (), "", commonest(test)))
     lines += [line("by_count", (), str(count), value) for count, value in by_count(crosses).items()]
     lines += [line("frechet_real", (), name, each.distance) for name, each in real.items()]
     agreed = real_agreement(test, judged).value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from polyvae.evaluation.numbers import number
+from polyvae.evaluation.numbers import NONE, number
 from polyvae.figures.plots import save
 from polyvae.study.document import Block, TextTable, code, heading, image, plain
 from polyvae.study.multimodal.figures import figures
@@ -101,11 +101,13 @@ def _coherence(found: Sequence[Line]) -> list[Block]:
     rows = [row(line) for line in found]
     if found:
         best = [found[0].spread("accuracy", "", target, True).split(" ")[0] for _, target in shown]
+        if told := found[0].values("commonest"):
+            rows.append(("one class for all", "", *[f"{100 * told[0]:.1f}"] * len(shown), NONE))
         rows.append(("real values", "", *best, found[0].spread("joint_real", percent=True).split(" ")[0]))
     caption = (
         "Coherence in %, mean ± standard deviation over seeds: GIVEN > TARGET, joint draws of the prior; a target "
-        "among what is given is reconstructed. Real values: how often the target's judge is right on them, "
-        "and how often all judges agree on real rows."
+        "among what is given is reconstructed. One class for all: the share of the commonest class. Real values: how "
+        "often the target's judge is right on them, and how often all judges agree on real rows."
     )
     return [heading("The table"), TextTable(columns, tuple(rows), caption)]
 
