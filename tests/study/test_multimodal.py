@@ -70,6 +70,7 @@ def test_every_run_is_made_and_recorded(made: tuple[Path, Any]) -> None:
     assert {("coherence", "a", "c"), ("coherence", "a+c", "a"), ("frechet", "", "c"), ("probe", "c", "z")} <= found
     assert {("importance_bound", "a+c", ""), ("bound", "c", ""), ("predictive", "a", "c")} <= found
     assert {each["measure"] for each in measures["nearest", 0]} == {
+        "commonest",
         "accuracy",
         "coherence",
         "frechet",

@@ -87,6 +87,10 @@ def recipe(build: Callable[Concatenate[Any, P], Recipe]) -> Entered[P]:
     @functools.wraps(build)
     def recorded(spec: Any, *arguments: Any, seed: int | None = None, **options: Any) -> Recipe:
         spec, source = as_spec(spec), spec
+        _, *given = inspect.signature(build).bind_partial(spec, *arguments).arguments.items()
+        flat = spread(build, {**dict(given), **options})
+        check_finite(flat)
+        check(recorded, flat)
         if reads_modalities(build):
             check_several(spec, build.__name__, getattr(source, "loose", ()))
         elif spec.modalities and not is_own(build):
@@ -94,10 +98,6 @@ def recipe(build: Callable[Concatenate[Any, P], Recipe]) -> Entered[P]:
                 f"{build.__name__} reads one x; these data hold several modalities, "
                 f"{', '.join(spec.values)}: take mmvae, mvae or another recipe of `polyvae recipes` for several"
             )
-        _, *given = inspect.signature(build).bind_partial(spec, *arguments).arguments.items()
-        flat = spread(build, {**dict(given), **options})
-        check_finite(flat)
-        check(recorded, flat)
         with contextlib.nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
             if seed is not None:
                 torch.manual_seed(seed)
