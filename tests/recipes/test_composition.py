@@ -64,6 +64,7 @@ PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 POSTERIORS = ["bir_vae", "full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
 LEARNED = [
     "normal-learned",
+    "normal-places",
     "laplace",
     "student-t",
     "negative-binomial",

@@ -6,7 +6,6 @@ from polyvae.completion.impute import Imputation, imputed, missing_scores
 from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions
 from polyvae.completion.translate import translate
-from polyvae.completion.translation_scores import TranslationScore, score_translations
 
 __all__ = [
     "Baseline",
@@ -16,12 +15,10 @@ __all__ = [
     "Imputation",
     "Learned",
     "Score",
-    "TranslationScore",
     "baselines",
     "complete",
     "imputed",
     "missing_scores",
     "score_completions",
-    "score_translations",
     "translate",
 ]
