@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from math import ceil
@@ -45,6 +46,9 @@ def evaluated(found: Opened, samples: int | None, reading: Reading, place: Path,
     part, split = found.split(reading.split)
     whole = replace(found.data, test=split)  # by which judges tell how right they are, too
     labelled = whole.train.labels is not None and split.labels is not None
+    if labelled:
+        names = ", ".join(whole.spec.values)
+        print(f"a judge of each of {names} is trained first, unless the folder keeps it", file=sys.stderr, flush=True)
     asked: dict[str, Any] = {} if samples is None else {"samples": samples}
     asked |= {"judges": judges(whole, found.folder) if labelled else None, "seed": reading.seed}
     asked["device"] = usable(reading.device)
