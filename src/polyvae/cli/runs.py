@@ -19,6 +19,7 @@ from polyvae.cli.reading import UsageError
 from polyvae.data import Data, Split
 from polyvae.data.exchange.codes import retold
 from polyvae.data.files.writing import check_regular
+from polyvae.model.spec import Spec
 from polyvae.model.weights import check_weights
 from polyvae.training.description import check_known
 from polyvae.training.run import Run
@@ -47,6 +48,11 @@ class Opened:
             said = "other columns or labels than when this run was trained; they are read by name"
             print(f"polyvae: note: {found.name} has {said}, and its parts are cut anew", file=sys.stderr)
         return made
+
+    @property
+    def specs(self) -> dict[str, Spec]:
+        """What is observed, by name; nothing where the run does not say."""
+        return {} if self.run.spec is None else self.run.spec.values
 
     @property
     def several(self) -> bool:

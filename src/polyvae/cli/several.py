@@ -88,7 +88,7 @@ def drawn(found: Opened, count: int | None, pixels: bool, reading: Reading, writ
 
     count = count or COLUMNS
     count = count if count < COLUMNS else COLUMNS * ceil(count / COLUMNS)
-    specs = found.run.spec.values if found.run.spec else {}
+    specs = found.specs
     with evaluating(found.run.model) as device, seeded(device, reading.seed):
         values = Translator(found.run, specs).drawn(count, pixels)
     figure = shown(values, found.split(reading.split)[1], specs, COLUMNS)
@@ -100,7 +100,7 @@ def reconstructed(found: Opened, count: int | None, reading: Reading, writing: W
     from polyvae.evaluation.modalities.given import having, whole
     from polyvae.figures.modalities import RECONSTRUCTED, by_turns, sheet
 
-    specs, split = found.run.spec.values if found.run.spec else {}, found.split(reading.split)[1]
+    specs, split = found.specs, found.split(reading.split)[1]
     figure = sheet(found.run, split, specs, count or EXAMPLES, reading.seed, [RECONSTRUCTED])
     rows = by_turns(having(split, tuple(specs)), count or EXAMPLES, reading.seed)  # which the figure shows
     shown = kept({name: value for name, value in whole(rows).items() if name in specs}, specs)
@@ -128,7 +128,7 @@ def _written(found: Opened, figure: Any, name: str, title: str, writing: Writing
     from polyvae.figures import draw, save_array
 
     if figure is None and writing.npz is None:
-        names = ", ".join(found.run.spec.values if found.run.spec else ())
+        names = ", ".join(found.specs)
         raise ValueError(f"none of {names} is a picture, so that there is nothing to show; --npz FILE keeps the values")
     place = writing.out or found.folder / "figures" / f"{name}.png"
     files = [] if figure is None else [draw(figure, place, title)]

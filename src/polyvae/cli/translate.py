@@ -93,7 +93,7 @@ def _draw(
     from polyvae.figures import draw
     from polyvae.figures.modalities import translated
 
-    known = found.run.spec.values if found.run.spec else {}
+    known = found.specs
     figure = translated(found.run, split.take(range(min(SHOWN, len(split)))), given, to, *how)
     if figure is None:
         if writing.out is not None:
@@ -110,7 +110,7 @@ def _save(
     """What is given, as it is, and of each target what `Run.translate` answers."""
     from polyvae.figures import save_array
 
-    specs = found.run.spec.values if found.run.spec else {}
+    specs = found.specs
     made = found.run.translate(shown(split, given), list(to), draws, seed=seed)
     held = kept({name: value for name, value in whole(split).items() if name in given}, specs)
     for name in to:

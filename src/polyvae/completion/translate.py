@@ -66,10 +66,10 @@ def translate(
     model, spec = source_of(source, "heads", "decode", what="a translation").model, recorded_spec(source)
     if spec is None or not spec.modalities:
         raise ValueError("this model has one x: translate is for several modalities; complete what is seen in part")
-    targets, single = _targets(spec, given, to, masks or {})
+    whole = _held(given, spec)
+    targets, single = _targets(spec, whole, given, to, masks or {})
     seen = {name: _mask(name, mask, spec) for name, mask in (masks or {}).items()}
     hidden = {each for name in targets if name not in seen for each in (name, present(name))}
-    whole = _held(given, spec)
     values = {name: value for name, value in _values(whole).items() if name not in hidden}
     if isinstance(whole, Split):  # its codes are those of the run, where numbers in a mapping stand for labels
         split = taken(replace(whole, tensors=values), spec)
@@ -87,7 +87,7 @@ def translate(
             parts = []
             for start in range(0, count, size):
                 some = {name: value[start : start + size] for name, value in batch.items()}
-                found = predictions(model, some, targets, list(masks or {}), asked)
+                found = predictions(model, some, targets, list(seen), asked)
                 parts.append(
                     {name: tuple(v.to(split.device) for v in asked.read(each)) for name, each in found.items()}
                 )
@@ -99,10 +99,14 @@ def translate(
 
 
 def _targets(
-    spec: Spec, given: Any, to: str | Sequence[str] | None, masks: Mapping[str, Any]
+    spec: Spec,
+    held_in: Split | Mapping[str, Any],
+    given: Any,
+    to: str | Sequence[str] | None,
+    masks: Mapping[str, Any],
 ) -> tuple[list[str], bool]:
-    """The modalities asked for, and whether it is one alone."""
-    known, values = list(spec.values), _values(_held(given, spec))
+    """The modalities asked for, and whether it is one alone; `held_in`: what is `given` by name."""
+    known, values = list(spec.values), _values(held_in)
     allowed = {*known, *map(present, known), *(each.name for each in spec.beside), "y", KNOWN}
     if isinstance(given, Mapping) and (unknown := [name for name in values if name not in allowed]):
         said = f"{unknown[0]!r} is no modality of this run{near(str(unknown[0]), known)}; there are {', '.join(known)}"

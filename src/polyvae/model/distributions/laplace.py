@@ -8,26 +8,16 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Laplace
 
-from polyvae.model.distributions.law import Event, by_slabs
+from polyvae.model.distributions.law import SharedScale, by_slabs
 
 
-class SharedLaplace(Event):
+class SharedLaplace(SharedScale):
     """Laplace law whose values all have one scale b, a tensor without dimensions.
 
     log p(x) = -sum_i |x_i - mu_i| / b - D log 2 b, D values in the event
 
     The absolute errors are summed before they are divided, in half as many passes over them as value by value.
     """
-
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale: Tensor, event_dim: int = 1) -> None:
-        self.scale = scale
-        super().__init__(loc, event_dim)
-
-    @property
-    def loc(self) -> Tensor:
-        return self.parameter
 
     @property
     def variance(self) -> Tensor:

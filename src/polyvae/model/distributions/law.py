@@ -88,3 +88,17 @@ def by_slabs(score: Callable[[Tensor, Tensor], Tensor], value: Tensor, parameter
 def whole(law: Distribution) -> Independent:
     """The law whose event is all of its batch dimensions but the first."""
     return Independent(law, len(law.batch_shape) - 1, validate_args=False)
+
+
+class SharedScale(Event):
+    """A law of a loc and of one scale for all values, a tensor without dimensions."""
+
+    has_rsample = True
+
+    def __init__(self, loc: Tensor, scale: Tensor, event_dim: int = 1) -> None:
+        self.scale = scale
+        super().__init__(loc, event_dim)
+
+    @property
+    def loc(self) -> Tensor:
+        return self.parameter

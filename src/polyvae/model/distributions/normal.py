@@ -10,24 +10,14 @@ from torch import Size, Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, register_kl
 from torch.nn import functional as F
 
-from polyvae.model.distributions.law import HALF_LOG_TWO_PI, Event, by_slabs
+from polyvae.model.distributions.law import HALF_LOG_TWO_PI, SharedScale, by_slabs
 
 
-class SharedNormal(Event):
+class SharedNormal(SharedScale):
     """Normal whose values all have one scale s, a tensor without dimensions.
 
     log p(x) = -|x - mu|^2 / (2 s^2) - D log s - D / 2 log 2 pi, D values in the event
     """
-
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale: Tensor, event_dim: int = 1) -> None:
-        self.scale = scale
-        super().__init__(loc, event_dim)
-
-    @property
-    def loc(self) -> Tensor:
-        return self.parameter
 
     @property
     def variance(self) -> Tensor:
