@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from math import log
 from pathlib import Path
 
@@ -43,7 +44,6 @@ def test_the_report_tells_coherence_bounds_and_probes_and_is_kept(
     ("line", "option"),
     [
         (["evaluate", "--baselines"], "--baselines"),
-        (["evaluate", "--code-prior", "own"], "--code-prior"),
         (["evaluate", "--ais", "10"], "--ais"),
         (["sample", "--top-k", "3"], "--top-k"),
         (["sample", "--guidance", "2"], "--guidance"),
@@ -65,6 +65,29 @@ def test_samples_are_of_all_modalities_together(modal_run: Path, tmp_path: Path,
     assert all(np.array_equal(held[name], np.load(npz)[name]) for name in held)
     assert main([*line, "--pixels"]) == 0
     assert np.load(npz)["near"].std() > held["near"].std()
+
+
+def test_a_fitted_prior_is_judged_taken_and_left_out(modal_run: Path, tmp_path: Path, capsys) -> None:
+    run, npz = Path(shutil.copytree(modal_run, tmp_path / "run")), tmp_path / "a.npz"
+    assert main(["fit-prior", str(run), "mixture", "--components", "3", "--examples", "20"]) == 0
+    said = capsys.readouterr().out
+    assert "components: 3" in said
+    assert all(words in said for words in ("drawn together", "Fréchet distance, near", "Fréchet distance, far"))
+    assert "Fréchet distance, size" not in said
+    drawn = {}
+    for more in ((), ("--code-prior", "own")):
+        assert main(["sample", str(run), "--npz", str(npz), *more]) == 0
+        drawn[more] = np.load(npz)["size"]
+        capsys.readouterr()
+        assert main(["evaluate", str(run), "--samples", "2", "--json", *more]) == 0
+        assert any("the fitted prior" in note for note in json.loads(capsys.readouterr().out)["notes"]) is not bool(
+            more
+        )
+    assert main(["sample", str(modal_run), "--npz", str(npz)]) == 0
+    assert np.array_equal(np.load(npz)["size"], drawn["--code-prior", "own"])
+    assert not np.array_equal(*drawn.values())
+    assert main(["fit-prior", str(run), "mixture"]) == 1
+    assert "already holds a learned prior" in capsys.readouterr().err
 
 
 def test_reconstructions_and_figures_are_drawn(modal_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +123,7 @@ def test_commands_for_one_x_say_what_is_for_several(
     assert main([command, str(modal_run)]) == 1
     said = capsys.readouterr().err
     assert "is a run of several modalities, near, far, size" in said
-    assert "polyvae translate, evaluate, sample, reconstruct and figures" in said
+    assert "polyvae translate, evaluate, sample, reconstruct, figures and fit-prior" in said
 
 
 def test_real_values_are_those_of_the_part_that_is_asked_for(modal_run: Path, capsys) -> None:

@@ -67,12 +67,13 @@ def evaluate(
     found = opened(run, reading.data_dir, several=True)
     place = run / "evaluation.json" if out is None else out
     check_place(place)
+    judged_run = chosen_prior(found.run, code_prior)
     if found.several:
-        several.refuse(beside, code_prior=code_prior)
-        several.evaluated(found, samples, reading, place, json)
+        several.refuse(beside)
+        fitted = judged_run is not found.run
+        several.evaluated(replace(found, run=judged_run), samples, reading, place, json, fitted)
         return
     samples = _SAMPLES if samples is None else samples
-    judged_run = chosen_prior(found.run, code_prior)
     part, examples = found.split(reading.split)
     train, device = found.data.train, usable(reading.device)
     asked: dict[str, Any] = {"samples": samples, "seed": reading.seed, "device": device, "train": train}

@@ -46,10 +46,11 @@ def sample(
 
     found = _opened(reading, writing, several=True)
     if found.several:
-        several.refuse(codes, guidance=None if guidance == 1 else guidance)
+        several.refuse(replace(codes, code_prior=None), guidance=None if guidance == 1 else guidance)
+    found = replace(found, run=chosen_prior(found.run, codes.code_prior, top_k=codes.top_k))
+    if found.several:
         _say(several.drawn(found, number, pixels, reading, writing), writing.json)
         return
-    found = replace(found, run=chosen_prior(found.run, codes.code_prior, top_k=codes.top_k))
     table = len(found.data.spec.x) == 1
     number = number or (1000 if table else 64)
     examples = found.split(reading.split)[1] if table or found.run.model.conditions else None

@@ -85,7 +85,7 @@ def opened(folder: Path, data_dir: Path | None = None, several: bool = False) ->
     if not several and run.spec is not None and run.spec.modalities:
         raise ValueError(
             f"{folder} is a run of several modalities, {', '.join(run.spec.values)}, and this command is for one x; "
-            "for several there are polyvae translate, evaluate, sample, reconstruct and figures"
+            "for several there are polyvae translate, evaluate, sample, reconstruct, figures and fit-prior"
         )
     check_weights(run.model, str(folder / WEIGHTS))
     return Opened(run, folder, data_dir)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from polyvae.cli.fitting import check_machine, settings_of
 from polyvae.cli.options import Option, naming
-from polyvae.cli.printing import console, printable
+from polyvae.cli.printing import console, printable, stacked
 from polyvae.cli.prior import LEVEL
 from polyvae.cli.runs import Opened, opened
 from polyvae.evaluation.tables import number
@@ -84,17 +84,17 @@ def _in_place(
     from polyvae.training.second_stage import PRIOR
     from polyvae.training.second_stage.codes import chosen_levels
     from polyvae.training.second_stage.kept import levels_in, place_of
-    from polyvae.training.second_stage.latents import vector_of
+    from polyvae.training.second_stage.latents import vectors_of
 
     there = levels_in(folder / PRIOR)
     if not resume and level is None and any(map(begun, there)):
         raise RunError(f"{folder / PRIOR} already holds a learned prior; add --resume to go on with it, or remove it")
     if resume and not any((place / DESCRIPTION).exists() for place in there):
         raise RunError(f"{folder / PRIOR} holds no learned prior to go on with; leave --resume away to train one")
-    found = opened(folder, data_dir)
+    found = opened(folder, data_dir, several=what == "latents")
     places = [folder / PRIOR]
     if what == "latents":
-        vector_of(found.run)  # or what it has none of is said first
+        vectors_of(found.run)  # or what it has none of is said first
     else:
         with naming([LEVEL]):
             places = [place_of(found.run, name) or folder for name in chosen_levels(found.run, level)]
@@ -179,14 +179,23 @@ def _report_latents(folder: Path, kind: str, made: Run, found: Opened, asked: di
 
 def print_judged(kind: str, told: Mapping[str, Any]) -> None:
     """The bounds and distances with the own and the fitted prior, and what they say of it."""
-    shown = Table("prior", title_justify="left")
-    for heading in ("plain bound, nats", f"importance-weighted, K = {told['samples']}", "Fréchet distance"):
-        shown.add_column(heading, justify="right")
     own, fitted = (printable(told[name]) for name in ("own", "fitted"))
+    bounds = ("plain bound, nats", "bound", 2), (f"importance-weighted, K = {told['samples']}", "importance_bound", 2)
+    several = isinstance(own["frechet"], Mapping)
+    distances = [(f"Fréchet distance, {name}", name, 3) for name in own["frechet"]] if several else []
+    shown = Table("prior", title_justify="left")
+    columns = [*bounds, *distances] if several else [*bounds, ("Fréchet distance", "frechet", 3)]
+    for heading, *_ in columns:
+        shown.add_column(heading, justify="right")
+    if several:
+        shown.add_column("drawn together, one class", justify="right")
     for label, row in (("own", own), (kind, fitted)):
-        digits = (("bound", 2), ("importance_bound", 2), ("frechet", 3))
-        shown.add_row(label, *(number(row[key], many) for key, many in digits))
-    console().print(shown)
+        values = {**row, **row["frechet"]} if several else row
+        cells = [number(values[key], digits) for _, key, digits in columns]
+        shown.add_row(label, *cells, *([f"{100 * row['coherence']:.1f} %"] if several else []))
+    screen = console()
+    for each in stacked(shown, screen.width):
+        screen.print(each)
     drawn = f", {told['frechet_samples']:,} samples" if told["frechet_samples"] else ""
     print(f"on {told['examples']:,} examples{drawn}")
     if fitted["bound"] is None:

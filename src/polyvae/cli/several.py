@@ -30,6 +30,7 @@ from polyvae.training.progress import counted
 
 COLUMNS = 16  # of a figure of draws
 EXAMPLES = 10  # of a figure of reconstructions
+FITTED = "bounds and joint draws are of the fitted prior; --code-prior own leaves it out"
 
 
 def refuse(options: Any, **more: Any) -> None:
@@ -39,8 +40,13 @@ def refuse(options: Any, **more: Any) -> None:
         raise UsageError(f"--{found[0].replace('_', '-')} is for runs of one x; leave it away for several modalities")
 
 
-def evaluated(found: Opened, samples: int | None, reading: Reading, place: Path, json: bool) -> None:
-    """Evaluates a run by judges that are trained first, or kept in its folder, where rows have labels."""
+def evaluated(
+    found: Opened, samples: int | None, reading: Reading, place: Path, json: bool, fitted: bool = False
+) -> None:
+    """Evaluates a run by judges that are trained first, or kept in its folder, where rows have labels.
+
+    `fitted`: whether its prior was fitted afterwards, of which a note tells.
+    """
     from polyvae.evaluation.modalities import evaluate_modalities, judges
 
     part, split = found.split(reading.split)
@@ -56,6 +62,7 @@ def evaluated(found: Opened, samples: int | None, reading: Reading, place: Path,
         report = evaluate_modalities(found.run, whole, progress=moved, **asked)
     of = {name: found.run.description[name] for name in ("recipe", "data")}
     report = {"run": str(reading.run), **of, "split": part, **report}
+    report["notes"] += [FITTED] if fitted else []
     write_text(place, json_module.dumps(report, indent=2) + "\n")
     if json:
         print(json_module.dumps(report))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from polyvae.checks.ranges import Count, Weight
+from polyvae.checks.ranges import Count
 from polyvae.model.posteriors.pairwise import PairwisePosterior
 from polyvae.model.presence import present
 from polyvae.model.priors.pairwise import Coupling, PairwisePrior
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE
-from polyvae.objectives.objective import Objective, Weighted
-from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.objectives.bounds import ImportanceWeighted
 from polyvae.observe.modalities import Present
 from polyvae.recipes.decoders import finished
 from polyvae.recipes.experts import experts_of, heads_of, modalities
@@ -23,7 +22,6 @@ def poise(
     square: bool = True,
     dropped: Part = 0.5,
     samples: Count = 1,
-    beta: Weight = 1.0,
     latent: Modal = Modal(),
 ) -> Recipe:
     """A latent z_m of each modality, which the prior couples in pairs by T(z) = [z, z^2], and an expert of each.
@@ -32,8 +30,9 @@ def poise(
     T(z_m)), nu_m = 0 of a modality that is missing. Both are drawn by Gibbs sampling; see `Pairwise`.
 
     `square`: whether squares are coupled too; without, the prior is a normal law. `dropped`: the share of the training
-    rows in which only some of the experts are asked, so that the couplings have to tell the rest. `samples`: draws for
-    each example. `beta`: weight of the divergence. `expert`: "normal" alone.
+    rows in which only some of the experts are asked, so that the couplings have to tell the rest. `samples`: K, the
+    draws of the importance-weighted bound, only one of which has to explain what was not asked. With more than 1 each
+    is vaguer; with 1, the plain bound, what differs within a class is averaged away. `expert`: "normal" alone.
 
     The prior is of the kind of Welling, Rosen-Zvi, Hinton: Exponential Family Harmoniums with an Application to
     Information Retrieval, 2004.
@@ -48,5 +47,4 @@ def poise(
     coupling = Coupling(dict.fromkeys(names, size), square)
     q = PairwisePosterior(experts, coupling, known, dropped)
     model = VAE({"z": q}, {"z": PairwisePrior(coupling, dict.fromkeys(names, (size,)))}, heads)
-    loss = Objective({"reconstruction": Reconstruction(), "kl": Weighted(KL(), beta)}, samples)
-    return finished(model, loss, Present.of(specs))
+    return finished(model, ImportanceWeighted(samples, weighted=True), Present.of(specs))

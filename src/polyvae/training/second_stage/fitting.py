@@ -14,7 +14,8 @@ from torch import nn
 
 from polyvae.checks.names import find
 from polyvae.checks.ranges import check
-from polyvae.model.parts import given
+from polyvae.model.parts import given, shapes
+from polyvae.model.priors.row import Row
 from polyvae.model.vae import VAE, Conditional, Feature
 from polyvae.model.weights import check_weights
 from polyvae.recipes import Recipe, named
@@ -43,12 +44,13 @@ from polyvae.training.second_stage.kept import (
     replaced,
 )
 from polyvae.training.second_stage.kinds import KINDS
-from polyvae.training.second_stage.latents import Vector, examples, latent_data, vector_of
+from polyvae.training.second_stage.latents import Vector, examples, latent_data, vectors_of
 from polyvae.training.settings import OF_PRIORS
 from polyvae.training.store import METRICS, WEIGHTS, RunError, read_metrics
 
 MADE = {"spec", "vector", "above"}  # what a prior's builder is told by the run
 ABOVE = "u"  # the latent of a second autoencoder
+ROW = "latents"  # the prior of several
 
 
 def train_prior(
@@ -98,6 +100,9 @@ def fit_prior(
     into the run. `resume`: go on with what is there, exactly as if it had not stopped; what it recorded need not be
     said again.
 
+    A run of several modalities may have several such latents: "mixture", "flow" and "flow-matching" are then of all of
+    them in a row, so that what they have to do with each other is told too.
+
     Raises RunError for a run without one latent that is a vector with a prior that reads nothing, or a folder that
     holds another prior, ValueError for a bad option, TypeError for an unknown one.
     """
@@ -106,10 +111,10 @@ def fit_prior(
     latents, seed = latent_data(run, data), rest.get("seed", 0)
     if "settings" not in rest:
         rest = {**OF_PRIORS.get(prior, {}), **rest}
-    name = vector_of(run)
-    recipe = _recipe(Vector(run, name, examples(run, data, seed)), prior, options, seed)
+    names = vectors_of(run)
+    recipe = _recipe(Vector(run, names, examples(run, data, seed)), prior, options, seed)
     if isinstance(recipe.model.posterior["z"], Conditional):
-        _names_above(run, name, recipe.model)  # refused before it takes its time
+        _names_above(run, names[0], recipe.model)  # refused before it takes its time
     return fit(recipe, latents, place_of(run), resume=resume, progress=progress, **rest)
 
 
@@ -125,13 +130,18 @@ def with_prior(run: Run, prior: Run | Mapping[str, Run] | None = None) -> Run:
     kind = str((prior.recipe.call or {}).get("name", ""))
     if not kind.startswith(OF_VECTORS):
         return with_pixel_cnns(run, dict.fromkeys(quantised(run), prior), again(run))
-    name = vector_of(run)
-    if (wanted := Vector(run, name).dimensions) != (found := prior.model.heads["x"](_zeros(prior)).event_shape[0]):
-        raise RunError(f"{called(prior)} is a prior of {found} dimensions, {name!r} of {called(run)} has {wanted}")
+    names = vectors_of(run)
+    vector, of = Vector(run, names), ", ".join(map(repr, names))
+    if (wanted := vector.dimensions) != (found := prior.model.heads["x"](_zeros(prior)).event_shape[0]):
+        raise RunError(f"{called(prior)} is a prior of {found} dimensions, {of} of {called(run)} has {wanted}")
     if isinstance(prior.model.posterior["z"], Conditional):
-        return _above(run, name, prior)
-    posterior = dict(run.model.posterior.items())
-    return replaced(run, posterior, {**run.model.prior, name: prior.model.prior["z"]})
+        return _above(run, names[0], prior)
+    fitted = prior.model.prior["z"]
+    posterior, own = dict(run.model.posterior.items()), dict(run.model.prior.items())
+    if len(names) == 1:
+        return replaced(run, posterior, {**own, names[0]: fitted})
+    kept = {key: part for key, part in own.items() if not set(shapes(part) or (key,)) & set(names)}
+    return replaced(run, posterior, {**kept, ROW: Row(fitted, vector.shapes)})
 
 
 def again(run: Run) -> str:
@@ -192,7 +202,7 @@ def _read(run: Run, place: Path) -> Run:
         taken = inspect.signature(find(KINDS, kind, "prior")).parameters
         found = dict(*read_metrics(place / METRICS)[:1])  # with the numbers that a closed form chose
         chosen = {key: value for key, value in {**options, **found}.items() if key in taken}
-        recipe = _recipe(Vector(run, vector_of(run)), kind, chosen, 0)
+        recipe = _recipe(Vector(run, vectors_of(run)), kind, chosen, 0)
     prior = Run.load(place, recipe)
     check_weights(prior.model, str(place / WEIGHTS))
     check_same_weights(run, prior, name)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from polyvae.checks.ranges import Amount, Count, ranged
 from polyvae.data.cuts import subset
-from polyvae.data.split import Data
+from polyvae.data.split import Data, Split
 from polyvae.evaluation import train_classifier
+from polyvae.evaluation.blocks import evaluating
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.frechet import frechet_report
+from polyvae.evaluation.modalities.coherence import joint_coherence
+from polyvae.evaluation.modalities.distances import distance, references
+from polyvae.evaluation.modalities.generation import Translator
+from polyvae.evaluation.modalities.judges import judges
 from polyvae.training.run import Run
 
 
@@ -28,6 +33,8 @@ def judged(
     """By the name of each run "bound", "importance_bound", nats an example, and "frechet", None where there is none.
 
     All see the same examples, those of the test part, or of the validation part where there is none, and equal noise.
+    Of several modalities "frechet" is by modality, of those that are pictures, and "coherence" tells how often all that
+    is drawn together shows one class.
 
     `samples`: draws of the latents for each example, K of the importance-weighted bound. `examples`: so many have
     their bounds told. `frechet`: so many samples judged by a classifier that is trained first, where pictures have
@@ -35,15 +42,35 @@ def judged(
     """
     part = data.test if len(data.test) else data.validation
     few, count = subset(part, min(examples, len(part)), seed), min(frechet, len(part))
-    x, classifier = data.train.tensors.get("x"), None
-    if count >= 2 and x is not None and x.ndim == 4 and data.train.labels is not None:
-        classifier = train_classifier(data.train, cache=cache)
+    judge = _judge(data, part, count, seed, cache)
     found: dict[str, Any] = {}
     for name, run in runs.items():
         bounds = both_bounds(run, few, samples, seed)
-        told = {"plain": float(bounds.plain.mean()), "importance": float(bounds.importance.mean())}
-        distance = None
-        if classifier is not None:
-            distance = frechet_report(run, part, count, classifier, seed, None, [])["distance"]
-        found[name] = {"bound": told["plain"], "importance_bound": told["importance"], "frechet": distance}
-    return {**found, "samples": samples, "examples": len(few), "frechet_samples": 0 if classifier is None else count}
+        told = {"bound": float(bounds.plain.mean()), "importance_bound": float(bounds.importance.mean())}
+        found[name] = {**told, "frechet": None} if judge is None else {**told, **judge(run)}
+    return {**found, "samples": samples, "examples": len(few), "frechet_samples": 0 if judge is None else count}
+
+
+def _judge(
+    data: Data, part: Split, count: int, seed: int, cache: Path | None
+) -> Callable[[Run], dict[str, Any]] | None:
+    """What classifiers, trained first, say of so many samples of a run; None where there can be none."""
+    if count < 2 or data.train.labels is None or part.labels is None:
+        return None
+    if data.spec.modalities:
+        specs = data.spec.values
+        by = judges(data, cache)
+        real = references(data.train, part, by, count, seed)
+
+        def several(run: Run) -> dict[str, Any]:
+            with evaluating(run.model):
+                agreed, seen = joint_coherence(Translator(run, specs), by, count, seed)
+            distances = {name: distance(each, real[name]) for name, each in seen.items() if name in real}
+            return {"coherence": agreed.value, "frechet": distances}
+
+        return several
+    x = data.train.tensors.get("x")
+    if x is None or x.ndim != 4:
+        return None
+    classifier = train_classifier(data.train, cache=cache)
+    return lambda run: {"frechet": frechet_report(run, part, count, classifier, seed, None, [])["distance"]}

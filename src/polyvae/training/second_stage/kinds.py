@@ -65,7 +65,7 @@ def vamp(vector: Vector, components: Count = 500) -> Recipe:
 
     Tomczak, Welling: VAE with a VampPrior, 2018.
     """
-    posterior = vector.posterior
+    posterior = vector.run.model.posterior[vector.alone("a VampPrior")]
     if not isinstance(posterior, Conditional) or not set(posterior.given) <= {"x", "y"}:
         raise RunError("a VampPrior needs a posterior that is a network of x, and of y at most; take another prior")
     bare, layers = unprepared(posterior)
@@ -109,6 +109,7 @@ def two_stage(vector: Vector, top: Count | None = None, widths: Widths = (256, 2
 
     Dai, Wipf: Diagnosing and Enhancing VAE Models, 2019.
     """
+    vector.alone("a second autoencoder")
     size = vector.dimensions if top is None else top
     spec = Spec((vector.dimensions,), levels=None)
     return vae(spec, latent=Gaussian(size, "mlp", tuple(widths)), likelihood="normal-learned")
@@ -134,6 +135,7 @@ def labelled(
 
     Kingma, Rezende, Mohamed, Welling: Semi-supervised Learning with Deep Generative Models, 2014.
     """
+    vector.alone("a second autoencoder")
     classes = None if vector.run.spec is None else vector.run.spec.classes
     if classes is None:
         raise RunError("labels are learned from data with some; those of this run have none")

@@ -33,14 +33,14 @@ SEEN = "seen of x"  # the mask of the examples beside their latents, which lack 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A batch of examples becomes x, one draw of their latent each: by the data's own transform, the run's, its model.
+    """A batch of examples becomes x, one draw of their latents each: by the data's own transform, the run's, its model.
 
     The draws follow from torch's generators, which training and validation seed for each batch.
     """
 
     model: VAE
     observe: Callable[[Values], Values]
-    name: str
+    names: tuple[str, ...]
     before: Transform | None = None
 
     @torch.no_grad()
@@ -48,8 +48,12 @@ class Drawn:
         here, read = next(iter(values.values())).device, self.read(values)
         rows = len(next(iter(read.values())))
         parts = [{name: value[first : first + ROWS] for name, value in read.items()} for first in range(0, rows, ROWS)]
-        drawn = torch.cat([self.model.infer(part).values[self.name] for part in parts]).to(here)
+        drawn = torch.cat([self._drawn(part) for part in parts]).to(here)
         return {"x": drawn, **_labels(values)}
+
+    def _drawn(self, part: Values) -> Tensor:
+        found = self.model.infer(part).values
+        return torch.cat([found[name] for name in self.names], 1)
 
     def read(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the model reads of examples, where it is."""
@@ -60,35 +64,44 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Vector:
-    """The latent of a run to which a prior is fitted: its name, its dimensions, and the run.
+    """The latents of a run to which a prior is fitted, in a row: their names, their dimensions, and the run.
 
     `seen`: the examples, observed, that a prior may begin with; none where a stored one is read.
     """
 
     run: Run
-    name: str
+    names: tuple[str, ...]
     seen: Callable[[int], Values] | None = None
 
     @cached_property
-    def dimensions(self) -> int:
-        """Its numbers."""
-        return self.run.model.prior[self.name]({}).event_shape[0]
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Each latent's."""
+        sizes = _sizes(self.run.model)
+        return {name: (sizes[name],) for name in self.names}
 
     @property
-    def posterior(self) -> nn.Module:
-        """q(z | x)."""
-        return self.run.model.posterior[self.name]
+    def dimensions(self) -> int:
+        """Their numbers together."""
+        return sum(size for (size,) in self.shapes.values())
+
+    def alone(self, what: str) -> str:
+        """The name of the one latent; RunError, by `what` is for one alone, where there are several."""
+        if len(self.names) == 1:
+            return self.names[0]
+        found = f"{called(self.run)} has several: {', '.join(self.names)}"
+        raise RunError(f"{what} is for a run of one such latent, and {found}; take a mixture or a flow of them all")
 
 
-def vector_of(run: Run) -> str:
-    """The name of the run's one vector whose prior reads nothing. RunError, by name, where there is none or several."""
-    found, others = [], []
-    for name, prior in run.model.prior.items():
-        # A prior of several latents at once is of none of them alone.
-        read = [*given(prior), *shapes(prior)] if name in run.model.posterior else [name]
-        (others if read or len(prior({}).event_shape) != 1 or name in run.model.summed else found).append(name)
-    if len(found) == 1:
-        return found[0]
+def vectors_of(run: Run) -> tuple[str, ...]:
+    """The names of the run's vectors whose prior reads nothing: one, or of several modalities as many as there are.
+
+    RunError, by name, where there is none, or several in a run of one x.
+    """
+    model, sizes = run.model, _sizes(run.model)
+    found = tuple(name for name in model.plan.latents if name in sizes)
+    if len(found) == 1 or (found and run.spec is not None and run.spec.modalities):
+        return found
+    others = [name for name in model.prior if name not in found]
     why = f"has several: {', '.join(found)}" if found else f"has none among {', '.join(others)}"
     told = "; for codes there is `polyvae train-prior`" if has_codes(run) else ""
     raise RunError(
@@ -97,23 +110,34 @@ def vector_of(run: Run) -> str:
     )
 
 
+def _sizes(model: VAE) -> dict[str, int]:
+    """The dimensions of every latent that is a vector, whose prior reads nothing and is of no summed one."""
+    found: dict[str, int] = {}
+    for name, prior in model.prior.items():
+        if given(prior) or name in model.summed:
+            continue
+        of = shapes(prior) or {name: tuple(prior({}).event_shape)}
+        found |= {each: shape[0] for each, shape in of.items() if len(shape) == 1}
+    return found
+
+
 def latent_data(run: Run, data: Any) -> Data:
-    """The examples of the data as draws of the run's vector, x [N, d], made anew at every look.
+    """The examples of the data as draws of the run's vector, or vectors in a row, x [N, d], made anew at every look.
 
     Posteriors that are independent normals are computed at once, where examples of training and validation are read
     without drawing. Of a posterior that is a point the draws are the point; of examples with gaps, those of what is
     seen; below a class that is summed over, those of a class drawn first. Raises RunError for a run without such a
     vector, ValueError for gaps that its model does not know of.
     """
-    name, data = vector_of(run), _told(run, data)
+    names, data = vectors_of(run), _told(run, data)
     model = deepcopy(run.model).requires_grad_(False).eval()
     model.summed = frozenset()  # what z depends on is drawn as z is, where a sum would give a z for each of its values
     parts = {}
     for part, each in data.parts.items():
         held = {SEEN if key == "seen" else key: value for key, value in each.tensors.items()}
-        drawn = Drawn(model, run.recipe.observe, name, each.transform)
+        drawn = Drawn(model, run.recipe.observe, names, each.transform)
         parts[part] = Split(held, drawn) if part == "test" else _kept(Split(held), drawn)
-    spec = Spec((Vector(run, name).dimensions,), data.spec.classes, levels=None, labels=data.spec.labels)
+    spec = Spec((Vector(run, names).dimensions,), data.spec.classes, levels=None, labels=data.spec.labels)
     return Data(f"latents of {data.name}", parts["train"], parts["validation"], parts["test"], spec,
                  origin(run, "latents_of"))  # fmt: skip
 
@@ -124,13 +148,13 @@ def _kept(split: Split, drawn: Drawn) -> Split:
 
     They do of the first latent, whose law no other draw changes, if reading every example leaves the generators alone.
     """
-    if drawn.before is not None or drawn.name != next(iter(drawn.model.posterior)) or not len(split):
+    if drawn.before is not None or drawn.names != (next(iter(drawn.model.posterior)),) or not len(split):
         return replace(split, transform=drawn)
     found: list[Tensor] = []
     with forked(split.device), forked(home(drawn.model)):
         for index in torch.arange(len(split), device=split.device).split(ROWS):
             before = [*generator_states(split.device), *generator_states(home(drawn.model))]
-            q = drawn.model.encode(drawn.read(split.batch(index)))[drawn.name]
+            q = drawn.model.encode(drawn.read(split.batch(index)))[drawn.names[0]]
             after = [*generator_states(split.device), *generator_states(home(drawn.model))]
             moved = not all(map(torch.equal, before, after))
             if moved or not isinstance(q, Independent) or type(q.base_dist) is not Normal:
