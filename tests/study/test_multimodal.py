@@ -68,6 +68,7 @@ def test_every_run_is_made_and_recorded(made: tuple[Path, Any]) -> None:
     measures = done.records.lines["measures"]
     found = {(each["measure"], each["given"], each["target"]) for each in measures["mvae", 0]}
     assert {("coherence", "a", "c"), ("coherence", "a+c", "a"), ("frechet", "", "c"), ("probe", "c", "z")} <= found
+    assert {("joint_fitted", "", ""), ("frechet_fitted", "", "a")} <= found
     assert {("importance_bound", "a+c", ""), ("bound", "c", ""), ("predictive", "a", "c")} <= found
     assert {each["measure"] for each in measures["nearest", 0]} == {
         "commonest",
@@ -121,7 +122,15 @@ def test_the_report_holds_tables_figures_and_sheets(made: tuple[Path, Any]) -> N
     out, _ = made
     report = study.report(out)
     text = report.markdown.read_text(encoding="utf-8")
-    for words_of in ("a > c", "c > a", "joint", "real values", "chance of hiding", "vae-ridge", "| mvae |"):
+    for words_of in (
+        "a > c",
+        "c > a",
+        "joint, fitted prior",
+        "real values",
+        "chance of hiding",
+        "vae-ridge",
+        "| mvae |",
+    ):
         assert words_of in text
     for name in ("figures/coherence.png", "figures/absent.png", "pictures/mvae-sheet.png", "pictures/mvae-map.png"):
         assert (out / name).exists()

@@ -20,6 +20,7 @@ from polyvae.evaluation.modalities.report import evaluate_modalities
 from polyvae.figures.modalities import modal_map, sheet
 from polyvae.figures.plots import draw
 from polyvae.model.spec import Spec
+from polyvae.study.multimodal.fitted import fitted_draws
 from polyvae.study.multimodal.jobs import BaselineJob, ModalJob
 from polyvae.study.multimodal.protocol import Judging
 from polyvae.study.tables import Side
@@ -96,6 +97,10 @@ def measure(measured: Measured) -> dict[str, Any]:
             )
         )
     whole = next((each for each in found.get("bounds", []) if each["given"] == found["modalities"]), {})
+    if not job.absent:
+        agreed, distances = fitted_draws(run, data, judged_by(job), asked.draws, SEED)
+        lines.append(line("joint_fitted", (), "", agreed.value, agreed.error))
+        lines += [line("frechet_fitted", (), name, value) for name, value in distances.items()]
     if job.seed == 0 and not job.absent:
         _drawn(measured, asked)
     row = {

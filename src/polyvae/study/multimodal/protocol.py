@@ -21,7 +21,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "mvtcae": {},
     "mmvae_plus": {"expert": "laplace"},
     "dmvae": {},
-    "poise": {"samples": 5},
+    "poise": {"samples": 5, "dropped": 0.9},
 }
 GREY = "laplace-0.75"  # of grey levels under every model whose options name no likelihood: the papers'
 BASELINES = ("cca", "kernel-cca", "nearest", "vae-ridge", "vae-mlp")
