@@ -46,8 +46,20 @@ def test_several_may_be_given_and_the_table_says_how_right_it_is(
     assert "size, near" in out
     assert "nothing" in out
     assert out.strip().splitlines()[-1] == str(modal_run / "figures" / "translations-size-near.png")
-    assert main(["translate", str(modal_run), "--score", "0"]) == 0
-    assert capsys.readouterr().out.strip() == str(modal_run / "figures" / "translations-near.png")
+    assert main(["translate", str(modal_run), "--to", "far", "--score", "0"]) == 0
+    assert capsys.readouterr().out.strip() == str(modal_run / "figures" / "translations-near-to-far.png")
+
+
+def test_what_is_no_picture_is_told_in_a_table_beside_what_is_real(modal_run: Path, capsys) -> None:
+    line = ["translate", str(modal_run), "--to", "size", "--score", "0", "--number", "2", "--show-draws", "2"]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert "size of near" in out
+    assert all(heading in out for heading in ("real", "mean", "draw 1", "draw 2"))
+    assert "draw 3" not in out
+    part = subset(opened(modal_run, several=True).data.test, 2, 0)
+    for row in part.tensors["size"]:
+        assert ", ".join(f"{value:.3g}" for value in row.tolist()) in out
 
 
 def test_what_is_no_picture_is_kept_and_not_shown(modal_run: Path, tmp_path: Path, capsys) -> None:

@@ -9,6 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+from rich.table import Table
+
 from polyvae.checks.names import one_of
 from polyvae.checks.ranges import Amount, Count
 from polyvae.cli.arguments import Draws, Reading, Writing
@@ -23,6 +26,8 @@ from polyvae.completion.translation_scores import TranslationScore, score_transl
 from polyvae.data import Split
 from polyvae.data.cuts import subset
 from polyvae.evaluation.modalities.given import having, shown, whole
+from polyvae.evaluation.numbers import NONE
+from polyvae.model.presence import present
 from polyvae.training.progress import counted
 
 NOT_HELD = "nothing is calibrated: the validation part, on which that is done, is what is scored"
@@ -53,7 +58,7 @@ def translate(
     out: the PNG file; figures/translations-FROM.png in the run folder where none is given.
     npz: a file for what is given, and mean, std, quantiles and samples of what is made; categories by the numbers that
         stand for them in the data, text by codes, with its words as NAME/labels/COLUMN.
-    json: print one JSON document instead of the table.
+    json: print one JSON document instead of the tables.
 
     Example: polyvae translate runs/mmvae --from mnist --to svhn
     """
@@ -74,6 +79,7 @@ def translate(
     part, split = found.split(reading.split)
     chosen = subset(having(split, given), number, reading.seed)
     files = _draw(found, chosen, given, targets, (min(show_draws, draws), reading.seed, len(split)), writing)
+    told_in_words = [] if writing.json else _worded(found, chosen, given, targets, min(show_draws, draws), reading.seed)
     files += [] if writing.npz is None else [_save(found, chosen, given, targets, draws, reading.seed, writing.npz)]
     scores: list[TranslationScore] = []
     scored = subset(having(split, [*given, *targets]), score, reading.seed) if score else None
@@ -83,7 +89,7 @@ def translate(
             scores = score_translations(found.run, scored, given, targets, draws, held, reading.seed, progress=moved)
     told = {"run": str(reading.run), "split": part, "given": given, "draws": draws, "examples": len(scored or ())}
     notes = [FEW.format(draws=draws)] * (draws < RESOLVED) + [NOT_HELD] * (part == "validation")
-    _say({**told, "notes": notes}, scores, files, writing.json)
+    _say({**told, "notes": notes}, told_in_words, scores, files, writing.json)
 
 
 def _draw(
@@ -104,6 +110,33 @@ def _draw(
     return [draw(figure, out, f"{' and '.join(to)} of {' and '.join(given)}")]
 
 
+def _worded(found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int) -> list[Table]:
+    """What is made and is no picture, a table for each: what is real, what is expected, some draws."""
+    from polyvae.figures.modalities import MEANT, worded
+
+    specs, few = found.specs, split.take(range(min(SHOWN, len(split))))
+    targets = [name for name in to if len(specs[name].x) == 1]
+    if not targets:
+        return []
+    made = found.run.translate(shown(few, given), targets, max(draws, MEANT), seed=seed, quantiles=())
+    real, tables = whole(few), []
+    for name in targets:
+        table = Table(title=escape(f"{name} of {' and '.join(given)}"), title_justify="left")
+        there = few.tensors.get(present(name))
+        best = "likeliest" if specs[name].columns and all(each.labels for each in specs[name].columns) else "mean"
+        columns = {best: made[name].mean}
+        columns |= {f"draw {number + 1}": each for number, each in enumerate(made[name].samples[:draws])}
+        for heading in ("example", "real", *columns):
+            table.add_column(heading, justify="right" if heading == "example" else "left")
+        for row in range(len(few)):
+            known = name in real and (there is None or bool(there[row]))
+            cells = [worded(real[name][row].tolist(), specs[name])] if known else [NONE]
+            cells += [worded(each[row].tolist(), specs[name]) for each in columns.values()]
+            table.add_row(str(row + 1), *map(escape, cells))
+        tables.append(table)
+    return tables
+
+
 def _save(
     found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int, place: Path
 ) -> Path:
@@ -120,13 +153,22 @@ def _save(
     return save_array(place, held)
 
 
-def _say(told: Mapping[str, Any], scores: Sequence[TranslationScore], files: Sequence[Path], json: bool) -> None:
+def _say(
+    told: Mapping[str, Any],
+    tables: Sequence[Table],
+    scores: Sequence[TranslationScore],
+    files: Sequence[Path],
+    json: bool,
+) -> None:
     if json:
         print(json_module.dumps({**told, "scores": [*map(asdict, scores)], "files": [*map(str, files)]}))
         return
     for note in told["notes"]:
         print(f"polyvae: note: {note}", file=sys.stderr)
     screen = console()
+    for table in tables:
+        for part in stacked(table, screen.width):
+            screen.print(part)
     if scores:
         title = "{run}: {draws} draws, {examples} examples of the {split} part".format(**told)
         rows = [(score.target, ", ".join(score.given) or "nothing", score) for score in scores]

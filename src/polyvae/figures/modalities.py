@@ -139,13 +139,13 @@ def _titles(values: Mapping[str, Tensor], given: Sequence[str], specs: Mapping[s
     """What is given of each row and is no picture, in words; none where that is long."""
     named = [name for name in given if len(specs[name].x) == 1]
     titles = [
-        ", ".join(_word(value.tolist(), specs[name]) for name, value in zip(named, row, strict=True))
+        ", ".join(worded(value.tolist(), specs[name]) for name, value in zip(named, row, strict=True))
         for row in zip(*(values[name] for name in named), strict=True)
     ]
     return titles if max(map(len, titles), default=0) <= _TITLE else []
 
 
-def _word(values: Sequence[float], spec: Spec) -> str:
+def worded(values: Sequence[float], spec: Spec) -> str:
     """The values of a table's row: letters as a word without the filling at its end, all else with commas between."""
     labels = [column.labels for column in spec.columns] or [None] * len(values)
     words = [
