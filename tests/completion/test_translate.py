@@ -112,6 +112,7 @@ def test_what_cannot_be_translated_is_refused_by_name(run: pv.Run) -> None:
         (lambda: run.translate({"a": a, "b": b}, "b", masks={"b": torch.full((1, 4), 2)}), "is 1 where"),
         (lambda: run.translate({"a": a}, "b", use_x=True), "are for completions of one x"),
         (lambda: run.complete(a), "several modalities"),
+        (lambda: run.impute({"a": a}), "several modalities; what is missing of them run.translate makes"),
     ):
         with pytest.raises(ValueError, match=said):
             call()

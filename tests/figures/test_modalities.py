@@ -14,6 +14,7 @@ import polyvae as pv
 from helpers.coherent import copying, triples
 from polyvae.completion.translate import translate
 from polyvae.data import Data, Split
+from polyvae.figures import whole
 from polyvae.figures.kinds import ModalMap, Sheet
 from polyvae.figures.modalities import modal_map, sheet, translated
 from polyvae.figures.pixels import save_array
@@ -229,3 +230,15 @@ def test_a_map_knows_what_the_data_call_their_classes(data: Data) -> None:
     named = replace(data.spec, labels=("ill", "well", "so-so"))
     made = modal_map(RECIPES["mvae"](named, seed=0, latent=3), data.test, named.values, method="pca", count=12)
     assert made.names == ("ill", "well", "so-so")
+
+
+def test_the_title_of_curves_tells_where_losses_do_not_compare(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: dict[str, str] = {}
+    monkeypatch.setattr(whole, "draw", lambda figure, path, title, npz=False: titles.setdefault(Path(path).stem, title))
+    for name, more in (("mmvae", {}), ("mmvae", {"weights": "even"}), ("mvae", {})):
+        titles.clear()
+        run = pv.fit(RECIPES[name](data.spec, seed=0, latent=2, **more), data, epochs=1, progress=False)
+        whole.save_figures(run, data, tmp_path, run.history)
+        assert ("weighs the modalities" in titles["curves"]) is (name == "mmvae" and not more)

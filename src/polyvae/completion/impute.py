@@ -17,6 +17,7 @@ from polyvae.model.distributions.columns import Categories, Product
 from polyvae.model.distributions.missingness import MaskLaw
 from polyvae.model.laws import value_log_prob
 from polyvae.model.precision import wide
+from polyvae.model.presence import PRESENT
 from polyvae.model.vae import VAE, Draw, Values
 
 
@@ -100,7 +101,10 @@ def missing_scores(
 def imputing_head(model: VAE) -> str:
     """The head that explains x by what is observed. Raises ValueError where there is none."""
     head = first_head(model)
-    if getattr(model.heads[head], "where", None) != "seen":
+    where = str(getattr(model.heads[head], "where", None))
+    if where.endswith(PRESENT):
+        raise ValueError("this model is of several modalities; what is missing of them run.translate makes")
+    if where != "seen":
         raise ValueError(
             "this model explains all of x, missing or not: impute with a run of incomplete, or complete what a model "
             "that reads an observation sees in part (run.complete)"

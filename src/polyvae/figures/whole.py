@@ -38,7 +38,7 @@ def save_figures(
     folder, split = Path(folder), taken(data, spec)
     made: dict[str, tuple[Any, str]] = {}
     if history:
-        made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), "Training"
+        made["curves"] = arrays.curves(history, getattr(source, "monitor", "bound")), _trained(source)
     if spec is not None and spec.modalities:
         from polyvae.figures.modalities import all_of  # with the judges' libraries
 
@@ -77,6 +77,15 @@ def save_figures(
     if len(split) > 1:
         made["interpolations"] = walks.interpolations(source, split, seed=seed), "Interpolations"
     return _drawn(made, folder, npz)
+
+
+def _trained(source: Any) -> str:
+    """The title of the curves, which says so where the two losses do not compare."""
+    objective = getattr(getattr(source, "recipe", source), "objective", None)
+    weights = [head.weight for head in source_of(source).model.heads.values()]
+    if getattr(objective, "weighted", False) and any(weight != 1 for weight in weights):
+        return "Training; its loss weighs the modalities, that of the validation part does not"
+    return "Training"
 
 
 def _drawn(made: Mapping[str, tuple[Any, str]], folder: Path, npz: bool) -> list[Path]:

@@ -8,7 +8,7 @@ SHI = "Shi, Siddharth, Paige, Torr: Variational Mixture-of-Experts Autoencoders,
 LEE = "Lee, Pavlovic: Private-Shared Disentangled Multimodal VAE for Learning of Latent Representations, 2021"
 SUTTER = "Sutter, Daunhawer, Vogt: Generalized Multimodal ELBO, 2021"
 HWANG = "Hwang, Kim, Hong, Kim: Multi-View Representation Learning via Total Correlation Objective, 2021"
-OPEN = "an open implementation's own figure"
+OPEN = "reproduced by MultiVae: README of github.com/AgatheSenellart/MultiVae"
 POISE = "its authors' notebooks, an early checkpoint"
 SVHN_WHOLE = (
     "Published: 20 latent dimensions, Laplace prior, posteriors and likelihoods of scale 0.75, MNIST's log-likelihood "
