@@ -13,8 +13,9 @@ from polyvae.cli.options import Option, Parser, advising, options_of, without_op
 from polyvae.cli.reading import KINDS, check_known, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
+from polyvae.recipes.called import meant
 from polyvae.recipes.flat import belongs, describe
-from polyvae.recipes.options import CHOICES, OF_MODALITIES, meant
+from polyvae.recipes.options import CHOICES, OF_MODALITIES
 from polyvae.recipes.several import reads_modalities
 from polyvae.training.settings import ELSEWHERE, Settings
 

@@ -28,8 +28,8 @@ from polyvae.recipes import (
     regularised,
     variants,
 )
+from polyvae.recipes.called import meant
 from polyvae.recipes.flat import heeded
-from polyvae.recipes.options import meant
 from polyvae.recipes.recording import RECIPES, Recipe, as_spec, is_own, recipe
 
 __all__ = ["RECIPES", "Recipe", "as_spec", "is_own", "named", "rebuild", "recipe"]
