@@ -46,6 +46,15 @@ def test_a_sheet_has_reconstructions_then_crosses_then_draws(data: Data, tmp_pat
     assert draw(made, tmp_path / "sheet.png").stat().st_size > 1000
 
 
+def test_of_three_pictures_each_is_made_once_of_each_other() -> None:
+    pictures = {name: torch.rand(20, 1, 4, 4) for name in "abc"}
+    data = pv.data.wrap(pictures, modalities="a,b,c", validation=4)
+    made = sheet(RECIPES["mvae"](data.spec, seed=0, latent=2), data.train, data.spec.values, columns=3)
+    assert made is not None
+    assert made.rows["made of another"][:3] == ("a, real", "a of b", "a of c")
+    assert sum(map(len, made.rows.values())) == 9 + 9 + 3
+
+
 def test_the_columns_of_a_sheet_take_the_classes_by_turns(data: Data) -> None:
     made = sheet(RECIPES["mvae"](data.spec, seed=0, latent=3), data.test, data.spec.values, columns=6)
     assert made is not None

@@ -25,7 +25,7 @@ from polyvae.figures.sheets import Row, assembled, channels, known, pictured
 from polyvae.model.presence import present
 from polyvae.model.spec import Spec
 
-DRAWS = 2  # of every modality made of another
+DRAWS = 2  # of every modality made of another, where that is no more than a page
 MEANT = 50  # draws of z at least, of which a mean is shown
 _TITLE = 7  # letters of the title of a column at most
 RECONSTRUCTED, MADE, DRAWN = PARTS = ("reconstructed", "made of another", "drawn")
@@ -60,7 +60,7 @@ def sheet(
             found[RECONSTRUCTED] += [Row(name, name, values[name]), Row(f"{name}, of itself", name, own)]
             found[RECONSTRUCTED].append(Row(f"{name}, of all", name, translator(values)[name]))
         for name in specs:
-            made = [translator({name: values[name]}) for _ in range(DRAWS)]
+            made = [translator({name: values[name]}) for _ in range(DRAWS if len(views) < 3 else 1)]
             for other in views:
                 if other != name:
                     crossed[other] += [Row(f"{other} of {name}", other, each[other]) for each in made]
