@@ -160,8 +160,11 @@ def test_a_prior_that_costs_some_of_the_bound_says_so(capsys: pytest.CaptureFixt
     for kind in ("flow", "vamp"):  # fewer pseudo-inputs cost more
         print_judged(kind, {**told, "fitted": {**row, "bound": -7.3}})
         assert capsys.readouterr().out.endswith("lower with it: --code-prior own, which leaves it out\n")
-    print_judged("flow", {**told, "fitted": {**row, "bound": -3.9}})
-    assert "lower with it" not in capsys.readouterr().out
+    print_judged("mixture", {**told, "components": 1, "fitted": {**row, "bound": -7.3}})
+    assert capsys.readouterr().out.endswith("lower with it: --code-prior own, which leaves it out\n")
+    for better in ({"bound": -3.9}, {"bound": -7.3, "importance_bound": -2.9}):
+        print_judged("flow", {**told, "fitted": {**row, **better}})
+        assert "lower with it" not in capsys.readouterr().out
 
 
 def test_help_without_a_kind_says_of_which_an_option_is_and_its_default_there(say: Say) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
 
 import polyvae as pv
 from helpers.fitted import SMALL, clouds, mean_bound, trained
@@ -20,7 +21,9 @@ from helpers.training import assert_same_run
 from polyvae.data import Data, wrap
 from polyvae.data.loading import as_data
 from polyvae.evaluation import both_bounds
+from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.priors.normal import StandardNormal
+from polyvae.model.vae import Conditional
 from polyvae.training.second_stage import has_prior, latent_data, with_prior
 from polyvae.training.second_stage.judged import judged
 from polyvae.training.store import RunError
@@ -200,6 +203,36 @@ def test_priors_are_judged_on_the_same_examples_with_and_without_pictures(run: p
     assert told["own"]["importance_bound"] > told["own"]["bound"]
     alike = judged({"a": run, "b": run}, clouds(), samples=4, examples=20)
     assert alike["a"] == alike["b"] == told["own"]
+
+
+def test_pictures_are_judged_where_the_test_part_has_no_labels() -> None:
+    x = torch.rand(80, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    train, test = {"x": x[:60], "y": torch.arange(60) % 3}, {"x": x[60:]}
+    data = wrap(train, validation=10)
+    data = replace(data, test=wrap(test, validation=0, test=0).train)
+    run = pv.fit(pv.recipes.vae(data.spec, latent=2, network="mlp", widths=(8,), seed=0), data, epochs=1, **SMALL)
+    assert judged({"own": run}, data, samples=2, examples=5)["own"]["frechet"] > 0
+
+
+def test_latents_that_have_one_law_together_are_refused_in_a_run_of_one_x() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shapes = {"a": (1,), "b": (1,)}
+
+        def forward(self, values: dict[str, Tensor]) -> Independent:
+            rows = () if values.get("x") is None else (len(values["x"]),)
+            return Independent(Normal(torch.zeros(*rows, 2), torch.ones(*rows, 2)), 1)
+
+    class Read(Both):
+        given = ("x",)
+
+    decoder = Conditional(torch.nn.Linear(1, 8), DiagonalNormal(), "a")
+    for posterior in ({"q": Read()}, {"a": Conditional(torch.nn.Linear(4, 2), DiagonalNormal(), "x"),
+                                      "b": Conditional(torch.nn.Linear(4, 2), DiagonalNormal(), "x")}):  # fmt: skip
+        model = pv.VAE(posterior, {"p": Both()}, decoder)
+        with pytest.raises(RunError, match="has none among p"):
+            pv.fit_prior(pv.Run(pv.Recipe(model, pv.Objective())), clouds(), "mixture", components=2, **SMALL)
 
 
 def test_what_cannot_be_is_refused(run: pv.Run) -> None:

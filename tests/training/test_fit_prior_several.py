@@ -91,7 +91,11 @@ def test_it_raises_the_bound_and_is_judged_by_what_is_drawn_together() -> None:
     few = both_bounds(run, data.validation, 8).plain.mean()
     assert both_bounds(fitted, data.validation, 8).plain.mean() > few + 0.1
     told = judged({"own": run, "fitted": fitted}, data, samples=4, examples=20, frechet=500)
-    assert told["frechet_samples"] == len(data.validation)
+    assert told["frechet_samples"] == 500  # though there are fewer rows
+    assert told["own"]["error"] == pytest.approx(
+        (told["own"]["coherence"] * (1 - told["own"]["coherence"]) / 500) ** 0.5
+    )
+    assert 0.5 < told["real"] <= 1
     assert told["own"]["frechet"] == told["fitted"]["frechet"] == {}  # no pictures
     assert 0 <= told["own"]["coherence"] <= 1
     assert told["fitted"]["coherence"] > told["own"]["coherence"]

@@ -138,7 +138,7 @@ def with_prior(run: Run, prior: Run | Mapping[str, Run] | None = None) -> Run:
         return _above(run, names[0], prior)
     fitted = prior.model.prior["z"]
     posterior, own = dict(run.model.posterior.items()), dict(run.model.prior.items())
-    if len(names) == 1:
+    if names[0] in own and len(names) == 1:
         return replaced(run, posterior, {**own, names[0]: fitted})
     kept = {key: part for key, part in own.items() if not set(shapes(part) or (key,)) & set(names)}
     return replaced(run, posterior, {**kept, ROW: Row(fitted, vector.shapes)})

@@ -13,11 +13,13 @@ from polyvae.evaluation import train_classifier
 from polyvae.evaluation.blocks import evaluating
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.frechet import frechet_report
-from polyvae.evaluation.modalities.coherence import joint_coherence
+from polyvae.evaluation.modalities.coherence import joint_coherence, real_agreement
 from polyvae.evaluation.modalities.distances import distance, references
 from polyvae.evaluation.modalities.generation import Translator
 from polyvae.evaluation.modalities.judges import judges
 from polyvae.training.run import Run
+
+Judging = Callable[[Run], dict[str, Any]]
 
 
 @ranged
@@ -33,8 +35,8 @@ def judged(
     """By the name of each run "bound", "importance_bound", nats an example, and "frechet", None where there is none.
 
     All see the same examples, those of the test part, or of the validation part where there is none, and equal noise.
-    Of several modalities "frechet" is by modality, of those that are pictures, and "coherence" tells how often all that
-    is drawn together shows one class.
+    Of several modalities "frechet" is by modality, of those that are pictures, and "coherence", with its "error", tells
+    how often all that is drawn together shows one class; beside the runs "real" is the same of real rows.
 
     `samples`: draws of the latents for each example, K of the importance-weighted bound. `examples`: so many have
     their bounds told. `frechet`: so many samples judged by a classifier that is trained first, where pictures have
@@ -42,33 +44,42 @@ def judged(
     """
     part = data.test if len(data.test) else data.validation
     few, count = subset(part, min(examples, len(part)), seed), min(frechet, len(part))
-    judge = _judge(data, part, count, seed, cache)
+    if data.spec.modalities:
+        judge, shared = _together(data, part, frechet, seed, cache)
+        count = frechet
+    else:
+        judge, shared = _alone(data, part, count, seed, cache), {}
     found: dict[str, Any] = {}
     for name, run in runs.items():
         bounds = both_bounds(run, few, samples, seed)
         told = {"bound": float(bounds.plain.mean()), "importance_bound": float(bounds.importance.mean())}
         found[name] = {**told, "frechet": None} if judge is None else {**told, **judge(run)}
-    return {**found, "samples": samples, "examples": len(few), "frechet_samples": 0 if judge is None else count}
+    counts = {"samples": samples, "examples": len(few), "frechet_samples": 0 if judge is None else count}
+    return {**found, **shared, **counts}
 
 
-def _judge(
+def _together(
     data: Data, part: Split, count: int, seed: int, cache: Path | None
-) -> Callable[[Run], dict[str, Any]] | None:
-    """What classifiers, trained first, say of so many samples of a run; None where there can be none."""
+) -> tuple[Judging | None, dict[str, float]]:
+    """The same of modalities drawn together, and what judges find of real rows."""
     if count < 2 or data.train.labels is None or part.labels is None:
+        return None, {}
+    specs, by = data.spec.values, judges(data, cache)
+    real = references(data.train, part, by, count, seed)
+
+    def judge(run: Run) -> dict[str, Any]:
+        with evaluating(run.model):
+            agreed, seen = joint_coherence(Translator(run, specs), by, count, seed)
+        distances = {name: distance(each, real[name]) for name, each in seen.items() if name in real}
+        return {"coherence": agreed.value, "error": agreed.error, "frechet": distances}
+
+    return judge, {"real": real_agreement(part, by).value}
+
+
+def _alone(data: Data, part: Split, count: int, seed: int, cache: Path | None) -> Judging | None:
+    """What classifiers, trained first, say of so many samples of a run; None where there can be none."""
+    if count < 2 or data.train.labels is None:
         return None
-    if data.spec.modalities:
-        specs = data.spec.values
-        by = judges(data, cache)
-        real = references(data.train, part, by, count, seed)
-
-        def several(run: Run) -> dict[str, Any]:
-            with evaluating(run.model):
-                agreed, seen = joint_coherence(Translator(run, specs), by, count, seed)
-            distances = {name: distance(each, real[name]) for name, each in seen.items() if name in real}
-            return {"coherence": agreed.value, "frechet": distances}
-
-        return several
     x = data.train.tensors.get("x")
     if x is None or x.ndim != 4:
         return None

@@ -86,7 +86,7 @@ class Vector:
 
     def alone(self, what: str) -> str:
         """The name of the one latent; RunError, by `what` is for one alone, where there are several."""
-        if len(self.names) == 1:
+        if len(self.names) == 1 and self.names[0] in self.run.model.posterior:
             return self.names[0]
         found = f"{called(self.run)} has several: {', '.join(self.names)}"
         raise RunError(f"{what} is for a run of one such latent, and {found}; take a mixture or a flow of them all")
@@ -97,11 +97,12 @@ def vectors_of(run: Run) -> tuple[str, ...]:
 
     RunError, by name, where there is none, or several in a run of one x.
     """
-    model, sizes = run.model, _sizes(run.model)
-    found = tuple(name for name in model.plan.latents if name in sizes)
-    if len(found) == 1 or (found and run.spec is not None and run.spec.modalities):
+    several = run.spec is not None and bool(run.spec.modalities)
+    sizes = _sizes(run.model, several)
+    found = tuple(name for name in run.model.plan.latents if name in sizes)
+    if len(found) == 1 or (found and several):
         return found
-    others = [name for name in model.prior if name not in found]
+    others = [name for name in run.model.prior if name not in found]
     why = f"has several: {', '.join(found)}" if found else f"has none among {', '.join(others)}"
     told = "; for codes there is `polyvae train-prior`" if has_codes(run) else ""
     raise RunError(
@@ -110,14 +111,18 @@ def vectors_of(run: Run) -> tuple[str, ...]:
     )
 
 
-def _sizes(model: VAE) -> dict[str, int]:
-    """The dimensions of every latent that is a vector, whose prior reads nothing and is of no summed one."""
+def _sizes(model: VAE, joint: bool = True) -> dict[str, int]:
+    """The dimensions of every latent that is a vector, whose prior reads nothing and is of no summed one.
+
+    `joint`: whether latents that have one law together, as prior or posterior, are among them.
+    """
     found: dict[str, int] = {}
     for name, prior in model.prior.items():
-        if given(prior) or name in model.summed:
+        if given(prior) or name in model.summed or not (joint or (name in model.posterior and not shapes(prior))):
             continue
         of = shapes(prior) or {name: tuple(prior({}).event_shape)}
-        found |= {each: shape[0] for each, shape in of.items() if len(shape) == 1}
+        if all(len(shape) == 1 for shape in of.values()):
+            found |= {each: shape[0] for each, shape in of.items()}
     return found
 
 
