@@ -50,16 +50,37 @@ def test_several_may_be_given_and_the_table_says_how_right_it_is(
     assert capsys.readouterr().out.strip() == str(modal_run / "figures" / "translations-near-to-far.png")
 
 
-def test_what_is_no_picture_is_told_in_a_table_beside_what_is_real(modal_run: Path, capsys) -> None:
+def test_what_is_no_picture_is_told_in_a_table_beside_what_is_real(modal_run: Path, tmp_path: Path, capsys) -> None:
     line = ["translate", str(modal_run), "--to", "size", "--score", "0", "--number", "2", "--show-draws", "2"]
-    assert main(line) == 0
+    assert main([*line, "--npz", str(tmp_path / "a.npz"), "--draws", "7"]) == 0
     out = capsys.readouterr().out
     assert "size of near" in out
-    assert all(heading in out for heading in ("real", "mean", "draw 1", "draw 2"))
+    assert all(heading in out for heading in ("column", "real", "mean", "draw 1", "draw 2"))
     assert "draw 3" not in out
-    part = subset(opened(modal_run, several=True).data.test, 2, 0)
-    for row in part.tensors["size"]:
-        assert ", ".join(f"{value:.3g}" for value in row.tolist()) in out
+    part, held = subset(opened(modal_run, several=True).data.test, 2, 0), np.load(tmp_path / "a.npz")
+    rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in out.splitlines() if row.startswith("│")]
+    shown = (part.tensors["size"].numpy(), held["size/mean"], *held["size/samples"][:2])
+    wanted = [[f"{each[row, place]:.3g}" for each in shown] for row in range(2) for place in range(2)]
+    assert [row[2:] for row in rows] == wanted
+    assert [row[:2] for row in rows] == [["1", "0"], ["", "1"], ["2", "0"], ["", "1"]]
+
+
+def test_long_labels_are_cut_and_not_the_columns_behind_them(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "a label of very many letters, " * 3
+    rows = [f'{n},"{long if n % 3 else "[red]x[/red]"}",{n / 7},' + ",".join("123456") for n in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,d,e,f,g,h,i", *rows]))
+    line = ["train", "mvtcae", "--data", str(tmp_path / "t.csv"), "--modalities", "first=a,rest=b+c+d+e+f+g+h+i"]
+    assert main([*line, "--epochs", "1", "--run", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert main(["translate", str(tmp_path / "run"), "--score", "0", "--number", "30"]) == 0
+    out = capsys.readouterr().out
+    assert "a label of very…" in out
+    assert "[red]x[/red]" in out
+    assert "6 of 8 columns; --npz keeps all" in " ".join(out.split())
+    if "The first 20 of" in " ".join(out.split()):
+        assert out.count("│ 20") >= 1
+    assert max(map(len, out.splitlines()[:-1])) <= 80
 
 
 def test_what_is_no_picture_is_kept_and_not_shown(modal_run: Path, tmp_path: Path, capsys) -> None:

@@ -35,7 +35,7 @@ def test_a_sheet_has_reconstructions_then_crosses_then_draws(data: Data, tmp_pat
     assert made is not None
     assert list(made.pictures) == ["reconstructed", "made of another", "drawn"]
     assert made.rows["reconstructed"] == ("c", "c, of itself", "c, of all")
-    assert made.rows["made of another"] == ("c, real", "c of a", "c of a", "c of b", "c of b")
+    assert made.rows["made of another"] == ("c, real", "c of a", "c of a, draw 2", "c of b", "c of b, draw 2")
     assert made.rows["drawn"] == ("c",)
     for words, pictures in made.pictures.items():
         assert pictures.shape == (len(made.rows[words]), 6, 3, 9, 9)

@@ -52,7 +52,9 @@ def error_table(rows: Sequence[tuple[str, str, Scored]], headings: tuple[str, st
     shown = Table(title=title, title_justify="left", caption=" ".join(notes) or None, caption_justify="left")
     vary = any(errors.varying != errors.coverage for errors in every)
     bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %" + "\nof those that vary" * vary
-    words = ["squared error", "CRPS", bands, "calibrated\nCRPS", bands] if numbers or not codes else []
+    words = (
+        ["squared error", "CRPS", bands, "calibrated\nCRPS", f"calibrated,\n{bands}"] if numbers or not codes else []
+    )
     for word in (*headings, *words, *(["wrong", "log loss"] if codes else [])):
         shown.add_column(
             word, justify="left" if word in ("method", "given", "made") else "right", no_wrap=word == headings[1]

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from polyvae.checks.names import one_of
@@ -22,16 +21,14 @@ from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened, check_place, opened
 from polyvae.cli.runs import device as usable
 from polyvae.cli.several import kept
+from polyvae.cli.worded import SHOWN, made_tables
 from polyvae.completion.translation_scores import TranslationScore, score_translations
 from polyvae.data import Split
 from polyvae.data.cuts import subset
 from polyvae.evaluation.modalities.given import having, shown, whole
-from polyvae.evaluation.numbers import NONE
-from polyvae.model.presence import present
 from polyvae.training.progress import counted
 
 NOT_HELD = "nothing is calibrated: the validation part, on which that is done, is what is scored"
-SHOWN = 20  # columns of the figure at most
 
 
 def translate(
@@ -58,7 +55,7 @@ def translate(
     out: the PNG file; figures/translations-FROM.png in the run folder where none is given.
     npz: a file for what is given, and mean, std, quantiles and samples of what is made; categories by the numbers that
         stand for them in the data, text by codes, with its words as NAME/labels/COLUMN.
-    json: print one JSON document instead of the tables.
+    json: print the scores as one JSON document instead of the tables; --npz keeps what is made.
 
     Example: polyvae translate runs/mmvae --from mnist --to svhn
     """
@@ -79,8 +76,11 @@ def translate(
     part, split = found.split(reading.split)
     chosen = subset(having(split, given), number, reading.seed)
     files = _draw(found, chosen, given, targets, (min(show_draws, draws), reading.seed, len(split)), writing)
-    told_in_words = [] if writing.json else _worded(found, chosen, given, targets, min(show_draws, draws), reading.seed)
-    files += [] if writing.npz is None else [_save(found, chosen, given, targets, draws, reading.seed, writing.npz)]
+    plain = [name for name in targets if len(found.specs[name].x) == 1 and not writing.json]
+    wanted = targets if writing.npz is not None else plain
+    made = found.run.translate(shown(chosen, given), wanted, draws, seed=reading.seed) if wanted else {}
+    tables = made_tables(found.specs, chosen, given, {name: made[name] for name in plain}, show_draws)
+    files += [] if writing.npz is None else [_save(found, chosen, given, made, writing.npz)]
     scores: list[TranslationScore] = []
     scored = subset(having(split, [*given, *targets]), score, reading.seed) if score else None
     if scored is not None:
@@ -89,7 +89,7 @@ def translate(
             scores = score_translations(found.run, scored, given, targets, draws, held, reading.seed, progress=moved)
     told = {"run": str(reading.run), "split": part, "given": given, "draws": draws, "examples": len(scored or ())}
     notes = [FEW.format(draws=draws)] * (draws < RESOLVED) + [NOT_HELD] * (part == "validation")
-    _say({**told, "notes": notes}, told_in_words, scores, files, writing.json)
+    _say({**told, "notes": notes}, tables, scores, files, writing.json)
 
 
 def _draw(
@@ -110,44 +110,14 @@ def _draw(
     return [draw(figure, out, f"{' and '.join(to)} of {' and '.join(given)}")]
 
 
-def _worded(found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int) -> list[Table]:
-    """What is made and is no picture, a table for each: what is real, what is expected, some draws."""
-    from polyvae.figures.modalities import MEANT, worded
-
-    specs, few = found.specs, split.take(range(min(SHOWN, len(split))))
-    targets = [name for name in to if len(specs[name].x) == 1]
-    if not targets:
-        return []
-    made = found.run.translate(shown(few, given), targets, max(draws, MEANT), seed=seed, quantiles=())
-    real, tables = whole(few), []
-    for name in targets:
-        table = Table(title=escape(f"{name} of {' and '.join(given)}"), title_justify="left")
-        there = few.tensors.get(present(name))
-        best = "likeliest" if specs[name].columns and all(each.labels for each in specs[name].columns) else "mean"
-        columns = {best: made[name].mean}
-        columns |= {f"draw {number + 1}": each for number, each in enumerate(made[name].samples[:draws])}
-        for heading in ("example", "real", *columns):
-            table.add_column(heading, justify="right" if heading == "example" else "left")
-        for row in range(len(few)):
-            known = name in real and (there is None or bool(there[row]))
-            cells = [worded(real[name][row].tolist(), specs[name])] if known else [NONE]
-            cells += [worded(each[row].tolist(), specs[name]) for each in columns.values()]
-            table.add_row(str(row + 1), *map(escape, cells))
-        tables.append(table)
-    return tables
-
-
-def _save(
-    found: Opened, split: Split, given: Sequence[str], to: Sequence[str], draws: int, seed: int, place: Path
-) -> Path:
+def _save(found: Opened, split: Split, given: Sequence[str], made: Mapping[str, Any], place: Path) -> Path:
     """What is given, as it is, and of each target what `Run.translate` answers."""
     from polyvae.figures import save_array
 
     specs = found.specs
-    made = found.run.translate(shown(split, given), list(to), draws, seed=seed)
     held = kept({name: value for name, value in whole(split).items() if name in given}, specs)
-    for name in to:
-        for what, value in asdict(made[name]).items():
+    for name, each in made.items():
+        for what, value in asdict(each).items():
             told = kept({name: value}, specs) if what in ("mean", "samples", "quantiles") else {name: value}
             held |= {f"{name}/{what}": told.pop(name), **told}
     return save_array(place, held)

@@ -63,7 +63,9 @@ def sheet(
             made = [translator({name: values[name]}) for _ in range(DRAWS if len(views) < 3 else 1)]
             for other in views:
                 if other != name:
-                    crossed[other] += [Row(f"{other} of {name}", other, each[other]) for each in made]
+                    again = ["", *(f", draw {number + 2}" for number in range(len(made) - 1))]
+                    named = [f"{other} of {name}{which}" for which in again]
+                    crossed[other] += [Row(label, other, e[other]) for label, e in zip(named, made, strict=True)]
         found[MADE] = [row for rows in crossed.values() for row in rows]
         joint = translator.drawn(columns)
         found[DRAWN] = [Row(name, name, joint[name]) for name in views]
@@ -151,8 +153,13 @@ def worded(values: Sequence[float], spec: Spec) -> str:
     words = [
         f"{value:.3g}" if names is None else names[int(value)] for value, names in zip(values, labels, strict=True)
     ]
-    letters = all(names is not None and max(map(len, names)) == 1 for names in labels)
-    return "".join(words).rstrip("_ ") if letters and len(words) > 1 else ", ".join(words)
+    return "".join(words).rstrip("_ ") if is_word(spec) else ", ".join(words)
+
+
+def is_word(spec: Spec) -> bool:
+    """Whether the columns of a table are the letters of a word."""
+    labels = [column.labels for column in spec.columns]
+    return len(labels) > 1 and all(names is not None and max(map(len, names)) == 1 for names in labels)
 
 
 def modal_map(
