@@ -167,6 +167,15 @@ def test_a_prior_that_costs_some_of_the_bound_says_so(capsys: pytest.CaptureFixt
         assert "lower with it" not in capsys.readouterr().out
 
 
+def test_a_prior_of_a_run_trained_further_cannot_go_on(say: Say, run: Path) -> None:
+    assert say("fit-prior", run, "flow", "--epochs", 1, "--transforms", 1, *QUICK)[0] == 0
+    assert say("train", "--resume", "--run", run, "--epochs", 3)[0] == 0
+    code, _, err = say("fit-prior", run, "flow", "--resume", "--epochs", 2, *QUICK)
+    assert code == 1
+    assert f"has been trained on since its prior was: its latents are others now. Remove {run / 'prior'}" in err
+    assert "checksum" not in err
+
+
 def test_help_without_a_kind_says_of_which_an_option_is_and_its_default_there(say: Say) -> None:
     help = " ".join(say("fit-prior", "--help")[1].split())
     assert "of mixture: how many normals; where none is given, 1, 5, 10, 20, 40 or 80, a tenth of the draws at" in help

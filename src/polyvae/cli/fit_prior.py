@@ -15,9 +15,9 @@ TEXT = """Fits a prior to the latents of a trained run, the rest of it left as i
 
 KIND is {kinds}. What is fitted are draws of the run's posteriors, made anew in every epoch; the prior
 is kept in DIR/prior. From then on `polyvae sample DIR`, `complete` and `evaluate` take it; --code-prior own
-leaves it out. The bounds and, of labelled pictures, the Fréchet distance before and after are printed. Ctrl-C leaves
-it to be gone on with by --resume."""
-EXAMPLE = """polyvae fit-prior runs/first {kind} --epochs 20
+leaves it out. The bounds and, of labelled pictures, the Fréchet distance before and after are printed; of several
+modalities also how often what is drawn together shows one class. Ctrl-C leaves it to be gone on with by --resume."""
+EXAMPLE = """polyvae fit-prior runs/first {kind}
 polyvae sample runs/first"""
 RUN = [
     Option("run", None, read_path, "DIR", "the folder of a run whose latent is a vector"),

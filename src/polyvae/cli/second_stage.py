@@ -83,7 +83,7 @@ def _in_place(
     # The slowest imports of all: after every mistake in the line.
     from polyvae.training.second_stage import PRIOR
     from polyvae.training.second_stage.codes import chosen_levels
-    from polyvae.training.second_stage.kept import levels_in, place_of
+    from polyvae.training.second_stage.kept import check_going_on, levels_in, place_of
     from polyvae.training.second_stage.latents import vectors_of
 
     there = levels_in(folder / PRIOR)
@@ -92,6 +92,8 @@ def _in_place(
     if resume and not any((place / DESCRIPTION).exists() for place in there):
         raise RunError(f"{folder / PRIOR} holds no learned prior to go on with; leave --resume away to train one")
     found = opened(folder, data_dir, several=what == "latents")
+    for place in filter(begun, there) if resume else ():
+        check_going_on(found.run, place)
     places = [folder / PRIOR]
     if what == "latents":
         vectors_of(found.run)  # or what it has none of is said first

@@ -66,12 +66,22 @@ def command(run: Run, recipe: str) -> str:
 
 def check_same_weights(run: Run, prior: Run, recipe: str) -> None:
     """RunError where the run has been trained since its prior was, which is one of that recipe."""
-    recorded = prior.description.get("data", {}).get("call", {}).get("weights")
+    _check_weights(run, prior.description, Path(str(prior.folder)), recipe)
+
+
+def check_going_on(run: Run, place: Path) -> None:
+    """The same of a prior that is to be trained further, where it lies."""
+    description = read_description(place)
+    _check_weights(run, description, place, str((description.get("recipe") or {}).get("name")))
+
+
+def _check_weights(run: Run, description: Mapping[str, Any], place: Path, recipe: str) -> None:
+    recorded = description.get("data", {}).get("call", {}).get("weights")
     if recorded != fingerprint(Path(str(run.folder)) / WEIGHTS):
         what = "latents" if recipe.startswith(OF_VECTORS) else "codes"
         raise RunError(
-            f"{called(run)} has been trained on since its prior was: its {what} are others now. Remove {prior.folder} "
-            f"and train it again with `{command(run, recipe)}`"
+            f"{called(run)} has been trained on since its prior was: its {what} are others now. Remove {place} and "
+            f"train it again with `{command(run, recipe)}`"
         )
 
 

@@ -46,9 +46,10 @@ def mixture(vector: Vector, components: Count | None = None) -> Recipe:
     prior = FullMixture(vector.dimensions, components or 1)
 
     def solve(z: Tensor) -> dict[str, float]:
-        if len(z) < max(2, components or 1):
-            many = f"{components or 1} normals need as many"
-            raise ValueError(f"components: {many} training examples; got {len(z)}")
+        if len(z) < 2:
+            raise ValueError(f"a mixture is fitted to two training examples at least; got {len(z)}")
+        if components is not None and len(z) < components:
+            raise ValueError(f"components: {components} normals need as many training examples; got {len(z)}")
         rows, state = z.double().cpu(), int(torch.randint(2**31 - 1, ()))  # of the run's seed
         count = _most_probable(rows, state) if components is None else components
         found = _maximised(rows, count, state)
@@ -67,7 +68,10 @@ def vamp(vector: Vector, components: Count = 500) -> Recipe:
     """
     posterior = vector.run.model.posterior[vector.alone("a VampPrior")]
     if not isinstance(posterior, Conditional) or not set(posterior.given) <= {"x", "y"}:
-        raise RunError("a VampPrior needs a posterior that is a network of x, and of y at most; take another prior")
+        raise RunError(
+            "a VampPrior needs a posterior that is a network of one x, and of y at most; take another prior, such as "
+            "mixture"
+        )
     bare, layers = unprepared(posterior)
     start = begun(_examples(vector, posterior, components), components, layers)
     frozen = Frozen(bare)
