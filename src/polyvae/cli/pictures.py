@@ -47,9 +47,10 @@ def sample(
     found = _opened(reading, writing, several=True)
     if found.several:
         several.refuse(replace(codes, code_prior=None), guidance=None if guidance == 1 else guidance)
-    found = replace(found, run=chosen_prior(found.run, codes.code_prior, top_k=codes.top_k))
+    own, found = found.run, replace(found, run=chosen_prior(found.run, codes.code_prior, top_k=codes.top_k))
     if found.several:
-        _say(several.drawn(found, number, pixels, reading, writing), writing.json)
+        title = "Modalities drawn together" + ", by the fitted prior" * (found.run is not own)
+        _say(several.drawn(found, number, pixels, title, reading, writing), writing.json)
         return
     table = len(found.data.spec.x) == 1
     number = number or (1000 if table else 64)

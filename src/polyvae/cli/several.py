@@ -87,7 +87,7 @@ def tables(report: Mapping[str, Any], title: str) -> list[Table | Text]:
     return [*made, *(Text(f"* {note}") for note in report["notes"])]
 
 
-def drawn(found: Opened, count: int | None, pixels: bool, reading: Reading, writing: Writing) -> list[Path]:
+def drawn(found: Opened, count: int | None, pixels: bool, title: str, reading: Reading, writing: Writing) -> list[Path]:
     """Modalities drawn together, below each other, as a figure and arrays."""
     from polyvae.evaluation.blocks import evaluating, seeded
     from polyvae.evaluation.modalities.generation import Translator
@@ -99,7 +99,7 @@ def drawn(found: Opened, count: int | None, pixels: bool, reading: Reading, writ
     with evaluating(found.run.model) as device, seeded(device, reading.seed):
         values = Translator(found.run, specs).drawn(count, pixels)
     figure = shown(values, found.split(reading.split)[1], specs, COLUMNS)
-    return _written(found, figure, "samples", "Modalities drawn together", writing, kept(values, specs))
+    return _written(found, figure, "samples", title, writing, kept(values, specs))
 
 
 def reconstructed(found: Opened, count: int | None, reading: Reading, writing: Writing) -> list[Path]:
