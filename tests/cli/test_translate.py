@@ -69,14 +69,22 @@ def test_long_labels_are_cut_and_not_the_columns_behind_them(tmp_path: Path, cap
     monkeypatch.setenv("COLUMNS", "80")
     long = "a label of very many letters, " * 3
     rows = [f'{n},"{long if n % 3 else "[red]x[/red]"}",{n / 7},' + ",".join("123456") for n in range(60)]
-    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,d,e,f,g,h,i", *rows]))
-    line = ["train", "mvtcae", "--data", str(tmp_path / "t.csv"), "--modalities", "first=a,rest=b+c+d+e+f+g+h+i"]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,serum_cholesterol_in_mg,d,e,f,g,h,i", *rows]))
+    line = [
+        "train",
+        "mvtcae",
+        "--data",
+        str(tmp_path / "t.csv"),
+        "--modalities",
+        "first=a,rest=b+serum_cholesterol_in_mg+d+e+f+g+h+i",
+    ]
     assert main([*line, "--epochs", "1", "--run", str(tmp_path / "run")]) == 0
     capsys.readouterr()
     assert main(["translate", str(tmp_path / "run"), "--score", "0", "--number", "30"]) == 0
     out = capsys.readouterr().out
     assert "a label of very…" in out
     assert "[red]x[/red]" in out
+    assert "serum_cholester…" in out
     assert "6 of 8 columns; --npz keeps all" in " ".join(out.split())
     if "The first 20 of" in " ".join(out.split()):
         assert out.count("│ 20") >= 1

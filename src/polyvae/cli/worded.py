@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import shorten
 from typing import Any
 
 from rich.markup import escape
@@ -18,7 +17,7 @@ from polyvae.model.spec import Column, Spec
 
 SHOWN = 20  # examples at most, as columns of the figure
 COLUMNS = 6  # of a table at most
-LETTERS = 16  # of a label at most
+LETTERS = 16  # of a label or a column's name at most
 EXPECTED = "A draw is what is expected at one draw of z."
 
 
@@ -60,7 +59,7 @@ def _table(spec: Spec, title: str, real: Tensor | None, made: Any, draws: int) -
             continue
         for place in range(min(COLUMNS, width)):
             cells = [NONE if each is None else _cell(float(each[place]), named[place]) for each in values]
-            name = shorten(named[place].name or str(place), LETTERS, placeholder="…")
+            name = _cut(named[place].name or str(place))
             last = place + 1 == min(COLUMNS, width)
             table.add_row(str(row + 1) if place == 0 else "", escape(name), *map(escape, cells), end_section=last)
     return table
@@ -69,8 +68,11 @@ def _table(spec: Spec, title: str, real: Tensor | None, made: Any, draws: int) -
 def _cell(value: float, column: Column) -> str:
     if column.labels is None:
         return f"{value:.3g}"
-    label = str(column.labels[int(value)])
-    return label if len(label) <= LETTERS else f"{label[: LETTERS - 1]}…"
+    return _cut(str(column.labels[int(value)]))
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 def _real(split: Split, values: Mapping[str, Tensor], name: str) -> Tensor | None:

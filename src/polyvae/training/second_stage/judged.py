@@ -61,7 +61,7 @@ def judged(
 def _together(
     data: Data, part: Split, count: int, seed: int, cache: Path | None
 ) -> tuple[Judging | None, dict[str, float]]:
-    """The same of modalities drawn together, and what judges find of real rows."""
+    """What judges, trained first, say of modalities that a run draws together, and of real rows; None as below."""
     if count < 2 or data.train.labels is None or part.labels is None:
         return None, {}
     specs, by = data.spec.values, judges(data, cache)
