@@ -167,6 +167,12 @@ def test_a_prior_that_costs_some_of_the_bound_says_so(capsys: pytest.CaptureFixt
         assert "lower with it" not in capsys.readouterr().out
 
 
+def test_settings_that_a_closed_form_does_not_heed_are_told(say: Say, run: Path) -> None:
+    code, _, err = say("fit-prior", run, "mixture", "--components", 2, "--epochs", 5, "--seed", 1, *QUICK)
+    assert code == 0
+    assert "a mixture is fitted at once, --epochs changed nothing" in err
+
+
 def test_a_prior_of_a_run_trained_further_cannot_go_on(say: Say, run: Path) -> None:
     assert say("fit-prior", run, "flow", "--epochs", 1, "--transforms", 1, *QUICK)[0] == 0
     assert say("train", "--resume", "--run", run, "--epochs", 3)[0] == 0
