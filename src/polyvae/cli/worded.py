@@ -10,9 +10,8 @@ from rich.table import Table
 from torch import Tensor
 
 from polyvae.data import Split
-from polyvae.evaluation.modalities.given import whole
+from polyvae.evaluation.modalities.given import real_values, whole
 from polyvae.evaluation.numbers import NONE
-from polyvae.model.presence import present
 from polyvae.model.spec import Column, Spec
 
 SHOWN = 20  # examples at most, as columns of the figure
@@ -28,9 +27,9 @@ def made_tables(
 
     A row an example of words, else a row for each of its first columns.
     """
-    real = whole(split)
+    values = whole(split)
     return [
-        _table(specs[name], f"{name} of {' and '.join(given)}", _real(split, real, name), each, draws)
+        _table(specs[name], f"{name} of {' and '.join(given)}", real_values(split, values, name), each, draws)
         for name, each in made.items()
     ]
 
@@ -73,11 +72,3 @@ def _cell(value: float, column: Column) -> str:
 
 def _cut(name: str) -> str:
     return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
-
-
-def _real(split: Split, values: Mapping[str, Tensor], name: str) -> Tensor | None:
-    """The real values of a modality, NaN in rows that lack it; None where there are none."""
-    if name not in values:
-        return None
-    there, value = split.tensors.get(present(name)), values[name].float()
-    return value if there is None else value.masked_fill(~there.view(-1, *[1] * (value.ndim - 1)), float("nan"))

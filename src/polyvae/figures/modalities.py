@@ -16,13 +16,12 @@ from polyvae.data.cuts import shuffled, subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import seeded
 from polyvae.evaluation.modalities.generation import Translator
-from polyvae.evaluation.modalities.given import having, shown, specs_of, whole
+from polyvae.evaluation.modalities.given import having, real_values, shown, specs_of, whole
 from polyvae.evaluation.modalities.probes import ALL, codes_given
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.figures.kinds import ModalMap, Sheet
 from polyvae.figures.looks import part
 from polyvae.figures.sheets import Row, assembled, channels, known, pictured
-from polyvae.model.presence import present
 from polyvae.model.spec import Spec
 
 DRAWS = 2  # of every modality made of another, where that is no more than a page
@@ -118,7 +117,8 @@ def translated(
     for name in targets:
         made = [("mean", found[name].mean)]
         made += [(f"draw {number + 1}", each) for number, each in enumerate(found[name].samples[:draws])]
-        rows[name] = [*_real(held, values, name), *made]
+        real = real_values(held, values, name)
+        rows[name] = [*([] if real is None else [("real", real)]), *made]
     parts = {
         words: [Row(label, name, value, channel) for label, value in each]
         for name, each in rows.items()
@@ -126,15 +126,6 @@ def translated(
     }
     total = len(split) if of is None else of
     return assembled(parts, specs, known(split, specs), part(len(held), total), _titles(values, given, specs))
-
-
-def _real(split: Split, values: Mapping[str, Tensor], name: str) -> list[tuple[str, Tensor]]:
-    """The real values of a modality, NaN in rows that lack it; nothing where all do."""
-    there = split.tensors.get(present(name))
-    if name not in values or (there is not None and not bool(there.any())):
-        return []
-    value = values[name]
-    return [("real", value if there is None else value.masked_fill(~there.view(-1, 1, 1, 1), torch.nan))]
 
 
 def _titles(values: Mapping[str, Tensor], given: Sequence[str], specs: Mapping[str, Spec]) -> list[str]:

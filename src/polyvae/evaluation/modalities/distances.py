@@ -10,7 +10,8 @@ from torch import Tensor
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split, floats
 from polyvae.evaluation.frechet import frechet_distance
-from polyvae.evaluation.modalities.generation import Judged
+from polyvae.evaluation.modalities.coherence import Share, joint_coherence
+from polyvae.evaluation.modalities.generation import Judged, Translator
 from polyvae.evaluation.modalities.judges import Judge, real
 
 
@@ -53,3 +54,15 @@ def distance(judged: Judged, reference: Reference | None) -> float | None:
     if len(judged.features) < count:
         raise ValueError(f"{count:,} real pictures are compared with as many made ones; got {len(judged.features):,}")
     return frechet_distance(judged.features[:count], reference.features)
+
+
+def joint_draws(
+    translator: Translator,
+    judges: Mapping[str, Judge],
+    real: Mapping[str, Reference],
+    draws: int = 10_000,
+    seed: int = 0,
+) -> tuple[Share, dict[str, float | None]]:
+    """`joint_coherence` of draws of the prior, and their Fréchet distance to the `references` of each modality."""
+    agreed, judged = joint_coherence(translator, judges, draws, seed)
+    return agreed, {name: distance(each, real.get(name)) for name, each in judged.items()}

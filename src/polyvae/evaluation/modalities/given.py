@@ -67,3 +67,12 @@ def shown(split: Split, names: Sequence[str]) -> Split:
 def whole(split: Split) -> dict[str, Tensor]:
     """Every value of a split as models read it, transformed."""
     return split.batch(torch.arange(len(split), device=split.device))
+
+
+def real_values(split: Split, values: Mapping[str, Tensor], name: str) -> Tensor | None:
+    """What is real of a modality [N, ...], of the `whole` values of a split, NaN in rows that lack it; None of none."""
+    there = split.tensors.get(present(name))
+    if name not in values or (there is not None and not bool(there.any())):
+        return None
+    value = values[name].float()
+    return value if there is None else value.masked_fill(~there.view(-1, *[1] * (value.ndim - 1)), torch.nan)

@@ -21,11 +21,10 @@ from polyvae.evaluation.modalities.coherence import (
     as_dict,
     by_count,
     commonest,
-    joint_coherence,
     real_agreement,
     translations,
 )
-from polyvae.evaluation.modalities.distances import Reference, distance, references
+from polyvae.evaluation.modalities.distances import Reference, distance, joint_draws, references
 from polyvae.evaluation.modalities.generation import Translator
 from polyvae.evaluation.modalities.given import having, only, specs_of
 from polyvae.evaluation.modalities.judges import Judge
@@ -136,7 +135,7 @@ def _coherence(translator: Translator, train: Split, test: Split, asked: Modalit
         lines += [
             {**as_dict(each), "frechet": distance(judged[each.target], real.get(each.target))} for each in coherent
         ]
-    agreed, judged = joint_coherence(translator, judges, asked.draws, asked.seed)
+    agreed, distances = joint_draws(translator, judges, real, asked.draws, asked.seed)
     return {
         "judges": {name: judge.accuracy for name, judge in judges.items()},
         "coherence": lines,
@@ -145,7 +144,7 @@ def _coherence(translator: Translator, train: Split, test: Split, asked: Modalit
         "joint": {
             **as_dict(agreed),
             "real": real_agreement(test, judges).value,
-            "frechet": {name: distance(each, real.get(name)) for name, each in judged.items()},
+            "frechet": distances,
         },
         # Of training rows among training rows it would be none.
         "real": {} if test is train else {name: _told(each) for name, each in real.items()},

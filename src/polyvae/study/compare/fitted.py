@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from polyvae.data import Data
-from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.evaluation.frechet import sampled_pictures
+from polyvae.study.fitted import with_mixture
 from polyvae.training.run import Run
-from polyvae.training.second_stage import fit_prior, with_prior
 from polyvae.training.store import RunError
 
 COMPONENTS, EXAMPLES = 10, 10_000  # normals of the mixture, and the examples that it is fitted to at most
@@ -25,10 +22,8 @@ def fitted_pictures(run: Run, data: Data, split: Split, count: int, seed: int = 
 
     Ghosh, Sajjadi, Vergari, Black, Schölkopf: From Variational to Deterministic Autoencoders, 2020.
     """
-    some = replace(data, train=subset(data.train, EXAMPLES, seed), call={})
-    alone = replace(run, folder=None)  # nothing is written beside the run
     try:
-        prior = fit_prior(alone, some, "mixture", components=COMPONENTS, seed=seed, progress=False)
+        fitted = with_mixture(run, data, EXAMPLES, seed, components=COMPONENTS)
     except RunError:
         return None
-    return sampled_pictures(with_prior(alone, prior), split, count, seed)
+    return sampled_pictures(fitted, split, count, seed)

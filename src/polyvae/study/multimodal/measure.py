@@ -12,20 +12,21 @@ import torch
 from polyvae.data import Data
 from polyvae.data.files.writing import held
 from polyvae.data.split import Split
-from polyvae.evaluation.modalities.coherence import by_count, commonest, real_agreement, translations
-from polyvae.evaluation.modalities.distances import distance, references
-from polyvae.evaluation.modalities.generation import Translate
+from polyvae.evaluation.modalities.coherence import Share, by_count, commonest, real_agreement, translations
+from polyvae.evaluation.modalities.distances import distance, joint_draws, references
+from polyvae.evaluation.modalities.generation import Translate, Translator
 from polyvae.evaluation.modalities.judges import Judge, judges
 from polyvae.evaluation.modalities.report import evaluate_modalities
 from polyvae.figures.modalities import modal_map, sheet
 from polyvae.figures.plots import draw
 from polyvae.model.spec import Spec
-from polyvae.study.multimodal.fitted import fitted_draws
+from polyvae.study.fitted import with_mixture
 from polyvae.study.multimodal.jobs import BaselineJob, ModalJob
 from polyvae.study.multimodal.protocol import Judging
 from polyvae.study.tables import Side
 from polyvae.study.trained import Measured
 
+FITTED = 20_000  # rows that a prior is fitted to at most
 SEED = 0  # of all that is drawn here: every run is judged by the same rows and the same noise
 WITH = "+"  # between names of modalities
 MEASURED: dict[str, type] = {
@@ -98,7 +99,7 @@ def measure(measured: Measured) -> dict[str, Any]:
         )
     whole = next((each for each in found.get("bounds", []) if each["given"] == found["modalities"]), {})
     if not job.absent:
-        agreed, distances = fitted_draws(run, data, judged_by(job), asked.draws, SEED)
+        agreed, distances = _fitted(measured, asked.draws)
         lines.append(line("joint_fitted", (), "", agreed.value, agreed.error))
         lines += [line("frechet_fitted", (), name, value) for name, value in distances.items()]
     if job.seed == 0 and not job.absent:
@@ -159,6 +160,15 @@ def _shared(job: ModalJob, data: Data, asked: Judging) -> dict[str, Any]:
 def _single(lines: Iterable[Line]) -> float | None:
     """Mean coherence of modalities made of a single other."""
     return next((each["value"] for each in lines if each["measure"] == "by_count" and each["target"] == "1"), None)
+
+
+def _fitted(measured: Measured, draws: int) -> tuple[Share, dict[str, float | None]]:
+    """Joint coherence and distances with a prior that is fitted to the run."""
+    data, job = measured.data, measured.job
+    assert isinstance(job, ModalJob)
+    judges, fitted = judged_by(job), with_mixture(measured.run, data, FITTED, SEED)
+    real = references(data.train, part(data), judges, draws, SEED)
+    return joint_draws(Translator(fitted, data.spec.values), judges, real, draws, SEED)
 
 
 def _drawn(measured: Measured, asked: Judging) -> None:

@@ -20,8 +20,6 @@ from polyvae.study.records import StudyError, read_study
 
 FIGURES = "figures"
 TITLES = {"coherence": "Coherence", "given": "How much is given", "absent": "Modalities hidden in training"}
-
-
 JOINT = {"joint": "joint", "joint, fitted prior": "joint_fitted"}  # columns and what they show
 
 
@@ -138,24 +136,16 @@ def _plots(found: Sequence[Line], folder: Path) -> list[Block]:
 
 
 def _distances(found: Sequence[Line]) -> list[Block]:
-    shown = places(found, "frechet")
+    drawn = {"frechet": "joint {}", "frechet_fitted": "joint {}, fitted prior"}
+    shown = [(measure, *place) for measure in drawn for place in places(found, measure)]
     if not shown:
         return []
-    fitted = [target for _, target in places(found, "frechet_fitted")]
     columns = (
         "model",
-        *(f"{given} > {target}" if given else f"joint {target}" for given, target in shown),
-        *(f"joint {target}, fitted prior" for target in fitted),
+        *(f"{given} > {target}" if given else drawn[name].format(target) for name, given, target in shown),
     )
-    rows = [
-        (
-            line.label,
-            *(line.spread("frechet", given, target) for given, target in shown),
-            *(line.spread("frechet_fitted", "", target) for target in fitted),
-        )
-        for line in found
-    ]
-    real = [found[0].mean("frechet_real", "", target) for target in [*(target for _, target in shown), *fitted]]
+    rows = [(line.label, *(line.spread(*place) for place in shown)) for line in found]
+    real = [found[0].mean("frechet_real", "", target) for *_, target in shown]
     rows.append(("real values", *(number(value) for value in real)))
     caption = (
         "Fréchet distance to real test pictures in the features of the target's judge, at the same number of pictures; "

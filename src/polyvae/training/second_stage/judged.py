@@ -13,8 +13,8 @@ from polyvae.evaluation import train_classifier
 from polyvae.evaluation.blocks import evaluating
 from polyvae.evaluation.bounds import both_bounds
 from polyvae.evaluation.frechet import frechet_report
-from polyvae.evaluation.modalities.coherence import joint_coherence, real_agreement
-from polyvae.evaluation.modalities.distances import distance, references
+from polyvae.evaluation.modalities.coherence import real_agreement
+from polyvae.evaluation.modalities.distances import joint_draws, references
 from polyvae.evaluation.modalities.generation import Translator
 from polyvae.evaluation.modalities.judges import judges
 from polyvae.training.run import Run
@@ -43,12 +43,12 @@ def judged(
     labels; 0 for none. `seed`: of the draws. `cache`: a folder that keeps the classifier.
     """
     part = data.test if len(data.test) else data.validation
-    few, count = subset(part, min(examples, len(part)), seed), min(frechet, len(part))
+    few, count, shared = subset(part, min(examples, len(part)), seed), frechet, {}
     if data.spec.modalities:
-        judge, shared = _together(data, part, frechet, seed, cache)
-        count = frechet
+        judge, shared = _together(data, part, count, seed, cache)
     else:
-        judge, shared = _alone(data, part, count, seed, cache), {}
+        count = min(count, len(part))
+        judge = _alone(data, part, count, seed, cache)
     found: dict[str, Any] = {}
     for name, run in runs.items():
         bounds = both_bounds(run, few, samples, seed)
@@ -69,9 +69,9 @@ def _together(
 
     def judge(run: Run) -> dict[str, Any]:
         with evaluating(run.model):
-            agreed, seen = joint_coherence(Translator(run, specs), by, count, seed)
-        distances = {name: distance(each, real[name]) for name, each in seen.items() if name in real}
-        return {"coherence": agreed.value, "error": agreed.error, "frechet": distances}
+            agreed, distances = joint_draws(Translator(run, specs), by, real, count, seed)
+        pictures = {name: value for name, value in distances.items() if name in real}
+        return {"coherence": agreed.value, "error": agreed.error, "frechet": pictures}
 
     return judge, {"real": real_agreement(part, by).value}
 
