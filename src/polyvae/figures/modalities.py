@@ -62,9 +62,10 @@ def sheet(
             made = [translator({name: values[name]}) for _ in range(DRAWS if len(views) < 3 else 1)]
             for other in views:
                 if other != name:
-                    again = ["", *(f", draw {number + 2}" for number in range(len(made) - 1))]
-                    named = [f"{other} of {name}{which}" for which in again]
-                    crossed[other] += [Row(label, other, e[other]) for label, e in zip(named, made, strict=True)]
+                    crossed[other] += [
+                        Row(f"{other} of {name}" + f", draw {n}" * (n > 1), other, each[other])
+                        for n, each in enumerate(made, 1)
+                    ]
         found[MADE] = [row for rows in crossed.values() for row in rows]
         joint = translator.drawn(columns)
         found[DRAWN] = [Row(name, name, joint[name]) for name in views]
