@@ -3,7 +3,7 @@
 import torch
 
 from helpers.completing import random
-from polyvae.completion.baselines import baselines
+from polyvae.completion.baselines import FittedPCA, baselines
 from polyvae.completion.gappy_pca import GappyPCA, best_rank
 
 
@@ -12,12 +12,12 @@ def test_baselines_are_those_that_the_values_admit() -> None:
     basis = GappyPCA(3).fit(random(20, 1, 4, 4, seed=2))
     seen = torch.zeros(9, 1, 4, 4)
     seen[:, :, ::2] = 1
-    found = {each.name: each for each in baselines(pictures, basis, {"x": held, "seen": seen})}
+    found = {each.name: each for each in baselines(pictures, [FittedPCA(basis)], {"x": held, "seen": seen})}
     assert list(found) == ["nearest", "linear", "gappy PCA"]
     assert [each.name for each in baselines(pictures)] == ["nearest", "linear"]
     assert [each.name for each in baselines(pictures.flatten(1))] == []
     best = best_rank(basis, held, seen)
     assert found["gappy PCA"].rank == best.rank
-    torch.testing.assert_close(found["gappy PCA"].complete(pictures, seen[:6]), best.complete(pictures, seen[:6]))
+    torch.testing.assert_close(found["gappy PCA"].complete(pictures, seen[:6]).mean, best.complete(pictures, seen[:6]))
     nothing = torch.zeros(6, 1, 4, 4)
-    torch.testing.assert_close(found["linear"].complete(pictures, nothing)[0].double(), basis.mean.view(1, 4, 4))
+    torch.testing.assert_close(found["linear"].complete(pictures, nothing).mean[0].double(), basis.mean.view(1, 4, 4))

@@ -116,7 +116,7 @@ def test_units_of_columns_change_no_score(constant: Recipe, data: Data) -> None:
 
 def test_baselines_are_of_standardised_numbers_and_of_the_labels_shares(constant: Recipe, data: Data) -> None:
     found = scored(constant, data)
-    assert {score.method for score in found} == {"model", "gappy PCA", "training shares"}
+    assert {score.method for score in found} == {"model", "gappy PCA", "normal law", "training shares"}
     x, train, held = (part.tensors["x"] for part in (data.test, data.train, data.validation))
     scale = x.double().std(0, correction=0)
     parts = [(part.double() / scale)[:, NUMBERS] for part in (train, held, x)]
@@ -184,7 +184,14 @@ def test_bits_of_a_field_are_no_numbers_either() -> None:
     made = recipes.arbitrary_conditioning(spec, network="mlp", widths=(8,), latent=2, seed=0)
     split = Split({"x": x})
     found = score_completions(made, split, {4: observation("grid", 4)}, Completer(8, "weighed"), Learned(split, split))
-    assert [score.method for score in found] == ["model", "nearest", "linear", "gappy PCA", "training shares"]
+    assert [score.method for score in found] == [
+        "model",
+        "nearest",
+        "linear",
+        "gappy PCA",
+        "normal law",
+        "training shares",
+    ]
     assert of(found, "model").unseen.wrong == pytest.approx(0.5, abs=0.1)
     assert of(found, "nearest").unseen.mse == pytest.approx(2, rel=0.1)
     assert of(found, "nearest").unseen.wrong is None

@@ -255,3 +255,14 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
         calibrate(x, x, one).band(x, one, 0.8)
     with pytest.raises(ValueError, match="lies in \\[0, 1\\]; got 90"):
         quantile(x, 90)
+
+
+def test_the_score_of_a_normal_value_that_is_cut_off_is_the_integral_and_that_of_cut_draws() -> None:
+    mean, std = torch.tensor([-0.3, 0.4, 1.2, 0.5]).double(), torch.tensor([0.5, 0.2, 0.7, 1e-9]).double()
+    stream = torch.Generator().manual_seed(0)
+    drawn = (mean + std * torch.randn(200_000, 4, generator=stream, dtype=torch.float64)).clamp(0, 1)
+    for value in (0.0, 0.25, 0.9, 1.0, 1.5, -0.2):
+        x = torch.full((4,), value).double()
+        torch.testing.assert_close(normal_crps(x, mean, std, (0.0, 1.0)), crps(drawn, x), atol=3e-3, rtol=0)
+        far = normal_crps(x, mean, std, (-1e3, 1e3))
+        torch.testing.assert_close(far, normal_crps(x, mean, std), atol=1e-9, rtol=1e-9)

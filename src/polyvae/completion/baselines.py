@@ -1,18 +1,21 @@
-"""Completion without a model, from the same seen values: interpolation between pixels, and gappy PCA."""
+"""Completion without a model, from the same seen values: interpolation, gappy PCA, and conditioned laws."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from torch import Tensor
 
-from polyvae.completion.gappy_pca import GappyPCA, best_rank, usual_ranks
+from polyvae.completion.gappy_pca import MOST, GappyPCA, best_rank, usual_ranks
 from polyvae.completion.interpolation import METHODS, interpolate
+from polyvae.completion.normal import ConditionedNormal, best_ridge
 from polyvae.data.split import Split
 
-GAPPY = "gappy PCA"
+Limits = tuple[float, float]
+GAPPY, NORMAL = "gappy PCA", "normal law"
 
 
 @dataclass(frozen=True)
@@ -24,29 +27,86 @@ class Learned:
 
 
 @dataclass(frozen=True)
+class Completed:
+    """What a baseline says of x [N, ...]: the `mean`, and the standard deviation `std`, None where it states none.
+
+    The law of a value is normal, or has `draws` [S, N, ...]. `limits`: where it is cut off, as grey levels are at 0 and
+    1; mean and std are those before.
+    """
+
+    mean: Tensor
+    std: Tensor | None = None
+    draws: Tensor | None = None
+    limits: Limits | None = None
+
+    def cut(self, values: Tensor) -> Tensor:
+        """Values within the limits."""
+        return values if self.limits is None else values.clamp(*self.limits)
+
+
+@dataclass(frozen=True)
 class Baseline:
-    """A completion without a model: `complete(x, mask)` is like x [N, ...]. `rank`: of gappy PCA."""
+    """A completion without a model: `complete(x, mask)` says what x [N, ...] may be. `rank`: of gappy PCA."""
 
     name: str
-    complete: Callable[[Tensor, Tensor], Tensor]
+    complete: Callable[[Tensor, Tensor], Completed]
     rank: int | None = None
 
 
-def baselines(x: Tensor, basis: GappyPCA | None = None, held: Mapping[str, Tensor] | None = None) -> list[Baseline]:
+class Fitted(Protocol):
+    """What was fitted to whole examples: `at(held)` is the baseline for masks like those of held-out examples.
+
+    `held`: these examples "x" and what is "seen" of them, by which it may choose ranks, ridges and the like.
+    """
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline: ...
+
+
+@dataclass(frozen=True)
+class FittedPCA:
+    """Gappy PCA, at the rank that is best on the held-out examples, at most twice the number of seen values."""
+
+    basis: GappyPCA
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline:
+        """At the best rank; where all is seen there is nothing to choose it by."""
+        seen = held["seen"].expand_as(held["x"]).flatten(1)
+        ranks = [rank for rank in usual_ranks(self.basis.rank) if rank <= max(1, 2 * int(seen.sum(1).max()))]
+        chosen = self.basis if bool((seen == 1).all()) else best_rank(self.basis, held["x"], held["seen"], ranks)
+        return Baseline(GAPPY, partial(_alone, chosen.complete), chosen.rank)
+
+
+@dataclass(frozen=True)
+class FittedNormal:
+    """The conditioned normal law, with the ridge that is best on the held-out examples, cut off at the `limits`."""
+
+    law: ConditionedNormal
+    limits: Limits | None = None
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline:
+        """With the best ridge."""
+        law = best_ridge(self.law, held["x"], held["seen"])
+        return Baseline(NORMAL, lambda x, mask: Completed(*law.complete(x, mask), limits=self.limits))
+
+
+def fitted(x: Tensor, limits: Limits | None = None) -> list[Fitted]:
+    """All that is fitted to whole examples x [M, ...] of numbers within `limits`; another baseline is another line."""
+    return [FittedPCA(GappyPCA(MOST).fit(x)), FittedNormal(ConditionedNormal.fit(x), limits)]
+
+
+def baselines(x: Tensor, fits: Sequence[Fitted] = (), held: Mapping[str, Tensor] | None = None) -> list[Baseline]:
     """Every baseline that can complete examples like x [N, ...].
 
-    For pictures [N, C, H, W]: "nearest" and "linear" interpolation, which return the mean of the fitted `basis`, or
-    zero, where nothing is seen. For all examples, given a basis and `held` out examples "x" with their "seen" values:
-    "gappy PCA" at the rank that is best on these, at most twice the number of seen values.
+    For pictures [N, C, H, W]: "nearest" and "linear" interpolation, which return the mean of the fitted principal axes,
+    or zero, where nothing is seen. For all examples, given `held` out ones "x" with what is "seen" of them: each of the
+    `fits` with the settings that are best there.
     """
     found = []
     if x.ndim == 4 and x.numel():
-        empty = 0.0 if basis is None else basis.mean.view(basis.shape)
-        found += [Baseline(name, partial(interpolate, method=name, empty=empty)) for name in METHODS]
-    if basis is not None and held is not None:
-        seen = held["seen"].expand_as(held["x"]).flatten(1)
-        ranks = [rank for rank in usual_ranks(basis.rank) if rank <= max(1, 2 * int(seen.sum(1).max()))]
-        whole = bool((seen == 1).all())  # then there is nothing to choose it by
-        chosen = basis if whole else best_rank(basis, held["x"], held["seen"], ranks)
-        found.append(Baseline(GAPPY, chosen.complete, chosen.rank))
-    return found
+        empty = next((fit.basis.mean.view(fit.basis.shape) for fit in fits if isinstance(fit, FittedPCA)), 0.0)
+        found += [Baseline(name, partial(_alone, partial(interpolate, method=name, empty=empty))) for name in METHODS]
+    return found + ([] if held is None else [fit.at(held) for fit in fits])
+
+
+def _alone(complete: Callable[[Tensor, Tensor], Tensor], x: Tensor, mask: Tensor) -> Completed:
+    return Completed(complete(x, mask))

@@ -83,7 +83,7 @@ class GappyPCA:
 
     def complete(self, x: Tensor, mask: Tensor, chunk: int = 1000) -> Tensor:
         """Every example completed, like x [N, ...], seen values replaced by the fit; `chunk` examples at once."""
-        found = [self._completed(*pair) for pair in zip(x.split(chunk), _rows(mask, x).split(chunk), strict=True)]
+        found = [self._completed(*pair) for pair in zip(x.split(chunk), rows_of(mask, x).split(chunk), strict=True)]
         return torch.cat(found)
 
     def _completed(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def best_rank(
     `validation` with noise; `validation` itself by default. Of equal ranks the lowest is taken; `errors` of the result
     holds the mean squared error of each rank. Raises ValueError where no rank is possible or nothing is unseen.
     """
-    unseen = ~_rows(masks, validation).to(validation.device).bool()
+    unseen = ~rows_of(masks, validation).to(validation.device).bool()
     if not bool(unseen.any()):
         raise ValueError("a rank is chosen by the error on unseen values, and everything is seen")
     wanted = None if ranks is None else sorted(set(ranks))
@@ -131,7 +131,7 @@ def usual_ranks(most: int) -> list[int]:
     return ranks
 
 
-def _rows(mask: Tensor, x: Tensor) -> Tensor:
+def rows_of(mask: Tensor, x: Tensor) -> Tensor:
     """A mask for each example."""
     if mask.ndim != x.ndim or len(mask) not in (1, len(x)):
         raise ValueError(

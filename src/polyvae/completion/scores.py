@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.special import ndtri
 
-from polyvae.completion.baselines import Baseline, Learned, baselines
+from polyvae.completion.baselines import Baseline, Completed, Learned, baselines, fitted
 from polyvae.completion.errors import Errors, Numbers, averages, of_numbers, shares_of
-from polyvae.completion.gappy_pca import MOST, GappyPCA
 from polyvae.completion.masked import Masked, masked
 from polyvae.completion.predictive import Completer, Predictive, sees
 from polyvae.completion.standard import Standard, calibration, coded_errors, errors_of, known, moments
@@ -21,7 +21,10 @@ from polyvae.evaluation.blocks import Progress, each_block, joined
 from polyvae.evaluation.calibration import (
     LEVELS,
     calibrate,
+    central_band,
+    crps,
     normal_crps,
+    sorted_draws,
     varying,
 )
 from polyvae.evaluation.pictures import recorded_spec
@@ -89,9 +92,10 @@ def score_completions(
     columns = () if spec is None else spec.columns
     units = Numbers.of(columns, _whole(made, split, seed)) if columns else Numbers()
     learnt = None if train is None or not len(train) else _whole(made, subset(train, BASIS, seed), seed)
-    basis = None
+    fits = ()
     if learnt is not None and held is not None and units.plain(learnt).numel():
-        basis = GappyPCA(MOST).fit(units.plain(learnt))
+        limited = spec is not None and spec.levels is not None and not columns
+        fits = fitted(units.plain(learnt), (0.0, 1.0) if limited else None)
     shares = () if learnt is None else shares_of(columns, learnt)
     scores: list[Score] = []
     for done, (count, mask) in enumerate(masks.items()):
@@ -107,7 +111,7 @@ def score_completions(
         by = Standard(*calibration(told, units), vary, units)
         found = _measured(made, split, asked, by, seed, device, tell)
         scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
-        scores += [_alone(each, count, found, told, by) for each in baselines(found["x"], basis, told)]
+        scores += [_alone(each, count, found, told, by) for each in baselines(found["x"], fits, told)]
         if shares:
             scores.append(_score(SHARES, count, {**found, **coded_errors(SHARES, found, shares, by)}, by))
     return scores
@@ -186,20 +190,43 @@ def _errors(
 def _alone(
     baseline: Baseline, count: Count, found: Mapping[str, Tensor], told: Mapping[str, Tensor] | None, by: Standard
 ) -> Score:
-    """The score of a prediction without spread, whose spread is made of the held-out errors of each value."""
+    """The score of what a baseline states, and of the same with its spread scaled on held-out examples.
+
+    One that states no spread is judged by its error alone; scaled, it is a normal law with the held-out errors of each
+    value.
+    """
     x, unseen = wide(found["x"]), found["seen"] == 0  # float32 would round bands past values far smaller than others
     method, made = baseline.name, baseline.complete(x, found["seen"])
-    score = (made - x).abs()
-    errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, made, score, {}, unseen, by.vary)}
-    errors |= of_numbers(f"{method} all", x, made, score, {}, torch.ones_like(unseen), by.vary)
+    mean, (score, bands) = made.cut(made.mean), _judged(x, made)
+    errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, mean, score, bands, unseen, by.vary)}
+    errors |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
     if told is not None and bool((told["seen"] == 0).any()):
         right = wide(told["x"])
-        held, one = baseline.complete(right, told["seen"]), torch.ones_like(right)
-        factors = calibrate(right, held, one, LEVELS, where=told["seen"] == 0)
-        bands = {level: factors.band(made, torch.ones_like(x), level) for level in LEVELS}
-        score = normal_crps(x, made, factors.scale.to(x))
-        errors |= of_numbers(f"{method} calibrated", x, made, score, bands, unseen, by.vary)
+        held = baseline.complete(right, told["seen"])
+        factors = calibrate(right, held.mean, _spread(held), LEVELS, where=told["seen"] == 0)
+        draws = None if made.draws is None else factors.stretched(made.draws, made.mean)
+        score, _ = _judged(x, replace(made, std=factors.scale.to(x) * _spread(made), draws=draws))
+        ends = {level: factors.band(made.mean, _spread(made), level) for level in LEVELS}
+        bands = {level: (made.cut(low), made.cut(high)) for level, (low, high) in ends.items()}
+        errors |= of_numbers(f"{method} calibrated", x, mean, score, bands, unseen, by.vary)
     return replace(_score(method, count, errors, by), rank=baseline.rank)
+
+
+def _spread(made: Completed) -> Tensor:
+    """What a factor on the spread multiplies: the standard deviation, or 1 where none is stated."""
+    return torch.ones_like(made.mean) if made.std is None else made.std
+
+
+def _judged(x: Tensor, made: Completed) -> tuple[Tensor, dict[float, tuple[Tensor, Tensor]]]:
+    """The ranked probability score of every value, and bands by level, none where no spread is stated."""
+    if made.std is None:
+        return (made.cut(made.mean) - x).abs(), {}
+    if made.draws is not None:
+        ordered = sorted_draws(made.cut(made.draws))
+        return crps(ordered, x, ordered=True), {level: central_band(ordered, level) for level in LEVELS}
+    reach = {level: made.std * ndtri(torch.tensor((1 + level) / 2, dtype=x.dtype)) for level in LEVELS}
+    bands = {level: (made.cut(made.mean - far), made.cut(made.mean + far)) for level, far in reach.items()}
+    return normal_crps(x, made.mean, made.std, made.limits), bands
 
 
 def _score(method: str, count: Count, found: Mapping[str, Tensor], by: Standard) -> Score:

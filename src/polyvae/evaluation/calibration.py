@@ -85,15 +85,32 @@ def crps(draws: Tensor, x: Tensor, ordered: bool = False) -> Tensor:
     return (draws - x).abs().mean(0) - apart
 
 
-def normal_crps(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normal_crps(x: Tensor, mean: Tensor, std: Tensor, limits: tuple[float, float] | None = None) -> Tensor:
     """The same score of a normal law, s (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (x - mean) / s.
 
-    Where s is 0 it is the absolute error.
+    Where s is 0 it is the absolute error. `limits` l and u: of a normal value that is cut off there, min(max(X, l), u),
+
+    |x - c| + s (A(z(c)) - A(z(l)) + A(-z(c)) - A(-z(u))), c = min(max(x, l), u)
+
+    where A(z) = z Phi(z)^2 + 2 phi(z) Phi(z) - Phi(sqrt(2) z) / sqrt(pi), the integral of Phi^2.
 
     Gneiting, Raftery, Westveld, Goldman: Calibrated Probabilistic Forecasting Using Ensemble Model Output Statistics
-    and Minimum CRPS Estimation, 2005.
+    and Minimum CRPS Estimation, 2005; Jordan, Krueger, Lerch: Evaluating Probabilistic Forecasts with scoringRules,
+    2019.
     """
-    z = (x - mean) / std.clamp(min=torch.finfo(std.dtype).tiny)
+    spread = std.clamp(min=torch.finfo(std.dtype).tiny)
+
+    def area(far: Tensor) -> Tensor:
+        z = far / spread
+        density, below = torch.exp(-0.5 * z.square()) / sqrt(2 * pi), ndtr(z)
+        return far * below.square() + std * (2 * density * below - ndtr(sqrt(2) * z) / sqrt(pi))
+
+    if limits is not None:
+        low, high = limits
+        kept = x.clamp(low, high)
+        within = area(kept - mean) - area(low - mean) + area(mean - kept) - area(mean - high)
+        return (x - kept).abs() + within
+    z = (x - mean) / spread
     density = torch.exp(-0.5 * z.square()) / sqrt(2 * pi)
     return (x - mean) * (2 * ndtr(z) - 1) + std * (2 * density - 1 / sqrt(pi))
 
