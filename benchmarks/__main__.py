@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.interleave import Result
 
-PARTS = ("start", "training", "step", "nll", "masks", "pixelcnn", "quantisers", "modalities")
+PARTS = ("start", "training", "step", "nll", "masks", "pixelcnn", "quantisers", "completions", "modalities")
 SCORES = ("counts",)  # what is compared by its results, not by its speed, and on a page of its own
 MODALITIES = """MMVAE is that of the recipe `mmvae` with Laplace laws: a perceptron for MNIST, strided convolutions for
 SVHN, 20 latents, K draws of each expert, the doubly reparametrised gradient, batches of 128. multivae trains it by its
@@ -86,6 +86,10 @@ def _results(chosen: list[str], device: torch.device, rounds: int) -> Iterator[R
         from benchmarks.quantisers import quantisers
 
         yield from quantisers(device, rounds)
+    if "completions" in chosen:
+        from benchmarks.completions import completions
+
+        yield from completions(device, rounds)
     if "modalities" in chosen:
         if find_spec("multivae"):
             from benchmarks.modalities import modalities

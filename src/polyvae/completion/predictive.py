@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.distributions.bernoulli import Bernoulli
 from polyvae.model.distributions.columns import Categories, Product
 from polyvae.model.laws import repeat, value_log_prob
+from polyvae.model.parts import shared
 from polyvae.model.vae import VAE, Values
 
 LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "posterior"))
@@ -154,11 +155,17 @@ class Completer:
     ) -> Iterator[tuple[Distribution, int]]:
         """The head's law for chunks of k draws of the latents, batch shape [k n], and k."""
         start, total = 0, len(next(iter(latents.values())))
-        given = model.plan.known(reads(model.heads[head]))
+        part = cast(Any, model.heads[head]).likelihood
+        given, behind = (
+            model.plan.known(reads(part)),
+            [model.plan.reads(feature) for feature in model.features.values()],
+        )
+        # What a feature reads too has the rows of the latents that it may read.
+        once = {name for name in shared(part) if not any(name in names for names in behind)}
         for count in self._counts(batch, total):
-            values = {name: repeat(batch[name], count) for name in given}
+            values = {name: batch[name] if name in once else repeat(batch[name], count) for name in given}
             values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
-            yield model.heads[head](model.featured(values, reads(model.heads[head]))), count
+            yield part(model.featured(values, reads(part))), count
             start += count
 
     def _counts(self, batch: Values, total: int) -> Iterator[int]:

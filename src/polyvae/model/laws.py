@@ -256,3 +256,11 @@ def value_log_prob(law: Distribution, x: Tensor) -> Tensor:
 def repeat(value: Tensor, samples: int) -> Tensor:
     """[B, ...] -> [K * B, ...], all rows for the first sample, then for the second."""
     return value if samples == 1 else value.expand(samples, *value.shape).flatten(0, 1)
+
+
+def sampled(law: Distribution, count: int, rows: int) -> Tensor:
+    """`count` draws for each of so many rows, [count * rows, ...], of a law that is the same for all rows, or has one
+    for each, or one for each draw of each."""
+    if not law.batch_shape:
+        return law.sample((count * rows,))
+    return law.sample((count,)).flatten(0, 1) if law.batch_shape == (rows,) else law.sample()

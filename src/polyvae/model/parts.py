@@ -74,6 +74,11 @@ class Conditional(nn.Module):
         self.family = family
         self.given = checked_names(given)
 
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The names whose values may have n rows beside others with k n, as the network says."""
+        return tuple(self.given[place] for place in getattr(self.net, "shared", ()))
+
     def forward(self, values: Values) -> Distribution:
         raw = self.net(*[values[name] for name in self.given])
         # Under mixed precision the network ends in half precision; densities sum over many values and need float32.
@@ -162,6 +167,11 @@ def given(part: nn.Module) -> tuple[str, ...]:
 def observed(part: nn.Module) -> tuple[str, ...]:
     """What a likelihood says that it reads of what is observed, in a pass alone."""
     return names(getattr(part, "observes", ()))
+
+
+def shared(part: nn.Module) -> tuple[str, ...]:
+    """What a part reads once for all draws: the rows of the batch, beside those of the draws."""
+    return tuple(getattr(part, "shared", ()))
 
 
 def shapes(part: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ from polyvae.checks.names import kind
 from polyvae.checks.ranges import at_least
 from polyvae.model.draw import Draw, Latent, Observed, Values, first_heads
 from polyvae.model.guidance import law_of
-from polyvae.model.laws import centre, check_fixed_law, check_law, log_likelihood, repeat, tempered
+from polyvae.model.laws import centre, check_fixed_law, check_law, log_likelihood, repeat, sampled, tempered
 from polyvae.model.networks.prepared import centring
 from polyvae.model.parts import (
     Conditional,
@@ -99,7 +99,7 @@ class VAE(nn.Module):
         walk = self._walked(batch, samples, fixed)
         heads = {}
         for name, head in self._heads():
-            values, samples = walk.scored((*given(head.likelihood), *observed(head.likelihood)))
+            values, samples = walk.scored(head.likelihood)
             p, x = head(values), batch[head.of]
             check_law(p, f"the likelihood of {name!r}", [(samples * walk.count,)], x.shape[1:])
             scored = None if head.where is None else batch[head.where]
@@ -204,11 +204,13 @@ class VAE(nn.Module):
         first = (value[0] if isinstance(value, tuple) else value for value in fixed.values())
         rows = next((len(value) for value in (*given.values(), *first)), 1)
         known = in_rows(fixed, rows)
-        values = {name: repeat(value, count) for name, value in self._bare(given).items()}
+        once = self._bare(given)
+        values = {name: repeat(value, count) for name, value in once.items()}
         for name, prior in self.prior.items():
-            self._compute(values, self.plan.reads(prior))
-            p = tempered(law_of(self, prior, values, guidance), temperature)
-            z = p.sample() if p.batch_shape else p.sample((count * rows,))
+            read = values if self.plan.reads(prior) & set(self.plan.latents) else once
+            self._compute(read, self.plan.reads(prior))
+            p = tempered(law_of(self, prior, read, guidance), temperature)
+            z = sampled(p, count, rows)
             if name in known:
                 check_fixed(name, known[name], p.event_shape)
             values.update(apart(prior, name, given_or(z, known.get(name), count)))

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from polyvae.model.distributions.joint import SideBySide
 from polyvae.model.draw import Latent, Values
 from polyvae.model.laws import check_law, drawn, repeat
-from polyvae.model.parts import apart, given, shapes
+from polyvae.model.parts import apart, given, observed, shapes, shared
 from polyvae.model.plan import Node, Unit
 from polyvae.model.precision import full_precision
 
@@ -47,14 +47,17 @@ class Walk:
         self.priors: dict[str, Distribution] = {}
         self.drawn_at: dict[str, int] = {}
 
-    def scored(self, names: tuple[str, ...]) -> tuple[Values, int]:
-        """What a head reads of these names, and K at its rows: it is asked once where it reads no latent that is
-        summed over later, whose values come one after the other."""
-        values = self.values(names, True)
+    def scored(self, part: nn.Module) -> tuple[Values, int]:
+        """What a likelihood reads, and K at its rows: it is asked once where it reads no latent that is summed over
+        later, whose values come one after the other. What it shares between draws has the rows of the batch."""
+        names = (*given(part), *observed(part))
+        alone = {name: self.rows[name] for name in shared(part) if name in self.rows}
+        folded = tuple(name for name in names if name not in alone)
+        values = self.values(folded, True)
         samples = max((self.drawn_at.get(name, self.first) for name in names), default=self.samples)
         if samples == self.samples:
-            return values, samples
-        return {name: values[name][: samples * self.count] for name in names}, samples
+            return {**values, **alone} if alone else values, samples
+        return {**{name: values[name][: samples * self.count] for name in folded}, **alone}, samples
 
     def values(self, names: tuple[str, ...], folds: bool) -> Values:
         """The values of these names, and maybe others, at the rows of the draws or of the batch."""

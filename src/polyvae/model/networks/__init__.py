@@ -1,4 +1,8 @@
-"""Networks: a builder takes the shapes of inputs and output and returns a module, net(*tensors) -> [B, *output]."""
+"""Networks: a builder takes the shapes of inputs and output and returns a module, net(*tensors) -> [B, *output].
+
+A network with an attribute `shared`, places of inputs, reads these with n rows beside others with k n, all rows of the
+first of k draws first, and gives k n: what it makes of them alone it makes once.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from polyvae.model.networks.layers import Builder, Shape
 from polyvae.model.networks.mlp import mirrored, mlp
 from polyvae.model.networks.modes import modes
 from polyvae.model.networks.residual import residual
+from polyvae.model.networks.sparse import multiscale
 from polyvae.model.networks.strided import strided
 
 NETWORKS: dict[str, Callable[..., Any]] = {
@@ -31,6 +36,7 @@ __all__ = [
     "mirrored",
     "mlp",
     "modes",
+    "multiscale",
     "network",
     "residual",
     "strided",

@@ -128,6 +128,10 @@ class Stacked(nn.Module):
         self.net = net
         self.count = count
 
+    @property
+    def shared(self) -> tuple[int, ...]:
+        return tuple(place + self.count - 1 for place in getattr(self.net, "shared", ()) if place > 0 and self.count)
+
     @classmethod
     def over(cls, shapes: Sequence[Shape], build: Callable[[Shape], nn.Module]) -> nn.Module:
         """What `build` makes of values of these shapes joined, or of the only one, as it is."""

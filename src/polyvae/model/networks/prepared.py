@@ -130,6 +130,10 @@ class Prepared(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.net = net
 
+    @property
+    def shared(self) -> tuple[int, ...]:
+        return getattr(self.net, "shared", ())
+
     def forward(self, *tensors: Tensor) -> Tensor:
         return self.net(*[layer(tensor) for layer, tensor in zip(self.layers, tensors, strict=True)])
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,13 @@ from polyvae.model.networks.layers import (
     is_picture,
     stages,
     to_maps,
+    to_rows,
 )
+from polyvae.model.networks.meeting import Meeting
 from polyvae.model.networks.mlp import mlp
 from polyvae.model.networks.vq import Maps, Residual
+
+CACHED = 2**18  # pixels of the decoder's largest maps at once: of all draws' together, a CPU's cache holds few
 
 
 def pyramid(m: Tensor, steps: Sequence[Stage]) -> list[Tensor]:
@@ -73,12 +78,12 @@ def _towards(picture: tuple[int, int], code: tuple[int, int], count: int) -> lis
     return found
 
 
-def _activated(layer: nn.Conv2d | nn.ConvTranspose2d, statistics: bool) -> Maps:
+def _layers(layer: nn.Conv2d | nn.ConvTranspose2d, statistics: bool) -> list[nn.Module]:
     """A convolution and LeakyReLU, with BatchNorm between, which makes up for a bias, or without."""
     if not statistics:
-        return Maps(layer, nn.LeakyReLU(inplace=True))
+        return [layer, nn.LeakyReLU(inplace=True)]
     layer.bias = None
-    return Maps(layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(inplace=True))
+    return [layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(inplace=True)]
 
 
 class Root(nn.Module):
@@ -100,12 +105,15 @@ class Root(nn.Module):
 
 
 class MultiscaleDecoder(nn.Module):
-    """A decoder of z that meets an observation m at every scale: z [B, *z], m [B, C + 1, H, W] -> [B, D, H, W].
+    """A decoder of z that meets an observation m at every scale: z [k n, *z], m [n, C + 1, H, W] -> [k n, D, H, W].
 
     Going down, convolutions of the strides of `steps` read m, and at each scale its `pyramid` again; going up, the maps
     made of z by `root` are joined at each scale with those features and the pyramid, before a transposed convolution.
-    `channels` is in the order of `steps`, from the picture to the code.
+    `channels` is in the order of `steps`, from the picture to the code. Of k draws of z for each observation, all rows
+    for the first draw stand before those for the second, and what is made of m alone is made once.
     """
+
+    shared = (1,)
 
     def __init__(
         self,
@@ -113,31 +121,60 @@ class MultiscaleDecoder(nn.Module):
         output: Shape,
         steps: Sequence[Stage],
         channels: Sequence[int],
-        root: nn.Module,
+        root: nn.Sequential,
         statistics: bool = True,
     ) -> None:
         super().__init__()
         seen, first = inputs[1][0], channels[0]
         self.inputs, self.steps, self.root = tuple(inputs), tuple(steps), root
-        looks, rises = [_activated(nn.Conv2d(seen, first, 3, padding=1), statistics)], []
+        looks, rises = [Maps(*_layers(nn.Conv2d(seen, first, 3, padding=1), statistics))], []
         for stage, near, far in zip(steps, (first, *channels[:-1]), channels, strict=True):
-            looks.append(_activated(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics))
+            looks.append(Maps(*_layers(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics)))
             up = nn.ConvTranspose2d(2 * far + seen, near, 3, stage.stride, 1, stage.output_padding)
-            rises.append(_activated(up, statistics))
+            rises.append(Meeting(*_layers(up, statistics)))
         self.looks, self.rises = nn.ModuleList(looks), nn.ModuleList(rises)
-        self.last = Maps(LastConvolution(2 * first + seen, output[0]))
+        self.last = Meeting(LastConvolution(2 * first + seen, output[0]))
 
     def forward(self, *tensors: Tensor) -> Tensor:
         check_given(tensors, self.inputs)
         z, m = tensors
+        if len(z) % len(m):
+            raise ValueError(f"z has a row, or as many for each, beside every row of m; got {len(z)} beside {len(m)}")
         levels = pyramid(m, self.steps)
         features = [self.looks[0](levels[0])]
         for look, level in zip(list(self.looks)[1:], levels[:-1], strict=True):
             features.append(look(torch.cat([features[-1], level], 1)))
-        maps = self.root(z)
-        for rise, feature, level in zip(self.rises[::-1], features[:0:-1], levels[:0:-1], strict=True):
-            maps = rise(torch.cat([maps, feature, level], 1))
-        return self.last(torch.cat([maps, features[0], levels[0]], 1)).contiguous()
+        # From the code to the picture: what meets the maps of z at each scale, and what m says there.
+        meetings = cast(list[Meeting], [*self.rises[::-1], self.last])
+        pairs = zip(features[::-1], levels[::-1], strict=True)
+        said = [meeting.other(torch.cat(pair, 1)) for meeting, pair in zip(meetings, pairs, strict=True)]
+        pieces = [self._up(piece, meetings, said) for piece in z.split(self._rows(len(z), m))]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+    def _rows(self, rows: int, m: Tensor) -> int:
+        """How many rows of z rise together: all, or on a CPU some draws, whose maps stay in its cache."""
+        if self.training or not m.is_cpu:
+            return rows
+        return len(m) * max(1, CACHED // m[:, 0].numel())
+
+    def _up(self, z: Tensor, meetings: Sequence[Meeting], said: Sequence[Tensor]) -> Tensor:
+        maps = meetings[0].joined(self._rooted(z, meetings[0].own), said[0])
+        for meeting, other in zip(meetings[1:], said[1:], strict=True):
+            maps = meeting.joined(meeting.own(maps), other)
+        return maps.contiguous()
+
+    def _rooted(self, z: Tensor, layer: Callable[[Tensor], Tensor]) -> Tensor:
+        """The first maps made of z after a linear layer, [B, ...].
+
+        Where they are affine in a vector z, its unit vectors go through, if they are fewer than the rows.
+        """
+        size = prod(self.inputs[0])
+        if len(self.root) > 1 or is_picture(self.inputs[0]) or len(z) <= size + 1:
+            return layer(self.root(z))
+        units = torch.cat([z.new_zeros(1, size), torch.eye(size, dtype=z.dtype, device=z.device)])
+        made = layer(self.root(units))
+        rows = to_rows(made)
+        return to_maps(torch.addmm(rows[0], z.flatten(1), rows[1:] - rows[0]), tuple(made.shape[1:]))
 
 
 def multiscale(

@@ -30,9 +30,12 @@ class Maps(nn.Sequential):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if input.device.type == "mps":
-            return super().forward(input.contiguous())
-        return super().forward(to_maps(to_rows(input), tuple(input.shape[1:])))
+        return super().forward(in_layout(input))
+
+
+def in_layout(maps: Tensor) -> Tensor:
+    """Maps as `Maps` reads them: channels last, where convolutions know it."""
+    return maps.contiguous() if maps.device.type == "mps" else to_maps(to_rows(maps), tuple(maps.shape[1:]))
 
 
 class Residual(nn.Module):
