@@ -116,7 +116,13 @@ def test_units_of_columns_change_no_score(constant: Recipe, data: Data) -> None:
 
 def test_baselines_are_of_standardised_numbers_and_of_the_labels_shares(constant: Recipe, data: Data) -> None:
     found = scored(constant, data)
-    assert {score.method for score in found} == {"model", "gappy PCA", "normal law", "training shares"}
+    assert {score.method for score in found} == {
+        "model",
+        "gappy PCA",
+        "normal law",
+        "normal mixture",
+        "training shares",
+    }
     x, train, held = (part.tensors["x"] for part in (data.test, data.train, data.validation))
     scale = x.double().std(0, correction=0)
     parts = [(part.double() / scale)[:, NUMBERS] for part in (train, held, x)]

@@ -50,7 +50,8 @@ def complete(
 ) -> None:
     """Completes examples from a few of their pixels: the expected picture, its spread, draws, and how right they are.
 
-    Beside the model stand nearest and linear interpolation and gappy PCA, which see the same pixels.
+    Beside the model stand nearest and linear interpolation, gappy PCA and the conditioned normal law, for tables also a
+    mixture of such laws, which see the same pixels.
 
     score: how many examples of the part are scored; 0 for none.
     code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae

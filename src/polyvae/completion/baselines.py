@@ -12,10 +12,12 @@ from torch import Tensor
 from polyvae.completion.gappy_pca import MOST, GappyPCA, best_rank, usual_ranks
 from polyvae.completion.interpolation import METHODS, interpolate
 from polyvae.completion.normal import ConditionedNormal, best_ridge
+from polyvae.completion.normal_mixture import ConditionedMixture, best_mixture
 from polyvae.data.split import Split
 
 Limits = tuple[float, float]
-GAPPY, NORMAL = "gappy PCA", "normal law"
+GAPPY, NORMAL, MIXTURE = "gappy PCA", "normal law", "normal mixture"
+DRAWS = 200  # of a law that is not normal
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,25 @@ class FittedNormal:
         return Baseline(NORMAL, lambda x, mask: Completed(*law.complete(x, mask), limits=self.limits))
 
 
-def fitted(x: Tensor, limits: Limits | None = None) -> list[Fitted]:
-    """All that is fitted to whole examples x [M, ...] of numbers within `limits`; another baseline is another line."""
-    return [FittedPCA(GappyPCA(MOST).fit(x)), FittedNormal(ConditionedNormal.fit(x), limits)]
+@dataclass(frozen=True)
+class FittedMixture:
+    """A conditioned mixture of normal laws, of which `DRAWS` stand for the law of each value."""
+
+    law: ConditionedMixture
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline:
+        """The same for all masks."""
+        law = self.law
+        return Baseline(MIXTURE, lambda x, mask: Completed(*law.complete(x, mask), draws=law.draw(x, mask, DRAWS)))
+
+
+def fitted(x: Tensor, validation: Tensor, limits: Limits | None = None) -> list[Fitted]:
+    """All that is fitted to whole examples x [M, ...] of numbers within `limits`; another baseline is another line.
+
+    `validation` [N, ...]: whole held-out examples, by which the number of a mixture's components is chosen.
+    """
+    found: list[Fitted] = [FittedPCA(GappyPCA(MOST).fit(x)), FittedNormal(ConditionedNormal.fit(x), limits)]
+    return [*found, FittedMixture(best_mixture(x, validation))] if x.ndim == 2 else found
 
 
 def baselines(x: Tensor, fits: Sequence[Fitted] = (), held: Mapping[str, Tensor] | None = None) -> list[Baseline]:

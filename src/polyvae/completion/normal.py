@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import inf, isfinite
+from math import inf, isfinite, log, pi
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +17,19 @@ from polyvae.evaluation.calibration import mean_where, normal_crps
 
 WHOLE = 4096  # values of an example, up to which their covariance is held as one matrix
 PIECE = 2**24  # numbers of an array at once, 128 MiB
-RIDGES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)  # of the mean variance, that are tried
+RIDGES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)  # of the mean variance of a channel, that are tried
 JUDGES = 64  # held-out examples that choose among them, or a few more
+
+
+class Given(NamedTuple):
+    """The law given readings, in g groups of n examples with one mask each.
+
+    `mean` [g, n, D]; `slopes` T [g, s, D], with Cov[x | y] = C - T'T; `log_prob` log p(y) [g, n], nats.
+    """
+
+    mean: Tensor
+    slopes: Tensor
+    log_prob: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +64,7 @@ class ConditionedNormal:
 
     @classmethod
     def fit(cls, x: Tensor, ridge: float = 0.0, noise: float | Tensor = 0.0) -> ConditionedNormal:
-        """Mean and covariance of whole examples x [N, ...], with `ridge` times the mean variance on its diagonal.
+        """Mean and covariance of whole examples x [N, ...], with `ridge` times a channel's mean variance as d.
 
         Raises ValueError for fewer than two examples, for NaN and for a ridge or noise below 0.
         """
@@ -68,11 +80,10 @@ class ConditionedNormal:
         return made.ridged(ridge).measured(noise)
 
     def ridged(self, ridge: float) -> ConditionedNormal:
-        """The same law with `ridge` times the mean variance of R'R as d, in the place of what d was."""
+        """The same law with `ridge` times the mean variance of each channel, or column, of R'R as d."""
         if not 0 <= ridge < inf:
             raise ValueError(f"ridge is a finite number of at least 0; got {ridge}")
-        level = ridge * float(self.root.square().sum()) / len(self.mean)
-        made = replace(self, diagonal=torch.full_like(self.mean, level))
+        made = replace(self, diagonal=ridge * levels(self.root.square().sum(0), self.shape))
         if "covariance" in self.__dict__:
             made.__dict__["covariance"] = self.covariance  # of R alone, and dear
         return made
@@ -91,27 +102,36 @@ class ConditionedNormal:
         """R'R, [D, D]."""
         return self.root.T @ self.root
 
+    @cached_property
+    def variance(self) -> Tensor:
+        """The diagonal of C, [D]."""
+        return self.root.square().sum(0) + self.diagonal
+
     def complete(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """E[x | y] and the standard deviation of each value, like x [N, ...]; of what is known exactly itself and 0."""
-        values, seen = self._rows(x, mask)
-        mean, variance = torch.empty_like(values), torch.empty_like(values)
-        for members, some in self._groups(seen, values):
-            mean[members], variance[members] = self._given(values[members], some)
+        values, seen = self.rows(x, mask)
+        mean, std = torch.empty_like(values), torch.empty_like(values)
+        for members, found in self.given(values, seen):
+            mean[members] = found.mean
+            std[members] = (self.variance - found.slopes.square().sum(1)).clamp(min=0).sqrt().unsqueeze(1)
         exact = seen & (self.noise == 0)
-        mean, std = torch.where(exact, values, mean), torch.where(exact, 0.0, variance.clamp(min=0).sqrt())
+        mean, std = torch.where(exact, values, mean), torch.where(exact, 0.0, std)
         return mean.view(x.shape).to(x), std.view(x.shape).to(x)
 
     def log_seen(self, x: Tensor, mask: Tensor) -> Tensor:
         """log p(y) of the readings of each example, float64 [N], nats; 0 where nothing is seen."""
-        values, seen = self._rows(x, mask)
-        return self._log_prob(values, seen, self.noise.expand_as(self.mean).expand_as(values))
+        values, seen = self.rows(x, mask)
+        score = values.new_empty(len(values))
+        for members, found in self.given(values, seen):
+            score[members] = found.log_prob
+        return score
 
     def log_unseen(self, x: Tensor, mask: Tensor) -> Tensor:
         """log p(x_u | y) of all that is not seen of each example x [N, ...] jointly, float64 [N], nats.
 
         The difference of log p(x_u, y) and log p(y).
         """
-        values, seen = self._rows(x, mask, whole=True)
+        values, seen = self.rows(x, mask, whole=True)
         noise = torch.where(seen, self.noise, 0.0)
         return self._log_prob(values, torch.ones_like(seen), noise) - self.log_seen(x, mask)
 
@@ -122,19 +142,20 @@ class ConditionedNormal:
 
         Matheron's rule; Wilson et al.: Efficiently Sampling Functions from Gaussian Process Posteriors, 2020.
         """
-        values, seen = (rows.repeat(draws, 1) for rows in self._rows(x, mask))
+        values, seen = self.rows(x, mask)
         generator = torch.Generator().manual_seed(seed)
         codes, own, errors = (
-            torch.randn(len(values), size, dtype=torch.float64, generator=generator)
+            torch.randn(draws, len(values), size, dtype=torch.float64, generator=generator)
             for size in (len(self.root), len(self.mean), len(self.mean))
         )
         made = codes @ self.root + own * self.diagonal.sqrt()  # less the mean
         rest = values - made - errors * self.noise.sqrt()
-        for members, some in self._groups(seen, values):
-            made[members] += self._given(rest[members], some)[0]
+        for members, some in self._groups(seen):
+            found = self._given(rest[:, members].movedim(0, 1).flatten(1, 2), some).mean
+            made[:, members] += found.unflatten(1, (draws, -1)).movedim(1, 0)
         return torch.where(seen & (self.noise == 0), values, made).view(draws, *x.shape).to(x)
 
-    def _rows(self, x: Tensor, mask: Tensor, whole: bool = False) -> tuple[Tensor, Tensor]:
+    def rows(self, x: Tensor, mask: Tensor, whole: bool = False) -> tuple[Tensor, Tensor]:
         """Values and what is seen of them, [N, D] each. Raises ValueError for another shape and for readings of NaN."""
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(f"an example here has shape {list(self.shape)}; got {list(x.shape[1:])}")
@@ -146,7 +167,12 @@ class ConditionedNormal:
             )
         return torch.where(seen, values, values if whole else 0.0), seen
 
-    def _groups(self, seen: Tensor, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def given(self, values: Tensor, seen: Tensor) -> Iterator[tuple[Tensor, Given]]:
+        """Examples [g, n] that share a mask, and the law given what is seen of `values` [N, D]."""
+        for members, some in self._groups(seen):
+            yield members, self._given(values[members], some)
+
+    def _groups(self, seen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Examples [g, n] whose masks are one in each of g groups, and these masks [g, D]."""
         masks, group = seen.unique(dim=0, return_inverse=True)
         if 2 * len(masks) <= len(seen):
@@ -154,11 +180,11 @@ class ConditionedNormal:
                 yield (group == number).nonzero().T, mask.unsqueeze(0)
             return
         size = max(1, PIECE // max(1, int(seen.sum(1).max()) * len(self.mean)))
-        for some in torch.arange(len(seen)).split(size):
-            yield some.unsqueeze(1), seen[some]
+        for members in torch.arange(len(seen)).unsqueeze(1).split(size):
+            yield members, seen[members[:, 0]]
 
-    def _given(self, values: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance [g, n, D] of values [g, n, D] of which `seen` [g, D] are read."""
+    def _given(self, values: Tensor, seen: Tensor) -> Given:
+        """The law given values [g, n, D] of which `seen` [g, D] are read."""
         count = int(seen.sum(1).max())
         index = seen.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
         valid = seen.gather(1, index)
@@ -172,9 +198,8 @@ class ConditionedNormal:
         places = index.unsqueeze(1).expand(-1, values.shape[1], -1)
         rest = (values.gather(2, places) - self.mean[places]) * valid.unsqueeze(1)
         read = torch.linalg.solve_triangular(lower, rest.mT, upper=False)
-        whole = self.root.square().sum(0) + self.diagonal
-        variance = whole - slopes.square().sum(1)
-        return self.mean + read.mT @ slopes, variance.unsqueeze(1).expand_as(values)
+        constant = 2 * lower.diagonal(dim1=1, dim2=2).log().sum(1) + log(2 * pi) * valid.double().sum(1)
+        return Given(self.mean + read.mT @ slopes, slopes, -0.5 * (read.square().sum(1) + constant.unsqueeze(1)))
 
     def _across(self, index: Tensor) -> Tensor:
         """The rows C_s: of the covariance, [g, s, D]."""
@@ -200,6 +225,13 @@ class ConditionedNormal:
         if root.shape[1] > WHOLE and len(root) < root.shape[1] and bool((spread > 0).all()):
             return LowRankMultivariateNormal(self.mean[place], root.T, spread)
         return MultivariateNormal(self.mean[place], root.T @ root + spread.diag())
+
+
+def levels(variance: Tensor, shape: Sequence[int]) -> Tensor:
+    """The mean variance of its channel, or column, for every value, [D]; the mean of all, or 1, where that is 0."""
+    channels = variance.view(shape[0], -1).mean(1, keepdim=True)
+    whole = channels.mean() if bool((channels > 0).any()) else 1.0
+    return torch.where(channels > 0, channels, whole).expand(-1, len(variance) // shape[0]).flatten()
 
 
 def best_ridge(law: ConditionedNormal, validation: Tensor, masks: Tensor) -> ConditionedNormal:

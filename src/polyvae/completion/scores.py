@@ -1,4 +1,4 @@
-"""Scores of completions of a whole split at several numbers of seen points, beside interpolation and gappy PCA."""
+"""Scores of completions of a whole split at several numbers of seen points, beside those of baselines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from polyvae.model.precision import wide
 from polyvae.model.vae import VAE, Values
 from polyvae.observe.masks import SparsePixels
 
-BASIS, HELD_OUT = 10_000, 200  # examples at most that gappy PCA is fitted to, and that ranks and spreads are judged on
+BASIS, HELD_OUT = 10_000, 200  # examples at most that baselines are fitted to, and that ranks and spreads are judged on
 MODEL, BLIND, SHARES = "model", "without m", "training shares"
 
 Count = int | float
@@ -95,7 +95,8 @@ def score_completions(
     fits = ()
     if learnt is not None and held is not None and units.plain(learnt).numel():
         limited = spec is not None and spec.levels is not None and not columns
-        fits = fitted(units.plain(learnt), (0.0, 1.0) if limited else None)
+        right = units.plain(_whole(made, held, seed))
+        fits = fitted(units.plain(learnt), right, (0.0, 1.0) if limited else None)
     shares = () if learnt is None else shares_of(columns, learnt)
     scores: list[Score] = []
     for done, (count, mask) in enumerate(masks.items()):
