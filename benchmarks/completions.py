@@ -23,7 +23,7 @@ def completions(device: torch.device, rounds: int) -> Iterator[Result]:
     """`arbitrary_conditioning` of pictures of 28x28 as it is by default, with 40 pixels seen, untrained weights."""
     spec = Spec((1, 28, 28))
     model = pv.recipes.arbitrary_conditioning(spec, likelihood="bernoulli", seed=0).model.to(device).eval()
-    model.to(memory_format=torch.channels_last)  # as training leaves it
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] # as training leaves it
     x = torch.rand(PICTURES, *spec.x, generator=torch.Generator().manual_seed(0)).to(device)
     mask = observation("uniform", 40).mask(x)
     yield compare(

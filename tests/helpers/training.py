@@ -21,7 +21,7 @@ from polyvae.recipes import Recipe
 from polyvae.training.meter import Meter
 from polyvae.training.store import STATE, WEIGHTS, read_tensors
 
-TIMINGS = {"seconds", "examples_per_second"}
+TIMINGS = {"seconds", "examples_per_second", "spent"}
 
 
 def pictures(count: int = 40, side: int = 4) -> Data:

@@ -28,6 +28,7 @@ BAD: dict[str, list[Any]] = {
     "average": [0.0, 1.0, 1.5, -0.1, "0.9"],
     "patience": [0, 1.5],
     "max_steps": [0, -1, 2.5],
+    "minutes": [0.0, -1, math.inf, "5"],
     "seed": [-1, 2**63, 0.5, None],
     "device": ["gpu", "cuda:0", None],
     "devices": [0, -1, None, "2"],
@@ -102,7 +103,7 @@ def test_what_decides_the_weights_may_not_change_when_a_run_goes_on() -> None:
     recorded = json.loads(json.dumps(asdict(Settings())))
     free = {
         "epochs": 20, "max_steps": 5, "patience": 3, "device": "cpu", "compile": True, "tensorboard": True,
-        "save_every": 1.0,
+        "save_every": 1.0, "minutes": 2.5,
     }  # fmt: skip
     assert Settings(**free).differences(recorded) == []
     others = {
@@ -119,6 +120,8 @@ def test_a_falling_schedule_fixes_the_number_of_epochs() -> None:
     recorded = asdict(Settings(schedule="cosine", epochs=10))
     longer = Settings(schedule="cosine", epochs=20, max_steps=3)
     assert longer.differences(recorded) == ["epochs: 10 then, 20 now"]
+    longer = Settings(schedule="cosine", epochs=10, minutes=3)
+    assert longer.differences(recorded) == ["minutes: None then, 3 now"]
 
 
 @pytest.mark.parametrize(("given", "told"), [(Settings(), "a Settings; settings go by name: settings="), (7, "a int$")])

@@ -33,8 +33,8 @@ from polyvae.evaluation.blocks import check_gaps
 from polyvae.recipes import RECIPES, Recipe
 from polyvae.recipes.catalogue import current, is_own
 from polyvae.training.run import Run
-from polyvae.training.settings import Settings
-from polyvae.training.store import DESCRIPTION, STATE, RunError, read_history
+from polyvae.training.settings import ENDLESS, Settings
+from polyvae.training.store import DESCRIPTION, STATE, RunError, read_history, read_spent
 
 Given = Mapping[str, Mapping[str, Any]]  # options given, by group and keyword
 Groups = Mapping[str, Sequence[Option]]
@@ -112,6 +112,9 @@ def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
             else f"its {settings.schedule} schedule ends there, for more train a new run"
         )
         print(f"polyvae: note: {folder} has all its {done} epochs; {more}", file=sys.stderr)
+    elif _late(folder, settings):
+        more = "ask for more with --minutes" if settings.schedule == "constant" else "for more train a new run"
+        print(f"polyvae: note: {folder} has had all its {settings.minutes:g} minutes; {more}", file=sys.stderr)
     options = {key: value for key, value in current(recorded)["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, _known(groups))
     check_machine(settings)
@@ -194,7 +197,9 @@ def _fit(recipe: Recipe, loaded: Data, folder: Path, settings: Settings, resume:
         return made
     except KeyboardInterrupt:
         if (folder / STATE).exists():
-            command = f"polyvae train --resume --run {shlex.quote(str(folder))} --epochs {settings.epochs}"
+            epochs = "" if settings.epochs == ENDLESS else f" --epochs {settings.epochs}"
+            minutes = "" if settings.minutes is None else f" --minutes {settings.minutes:g}"
+            command = f"polyvae train --resume --run {shlex.quote(str(folder))}{epochs}{minutes}"
             raise KeyboardInterrupt(f"interrupted; go on with `{command}`") from None
         raise
     except ProcessRaisedException as error:
@@ -206,12 +211,19 @@ def _say_stopped(made: Run, loaded: Data, settings: Settings) -> None:
     """Where --max-steps ended the training within an epoch: at which step of how many, and how to go on."""
     steps, total = settings.max_steps, (settings.epochs or 0) * ceil(len(loaded.train) / settings.batch_size)
     impatient = settings.patience is not None and len(made.history) - (made.best_epoch or 0) >= settings.patience
-    if made.recipe.solve is not None or steps is None or steps >= total or impatient:
+    late = made.folder is not None and _late(made.folder, settings)
+    if made.recipe.solve is not None or steps is None or steps >= total or impatient or late:
         return
     bound = "" if made.history else ", within the first epoch, so that there is no bound yet"
-    again = f"polyvae train --resume --run {shlex.quote(str(made.folder))} --max-steps {total}"
-    said = f"stopped at step {steps:,} of {total:,} (--max-steps){bound}: `{again}` goes on"
+    more, of = (2 * steps, "") if settings.epochs == ENDLESS else (total, f" of {total:,}")
+    again = f"polyvae train --resume --run {shlex.quote(str(made.folder))} --max-steps {more}"
+    said = f"stopped at step {steps:,}{of} (--max-steps){bound}: `{again}` goes on"
     print(f"polyvae: note: {said}", file=sys.stderr)
+
+
+def _late(folder: Path, settings: Settings) -> bool:
+    """Whether a run has had the minutes that it may take."""
+    return settings.minutes is not None and read_spent(folder / STATE) >= 60 * settings.minutes
 
 
 def _could_be_labels(loaded: Data) -> list[str]:
@@ -266,8 +278,9 @@ def _advice(made: Run) -> str:
     """What the place of the best epoch says of how long to train."""
     best, last, settings = made.best_epoch or 0, len(made.history), made.description["settings"]
     if best == last and settings["schedule"] == "constant" and settings["max_steps"] is None:
-        line = shlex.quote(str(made.folder))
-        return f"\nthe last epoch is the best yet: polyvae train --resume --run {line} --epochs {2 * last} goes on"
+        line, minutes = shlex.quote(str(made.folder)), settings.get("minutes")
+        more = f"--epochs {2 * last}" if minutes is None or last >= settings["epochs"] else f"--minutes {2 * minutes:g}"
+        return f"\nthe last epoch is the best yet: polyvae train --resume --run {line} {more} goes on"
     if 0 < 2 * best < last and settings["patience"] is None:
         return f"\nwhat came after epoch {best} was no better: --patience {max(5, best // 2)} stops earlier"
     return ""

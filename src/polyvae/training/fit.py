@@ -40,7 +40,7 @@ from polyvae.training.progress import reporter
 from polyvae.training.resume import restore_state
 from polyvae.training.run import Run
 from polyvae.training.run_folder import check_start, trained_in
-from polyvae.training.settings import Settings, chosen
+from polyvae.training.settings import ENDLESS, Settings, chosen
 from polyvae.training.sharing import tell_examples
 from polyvae.training.starting import show
 from polyvae.training.step import Step
@@ -174,6 +174,10 @@ def _check_settled(recipe: Recipe, settings: Settings, examples: int) -> None:
     """ValueError where all epochs go by before the model is what the recipe makes of it, or it cannot be made."""
     if recipe.settle is not None and isinstance(recipe.settle[1], ChecksExamples):
         recipe.settle[1].check(examples)
+    if recipe.settle is not None and settings.epochs == ENDLESS and not isinstance(recipe.settle[0], int):
+        raise ValueError(
+            "minutes: this model settles after a share of its epochs; say how many, epochs=, beside minutes"
+        )
     settle = None if recipe.model.trained or settings.epochs is None else recipe.settles(settings.epochs)
     if settle is not None and settings.epochs is not None and settings.epochs <= settle:
         raise ValueError(
@@ -203,7 +207,7 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
         restore_state(loop)
     else:
         loop.save()
-    shown = reporter(job.progress if fabric.is_global_zero else False, loop.epochs, loop.steps, loop.step)
+    shown = reporter(job.progress if fabric.is_global_zero else False, loop.epochs, loop.steps, loop.step, loop.budget)
     asked = threading.Event()
 
     def stop(number: int, frame: Any) -> None:

@@ -19,6 +19,7 @@ from polyvae.data.split import Data
 from polyvae.evaluation.blocks import Blocks
 from polyvae.recipes import Recipe
 from polyvae.training.best import Best
+from polyvae.training.budget import Budget
 from polyvae.training.cpu import clear_small
 from polyvae.training.groups import clips, groups_of
 from polyvae.training.history import History
@@ -78,11 +79,14 @@ class Loop:
         self.settled: int | None = None  # after how many epochs it did
         self.epoch = self.batch = self.step = 0
         self.seconds = 0.0
+        self.budget = Budget(settings.minutes)
 
     def run(self, asked: Event, shown: Reporter) -> None:
-        """Trains until epochs, patience or `max_steps` run out; KeyboardInterrupt once `asked`, or NonFiniteError."""
+        """Trains until epochs, minutes, patience or `max_steps` run out; KeyboardInterrupt once `asked`, or
+        NonFiniteError."""
+        self.budget.begin()
         try:
-            while self.epoch < self.epochs and not self._patience_over() and self._epoch(asked, shown):
+            while self._left and self._epoch(asked, shown):
                 self._close_epoch(shown)
         except NonFiniteError as error:
             kept = f"the last good state is in {self.folder}" if self.folder else "without a run folder none is kept"
@@ -98,8 +102,12 @@ class Loop:
                 f"got {self.settings.batch_size}"
             ) from error
 
+    @property
+    def _left(self) -> bool:
+        return self.epoch < self.epochs and not self.budget.over and not self._patience_over()
+
     def _epoch(self, asked: Event, shown: Reporter) -> bool:
-        """The rest of an epoch's steps; False where `max_steps` ends it."""
+        """The rest of an epoch's steps, or those for which there is time; False where `max_steps` ends it."""
         settings, began, saved = self.settings, time.monotonic() - self.seconds, time.monotonic()
         due = self.settles is not None and self.settled is None and self.batch == 0 and self.epoch >= self.settles
         if due and not self._spent:
@@ -121,6 +129,8 @@ class Loop:
             if now - saved >= settings.save_every:
                 self.save()
                 saved = time.monotonic()
+            if self.budget.over:
+                break
             if self.batch < len(self.slices) and shown.due():  # the end of the epoch is shown with its validation
                 shown.show(self.epoch + 1, self.step, self.meter.means(), place.stop / max(self.seconds, 1e-9))
         self._check()
@@ -161,8 +171,9 @@ class Loop:
         for parameters, largest in self.clips:
             # To refuse a gradient that is not finite would wait for the device, and fp16 scaling skips such steps.
             nn.utils.clip_grad_norm_(parameters, largest)
+        spent = self.budget.share
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = settings.learning_rate(self.step, self.steps, rate)
+            group["lr"] = settings.learning_rate(self.step, self.steps, rate, spent)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.best.average is not None:
@@ -174,11 +185,11 @@ class Loop:
 
     def _close_epoch(self, shown: Reporter) -> None:
         """Validates, keeps the weights if they are the best so far, writes metrics and state."""
-        values = self._validated()
+        values, examples = self._validated(), self.slices[self.batch - 1].stop
         self.epoch, self.batch = self.epoch + 1, 0
         self.best.take(self.epoch, values)
         means, monitor = self.meter.means(), self.recipe.monitor
-        rate = len(self.rows) / max(self.seconds, 1e-9)
+        rate = examples / max(self.seconds, 1e-9)
         row = {
             "epoch": self.epoch,
             "step": self.step,

@@ -14,6 +14,8 @@ from rich.table import Column
 from rich.text import Text
 
 from polyvae.data.bars import bar
+from polyvae.training.budget import Budget
+from polyvae.training.settings import ENDLESS
 
 SHORT, LONG = 3.0, 30.0  # seconds between two lines at least: of ends of epochs, and within an epoch or a count
 MOST = 100  # lines of either sort, however long a run takes
@@ -48,19 +50,27 @@ class EpochBar:
     What is too much for the terminal's width is cut from the losses; a narrow one has a short bar and no rate.
     """
 
-    def __init__(self, console: Console, epochs: int, steps: int, done: int) -> None:
-        self.epochs = epochs
+    def __init__(
+        self,
+        console: Console,
+        epochs: int,
+        steps: int,
+        done: int,
+        budget: Budget = Budget(None),  # noqa: B008
+    ) -> None:
+        self.steps, self.budget = steps, budget
         wide = console.width >= 80
         whole = [Column(no_wrap=True) for _ in range(4)]  # rich narrows the other columns first
         columns = [
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}", table_column=whole[0]),
+            TextColumn("epoch {task.fields[epoch]}{task.fields[of]}", table_column=whole[0]),
             BarColumn(bar_width=24 if wide else 10, table_column=whole[1]),
             Cut("{task.fields[values]}"),
             *([TextColumn("{task.fields[rate]:,.0f}/s", table_column=whole[2])] if wide else []),
             TimeRemainingColumn(compact=True, table_column=whole[3]),
         ]
         self.progress = Progress(*columns, console=console)
-        self.task = self.progress.add_task("", total=steps, completed=done, epoch=0, epochs=epochs, values="", rate=0.0)
+        done, of = self._done(done), _of(epochs)
+        self.task = self.progress.add_task("", total=steps, completed=done, epoch=0, of=of, values="", rate=0.0)
         self.progress.start()
         self.next = time.monotonic()
 
@@ -68,11 +78,15 @@ class EpochBar:
         return time.monotonic() >= self.next
 
     def show(self, epoch: int, step: int, values: dict[str, float], rate: float) -> None:
-        self.progress.update(self.task, completed=step, epoch=epoch, values=_written(values), rate=rate)
+        self.progress.update(self.task, completed=self._done(step), epoch=epoch, values=_written(values), rate=rate)
         self.next = time.monotonic() + 0.5
 
     def close(self) -> None:
         self.progress.stop()
+
+    def _done(self, step: int) -> int:
+        """By steps or by time, whichever is further on."""
+        return max(step, int(self.budget.share * self.steps))
 
 
 class Lines:
@@ -82,9 +96,9 @@ class Lines:
     long epoch there are lines too, the first soon.
     """
 
-    def __init__(self, epochs: int, steps: int, done: int) -> None:
+    def __init__(self, epochs: int, steps: int, done: int, budget: Budget = Budget(None)) -> None:  # noqa: B008
         self.epochs, self.steps = epochs, steps
-        self.pace = Pace(steps, done)
+        self.pace = Pace(steps, done, budget.seconds - budget.spent)
         self.told = -SHORT  # when the last end of an epoch was
         self.next = self.pace.began + SHORT
 
@@ -98,7 +112,7 @@ class Lines:
         self.told = now if over else self.told
         self.next = now + max(LONG, self.pace.whole(step) / MOST)
         share = "" if over else f" at {100 * (step * self.epochs / self.steps + 1 - epoch):.0f} %"
-        _print(f"epoch {epoch}/{self.epochs}{share}  {_written(values)}  {rate:,.0f}/s{self.pace.left(step)}")
+        _print(f"epoch {epoch}{_of(self.epochs)}{share}  {_written(values)}  {rate:,.0f}/s{self.pace.left(step)}")
 
     def close(self) -> None: ...
 
@@ -107,27 +121,33 @@ Reporter = Silent | EpochBar | Lines
 
 
 class Pace:
-    """How long `total` things take, of which `done` were there at the beginning."""
+    """How long `total` things take, of which `done` were there at the beginning, and which end after `most` seconds."""
 
-    def __init__(self, total: int, done: int = 0) -> None:
-        self.total, self.done, self.began = total, done, time.monotonic()
+    def __init__(self, total: int, done: int = 0, most: float = inf) -> None:
+        self.total, self.done, self.most, self.began = total, done, most, time.monotonic()
 
     def whole(self, done: int) -> float:
         """The seconds from the beginning to the end, judged by what is done."""
-        return (time.monotonic() - self.began) / max(1, done - self.done) * (self.total - self.done)
+        return min(self.most, (time.monotonic() - self.began) / max(1, done - self.done) * (self.total - self.done))
 
     def left(self, done: int) -> str:
         """The rest of it in words, nothing at the end."""
         rest = self.whole(done) - (time.monotonic() - self.began)
-        return f", about {duration(rest)} left" if done < self.total else ""
+        return f", about {duration(rest)} left" if done < self.total and rest > 0 else ""
 
 
-def reporter(wanted: bool | None, epochs: int, steps: int, done: int) -> Reporter:
+def reporter(
+    wanted: bool | None,
+    epochs: int,
+    steps: int,
+    done: int,
+    budget: Budget = Budget(None),  # noqa: B008
+) -> Reporter:
     """A bar on standard error where that is a terminal; elsewhere lines where `wanted`, else silence."""
     console = Console(stderr=True)
     if wanted is False or not (wanted or console.is_terminal):
         return Silent()
-    return EpochBar(console, epochs, steps, done) if console.is_terminal else Lines(epochs, steps, done)
+    return EpochBar(console, epochs, steps, done, budget) if console.is_terminal else Lines(epochs, steps, done, budget)
 
 
 @contextmanager
@@ -162,6 +182,10 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _of(epochs: int) -> str:
+    return f"/{epochs}" if epochs < ENDLESS else ""
 
 
 def _written(values: dict[str, float]) -> str:

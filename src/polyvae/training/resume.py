@@ -32,6 +32,7 @@ def restore_state(loop: Loop) -> None:
     assert loop.folder is not None
     path, mine = loop.folder / STATE, _groups(loop)
     tensors, numbers = read_tensors(path)
+    numbers = {"spent": 0.0, **numbers}  # which runs had none of that were made before there were minutes
     theirs: Groups = {group: {} for group in (*mine, "optimizer", "totals")}
     for name, tensor in tensors.items():
         group, _, rest = name.partition("/")
@@ -49,6 +50,7 @@ def restore_state(loop: Loop) -> None:
     loop.meter.restore(numbers["names"], theirs["totals"][""])
     for name in ("epoch", "batch", "step", "seconds"):
         setattr(loop, name, numbers[name])
+    loop.budget.before = numbers["spent"]
     loop.settled = numbers.get("settled")
     loop.best.epoch, loop.best.value = numbers["best_epoch"], numbers["best_value"]
     loop.history.rows = numbers["history"]
@@ -74,6 +76,7 @@ def _numbers(loop: Loop) -> dict[str, Any]:
         "best_epoch": loop.best.epoch,
         "best_value": loop.best.value,
         "seconds": loop.seconds,
+        "spent": loop.budget.spent,
         "history": loop.history.rows,
         "names": loop.meter.names,
         "scaler": scaler.state_dict() if scaler else None,

@@ -14,6 +14,7 @@ from polyvae.checks.ranges import Amount, Count, Positive, Range, Seed, Weight, 
 Decay = Annotated[float, Range(0, 1, open=True, below=True)]
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+ENDLESS = 10**6  # epochs of a run that its minutes alone end
 EPOCHS, STEPS = 10, 2000  # of a run that is not told how long to train: few examples are seen more often
 # What a prior that is fitted afterwards is trained with where nothing else is said, by its kind. The regression of a
 # velocity is noisy: large batches, and at the end small steps and a mean of the last weights.
@@ -21,7 +22,7 @@ OF_PRIORS: dict[str, dict[str, Any]] = {
     "flow-matching": {"batch_size": 512, "lr": 2e-3, "schedule": "cosine", "average": 0.995}
 }
 # What may differ when a run is resumed: how far, where and how it is watched. The rest decides the weights.
-FREE = frozenset({"epochs", "max_steps", "patience", "device", "compile", "tensorboard", "save_every"})
+FREE = frozenset({"epochs", "max_steps", "minutes", "patience", "device", "compile", "tensorboard", "save_every"})
 
 
 # What other libraries call a setting.
@@ -45,6 +46,8 @@ class Settings:
     average: decay of an exponential moving average of the weights, which is then what is validated and kept.
     patience: epochs without a better validation value before training stops, which it does not where none is given.
     max_steps: stop after so many steps, leaving a run that can be resumed.
+    minutes: stop when training has taken so many, over all resumes, and validate once more; without epochs it goes on
+        until then, and a schedule falls with the time.
     seed: of the weights a recipe's name stands for, the shuffles and the noise.
     device: cpu, cuda or mps; auto is cuda where there is one.
     devices: how many processes, a GPU or a core each.
@@ -64,6 +67,7 @@ class Settings:
     average: Decay | None = None
     patience: Count | None = None
     max_steps: Count | None = None
+    minutes: Positive | None = None
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: Count = 1
@@ -87,24 +91,32 @@ class Settings:
             if not holds and not (optional and value is None):
                 raise ValueError(f"{name} is {wanted}{' or None' if optional else ''}; got {value!r}")
 
+        if self.minutes is not None and self.devices > 1:
+            raise ValueError(f"minutes are those of one process; with devices = {self.devices} say epochs or max_steps")
+
     def resolved(self, examples: int) -> Settings:
         """The same with a number of epochs, for so many training examples."""
         if self.epochs is not None:
             return self
+        if self.minutes is not None:
+            return replace(self, epochs=ENDLESS)
         return replace(self, epochs=max(EPOCHS, math.ceil(STEPS / math.ceil(examples / self.batch_size))))
 
-    def learning_rate(self, step: int, steps: int, lr: float | None = None) -> float:
-        """The learning rate of step `step` (from 0) of `steps`, out of the setting or of another `lr`."""
+    def learning_rate(self, step: int, steps: int, lr: float | None = None, spent: float = 0.0) -> float:
+        """The learning rate of step `step` (from 0) of `steps`, out of the setting or of another `lr`.
+
+        `spent`: the share of the time that has gone, which counts where it is further on than the steps.
+        """
         lr = self.lr if lr is None else lr
         if step < self.warmup:
             return lr * (step + 1) / self.warmup
-        left = 1 - (step - self.warmup) / max(1, steps - self.warmup)
+        left = min(1 - (step - self.warmup) / max(1, steps - self.warmup), 1 - spent)
         return lr * SCHEDULES[self.schedule](left)
 
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
         """Settings that decide the weights and are not what a run recorded."""
-        # A schedule ends with the last epoch, so there another number of epochs changes every step.
-        free = FREE if self.schedule == "constant" else FREE - {"epochs"}
+        # A schedule ends with the last epoch or minute, so there another number of them changes every step.
+        free = FREE if self.schedule == "constant" else FREE - {"epochs", "minutes"}
         mine = {name: value for name, value in asdict(self).items() if name not in free}
         return [f"{n}: {recorded.get(n)} then, {value} now" for n, value in mine.items() if recorded.get(n) != value]
 

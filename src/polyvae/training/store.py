@@ -156,10 +156,19 @@ def _table(history: Sequence[Mapping[str, Any]]) -> str:
 
 def read_history(state: Path) -> list[dict[str, Any]]:
     """The rows of the epochs done that a state holds; none where it cannot be read, which is said when it is needed."""
+    return _read(state).get("history", [])
+
+
+def read_spent(state: Path) -> float:
+    """The seconds of training that a state holds; none where it cannot be read."""
+    return _read(state).get("spent", 0.0)
+
+
+def _read(state: Path) -> dict[str, Any]:
     try:
-        return read_values(state).get("history", [])
+        return read_values(state)
     except (SafetensorError, ValueError, OSError):
-        return []
+        return {}
 
 
 def _number(text: str) -> int | float:

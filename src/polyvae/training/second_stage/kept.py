@@ -102,7 +102,8 @@ def _unfinished(run: Run, place: Path) -> str | None:
     recipe, settings = recorded(place)
     state, best = read_values(place / STATE), has_prior(Path(str(run.folder)))
     waited = best and state["epoch"] - state["best_epoch"] >= (settings.get("patience") or inf)
-    if waited or state["epoch"] >= settings["epochs"] or state["step"] >= (settings.get("max_steps") or inf):
+    late = state.get("spent", 0.0) >= 60 * (settings.get("minutes") or inf)
+    if late or waited or state["epoch"] >= settings["epochs"] or state["step"] >= (settings.get("max_steps") or inf):
         return None
     done = f"{state['epoch']} of {settings['epochs']} epochs"
     taken = "its best weights so far are taken" if best else f"the own prior of {called(run)} is taken"
