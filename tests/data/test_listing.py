@@ -29,7 +29,7 @@ def test_the_catalogue_is_consistent():
             assert all(url.startswith(("https://", "http://")) for url in file.urls)
     assert sorted(data.names()) == sorted(CATALOGUE)
     unfetchable = {name for name, source in CATALOGUE.items() if not source.fetchable}
-    generated = {"sprites", "digits", "shapes", "vortices", "quadratic", "circle", "arm", "two_joints"}
+    generated = {"sprites", "digits", "shapes", "vortices", "turbulence", "quadratic", "circle", "arm", "two_joints"}
     assert unfetchable == {"celeba", "frey_faces", "cylinder_flow", "polymnist"} | generated
 
 

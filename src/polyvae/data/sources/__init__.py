@@ -15,6 +15,7 @@ from polyvae.data.sources.shapes import SHAPES
 from polyvae.data.sources.source import About, Options, Source
 from polyvae.data.sources.sprites import DSPRITES, SPRITES
 from polyvae.data.sources.svhn import SVHN
+from polyvae.data.sources.turbulence import TURBULENCE
 from polyvae.data.sources.vortices import VORTICES
 
 CATALOGUE: dict[str, Source] = {
@@ -35,6 +36,7 @@ CATALOGUE: dict[str, Source] = {
         SHAPES,
         CYLINDER_FLOW,
         VORTICES,
+        TURBULENCE,
         *INVERSE,
         *PAIRED,
         POLYMNIST,
