@@ -11,6 +11,7 @@ from torch import Tensor
 
 from polyvae.checks.names import find, gathered
 from polyvae.checks.ranges import Amount, Count, Seed, check
+from polyvae.completion.law import Known, Predicted
 from polyvae.completion.masked import check_totals, masked
 from polyvae.completion.predictive import Completer, Predictive
 from polyvae.data.exchange.codes import check_values
@@ -18,12 +19,11 @@ from polyvae.data.exchange.given import conditions, labels_in, tensor
 from polyvae.data.exchange.partial import pictured
 from polyvae.data.readers.frames import is_annotated, is_frame
 from polyvae.data.split import floats
-from polyvae.evaluation.blocks import ALL, check_known, evaluating
+from polyvae.evaluation.blocks import check_known
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.model.conditions import dispensable, flag
-from polyvae.model.vae import VAE
-from polyvae.observe.masks import sparse
+from polyvae.model.vae import VAE, Values
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,9 +33,10 @@ class Completion:
     `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
     ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...]:
     of draws of the likelihood, at the probabilities `levels`. `effective` [N]: the effective number of draws of z under
-    their weights. For a category, `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes
-    have no spread and no order, so their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite,
-    never NaN.
+    their weights. `draws` [S, N, ...]: one draw of the likelihood at each z, none unless `pixels` or `both` ask for
+    them. `law`: the same law as a distribution of tensors, to draw from and to score a truth by; None of translations.
+    For a category, `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes have no spread
+    and no order, so their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite, never NaN.
     """
 
     mean: Tensor
@@ -44,6 +45,8 @@ class Completion:
     quantiles: Tensor
     levels: tuple[float, ...]
     effective: Tensor
+    draws: Tensor
+    law: Predicted | None = None
 
     def __repr__(self) -> str:
         shape, levels = list(self.mean.shape), ", ".join(map(str, self.levels)) or "none"
@@ -68,7 +71,8 @@ class CompletionSettings:
     noise: whether the spread includes the noise of the likelihood, or that of z alone.
     quantiles: the probabilities whose quantiles are returned.
     pixels: whether samples have the likelihood's noise.
-    keep: how many samples are returned; all by default.
+    both: whether draws of the likelihood are returned beside samples without its noise.
+    keep: how many samples and draws are returned; all by default.
     seed: of the draws, block by block.
     device: where it is computed; by default where the model is.
     """
@@ -81,28 +85,35 @@ class CompletionSettings:
     noise: bool = True
     quantiles: Sequence[float] = (0.05, 0.5, 0.95)
     pixels: bool = False
+    both: bool = False
     keep: Amount | None = None
     seed: Seed = 0
     device: torch.device | str | None = None
 
     def __post_init__(self) -> None:
         check(CompletionSettings, vars(self))
+        if self.pixels and self.both:
+            raise ValueError("pixels makes the samples draws of the likelihood; with both they stand beside: say one")
         if wrong := [level for level in self.quantiles if not 0 < level < 1]:
             raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
 
     def read(self, found: Predictive) -> tuple[Tensor, ...]:
-        """Mean, spread, samples, quantiles and effective number of draws, as a `Completion` holds them."""
+        """Mean, spread, samples, quantiles, effective number of draws and draws, as a `Completion` holds them."""
         ordered = sorted_draws(found.draws) if self.quantiles else found.draws
         levels = [quantile(ordered, level).index_fill(1, found.codes, torch.nan) for level in self.quantiles]
         samples = found.draws if self.pixels else found.means
         std = found.std.index_fill(1, found.codes, torch.nan)
-        return found.mean, std, samples[: self.keep], torch.stack(levels) if levels else ordered[:0], found.effective
+        drawn, quantiles = found.draws[: self.keep if self.both else 0], torch.stack(levels) if levels else ordered[:0]
+        return found.mean, std, samples[: self.keep], quantiles, found.effective, drawn
 
-    def joined(self, pieces: Sequence[tuple[Tensor, ...]]) -> Completion:
-        """What was `read` of some examples after others as one completion of all."""
-        mean, std, samples, quantiles, effective = zip(*pieces, strict=True)
-        several = torch.cat(samples, 1), torch.cat(quantiles, 1)
-        return Completion(torch.cat(mean), torch.cat(std), *several, tuple(self.quantiles), torch.cat(effective))
+    def joined(self, pieces: Sequence[tuple[Tensor, ...]], known: Known | None = None) -> Completion:
+        """What was `read` of some examples after others as one completion of all, which are `known`."""
+        once, several = zip(*[(piece[:2] + piece[4:5], piece[2:4] + piece[5:]) for piece in pieces], strict=True)
+        mean, std, effective = map(torch.cat, zip(*once, strict=True))
+        samples, quantiles, drawn = (torch.cat(each, 1) for each in zip(*several, strict=True))
+        law = None if known is None else Predicted(known, mean, std)
+        drawn = samples if self.pixels else drawn
+        return Completion(mean, std, samples, quantiles, tuple(self.quantiles), effective, drawn, law)
 
 
 def complete(
@@ -150,17 +161,13 @@ def complete(
     others = {key: tensor(value) for key, value in (given or {}).items()}
     _check_given(model, others, len(x), {made.of, made.name, *made.totals})
     check_totals(made.totals - set(others), mask)
-    with evaluating(model, asked.device) as target:
+    known = Known(made, completer, x, mask, others, asked.seed, asked.device)
 
-        def completed(rows: slice) -> list[tuple[Tensor, ...]]:
-            values = {key: value[rows].to(target) for key, value in others.items()}
-            values[made.of] = torch.nan_to_num(x[rows].to(target, _dtype(model)))
-            batch = {**made.observe(values), made.name: sparse(values[made.of], mask[rows].to(target))}
-            read = [asked.read(found) for found in completer.predict(model, batch)]
-            return [tuple(value.to(x.device) for value in each) for each in read]
+    def completed(batch: Values, rows: slice) -> list[tuple[Tensor, ...]]:
+        read = [asked.read(found) for found in completer.predict(model, batch)]
+        return [tuple(value.to(x.device) for value in each) for each in read]
 
-        pieces = [piece for block in ALL.each(len(x), completed, target, asked.seed) for piece in block]
-    return asked.joined(pieces)
+    return asked.joined([piece for block in known.each(completed, asked.seed) for piece in block], known)
 
 
 def latents_of(use_x: bool, weigh: str) -> str:
@@ -201,7 +208,3 @@ def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set
         raise ValueError(f"the model also reads {sorted(missing)}; give them, as given={{{sorted(missing)[0]!r}: ...}}")
     if wrong := {name: len(value) for name, value in others.items() if len(value) != rows}:
         raise ValueError(f"x holds {rows} examples; got {wrong}")
-
-
-def _dtype(model: VAE) -> torch.dtype:
-    return next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)

@@ -122,19 +122,19 @@ class Completer:
     def _predict(self, model: VAE, head: str, batch: Values) -> Predictive:
         rows, effective = len(batch[self.name]), None
         if self.latents == "posterior":
-            laws = (model(batch, count).heads[head].p for count in self._counts(batch, self.draws))
+            laws = (model(batch, count).heads[head].p for count in self.counts(batch, self.draws))
         elif self.latents == "weighed":
             latents, effective = self._resampled(model, head, batch)
-            laws = (law for law, _ in self._decoded(model, head, batch, latents))
+            laws = (law for law, _ in self.decoded(model, head, batch, latents))
         else:
-            laws = (law for law, _ in self._decoded(model, head, batch, self._drawn(model, batch, self.draws)))
+            laws = (law for law, _ in self.decoded(model, head, batch, self.drawn(model, batch, self.draws)))
         return predicted(laws, rows, self.noise, effective)
 
-    def _drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
+    def drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
         """So many draws from the prior, each latent [total, n, ...]."""
         given, rows = {name: batch[name] for name in model.conditions}, len(batch[self.name])
         chunks = []
-        for count in self._counts(batch, total):
+        for count in self.counts(batch, total):
             # Without conditions the prior has one row, which stands for all of the batch.
             values = model.sample_latents(given, count if given else count * rows)
             chunks.append({name: values[name].unflatten(0, (count, rows)) for name in model.plan.latents})
@@ -142,15 +142,15 @@ class Completer:
 
     def _resampled(self, model: VAE, head: str, batch: Values) -> tuple[dict[str, Tensor], Tensor]:
         """Latents drawn from candidates by the likelihood of what is seen, and their effective number [n]."""
-        latents = self._drawn(model, batch, 10 * self.draws if self.candidates is None else self.candidates)
+        latents = self.drawn(model, batch, 10 * self.draws if self.candidates is None else self.candidates)
         x = batch[self.of]
         seen = _seen(batch[self.name], x)
         scores = []
-        for law, count in self._decoded(model, head, batch, latents):
+        for law, count in self.decoded(model, head, batch, latents):
             scores.append(seen_score(law, x, seen, count))
         return resampled(latents, torch.cat(scores), self.draws)
 
-    def _decoded(
+    def decoded(
         self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
     ) -> Iterator[tuple[Distribution, int]]:
         """The head's law for chunks of k draws of the latents, batch shape [k n], and k."""
@@ -162,13 +162,13 @@ class Completer:
         )
         # What a feature reads too has the rows of the latents that it may read.
         once = {name for name in shared(part) if not any(name in names for names in behind)}
-        for count in self._counts(batch, total):
+        for count in self.counts(batch, total):
             values = {name: batch[name] if name in once else repeat(batch[name], count) for name in given}
             values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
             yield part(model.featured(values, reads(part))), count
             start += count
 
-    def _counts(self, batch: Values, total: int) -> Iterator[int]:
+    def counts(self, batch: Values, total: int) -> Iterator[int]:
         """The number of draws in each chunk that the decoder takes at once."""
         size = max(1, chunk_values(batch[self.of].device) // batch[self.of].numel())
         for start in range(0, total, size):

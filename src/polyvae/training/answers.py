@@ -33,6 +33,8 @@ def told(found: Completion, x: Any, name: str, columns: Sequence[Column]) -> Com
         returned(found.quantiles, like, 1, columns),
         found.levels,
         returned(found.effective, kind_of(x)),
+        returned(found.draws, like, 1, columns),
+        found.law,
     )
 
 
