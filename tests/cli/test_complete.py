@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from helpers.commands import PNG, Say
+from polyvae.cli import complete as command
 from polyvae.cli import main
 from polyvae.completion.scores import Score, score_completions
+from polyvae.data import Split
+from polyvae.evaluation.classifier import Classifier, train_classifier
 
 SMALL = ["--network", "mlp", "--widths", "16", "--epochs", "2"]
 DIGITS = [*SMALL, "--data", "digits", "--limit", "300", "--latent", "3"]
@@ -50,6 +53,22 @@ def test_figures_arrays_and_a_table(say: Say, runs: Path) -> None:
         assert arrays["truth"].shape == arrays["std"].shape == arrays["low"].shape == (6, 1, 8, 8)
         assert arrays["samples"].shape == (4, 6, 1, 8, 8)
         assert arrays["mask"].sum((1, 2, 3)).tolist() == [20] * 6
+
+
+def test_a_classifier_reads_the_completions(say: Say, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(split: Split, **asked: object) -> Classifier:
+        return train_classifier(split, steps=20)
+
+    monkeypatch.setattr(command, "train_classifier", quick)
+    code, out, _ = say("complete", runs / "seeing", "--count", "20", "--classifier", *FAST)
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("class log loss of completions from 20 points")]
+    assert 0 < float(line.split(": ")[1].split(" ")[0]) < 10
+    code, out, _ = say("complete", runs / "seeing", "--count", "20", "--json", *FAST)
+    model = json.loads(out)["scores"][0]["unseen"]
+    assert model["energy"] > model["crps"]
+    assert model["class_loss"] is None
+    assert say("complete", runs / "table", "--classifier", *FAST)[0] == 2
 
 
 def test_errors_at_several_counts_as_json(say: Say, runs: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from polyvae.checks.ranges import Amount
 from polyvae.cli.arguments import CodePrior, Masks, Predicting, Reading, Showing, Writing
 from polyvae.cli.errors import error_table
 from polyvae.cli.printing import console, stacked
+from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion.baselines import Learned
@@ -25,6 +26,7 @@ from polyvae.completion.scores import Score, score_completions
 from polyvae.data import Split
 from polyvae.data.cuts import subset
 from polyvae.evaluation.blocks import evaluating
+from polyvae.evaluation.classifier import train_classifier
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
 from polyvae.recipes.decoders import sparse_pixels
@@ -45,6 +47,7 @@ def complete(
     code_prior: CodePrior | None = None,
     showing: Showing,
     score: Amount = 200,
+    classifier: bool = False,
     reading: Reading,
     writing: Writing,
 ) -> None:
@@ -54,6 +57,8 @@ def complete(
     mixture of such laws, which see the same pixels.
 
     score: how many examples of the part are scored; 0 for none.
+    classifier: also what a classifier of the labels, which is trained first, reads of completed pictures: the class log
+        loss.
     code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae
         train-prior` and `fit-prior`, which is taken where there is one.
     out: the PNG file; figures/completions.png in the run folder where none is given.
@@ -69,6 +74,8 @@ def complete(
     found, place = opened(reading.run, reading.data_dir), usable(reading.device)
     png = found.folder / "figures" / "completions.png" if writing.out is None else writing.out
     check_place(png)
+    if classifier and (len(found.data.spec.x) != 3 or found.data.train.labels is None):
+        raise UsageError(f"--classifier: it reads pictures with labels, which {found.data.name} are not")
     found = replace(found, run=chosen_prior(found.run, code_prior))
     part, chosen = found.split(reading.split)
     several = _masks(found, chosen, masks)
@@ -80,7 +87,8 @@ def complete(
     if score:
         with counted("completing") as moved:
             learned = Learned(found.data.train, found.data.validation)
-            scores = score_completions(found.run, scored, several, completer, learned, *how, moved)
+            judge = train_classifier(found.data.train, cache=found.folder) if classifier else None
+            scores = score_completions(found.run, scored, several, completer, learned, *how, moved, judge)
     of = "columns" if len(found.data.spec.x) == 1 else "points"
     files += _draw_errors(scores, png, of) if scores and len(several) > 1 else []
     notes = [GREY] if predicting.noise and _grey(found, completer, chosen) else []
@@ -108,6 +116,10 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
         words = "{run}: {mask} masks, {draws} draws, {examples} examples of the {split} part"
         for part in stacked(table(scores, words.format(**told)), shown.width):
             shown.print(part)
+    for each in scores:
+        if each.unseen.class_loss is not None:
+            loss = f"{each.unseen.class_loss:.3f} nats"
+            shown.print(f"class log loss of completions from {each.points:g} points ({each.method}): {loss}")
     for file in files:
         shown.print(str(file), markup=False, soft_wrap=True)
 

@@ -16,19 +16,22 @@ from polyvae.model.spec import Column
 
 CODED = ("category", "bits")  # kinds of columns whose numbers are names
 Bands = Mapping[float, tuple[Tensor, Tensor]]
-_AVERAGED = ("crps", "wrong", "log_loss")
+_AVERAGED = ("crps", "wrong", "log_loss", "energy", "class_loss")
 
 
 @dataclass(frozen=True)
 class Errors:
     """Averages over examples: squared error per value and its standard error, the ranked probability score, coverage.
 
-    `varying`: coverage of the values that differ between examples; those that never do, many in pictures, are easily
-    covered. A method without spread has its mean absolute error as `crps`, and no coverage. Where the kinds of columns
-    are known, these errors are those of numbers, divided by the standard deviation of their column; labels and bits
-    have instead `wrong`, the share whose most probable code is wrong, and `log_loss`, the mean of -log p(true code) in
-    nats. None where no value is scored, or where the average is not finite, as for positive columns over tens of powers
-    of ten: `infinite` names these.
+    `varying`: coverage of the values that differ between examples; those that never do, many in pictures, are
+    easily covered. A method without spread has its mean absolute error as `crps`, and no coverage. Where the kinds
+    of columns are known, these errors are those of numbers, divided by the standard deviation of their column;
+    labels and bits have instead `wrong`, the share whose most probable code is wrong, and `log_loss`, the mean of
+    -log p(true code) in nats. `energy`: the energy score of the joint draws, over the vector of an example's scored
+    values. `class_loss`: minus the logarithm of the chance that a classifier gives the true class, averaged over
+    the expected pictures of the draws of z, the seen pixels put in; in nats, where a classifier is given. None
+    where no value is scored, or where the average is not finite, as for positive columns over tens of powers of
+    ten: `infinite` names these.
     """
 
     mse: float | None
@@ -38,6 +41,8 @@ class Errors:
     varying: dict[float, float | None]
     wrong: float | None = None
     log_loss: float | None = None
+    energy: float | None = None
+    class_loss: float | None = None
     infinite: tuple[str, ...] = ()
 
 

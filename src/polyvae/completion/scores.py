@@ -7,14 +7,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.special import ndtri
 
 from polyvae.completion.baselines import Baseline, Completed, Learned, baselines, fitted
 from polyvae.completion.errors import Errors, Numbers, averages, of_numbers, shares_of
 from polyvae.completion.masked import Masked, masked
 from polyvae.completion.predictive import Completer, Predictive, sees
-from polyvae.completion.standard import Standard, calibration, coded_errors, errors_of, known, moments
+from polyvae.completion.standard import (
+    Standard,
+    calibration,
+    class_loss,
+    coded_errors,
+    errors_of,
+    joint,
+    known,
+    moments,
+)
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined
@@ -70,6 +79,7 @@ def score_completions(
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
+    classifier: nn.Module | None = None,
 ) -> list[Score]:
     """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
 
@@ -82,7 +92,12 @@ def score_completions(
     Where the kinds of the columns are recorded, numbers are scored in standard deviations of their columns over the
     split, and labels and bits by their probabilities alone, see `Errors`. Beside these stand the "training shares" of
     every label, with one added to each count (Laplace's rule of succession).
+
+    `classifier`: of pictures with labels y, logits [B, classes], such as `train_classifier` makes; what it reads of
+    completed pictures is told as `Errors.class_loss`.
     """
+    if classifier is not None and split.labels is None:
+        raise ValueError("a classifier judges pictures with labels, and these data have none")
     if completer.draws < 2:
         raise ValueError(f"a score needs at least two draws; got {completer.draws}")
     train, validation = learned.train, learned.validation
@@ -110,7 +125,7 @@ def score_completions(
         told = None if held is None else _predictions(made, held, asked, units, seed, device)
         vary = varying(units.plain(split.tensors[made.of]) if told is None else told["x"])
         by = Standard(*calibration(told, units), vary, units)
-        found = _measured(made, split, asked, by, seed, device, tell)
+        found = _measured(made, split, asked, by, seed, device, tell, classifier)
         scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
         scores += [_alone(each, count, found, told, by) for each in baselines(found["x"], fits, told)]
         if shares:
@@ -145,12 +160,15 @@ def _measured(
     seed: int,
     device: torch.device | str | None,
     progress: Progress,
+    classifier: nn.Module | None,
 ) -> dict[str, Tensor]:
     """x, what is seen of it, and the model's errors example by example, by "method where quantity"."""
 
     def measure(model: VAE, batch: Values) -> dict[str, Tensor]:
         told = _known(made, batch, by.units)
-        found = _errors(MODEL, told, completer, model, batch, by)
+        if classifier is not None:
+            told["y"] = batch["y"] if batch["y"].ndim == 1 else batch["y"].argmax(1)
+        found = _errors(MODEL, told, completer, model, batch, by, classifier)
         if completer.latents == "posterior":
             blind = replace(completer, head=_blind_head(model, completer))
             nothing = {**batch, made.name: torch.zeros_like(batch[made.name])}
@@ -179,11 +197,14 @@ def _errors(
     model: VAE,
     batch: Values,
     by: Standard,
+    classifier: nn.Module | None = None,
 ) -> dict[str, Tensor]:
     """Every error of one batch's completions, [B] each."""
 
     def read(part: Predictive, rows: slice) -> dict[str, Tensor]:
-        return errors_of(method, {name: value[rows] for name, value in what.items()}, part, by)
+        told = {name: value[rows] for name, value in what.items()}
+        judged = {} if classifier is None else class_loss(method, told, part, classifier)
+        return {**errors_of(method, told, part, by), **judged}
 
     return completer.measured(model, batch, read)
 
@@ -201,6 +222,7 @@ def _alone(
     mean, (score, bands) = made.cut(made.mean), _judged(x, made)
     errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, mean, score, bands, unseen, by.vary)}
     errors |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
+    errors |= {} if made.draws is None else {f"{method} unseen energy": joint(made.cut(made.draws), x, unseen)}
     if told is not None and bool((told["seen"] == 0).any()):
         right = wide(told["x"])
         held = baseline.complete(right, told["seen"])

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyvae.completion.errors import Numbers, of_codes, of_numbers
 from polyvae.completion.predictive import Predictive
-from polyvae.evaluation.calibration import LEVELS, Calibration, calibrate, central_band, crps, sorted_draws
+from polyvae.evaluation.blocks import BLOCK, evaluating
+from polyvae.evaluation.calibration import (
+    LEVELS,
+    Calibration,
+    calibrate,
+    central_band,
+    crps,
+    energy_score,
+    sorted_draws,
+)
+from polyvae.evaluation.classifier import grey
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,13 @@ def errors_of(method: str, told: Mapping[str, Tensor], part: Predictive, by: Sta
     """The errors of every example over what is unseen, over all, and with the spread calibrated, [N] each, by
     "method where quantity"; `told`: see `known`."""
     x, unseen, plain = told["x"], told["seen"] == 0, by.units.plain
-    mean, std, ordered = plain(part.mean), plain(part.std), sorted_draws(plain(part.draws, 2))
+    mean, std, draws = plain(part.mean), plain(part.std), plain(part.draws, 2)
+    ordered = sorted_draws(draws)
     score = crps(ordered, x, ordered=True)
     bands = {level: central_band(ordered, level) for level in LEVELS}
     found = of_numbers(f"{method} unseen", x, mean, score, bands, unseen, by.vary)
     found |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
+    found |= {f"{method} unseen energy": joint(draws, x, unseen)}
     found |= coded_errors(method, told, part.chances, by)
     if by.factors is not None:
         centre, spread = by.units.moments(mean, std, ordered)
@@ -69,6 +82,22 @@ def errors_of(method: str, told: Mapping[str, Tensor], part: Predictive, by: Sta
         where = unseen & by.stated.to(unseen.device)
         found |= of_numbers(f"{method} calibrated", x, mean, score, bands, where, by.vary)
     return found
+
+
+def joint(draws: Tensor, x: Tensor, where: Tensor) -> Tensor:
+    """The energy score of every example, [N]; infinite where draws are no finite numbers."""
+    score, scored = energy_score(draws, x, where), where.expand_as(x).flatten(1).any(1)
+    return torch.where(score.isnan() & scored, torch.inf, score)
+
+
+def class_loss(method: str, told: Mapping[str, Tensor], part: Predictive, classifier: nn.Module) -> dict[str, Tensor]:
+    """How much a classifier misses the true class y in what was completed, [N] nats: see `Errors.class_loss`."""
+    x, seen = told["whole"], told["mask"] != 0
+    pictures = torch.where(seen, x, part.means).flatten(0, 1)
+    with evaluating(classifier, x.device):
+        log = torch.cat([classifier(grey(some)).log_softmax(1) for some in pictures.split(BLOCK)])
+    log = log.unflatten(0, (-1, len(x))).gather(-1, told["y"].long().expand(len(part.means), -1)[..., None])[..., 0]
+    return {f"{method} unseen class_loss": math.log(len(log)) - log.logsumexp(0)}
 
 
 def coded_errors(

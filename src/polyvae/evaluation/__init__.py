@@ -3,7 +3,7 @@
 from polyvae.evaluation.ais import Annealed, Annealing, annealed
 from polyvae.evaluation.blocks import BLOCK, each_block, evaluating, seeded
 from polyvae.evaluation.bounds import Bounds, LogMeanExp, both_bounds, importance_bound
-from polyvae.evaluation.calibration import Calibration, calibrate, coverage, crps, normal_crps, varying
+from polyvae.evaluation.calibration import Calibration, calibrate, coverage, crps, energy_score, normal_crps, varying
 from polyvae.evaluation.classes import (
     Classified,
     class_probabilities,
@@ -46,6 +46,7 @@ __all__ = [
     "crps",
     "describe_codes",
     "each_block",
+    "energy_score",
     "errors",
     "evaluate",
     "evaluating",
