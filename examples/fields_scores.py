@@ -12,6 +12,7 @@ from polyvae.completion.gappy_pca import GappyPCA
 from polyvae.data import Data, Split
 from polyvae.evaluation.calibration import Calibration, calibrate, normal_crps
 from polyvae.model.spec import Column
+from polyvae.observe.placement import pivoted_qr
 
 LEVEL = 0.95  # of the bands
 HELD_OUT = ("validation", "test")
@@ -54,26 +55,12 @@ class Field:
         return getattr(self.data, part).tensors["x"]
 
     def sensors(self, count: int) -> Tensor:
-        """Positions [count, 2] (row, column) by pivoted QR of the leading axes, each scaled by its deviation.
-
-        The first sensor stands where the leading 3 `count` components are largest, the next where most of them is left
-        that those before cannot tell. A sensor measures all channels, so a pivot is a block of rows.
-
-        Manohar, Brunton, Kutz, Brunton: Data-Driven Sparse Sensor Placement for Reconstruction, 2018.
-        """
-        channels, height, width = self.basis.shape
+        """Positions [count, 2] (row, column) by pivoted QR of the leading axes, each scaled by its deviation."""
         axes = self.basis.axes[: 3 * count]
         centred = (self.x("train").double() - self.basis.mean.view(self.basis.shape)).flatten(1)
-        left = (axes * (centred @ axes.T).std(0)[:, None]).view(-1, channels, height * width).permute(2, 1, 0).clone()
-        left[~self.fluid.flatten()] = 0.0
-        chosen = []
-        for _ in range(count):
-            pixel = int(left.square().sum((1, 2)).argmax())
-            chosen.append(divmod(pixel, width))
-            told = torch.linalg.qr(left[pixel].T).Q
-            left -= (left @ told) @ told.T
-            left[pixel] = 0.0
-        return torch.tensor(sorted(chosen, key=lambda place: place[1]))
+        modes = (axes * (centred @ axes.T).std(0)[:, None]).unflatten(1, self.basis.shape)
+        chosen = pivoted_qr(modes, count, self.fluid)
+        return chosen[chosen[:, 1].argsort(stable=True)]
 
 
 @dataclass(frozen=True)
