@@ -1,12 +1,14 @@
-"""Fill missing values of the tables that ship with scikit-learn: incomplete beside imputers and a normal law.
+"""Fill missing values of the tables that ship with scikit-learn: two models beside imputers and conditioned laws.
 
 Of each table, standardised, 10, 30 and 50 % of the cells are hidden completely at random. Every method sees all rows
 with their gaps and fills them; errors and log-likelihoods are of the hidden cells, in standard deviations of their
 columns. A point for a prediction has no likelihood: the baselines are given a normal about it, whose scale, for each
 column, is their own error on a tenth of the visible cells, hidden from a fit of its own. The normal law of all columns
-together, fitted by EM, has a density; the same tenth chooses its ridge. All columns are taken for real numbers. A row
-of --out (results.csv) stands for one method on one table; what is there is not computed again. With --intervals it
-prints instead how many of the hidden cells lie within the middle 90 % of 200 draws, by one run or by several.
+together, and a mixture of such laws, both fitted by EM, have densities; the same tenth chooses their ridge and the
+number of components. `arbitrary_conditioning` starts at that mixture, see imputation_around.py. All columns are taken
+for real numbers. A row of --out (results.csv) stands for one method on one table; what is there is not computed again.
+With --intervals it prints instead how many of the hidden cells lie within the middle 90 % of 200 draws, by one run of
+`incomplete` or by several.
 
 python examples/imputation.py --seeds 3
 python examples/imputation.py --seeds 2 --shares 0.3 --intervals 1 5
@@ -19,12 +21,14 @@ import csv
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 import torch
+from imputation_around import Fit, conditioned
 from sklearn import datasets
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -32,6 +36,7 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 
 import polyvae as pv
 from polyvae.completion import missing_scores
+from polyvae.completion.normal_mixture import ConditionedMixture
 from polyvae.data.files.writing import replacing
 
 TABLES: dict[str, Callable[[], Any]] = {
@@ -53,10 +58,11 @@ BASELINES: dict[str, Callable[[int], Any]] = {
     ),
 }
 RIDGES = (0.003, 0.03, 0.1)  # of a column's variance, added to the covariance of the normal law
-MODEL = {"latent": 8, "network": "mlp-tanh", "widths": (64,), "samples": 20}
-BATCH = 16
-NORMAL = "normal, by EM"
-METHODS = (*BASELINES, NORMAL, "incomplete")
+COMPONENTS = (1, 2, 3)  # of the mixture
+MODEL = {"network": "mlp-tanh", "widths": (128,), "samples": 20}
+LATENT, BATCH = 16, 16  # latents at most, and no more than columns
+NORMAL, MIXTURE, INCOMPLETE, CONDITIONED = "normal, by EM", "mixture, by EM", "incomplete", "arbitrary_conditioning"
+METHODS = (*BASELINES, NORMAL, MIXTURE, INCOMPLETE, CONDITIONED)
 Row = dict[str, Any]
 Filled = tuple[np.ndarray, np.ndarray]  # x, and the log density of every cell given what is seen of its row
 
@@ -66,7 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", nargs="*", default=list(TABLES), choices=list(TABLES))
     parser.add_argument("--shares", nargs="*", type=float, default=SHARES, help="of the cells, hidden")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 on")
-    parser.add_argument("--steps", type=int, default=600, help="of training, at most")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS)
+    parser.add_argument(
+        "--steps", type=int, default=3000, help="of training, at most; a fifth of them where a law begins it"
+    )
     parser.add_argument("--samples", type=int, default=1000, help="draws of z that an imputation weighs")
     parser.add_argument("--out", type=Path, default=Path("results/imputation"))
     parser.add_argument("--intervals", nargs="*", type=int, default=(), help="runs whose 200 draws are one interval")
@@ -82,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(asked.seeds):
         for name in asked.data:
             for share in asked.shares:
-                for method in METHODS:
+                for method in asked.methods:
                     if (name, share, seed, method) in known:
                         continue
                     began = time.perf_counter()
@@ -112,8 +121,12 @@ def intervals(asked: argparse.Namespace) -> None:
 def measured(name: str, share: float, seed: int, method: str, steps: int, samples: int) -> dict[str, float]:
     """Root mean squared error and mean log-likelihood of the hidden cells, in standard deviations and nats a cell."""
     x, hidden = cells(name, share, seed)
-    if method == "incomplete":
+    if method == INCOMPLETE:
         filled, score = learned(x, hidden, seed, steps, samples)
+    elif method == CONDITIONED:
+        filled, score = conditioned(x, hidden, seed, mixture_of(name, share, seed), steps // 5)
+    elif method == MIXTURE:
+        filled, score = mixed(x, hidden, mixture_of(name, share, seed))
     elif method == NORMAL:
         filled, score = normal(x, hidden, seed)
     else:
@@ -155,6 +168,29 @@ def normal(x: np.ndarray, hidden: np.ndarray, seed: int) -> Filled:
     return filled, score
 
 
+@lru_cache(maxsize=1)
+def mixture_of(name: str, share: float, seed: int) -> Fit:
+    """How a mixture is fitted to rows and what is seen of them, components and ridge the best on a visible tenth."""
+    x, hidden = cells(name, share, seed)
+    tried, rows = visible_tenth(hidden, seed), torch.from_numpy(x)
+    known = torch.from_numpy(~(hidden | tried))
+
+    def fitting(count: int, ridge: float) -> Fit:
+        return lambda x, seen: ConditionedMixture.fit(x, count, ridge, seen, seed, rounds=50)
+
+    def score(fit: Fit) -> float:
+        return float(fit(rows, known).log_values(rows, known).numpy()[tried].mean())
+
+    return max((fitting(count, ridge) for count in COMPONENTS for ridge in RIDGES), key=score)
+
+
+def mixed(x: np.ndarray, hidden: np.ndarray, fit: Fit) -> Filled:
+    """What a mixture of normal laws, fitted to what is seen by EM, fills in, and its log density of every cell."""
+    rows, seen = torch.from_numpy(x), torch.from_numpy(~hidden)
+    law = fit(rows, seen)
+    return law.complete(rows, seen)[0].numpy(), law.log_values(rows, seen).numpy()
+
+
 def fitted(x: np.ndarray, hidden: np.ndarray, ridge: float, rounds: int = 25) -> tuple[np.ndarray, np.ndarray]:
     """Mean [d] and covariance [d, d] by EM.
 
@@ -188,9 +224,10 @@ def trained(x: np.ndarray, hidden: np.ndarray, seed: int, steps: int) -> pv.Run:
     """A run of `incomplete`, whose best epoch a tenth of the rows choose by their K-sample bound."""
     tensors = {"x": torch.from_numpy(x).float(), "seen": torch.from_numpy(~hidden)}
     data = pv.data.wrap(tensors, kind="real", validation=0.1, test=0, seed=seed)
-    recipe = pv.recipes.incomplete(data.spec, seed=seed, **MODEL)
+    recipe = pv.recipes.incomplete(data.spec, latent=min(LATENT, x.shape[1]), seed=seed, **MODEL)
     epochs = max(1, steps // max(1, len(data.train) // BATCH))
-    return pv.fit(recipe, data, epochs=epochs, batch_size=BATCH, lr=3e-3, device="cpu", progress=False, seed=seed)
+    course = {"schedule": "cosine", "average": 0.99, "device": "cpu", "progress": False}
+    return pv.fit(recipe, data, epochs=epochs, batch_size=BATCH, lr=3e-3, seed=seed, **course)
 
 
 def learned(x: np.ndarray, hidden: np.ndarray, seed: int, steps: int, samples: int) -> Filled:

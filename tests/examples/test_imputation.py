@@ -15,7 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 import imputation
 
 
-def test_every_method_fills_what_is_hidden_and_a_second_call_computes_nothing(tmp_path: Path) -> None:
+def test_every_method_fills_what_is_hidden_and_a_second_call_computes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imputation, "COMPONENTS", (2,))
     asked = ["--data", "iris", "--shares", "0.3", "--seeds", "1", "--steps", "20", "--samples", "20"]
     imputation.main([*asked, "--out", str(tmp_path)])
     place = tmp_path / "results.csv"
