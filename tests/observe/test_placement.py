@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import polyvae as pv
-from polyvae.observe.placement import expected_crps, greedy, pivoted_qr, place_sensors, principal_modes
+from polyvae.observe.placement import exchanged, greedy, pivoted_qr, place_sensors, principal_modes
+from polyvae.observe.sensor_law import expected_crps
 
 SHAPE = (2, 4, 5)
 
@@ -80,6 +81,21 @@ def test_each_greedy_sensor_is_the_best_of_all_beside_those_before() -> None:
             assert min(scores, key=lambda place: scores[place]) == found[number]
 
 
+def test_after_exchanges_no_move_of_one_sensor_helps() -> None:
+    modes, rest = principal_modes(drawn(50, *SHAPE, seed=1), 6)
+    noise, where = torch.tensor([0.5, 0.2], dtype=torch.float64), torch.ones(4, 5, dtype=torch.bool)
+    where[0] = False
+    start = torch.tensor([(1, 0), (1, 1), (2, 0)])
+    found = places_of(exchanged(modes, start, noise, where, rest))
+    assert len(set(found)) == 3
+    least = brute(modes, found, noise, rest)
+    assert least < 0.999 * brute(modes, places_of(start), noise, rest)
+    for number in range(3):
+        others = found[:number] + found[number + 1 :]
+        free = [place for place in product(range(1, 4), range(5)) if place not in others]
+        assert min(brute(modes, [*others, place], noise, rest) for place in free) >= least * (1 - 1e-3)
+
+
 def test_only_places_that_are_free_are_taken_and_only_those_judged_count() -> None:
     modes, rest = principal_modes(drawn(50, *SHAPE), 8)
     where = torch.ones(4, 5, dtype=torch.bool)
@@ -135,7 +151,7 @@ def test_greedy_sensors_are_worth_more_than_those_of_pivoted_qr_on_fields_held_o
     assert found["greedy"][1] < 0.4 * found["qr"][1]
 
 
-@pytest.mark.parametrize("method", ["greedy", "qr"])
+@pytest.mark.parametrize("method", ["exchange", "greedy", "qr"])
 def test_sensors_are_placed_alike_whatever_the_units_and_never_in_a_body(method: str) -> None:
     x = drawn(30, 2, 6, 7).float()
     x[:, :, 2:4, 2:4] = 3.0
@@ -153,7 +169,7 @@ def test_sensors_are_placed_alike_whatever_the_units_and_never_in_a_body(method:
 def test_what_makes_no_sense_is_refused() -> None:
     x = drawn(10, 1, 2, 3)
     modes = principal_modes(x, 3)[0]
-    with pytest.raises(ValueError, match="method is one of greedy, qr; got 'gready'; did you mean greedy"):
+    with pytest.raises(ValueError, match="method is one of exchange, greedy, qr; got 'gready'; did you mean greedy"):
         place_sensors(x, 2, method="gready")
     with pytest.raises(ValueError, match="count: 7 sensors do not fit into the 6 places where fields differ"):
         place_sensors(x, 7)
@@ -179,6 +195,8 @@ def test_what_makes_no_sense_is_refused() -> None:
             ValueError, match="noise is a standard deviation of at least 0, or one for each of 1 channels"
         ):
             greedy(modes, 1, noise)
+        with pytest.raises(ValueError, match="noise is a standard deviation"):
+            exchanged(modes, torch.tensor([(0, 0)]), noise)
     with pytest.raises(ValueError, match=r"position \(2, 0\) lies outside a field of 2 x 3 points"):
         expected_crps(modes, [(2, 0)], 0.1)
     with pytest.raises(ValueError, match="positions name a place twice"):

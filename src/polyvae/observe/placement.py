@@ -1,4 +1,4 @@
-"""Where to put so many sensors: by pivoted QR of principal modes, or greedily by what is expected of the whole field.
+"""Where to put so many sensors: by pivoted QR of principal modes, or by the error that is expected of the whole field.
 
 Both take a field x [C, H, W] for a normal law of covariance R'R, R its modes [K, C, H, W], plus what these leave out. A
 sensor reads all channels at one point.
@@ -7,30 +7,31 @@ sensor reads all channels at one point.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import pi, sqrt
+from math import inf
 
 import torch
 from torch import Tensor
 
 from polyvae.checks.names import find
 from polyvae.checks.ranges import Count, Weight, at_least, ranged
+from polyvae.observe.sensor_law import SensorLaw
 
 MOST = 256  # modes, where nothing else is asked for
 FITTED = 1500  # fields at most whose modes are found
-JUDGED = 2048  # places at most that count, where nothing else is asked for
-PIECE = 2**22  # numbers of an array at once, 32 MiB
-TINY = 1e-10  # of the mean variance: less is nothing, and readings have at least that of noise
+JUDGED = 1024  # places at most that count, where nothing else is asked for
+ENOUGH = 1e-4  # of the expected score: a round of moves that gains less is the last
+TINY = 1e-10  # of the largest, below which a variance is nothing
 
 
 @ranged
-def place_sensors(x: Tensor, count: Count, noise: Weight = 0.05, method: str = "greedy") -> Tensor:
-    """Positions [count, 2] (row, column) of sensors for fields like x [N, C, H, W], in the order they are chosen.
+def place_sensors(x: Tensor, count: Count, noise: Weight = 0.05, method: str = "exchange") -> Tensor:
+    """Positions [count, 2] (row, column) of sensors for fields like x [N, C, H, W].
 
     `noise`: the standard deviation of a reading, as a share of that of its channel over all fields and places. Channels
     count alike, each in its own standard deviation. No sensor stands where no field differs from another, as in a solid
-    body. `method`: "greedy" or "qr", see `greedy` and `pivoted_qr`. Of many fields and places an even part is looked
-    at. Raises ValueError for another method, fewer than two fields, values that are no numbers and more sensors than
-    places.
+    body. `method`: "qr", see `pivoted_qr`, "greedy", see `greedy`, or "exchange", which moves greedy sensors until no
+    move of one helps, see `exchanged`. Of many fields and places an even part is looked at. Raises ValueError for
+    another method, fewer than two fields, values that are no numbers and more sensors than places.
     """
     place = find(METHODS, method, "method")
     _check_fields(x)
@@ -103,113 +104,43 @@ def greedy(
     noise below 0.
     """
     free = _free(modes, count, where)
-    law = _Law(modes, noise, rest, judged)
+    law = SensorLaw(modes, noise, rest, judged)
     chosen: list[int] = []
     for _ in range(count):
-        candidates = free.nonzero().squeeze(1)
-        spread = torch.cat([law.after(some).clamp(min=0).sqrt().sum(1) for some in candidates.split(law.many)])
-        chosen.append(int(candidates[int(spread.argmin())]))
+        chosen.append(_best(law, free)[0])
         law.read(chosen[-1])
         free[chosen[-1]] = False
     return _positions(chosen, modes)
 
 
-def expected_crps(
+def exchanged(
     modes: Tensor,
-    positions: Tensor | Sequence[Sequence[int]],
+    positions: Tensor,
     noise: float | Tensor,
+    where: Tensor | None = None,
     rest: Tensor | None = None,
     judged: Tensor | None = None,
-) -> float:
-    """The mean ranked probability score that the normal law expects of itself, given sensors at `positions` [P, 2].
+) -> Tensor:
+    """Positions [count, 2] like those given, each in turn moved to where it most lowers `expected_crps` of them all.
 
-    That of a normal law of standard deviation s about what it describes is s / sqrt(pi). So this is the mean of
-    s / sqrt(pi) over the judged values, s^2 being the diagonal of
+    It ends where no move of one sensor lowers that by more than `ENOUGH` of itself: what greedy choices lack, which do
+    not know of the sensors that come later. The other arguments are those of `greedy`.
 
-    C - C_:s (C_ss + noise^2)^-1 C_s:,  C = R'R + diag(rest)
-
-    The other arguments are those of `greedy`. Raises ValueError for a position outside the field or given
-    twice.
-
-    Gneiting, Raftery: Strictly Proper Scoring Rules, Prediction, and Estimation, 2007.
+    Fedorov: Theory of Optimal Experiments, 1972.
     """
-    height, width = modes.shape[2:]
-    law = _Law(modes, noise, rest, judged)
-    pairs = torch.as_tensor(positions).view(-1, 2).tolist()
-    if len({(row, column) for row, column in pairs}) < len(pairs):
-        raise ValueError(f"positions name a place twice: {pairs}")
-    for row, column in pairs:
-        if not (0 <= row < height and 0 <= column < width):
-            raise ValueError(f"position ({row}, {column}) lies outside a field of {height} x {width} points")
-        law.read(row * width + column)
-    return float(law.variance().clamp(min=0).sqrt().mean()) / sqrt(pi)
-
-
-class _Law:
-    """What is left of the variance of a field given the sensors so far, in the space of its modes.
-
-    x = R'z + r with z ~ N(0, 1) and r ~ N(0, rest), independent; a sensor reads y = R_s'z + r_s + e. Given that, the
-    covariance of z is U (1 + S^2)^-1 U' along the singular vectors U of R_s over the deviations of r_s + e, and one
-    elsewhere; its root goes into R. Given z and y, what is left of r_s is rest noise^2 / (rest + noise^2), its mean
-    following y - R_s'z by the share g = rest / (rest + noise^2), so that x_s has (1 - g) R_s there.
-    """
-
-    def __init__(self, modes: Tensor, noise: float | Tensor, rest: Tensor | None, judged: Tensor | None) -> None:
-        channels, places = modes.shape[1], modes.shape[2] * modes.shape[3]
-        spread = torch.as_tensor(noise, dtype=torch.float64).cpu().reshape(-1)
-        if len(spread) not in (1, channels) or not bool(((spread >= 0) & spread.isfinite()).all()):
-            raise ValueError(
-                f"noise is a standard deviation of at least 0, or one for each of {channels} channels; got {noise}"
-            )
-        self.told = modes.detach().cpu().double().flatten(2).clone()  # R [K, C, P], what sensors tell of z
-        self.rest = self.told.new_zeros(channels, places) if rest is None else rest.detach().cpu().double().flatten(1)
-        tiny = TINY * float((self.told.square().sum(0) + self.rest).mean())
-        self.noise = (spread.square().expand(channels) + tiny)[:, None]
-        index = torch.arange(places) if judged is None else judged.flatten().cpu().nonzero().squeeze(1)
-        self.column = torch.full((places,), -1)  # of a place among those judged
-        self.column[index] = torch.arange(len(index))
-        self.left, self.own = self.told[:, :, index].clone(), self.rest[:, index].clone()
-        self.many = max(1, PIECE // (channels**2 * max(1, len(index))))
-
-    def variance(self) -> Tensor:
-        """Of the judged values, [C J]."""
-        return (self.left.square().sum(0) + self.own).flatten()
-
-    def after(self, places: Tensor) -> Tensor:
-        """The same after one more reading at each of the places [M], [M, C J]."""
-        heard = self._heard(places)
-        lower = torch.linalg.cholesky(heard.mT @ heard + torch.eye(heard.shape[2], dtype=heard.dtype))
-        told = torch.linalg.solve_triangular(lower, heard.mT, upper=False)  # [M, C, K]
-        lost = (told @ self.left.flatten(1)).square_().sum(1)
-        found = (self.variance() - lost).unflatten(1, self.own.shape)
-        mine = self.column[places]
-        rows, columns = (mine >= 0).nonzero().squeeze(1), mine[mine >= 0]
-        share, own = self._own(places[rows])
-        modelled = found[rows, :, columns] - self.own[:, columns].T
-        found[rows, :, columns] = (1 - share).square() * modelled + own
-        return found.flatten(1)
-
-    def read(self, place: int) -> None:
-        """One more reading."""
-        index = torch.tensor([place])
-        axes, sizes, _ = torch.linalg.svd(self._heard(index)[0], full_matrices=False)
-        lost = axes * (1 - (1 + sizes.square()).rsqrt())
-        for root in (self.told, self.left):
-            root -= (lost @ (axes.T @ root.flatten(1))).view(root.shape)
-        if (column := int(self.column[place])) >= 0:
-            share, own = self._own(index)
-            self.left[:, :, column] *= 1 - share[0]
-            self.own[:, column] = own[0]
-
-    def _heard(self, places: Tensor) -> Tensor:
-        """R_s over the deviations of r_s + e, [M, K, C]."""
-        return (self.told[:, :, places] / (self.rest[:, places] + self.noise).sqrt()).permute(2, 0, 1)
-
-    def _own(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """g, and what is left of the rest, at a reading's own place, [M, C] each."""
-        rest = self.rest[:, places]
-        share = rest / (rest + self.noise)
-        return share.T, (share * self.noise).T
+    free = _free(modes, len(positions), where)
+    chosen = [row * modes.shape[3] + column for row, column in positions.tolist()]
+    least, before = inf, inf
+    while least == inf or least < before * (1 - ENOUGH):
+        before = least
+        for number in range(len(chosen)):
+            law, others = SensorLaw(modes, noise, rest, judged), chosen[:number] + chosen[number + 1 :]
+            for place in others:
+                law.read(place)
+            open_to_it = free.clone()
+            open_to_it[others] = False
+            chosen[number], least = _best(law, open_to_it)
+    return _positions(chosen, modes)
 
 
 def _check_fields(x: Tensor) -> None:
@@ -231,6 +162,14 @@ def _free(modes: Tensor, count: int, where: Tensor | None) -> Tensor:
     return free.flatten().clone()
 
 
+def _best(law: SensorLaw, free: Tensor) -> tuple[int, float]:
+    """The free place whose reading leaves the least standard deviation, summed over what is judged, and that sum."""
+    candidates = free.nonzero().squeeze(1)
+    spread = torch.cat([law.after(some).clamp(min=0).sqrt().sum(1) for some in candidates.split(law.many)])
+    least = spread.min(0)
+    return int(candidates[int(least.indices)]), float(least.values)
+
+
 def _positions(places: Sequence[int], modes: Tensor) -> Tensor:
     return torch.tensor([divmod(place, modes.shape[3]) for place in places])
 
@@ -240,14 +179,31 @@ def _by_qr(x: Tensor, count: int, noise: float, where: Tensor) -> Tensor:
 
 
 def _greedily(x: Tensor, count: int, noise: float, where: Tensor) -> Tensor:
-    """Of many places an even part is judged."""
+    modes, rest, judged = _looked_at(x, noise, where)
+    return greedy(modes, count, noise, where, rest, judged)
+
+
+def _exchanged(x: Tensor, count: int, noise: float, where: Tensor) -> Tensor:
+    modes, rest, judged = _looked_at(x, noise, where)
+    return exchanged(modes, greedy(modes, count, noise, where, rest, judged), noise, where, rest, judged)
+
+
+def _looked_at(x: Tensor, noise: float, where: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Modes but for those far below the noise, what they leave out, and of many places an even part, to be judged."""
     modes, rest = principal_modes(x, MOST)
+    sizes = modes.square().mean((1, 2, 3))
+    left = sizes.flip(0).cumsum(0).flip(0) + rest.mean()
+    kept = max(1, int((left > max(1e-9, (noise / 10) ** 2)).sum()))
     step = 1
     while int(where[::step, ::step].sum()) > JUDGED:
         step += 1
     judged = torch.zeros_like(where)
     judged[::step, ::step] = where[::step, ::step]
-    return greedy(modes, count, noise, where, rest, judged)
+    return modes[:kept], rest + modes[kept:].square().sum(0), judged
 
 
-METHODS: dict[str, Callable[[Tensor, int, float, Tensor], Tensor]] = {"greedy": _greedily, "qr": _by_qr}
+METHODS: dict[str, Callable[[Tensor, int, float, Tensor], Tensor]] = {
+    "exchange": _exchanged,
+    "greedy": _greedily,
+    "qr": _by_qr,
+}
