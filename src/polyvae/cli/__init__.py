@@ -31,6 +31,7 @@ COMMANDS = {
     "augment": ("polyvae.cli.commands", "labelled examples drawn from a conditional run"),
     "classify": ("polyvae.cli.commands", "classes of examples by a run of m2, vade or gmvae, and scores"),
     "impute": ("polyvae.cli.commands", "a table with its gaps filled by a run of incomplete"),
+    "place-sensors": ("polyvae.cli.commands", "where so many sensors tell most of a field"),
     "compress": ("polyvae.cli.commands", "pictures and arrays into a few bytes, without loss, by a run"),
     "decompress": ("polyvae.cli.commands", "the files of a compressed file, identical to the last bit"),
     "figures": ("polyvae.cli.commands", "every figure of a run: curves, reconstructions, samples, codes"),

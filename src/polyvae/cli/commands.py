@@ -32,6 +32,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "translate": ("translate.translate", {}),
     "augment": ("augment.augment", {}),
     "impute": ("impute.impute", {}),
+    "place-sensors": ("placing.place", {"--number": "--count", "--noise": "--reading-noise"}),
     "compress": ("compress.compress", {}),
     "decompress": ("compress.decompress", {}),
     "study": ("study.study", {}),

@@ -77,6 +77,14 @@ class Clusters(Shown):
 
 
 @dataclass(frozen=True)
+class Sensors(Shown):
+    """A field [C, H, W] and the places (row, column) [P, 2] of sensors on it, in order."""
+
+    field: np.ndarray
+    positions: np.ndarray
+
+
+@dataclass(frozen=True)
 class Reliability:
     """By its name, rows [from, to, share of the examples, mean probability, share that is right] of a classifier."""
 

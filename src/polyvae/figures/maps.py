@@ -1,4 +1,4 @@
-"""Drawing maps of latents: a colour for each class, its name where it lies, and a second cue beside the colour."""
+"""Drawing maps: of latents, a colour and a second cue for each class, named where it lies; of sensors on a field."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
-from polyvae.figures.kinds import LatentMap, ModalMap
-from polyvae.figures.style import CLASSES, COLOURS, INK, MARKERS, SEQUENTIAL, finish, shades
+from polyvae.figures.kinds import LatentMap, ModalMap, Sensors
+from polyvae.figures.style import CLASSES, COLOURS, INK, MARKERS, SEQUENTIAL, charts, finish, shades
 
 _NAMED = 20  # classes that have a marker and a name each
 _LEAST = 5  # points of a class on which its name may stand: fewer would be hidden by it
@@ -75,6 +75,22 @@ def modalities(figure: ModalMap, title: str) -> Figure:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     finish(axes, title, *figure.axes)
     _apart(drawn, words)
+    return drawn
+
+
+def sensors(figure: Sensors, title: str) -> Figure:
+    """The field, a map for each channel, and on it the sensors by their numbers."""
+    count, height, width = figure.field.shape
+    drawn, every = charts(count, 3, 4.2, 4.2 * min(2.0, height / width) + 0.4)
+    for number, axes in enumerate(every):
+        axes.imshow(figure.field[number], cmap=SEQUENTIAL, interpolation="nearest")
+        finish(axes, figure.names[number] if figure.names else "", "column", "row", whole=True)
+        axes.grid(visible=False)
+        axes.scatter(*figure.positions.T[::-1], s=22, color="white", edgecolors=INK, linewidths=0.8)
+        for order, (row, column) in enumerate(figure.positions):
+            word = axes.annotate(str(order + 1), (column, row), (4, 3), textcoords="offset points", fontsize=8)
+            word.set_path_effects([withStroke(linewidth=2, foreground="white")])
+    drawn.suptitle(title, color=INK)
     return drawn
 
 

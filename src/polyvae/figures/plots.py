@@ -140,6 +140,11 @@ def _(figure: Reliability, title: str) -> Figure:
 
 
 @_draw.register
+def _(figure: kinds.Sensors, title: str) -> Figure:
+    return maps.sensors(figure, title)
+
+
+@_draw.register
 def _(figure: LatentMap, title: str) -> Figure:
     return maps.latents(figure, title)
 

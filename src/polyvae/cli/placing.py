@@ -1,0 +1,72 @@
+"""`polyvae place-sensors`: where so many sensors tell most of a field."""
+
+from __future__ import annotations
+
+import json as json_module
+import shlex
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from polyvae import data as data_room
+from polyvae.checks.ranges import Count, Seed, Weight
+from polyvae.cli.runs import check_place
+from polyvae.model.spec import Spec
+from polyvae.observe.placement import FITTED, place_sensors
+
+Placing = Literal["exchange", "greedy", "qr"]
+
+
+def place(
+    data: str,
+    count: Count = 10,
+    method: Placing = "exchange",
+    reading_noise: Weight = 0.05,
+    data_seed: Seed = 0,
+    data_dir: Path | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Places sensors where they tell most of fields, or pictures, by the training part; see `--positions` of `train`.
+
+    A sensor reads all channels at one point of the grid.
+
+    data: fields by name or path.
+    count: how many sensors.
+    method: greedy sensors, each where it most lowers the CRPS that is expected of a normal law, exchange, which then
+        moves them until no move of one helps, or pivoted QR of the principal axes.
+    reading_noise: the standard deviation of a reading, as a share of that of its channel.
+    data_seed: of the cut into parts; only the training part is looked at.
+    data_dir: look here first, in DIR/NAME.
+    out: a PNG file of the sensors on a field of the training part.
+    json: print one JSON document.
+
+    Example: polyvae place-sensors turbulence --count 10 --out sensors.png
+    """
+    if out is not None:
+        check_place(out)
+    found = data_room.load(data, data_dir=data_dir, seed=data_seed)
+    if found.spec.modalities or len(found.spec.x) != 3:
+        raise ValueError(f"data: sensors stand on fields or pictures [C, H, W]; {found.name} has none")
+    part = found.train
+    x = part.batch(torch.arange(0, len(part), -(-len(part) // FITTED), device=part.device))["x"]
+    positions = place_sensors(x, count, reading_noise, method)
+    argument = ",".join(map(str, positions.flatten().tolist()))
+    files = [] if out is None else [_draw(out, x[0], positions, found.spec, f"{count} sensors by {method}")]
+    if json:
+        told = {"data": found.name, "method": method, "reading_noise": reading_noise}
+        print(json_module.dumps({**told, "positions": positions.tolist(), "files": list(map(str, files))}))
+        return
+    print("row, column: " + "; ".join(f"{row}, {column}" for row, column in positions.tolist()))
+    print(f"next: polyvae train arbitrary_conditioning --data {shlex.quote(data)} --mask points --positions {argument}")
+    for path in files:
+        print(shlex.quote(str(path)))
+
+
+def _draw(path: Path, x: torch.Tensor, positions: torch.Tensor, spec: Spec, title: str) -> Path:
+    from polyvae.figures import draw
+    from polyvae.figures.kinds import Sensors
+
+    names = tuple(column.name for column in spec.columns)
+    return draw(Sensors(x.cpu().numpy(), positions.numpy(), names=names), path, title)

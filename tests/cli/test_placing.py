@@ -1,0 +1,59 @@
+"""`polyvae place-sensors`: positions that `train --positions` takes, as text, JSON and a figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import polyvae as pv
+from polyvae.cli import main
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Path:
+    stream = np.random.default_rng(0)
+    codes, shapes = stream.normal(size=(60, 4)), stream.normal(size=(4, 2 * 6 * 8))
+    u, v = (codes @ shapes).reshape(60, 2, 6, 8).swapaxes(0, 1).copy()
+    u[:, 2:4, 3:5] = v[:, 2:4, 3:5] = 0.0
+    np.savez(tmp_path / "flow.npz", u=u, v=v, t=np.arange(60))
+    return tmp_path / "flow.npz"
+
+
+@pytest.mark.parametrize("method", ["exchange", "greedy", "qr"])
+def test_positions_are_those_of_the_training_part(
+    method: str, flow: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["place-sensors", str(flow), "--count", "3", "--method", method, "--reading-noise", "0.1"]
+    assert main([*line, "--out", str(tmp_path / "s.png"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    expected = pv.observe.place_sensors(pv.data.load(flow).train.tensors["x"], 3, 0.1, method)
+    assert told["positions"] == expected.tolist()
+    assert (told["method"], told["reading_noise"], told["files"]) == (method, 0.1, [str(tmp_path / "s.png")])
+    with Image.open(tmp_path / "s.png") as picture:
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 50
+    assert main(line) == 0
+    text = capsys.readouterr().out
+    argument = ",".join(map(str, expected.flatten().tolist()))
+    assert f"polyvae train arbitrary_conditioning --data {flow} --mask points --positions {argument}" in text
+    mask = pv.masks.observation("points", positions=expected.tolist())
+    assert int(mask.mask(torch.zeros(1, 2, 6, 8)).sum()) == 3
+
+
+def test_what_has_no_places_for_sensors_is_refused(
+    flow: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(50, 3)))
+    for line, said in (
+        ([str(tmp_path / "table.npy")], "sensors stand on fields or pictures [C, H, W]"),
+        ([str(flow), "--count", "45"], "--count: 45 sensors do not fit into the 44 places where fields differ"),
+        ([str(flow), "--method", "best"], "--method: expected one of exchange, greedy, qr"),
+        ([str(flow), "--number", "4"], "--count"),
+        ([str(flow), "--out", str(flow / "x.png")], "x.png"),
+    ):
+        assert main(["place-sensors", *line]) != 0, line
+        assert said in capsys.readouterr().err
