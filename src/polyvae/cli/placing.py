@@ -68,5 +68,5 @@ def _draw(path: Path, x: torch.Tensor, positions: torch.Tensor, spec: Spec, titl
     from polyvae.figures import draw
     from polyvae.figures.kinds import Sensors
 
-    names = tuple(column.name for column in spec.columns)
+    names = tuple(column.name or "" for column in spec.columns)
     return draw(Sensors(x.cpu().numpy(), positions.numpy(), names=names), path, title)

@@ -84,7 +84,7 @@ def sensors(figure: Sensors, title: str) -> Figure:
     drawn, every = charts(count, 3, 4.2, 4.2 * min(2.0, height / width) + 0.4)
     for number, axes in enumerate(every):
         axes.imshow(figure.field[number], cmap=SEQUENTIAL, interpolation="nearest")
-        finish(axes, figure.names[number] if figure.names else "", "column", "row", whole=True)
+        finish(axes, figure.names[number] if number < len(figure.names) else "", "column", "row", whole=True)
         axes.grid(visible=False)
         axes.scatter(*figure.positions.T[::-1], s=22, color="white", edgecolors=INK, linewidths=0.8)
         for order, (row, column) in enumerate(figure.positions):
