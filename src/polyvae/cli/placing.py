@@ -59,7 +59,9 @@ def place(
         print(json_module.dumps({**told, "positions": positions.tolist(), "files": list(map(str, files))}))
         return
     print("row, column: " + "; ".join(f"{row}, {column}" for row, column in positions.tolist()))
-    print(f"next: polyvae train arbitrary_conditioning --data {shlex.quote(data)} --mask points --positions {argument}")
+    cut = f" --data-seed {data_seed}" if data_seed else ""
+    whole = f"--data {shlex.quote(data)}{cut} --mask points --positions {argument}"
+    print(f"next: polyvae train arbitrary_conditioning {whole}")
     for path in files:
         print(shlex.quote(str(path)))
 
