@@ -59,7 +59,7 @@ OWN = [
     *GAMES,
     *BOUNDS,
 ]  # whose objective is what they are
-CLOSED = ["pca", "ppca"]
+CLOSED = ["pca", "ppca", "gaussian_process"]
 PRIORS = [name for name in RECIPES if name.endswith("_prior")]
 POSTERIORS = ["bir_vae", "full_covariance", "low_rank", "mixture_posterior", "iaf"]  # whose posterior is what they are
 LEARNED = [

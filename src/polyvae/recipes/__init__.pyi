@@ -64,6 +64,7 @@ from .quantised import vq_semi_conditional as vq_semi_conditional
 from .quantised import vq_vae as vq_vae
 from .quantised import vq_vae_2 as vq_vae_2
 from .recording import Recipe as Recipe
+from .regression import gaussian_process as gaussian_process
 from .regularised import adversarial_autoencoder as adversarial_autoencoder
 from .regularised import beta_tcvae as beta_tcvae
 from .regularised import beta_vae as beta_vae

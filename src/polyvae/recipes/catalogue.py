@@ -25,6 +25,7 @@ from polyvae.recipes import (
     posteriors,
     priors,
     quantised,
+    regression,
     regularised,
     variants,
 )
@@ -52,6 +53,7 @@ WHERE = (  # each enters its own
     quantised,
     autoregressive,
     baselines,
+    regression,
 )
 
 

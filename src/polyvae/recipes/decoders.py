@@ -25,6 +25,7 @@ from polyvae.objectives.bounds import Bound
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
+from polyvae.observe.noise import Noisy
 from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
@@ -197,9 +198,18 @@ class Starting:
 
 
 def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:
-    """The transform that adds m, then what the condition asks for."""
-    m = sparse_pixels(spec, mask)
-    return chain(m, y.observe) if y.observe.transforms else m
+    """The transform that adds m, then its noise, then what the condition asks for."""
+    m, noise = sparse_pixels(spec, mask), noises(spec, mask)
+    steps = [m, *([Noisy(noise)] if any(noise) else []), *y.observe.transforms]
+    return chain(*steps) if len(steps) > 1 else m
+
+
+def noises(spec: Spec, mask: Mask) -> tuple[float, ...]:
+    """The standard deviation of the noise of every channel of a picture, or column of a table."""
+    given = [float(each) for each in (mask.noise if isinstance(mask.noise, Sequence) else [mask.noise])]
+    if len(given) not in (1, spec.x[0]):
+        raise ValueError(f"noise is one number, or one for each of {spec.x[0]} channels; got {len(given)}")
+    return tuple(given * spec.x[0] if len(given) == 1 else given)
 
 
 def sparse_pixels(spec: Spec, mask: Mask) -> SparsePixels:

@@ -50,6 +50,7 @@ Part = Annotated[float, Range(0, 1)]
 Merge = Literal["residual", "network", "precision"]
 RungNetwork = Literal["mlp", "mlp-tanh", "conv", "residual"]
 Sizes = Annotated[int | Sequence[int], Range(1, LARGEST, whole=True)]
+Noise = Annotated[float | Sequence[float], Range(0)]
 Within = Annotated[float, Range(0, 1, open=True, below=True)]
 Game = Literal["minimax", "non-saturating", "hinge", "wasserstein"]
 Kernel = Annotated[int, Range(3, LARGEST, whole=True, odd=True)]
@@ -219,13 +220,15 @@ class Mask:
 
     `kind`: which pixels are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture,
     half a table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of
-    mask "points", row,column,row,column... of a picture or columns of a table.
+    mask "points", row,column,row,column... of a picture or columns of a table. `noise`: standard deviation of the
+    normal noise of what is seen, in the data's units, of all channels or of each; drawn afresh for every batch.
     """
 
     kind: Annotated[Where, Flat("mask")] = "uniform"
     count: NumberOrShare | None = None
     exponent: Positive | None = None
     positions: Sequence[int] | None = None
+    noise: Noise = 0.0
 
 
 @bundle

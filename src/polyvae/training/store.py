@@ -22,6 +22,7 @@ from polyvae.data.files.sealed import (
     write_sealed_json,
 )
 from polyvae.data.files.writing import write_text
+from polyvae.model.sized import resize
 
 DESCRIPTION, WEIGHTS, STATE, METRICS = "run.json", "weights.safetensors", "state.safetensors", "metrics.csv"
 MENDED = "go on with the run, which writes it again from its state"
@@ -72,6 +73,7 @@ def copy_tensors(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], sourc
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
     """Copies tensors into the module that `unique_tensors` would list them of. Raises RunError."""
+    resize(module, tensors)
     copy_tensors(unique_tensors(module), tensors, source)
 
 

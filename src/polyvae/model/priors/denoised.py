@@ -1,0 +1,110 @@
+"""What sensors would read without their noise, given what they read: a prior that reads an observation."""
+
+from __future__ import annotations
+
+from math import log, pi
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+
+from polyvae.model.distributions.mixture import mixture
+from polyvae.model.priors.population import Population
+from polyvae.model.processes import Processes
+from polyvae.model.sized import Sized
+from polyvae.model.vae import Values
+
+PARTICLES, BEGIN = 200, 8  # of a row, and how many times as many stand at the beginning
+
+
+class Denoised(Sized):
+    """p(z | m), z [B, R] the readings without noise, m = (x mask, mask) those with noise.
+
+    u ~ p(u), a mixture of normals around the places of the training examples; s | u ~ N(mu(u), V(u)), by `processes`;
+    m | s ~ N(s, noise^2), where a sensor works. Then
+
+    p(z | m) = 1 / K sum_k N(z; mu_k + V_k / (V_k + noise^2) (m - mu_k), V_k noise^2 / (V_k + noise^2) + least^2)
+
+    with particles u_k of p(u | m), see `Population`. Where no reading has noise and all sensors
+    work, z is m, up to `least`. A sensor that does not work, which the mask says, is told by the others.
+
+    A fit sets `processes`, the places `centres` [N, d] with their `bandwidth`, and `least` [R].
+    """
+
+    given = ("m",)
+
+    centres: Tensor
+    bandwidth: Tensor
+    least: Tensor
+    noise: Tensor
+    index: Tensor
+    flags: Tensor
+
+    def __init__(self, index: Tensor, flags: Tensor, noise: Tensor, particles: int = PARTICLES) -> None:
+        """`index`, `flags` [R]: where in m, flattened, each reading is and what says whether it works; `noise` [R]:
+        standard deviations."""
+        super().__init__()
+        self.processes, self.population = Processes(), Population(particles)
+        self.register_buffer("index", index, persistent=False)
+        self.register_buffer("flags", flags, persistent=False)
+        self.register_buffer("noise", noise.float(), persistent=False)
+        self.register_buffer("least", torch.ones(len(index)))
+        self.register_buffer("bandwidth", torch.ones(()))
+        self.register_buffer("centres", torch.zeros(0, 0))
+
+    @torch.no_grad()
+    def set(self, centres: Tensor, readings: Tensor, bandwidth: float, least: Tensor) -> None:
+        """Fits it to places [N, d] and readings without noise [N, R] of training examples."""
+        self.processes.fit(centres, readings)
+        self.centres = centres.to(self.least)
+        self.bandwidth.fill_(bandwidth)
+        self.least.copy_(least)
+
+    def readings(self, m: Tensor) -> tuple[Tensor, Tensor]:
+        """What the sensors read [B, R], and which of them work, boolean [B, R]."""
+        flat = m.flatten(1)
+        return flat[:, self.index], flat[:, self.flags] != 0
+
+    def forward(self, values: Values) -> Distribution:
+        read, works = self.readings(values["m"])
+        known = read.device.type == "meta" or bool((works & (self.noise == 0)).all())
+        if len(self.centres) and not known:
+            return self._inferred(read, works)
+        return Independent(Normal(read, self.least.expand_as(read), validate_args=False), 1, validate_args=False)
+
+    def log_prior(self, u: Tensor) -> Tensor:
+        """log p(u) [...] of places [..., d]."""
+        far = torch.cdist(u.flatten(0, -2), self.centres).square() / self.bandwidth.square()
+        size = self.centres.shape[1] * (self.bandwidth.log() + 0.5 * log(2 * pi)) + log(len(self.centres))
+        return ((-0.5 * far).logsumexp(-1) - size).view(u.shape[:-1])
+
+    @torch.no_grad()
+    def _inferred(self, read: Tensor, works: Tensor) -> Distribution:
+        square = self.noise.square()
+
+        def told(u: Tensor) -> tuple[Tensor, ...]:
+            return tuple(each.to(read).unflatten(0, u.shape[:2]) for each in self.processes(u.flatten(0, 1)))
+
+        def score(u: Tensor) -> Tensor:
+            mean, variance = told(u)
+            total = variance + square
+            return -0.5 * (((read - mean).square() / total + total.log()) * works).sum(-1)
+
+        u = self.population(self._begun(len(read)), self.log_prior, score)
+        mean, variance = told(u)
+        # Of what the processes leave open the reading itself tells its share; all of it, where it has no noise.
+        gain = works * variance / (variance + square)
+        loc = mean + gain * (read - mean)
+        scale = (variance * (1 - gain) + self.least.square()).sqrt()
+        parts = Independent(Normal(loc.transpose(0, 1), scale.transpose(0, 1), validate_args=False), 1)
+        return mixture(loc.new_zeros(len(read), len(u)), parts)
+
+    def _begun(self, rows: int) -> Tensor:
+        """Draws of p(u), the same for every row, [K, B, d]."""
+        count, stream = BEGIN * self.population.particles, torch.Generator().manual_seed(self.population.seed)
+        chosen = torch.arange(count, device=self.centres.device) * len(self.centres) // count
+        moved = torch.randn(count, self.centres.shape[1], generator=stream).to(self.centres)
+        return (self.centres[chosen] + self.bandwidth * moved)[:, None].expand(-1, rows, -1)
+
+    def extra_repr(self) -> str:
+        return f"readings={len(self.index)}, examples={len(self.centres)}"
