@@ -43,9 +43,9 @@ class Averaged(Sized):
         self.members = nn.ModuleList(Processes().fit(inputs, targets, each) for each in dict.fromkeys(tried))
         errors, variances = map(torch.stack, zip(*(each.left_out(folds) for each in self._held()), strict=True))
         share = errors.square().sum((1, 2)).clamp(min=1e-300).reciprocal()
-        self.share = share / share.sum()
+        self.share = (share / share.sum()).to(self.share)
         mean, spread = self._mixed(errors, variances)
-        self.stretch = (mean.square() / spread).mean(0)
+        self.stretch = (mean.square() / spread).mean(0).to(self.stretch)
         return self
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
@@ -29,23 +30,47 @@ class Found(NamedTuple):
     cost: float
 
 
-def searched(v: Tensor, y: Tensor, units: Tensor, shared: bool) -> Found:
-    """The kernel of greatest marginal likelihood of y [n, r] given v [n, d], whose units were `units`."""
+class Spectrum(NamedTuple):
+    """Eigenvalues [n] and eigenvectors [n, n] of H, the kernel of some inputs with these lengths and this shape."""
+
+    lengths: Tensor
+    shape: float
+    values: Tensor
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, v: Tensor, shape: float, lengths: Tensor) -> Spectrum:
+        """Of inputs [n, d]."""
+        scaled = v / lengths
+        return cls(lengths, shape, *torch.linalg.eigh(kernel(squares(scaled, scaled), shape)))
+
+
+def searched(v: Tensor, groups: Sequence[Tensor], units: Tensor, shared: bool) -> list[Found]:
+    """The kernel of greatest marginal likelihood of each group of targets [n, r] given v [n, d], whose units were
+    `units`; `shared`: with one noise for a group."""
     common = units.square().mean().sqrt() / units
-    best = None
+    each = torch.ones_like(common)
+    best: list[Found | None] = [None] * len(groups)
     for shape in SHAPES:
-        for unit in (torch.ones_like(common), common):
+        for unit in (each,) if torch.equal(common, each) else (each, common):
             for length in LENGTHS:
-                tried = _judged(v, y, shape, length * unit, shared)[0]
-                best = tried if best is None or tried.cost < best.cost else best
-    assert best is not None
-    if v.shape[1] == 1:
-        return best
+                spectrum = Spectrum.of(v, shape, length * unit)
+                for number, y in enumerate(groups):
+                    tried, known = judged(spectrum, y, shared)[0], best[number]
+                    best[number] = tried if known is None or tried.cost < known.cost else known
+    found = [each for each in best if each is not None]
+    return (
+        found if v.shape[1] == 1 else [_lengthened(v, y, each, shared) for y, each in zip(groups, found, strict=True)]
+    )
+
+
+def _lengthened(v: Tensor, y: Tensor, best: Found, shared: bool) -> Found:
+    """The same with a length for each input, where that is worth their number."""
     each, penalty = best, 0.5 * (v.shape[1] - 1) * log(len(v))
     raw = best.lengths.log().requires_grad_()
     optimiser = torch.optim.Rprop([raw], lr=0.1, step_sizes=(1e-4, 1.0))
     for _ in range(ROUNDS):
-        tried, slope = _judged(v, y, best.shape, raw.detach().exp(), shared)
+        tried, slope = judged(Spectrum.of(v, best.shape, raw.detach().exp()), y, shared)
         each = tried if tried.cost < each.cost else each
         with torch.enable_grad():
             scaled = v / raw.exp()
@@ -56,21 +81,20 @@ def searched(v: Tensor, y: Tensor, units: Tensor, shared: bool) -> Found:
     return each if each.cost + penalty < best.cost else best
 
 
-def _judged(v: Tensor, y: Tensor, shape: float, lengths: Tensor, shared: bool) -> tuple[Found, Tensor]:
+def judged(spectrum: Spectrum, y: Tensor, shared: bool) -> tuple[Found, Tensor]:
     """Minus the log marginal likelihood, less a constant, at each target's best noise and amplitude; its slope by H.
 
     n/2 log a + 1/2 log det(H + r I), a = y (H + r I)^-1 y / n
     """
-    scaled = v / lengths
-    values, vectors = torch.linalg.eigh(kernel(squares(scaled, scaled), shape))
-    turned, noises = (vectors.T @ y).square(), torch.tensor(NOISES, dtype=v.dtype)
+    lengths, shape, values, vectors = spectrum
+    turned, noises = vectors.T @ y, torch.tensor(NOISES, dtype=y.dtype)
     shifted = values.clamp(min=0) + noises[:, None]  # [M, n]
-    amplitude = (shifted.reciprocal() @ turned / len(v)).clamp(min=1e-300)
-    costs = 0.5 * (len(v) * amplitude.log() + shifted.log().sum(1, keepdim=True))
+    amplitude = (shifted.reciprocal() @ turned.square() / len(y)).clamp(min=1e-300)
+    costs = 0.5 * (len(y) * amplitude.log() + shifted.log().sum(1, keepdim=True))
     place = costs.sum(1).argmin().expand(y.shape[1]) if shared else costs.argmin(0)
     cost = costs.gather(0, place[None])
     chosen = shifted[place].T
-    solved = vectors @ ((vectors.T @ y) / chosen) / amplitude.gather(0, place[None]).sqrt()
+    solved = vectors @ (turned / chosen) / amplitude.gather(0, place[None]).sqrt()
     slope = 0.5 * ((vectors * chosen.reciprocal().sum(1)) @ vectors.T - solved @ solved.T)
     return Found(lengths, shape, noises[place], float(cost.sum())), slope
 

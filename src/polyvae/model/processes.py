@@ -89,7 +89,7 @@ class Processes(Sized):
         order = torch.randperm(len(v), generator=torch.Generator().manual_seed(seed))[:SEARCHED]
         sharing = sharing or Sharing((0, y.shape[1]))
         groups = list(pairwise(sharing.ends))
-        found = [searched(self.inputs[order], y[order, a:b], self.scale, sharing.noise) for a, b in groups]
+        found = searched(self.inputs[order], [y[order, a:b] for a, b in groups], self.scale, sharing.noise)
         self.lengths = torch.stack([each.lengths for each in found])
         self.shape = torch.tensor([each.shape for each in found], dtype=v.dtype)
         self.noise = torch.cat([each.noise for each in found])

@@ -31,6 +31,7 @@ TOLD = 0.1  # of the noise's variance, which the places may leave open of the re
 MOST = 6  # dimensions of the places
 BANDWIDTHS = [0.02 * 1.25**power for power in range(20)]
 FOLDS = 10
+LEAST = 1e-24  # of a channel's variance, which is left at least
 
 
 class Reads(nn.Module):
@@ -70,7 +71,7 @@ class Regressed(Sized):
         """Fits it to readings [N, R] and components [N, n] of training examples; `left` [D]: what the axes leave."""
         self.processes.fit(readings, codes)
         self.mean, self.axes = mean.to(self.mean), axes.to(self.axes)
-        self.left = left.to(self.left).clamp(min=1e-24)
+        self.left = left.to(self.left)
 
     def forward(self, values: Values) -> Distribution:
         loc = self.mean.expand(len(values["z"]), -1)
@@ -91,8 +92,8 @@ def gaussian_process(spec: Spec, modes: Count = 150, mask: Mask = Mask()) -> Rec
 
     p(x | z) is the regression, and p(z | m) what the training part and the size of the `noise` leave of z: the sensors
     read places on a surface of few dimensions, and noise takes them off it. A sensor may fail: what it does not tell
-    the others do. Everything is fitted in closed form; for some thousand examples, or fields of many dimensions, train
-    a network, as of `arbitrary_conditioning`.
+    the others do. Channels, or columns, count in their own standard deviations. Everything is fitted in closed form;
+    for some thousand examples, or fields of many dimensions, train a network, as of `arbitrary_conditioning`.
 
     `mask`: "points" at `positions`, a half, or "grid", the default; of a table by default its left half. `modes`:
     components at most.
@@ -116,12 +117,16 @@ def gaussian_process(spec: Spec, modes: Count = 150, mask: Mask = Mask()) -> Rec
     decoder = Regressed(spec.x)
 
     def solve(x: Tensor) -> None:
-        found = Principal.of(x.flatten(1))
+        units = _units(x)
+        found = Principal.of(x.double().flatten(1) / units)
+        if not len(found.values):
+            raise ValueError("gaussian_process needs examples that differ; those of the training part are all alike")
         held = found.values.square().cumsum(0) / found.values.square().sum()
         count = min(int((held < 1 - ENERGY).sum()) + 1, modes, len(held))
         codes, axes = found.codes[:, :count], found.axes[:count]
         read = x.double().flatten(1)[:, index]
-        decoder.set(found.mean, axes, (found.codes[:, count:] @ found.axes[count:]).square().mean(0), read, codes)
+        left = (found.codes[:, count:] @ found.axes[count:]).square().mean(0).clamp(min=LEAST)
+        decoder.set(found.mean * units, axes * units, left * units.square(), read, codes)
         spread = read.std(0)
         centres = _places(found.codes / found.codes.std(0), read, prior.noise.double())
         least = STEP * torch.where(spread > 0, spread, 1.0)
@@ -131,6 +136,12 @@ def gaussian_process(spec: Spec, modes: Count = 150, mask: Mask = Mask()) -> Rec
     model = VAE(posterior, prior, decoder)
     objective = Objective({"reconstruction": Reconstruction(), "kl": KL()})
     return Recipe(model, objective, observed(spec, mask, Condition(spec, Conditions())), solve=solve)
+
+
+def _units(x: Tensor) -> Tensor:
+    """The standard deviation of each channel or column of x [N, *x], for every value [D], 1 of what never varies."""
+    found = x.double().transpose(0, 1).flatten(1).std(1, correction=0)
+    return torch.where(found > 0, found, 1.0).repeat_interleave(x[0, 0].numel())
 
 
 def _places(codes: Tensor, read: Tensor, noise: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from polyvae.model.distributions.mixture import mixture
+from polyvae.model.kernels import squares
 from polyvae.model.priors.population import Population
-from polyvae.model.processes import Processes
+from polyvae.model.processes import AT_ONCE, Processes
 from polyvae.model.sized import Sized
 from polyvae.model.vae import Values
 
@@ -74,9 +75,10 @@ class Denoised(Sized):
 
     def log_prior(self, u: Tensor) -> Tensor:
         """log p(u) [...] of places [..., d]."""
-        far = torch.cdist(u.flatten(0, -2), self.centres).square() / self.bandwidth.square()
         size = self.centres.shape[1] * (self.bandwidth.log() + 0.5 * log(2 * pi)) + log(len(self.centres))
-        return ((-0.5 * far).logsumexp(-1) - size).view(u.shape[:-1])
+        some = (u / self.bandwidth).flatten(0, -2).split(max(1, AT_ONCE // len(self.centres)))
+        centres = self.centres / self.bandwidth
+        return torch.cat([(-0.5 * squares(each, centres)).logsumexp(-1) for each in some]).view(u.shape[:-1]) - size
 
     @torch.no_grad()
     def _inferred(self, read: Tensor, works: Tensor) -> Distribution:
@@ -90,7 +92,7 @@ class Denoised(Sized):
             total = variance + square
             return -0.5 * (((read - mean).square() / total + total.log()) * works).sum(-1)
 
-        u = self.population(self._begun(len(read)), self.log_prior, score)
+        u = self.population(self._begun(), self.log_prior, score)
         mean, variance = told(u)
         # Of what the processes leave open the reading itself tells its share; all of it, where it has no noise.
         gain = works * variance / (variance + square)
@@ -99,12 +101,12 @@ class Denoised(Sized):
         parts = Independent(Normal(loc.transpose(0, 1), scale.transpose(0, 1), validate_args=False), 1)
         return mixture(loc.new_zeros(len(read), len(u)), parts)
 
-    def _begun(self, rows: int) -> Tensor:
-        """Draws of p(u), the same for every row, [K, B, d]."""
+    def _begun(self) -> Tensor:
+        """Draws of p(u), the same for every row, [K, 1, d]."""
         count, stream = BEGIN * self.population.particles, torch.Generator().manual_seed(self.population.seed)
         chosen = torch.arange(count, device=self.centres.device) * len(self.centres) // count
         moved = torch.randn(count, self.centres.shape[1], generator=stream).to(self.centres)
-        return (self.centres[chosen] + self.bandwidth * moved)[:, None].expand(-1, rows, -1)
+        return (self.centres[chosen] + self.bandwidth * moved)[:, None]
 
     def extra_repr(self) -> str:
         return f"readings={len(self.index)}, examples={len(self.centres)}"

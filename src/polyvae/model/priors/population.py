@@ -35,14 +35,20 @@ class Population(nn.Module):
 
     @torch.no_grad()
     def forward(self, start: Tensor, log_prior: Score, log_likelihood: Score) -> Tensor:
-        """Particles [K, B, d] of every row, equally likely; `start` [M, B, d] are draws of p(u)."""
+        """Particles [K, B, d] of every row, equally likely; `start` [M, 1, d] are draws of p(u), for all rows alike.
+
+        `log_prior` [..] and `log_likelihood` [.., B] are of places [.., B, d], or [.., 1, d] for all rows at once.
+        """
         stream = torch.Generator().manual_seed(self.seed)
-        u, likely, prior = start, log_likelihood(start), log_prior(start)
+        likely = log_likelihood(start)
+        rows, same = likely.shape[1], torch.arange(self.particles, device=likely.device)[:, None]
+        u, prior = start.expand(-1, rows, -1), log_prior(start).expand(-1, rows)
         power = torch.zeros_like(likely[0])
         for _ in range(ROUNDS):
+            going = power < 1  # a row that is there stays as it is, however long others take
             rise = _rise(likely, 1 - power, KEPT * self.particles)
             power = power + rise
-            chosen = self._chosen((rise * likely).softmax(0), stream)
+            chosen = torch.where(going, self._chosen((rise * likely).softmax(0), stream), same)
             u = torch.take_along_dim(u, chosen[..., None], 0)
             likely, prior = (each.gather(0, chosen) for each in (likely, prior))
             factor = _spread(u)
@@ -51,7 +57,7 @@ class Population(nn.Module):
                 tried = u + torch.einsum("bij,kj->kbi", factor, step)
                 gain, height = log_likelihood(tried), log_prior(tried)
                 chance = torch.rand(self.particles, 1, generator=stream).to(u).log()
-                taken = power * (gain - likely) + height - prior > chance
+                taken = going & (power * (gain - likely) + height - prior > chance)
                 u = torch.where(taken[..., None], tried, u)
                 likely, prior = torch.where(taken, gain, likely), torch.where(taken, height, prior)
             if bool((power >= 1).all()):
