@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor
 
-from polyvae.model.kernels import NOISES, Spectrum, judged, kernel, searched, squares
+from polyvae.model.kernels import NOISES, Spectrum, _by_lengths, judged, kernel, searched, squares
 
 
 def draws(rows: int, inputs: int, targets: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -46,7 +48,8 @@ def test_the_cost_is_minus_the_likelihood_of_a_normal_law_at_its_best_amplitude(
     def cost(target: Tensor, noise: float) -> float:
         covariance = (h + noise * torch.eye(20)).numpy()
         amplitude = target.numpy() @ np.linalg.solve(covariance, target.numpy()) / 20
-        return -float(multivariate_normal.logpdf(target.numpy(), cov=amplitude * covariance))
+        law: Any = multivariate_normal  # whose stub wants whole numbers of a covariance
+        return -float(law.logpdf(target.numpy(), cov=amplitude * covariance))
 
     dropped = 0.5 * 20 * (np.log(2 * np.pi) + 1)
     told = [cost(y[:, j], float(found.noise[j])) - dropped for j in range(3)]
@@ -65,21 +68,17 @@ def test_its_slope_is_that_of_finite_differences() -> None:
         scaled = v / logarithm.exp()
         total = torch.zeros((), dtype=v.dtype)
         for target, each in zip(y.T, noise, strict=True):
-            covariance = kernel(squares(scaled, scaled), 2.0) + each * torch.eye(15, dtype=v.dtype)
+            covariance = kernel(torch.cdist(scaled, scaled).square(), 2.0) + each * torch.eye(15, dtype=v.dtype)
             amplitude = target @ torch.linalg.solve(covariance, target) / 15
             total = total + 7.5 * amplitude.log() + 0.5 * torch.logdet(covariance)
         return total
 
-    raw = torch.tensor([0.3, -0.2], dtype=v.dtype, requires_grad=True)
-    found, slope = judged(Spectrum.of(v, 2.0, raw.detach().exp()), y, False)
-    scaled = v / raw.exp()
-    (slope * kernel(squares(scaled, scaled), 2.0)).sum().backward()
-    for place in range(2):
-        step = 1e-5 * torch.eye(2, dtype=v.dtype)[place]
-        with torch.no_grad():
-            expected = (cost(raw + step, found.noise) - cost(raw - step, found.noise)) / 2e-5
-        assert raw.grad is not None
-        assert float(raw.grad[place]) == pytest.approx(float(expected), rel=1e-5)
+    raw = torch.tensor([0.3, -0.2], dtype=v.dtype)
+    found, slope = judged(Spectrum.of(v, 2.0, raw.exp()), y, False)
+    slopes = _by_lengths(slope, v / raw.exp(), 2.0)
+    for step, told in zip(1e-5 * torch.eye(2, dtype=v.dtype), slopes, strict=True):
+        expected = (cost(raw + step, found.noise) - cost(raw - step, found.noise)) / 2e-5
+        assert float(told) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_search_ends_near_the_optimum_that_scikit_learn_finds() -> None:

@@ -148,8 +148,8 @@ class Processes(Sized):
 
     def _kernels(self, v: Tensor) -> Tensor:
         """h(v, V) of every group, [G, B, N]."""
-        scaled = zip(v / self.lengths[:, None], self.inputs / self.lengths[:, None], strict=True)
-        return kernel(torch.stack([squares(a, b) for a, b in scaled]), self.shape[:, None, None])
+        lengths = self.lengths[:, None]
+        return kernel(squares(v / lengths, self.inputs / lengths), self.shape[:, None, None])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Processes:
         # Whatever type the networks run in, these numbers keep theirs; MPS has no double precision.
