@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
-import torch
 from fields_gaussian import gaussian_process
-from fields_networks import LinearCompletion, NoisySensors, PlaceNormal, Sensing, linear_completion
+from fields_linear import LinearCompletion, linear_completion
 from fields_scores import HELD_OUT, Predictions, Trial, without_spread
 
 import polyvae as pv
 from polyvae.completion.gappy_pca import best_rank
 from polyvae.data import Split
-from polyvae.model.families.real import DiagonalNormal
-from polyvae.model.vae import VAE, Conditional
+from polyvae.model.networks import sensing
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, Reconstruction
-from polyvae.observe.masks import observation_shape
-from polyvae.observe.transforms import chain
 from polyvae.recipes import Recipe
 
 
@@ -65,25 +62,14 @@ def semi_conditional(trial: Trial, case: Case) -> Predictions:
     A field's many values are all nearly told by one number, the phase, so that z is used at almost any price, and m
     neglected. At a price of 10,000 a nat z says nothing, and the decoder reads all it can from m.
     """
-    start = _linear(trial, case)
     objective = Objective({"reconstruction": Reconstruction(), "kl": Weighted(KL(), 1e4)})
-    recipe = pv.recipes.semi_conditional(trial.field.data.spec, **_options(trial, case, start), objective=objective)
+    recipe = pv.recipes.semi_conditional(trial.field.data.spec, **_options(trial, case), objective=objective)
     return _completed(trial, case, recipe)
 
 
 def arbitrary_conditioning(trial: Trial, case: Case) -> Predictions:
-    """p(z | m) p(x | z, m), trained on the plain bound: m says where z may lie, and how surely.
-
-    The recipe's prior reads m filled in as a picture; fixed sensors are better read as they are, so another takes its
-    place.
-    """
-    spec, start = trial.field.data.spec, _linear(trial, case)
-    recipe = pv.recipes.arbitrary_conditioning(spec, **_options(trial, case, start))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = Sensing(start, case.hidden, case.leading)((observation_shape(spec.x),), (2 * case.latent,))
-    model = VAE(recipe.model.posterior, Conditional(network, DiagonalNormal(), "m"), recipe.model.heads)
-    return _completed(trial, case, replace(recipe, model=model, call=None))
+    """p(z | m) p(x | z, m), trained on the plain bound: m says where z may lie, and how surely."""
+    return _completed(trial, case, pv.recipes.arbitrary_conditioning(trial.field.data.spec, **_options(trial, case)))
 
 
 METHODS: dict[str, Callable[[Trial, Case], Predictions]] = {
@@ -102,27 +88,22 @@ def _linear(trial: Trial, case: Case) -> LinearCompletion:
     return linear_completion(basis, field.x("train"), field.x("validation"), pixels, trial.noise)
 
 
-def _options(trial: Trial, case: Case, start: LinearCompletion) -> dict:
+def _options(trial: Trial, case: Case) -> dict:
     """Both recipes' options: latent, networks, likelihood and sensors."""
-    x = trial.field.x("train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        errors = start.complete(x + trial.noise * torch.randn_like(x)) - x
     return {
         "latent": case.latent,
-        "network": Sensing(start, case.hidden, case.leading),
-        "likelihood": PlaceNormal(errors.square().mean(0).sqrt()),
+        "network": partial(sensing, hidden=case.hidden, leading=case.leading, modes=case.modes),
+        "likelihood": "normal-places",
         "decoder": "flat",
         "mask": "points",
         "positions": trial.positions.flatten().tolist(),
+        "noise": trial.noise,
         "seed": 0,
     }
 
 
 def _completed(trial: Trial, case: Case, recipe: Recipe) -> Predictions:
-    """Trains a recipe, with noise on its sensors, and completes the held-out parts."""
-    rows, columns = (tuple(axis.tolist()) for axis in trial.positions.T)
-    recipe = replace(recipe, observe=chain(recipe.observe, NoisySensors(trial.noise, rows, columns)))
+    """Trains a recipe and completes the held-out parts."""
     data = trial.field.data
     # Small as the set is, an epoch is several passes over it: less time goes into validation.
     data = replace(data, train=Split({"x": trial.field.x("train").repeat(case.passes, 1, 1, 1)}))

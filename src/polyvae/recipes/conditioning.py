@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
+from functools import partial
 
 from torch import nn
 
@@ -24,11 +25,12 @@ from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.masks import observation_shape
 from polyvae.recipes.conditions import Condition
-from polyvae.recipes.decoders import decoders_of, finished, observed, of_random_size, trained_by
+from polyvae.recipes.decoders import decoders_of, finished, observed, of_random_size, sparse_pixels, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
 from polyvae.recipes.options import Codes, Conditions, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
-from polyvae.recipes.parts import encoder_family, network_of
+from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
+from polyvae.recipes.sensed import at_sensors
 
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
 
@@ -48,13 +50,14 @@ def semi_conditional(
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "flat", the network's own with z and m
     flattened and joined, or "multiscale", convolutions with the network's widths that meet m at every scale.
     `condition`: posterior and likelihood also read y, or the values named. `objective`: what is minimised, by default
-    minus the bound.
+    minus the bound. `network`: beside the usual ones "sensing", for fields seen at fixed places, of which readings
+    alone are read and which are written in principal axes.
 
     Gundersen, Oleynik, Blaser, Alendal: Semi-conditional Variational Auto-encoder for Flow Reconstruction and
     Uncertainty Quantification from Limited Observations, 2021.
     """
     y = Condition(spec, condition, latent)
-    z = latent_part(latent, spec, y.shapes)
+    z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y), z.start)
@@ -87,7 +90,7 @@ def multitask(
     """
     y, one = Condition(spec, condition, latent), tasks.decoders == 1
     factors = _balance(tasks, objective)
-    z = latent_part(latent, spec, y.shapes)
+    z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
     found = decoders_of(spec, z, likelihood, decoder, y, ["m"] if one else ["", "m"])
     heads = {name: Head(p, of="x") for name, p in zip(("x", "x_given_m"), found, strict=False)}
     costs = zip(TASKS, heads, (tasks.w1, tasks.w2), strict=False)
@@ -113,7 +116,7 @@ def _balance(tasks: Tasks, objective: Module | None) -> balance.SoftAdapt | None
 
 def _like_the_encoder(latent: Gaussian, inputs: Sequence[Shape], output: Shape) -> nn.Module:
     m, *others = inputs
-    if not is_picture(m):
+    if not is_picture(m) or reads_sensors(latent):
         return network_of(latent)(inputs, output)
     return Filled(network_of(latent)(((2 * m[0] - 1, *m[1:]), *others), output))
 
@@ -154,7 +157,12 @@ def arbitrary_conditioning(
     if mask.count is None and mask.exponent is None and mask.kind in ("uniform", "gaussian"):
         mask = replace(mask, exponent=20.0 if is_picture(spec.x) else 1.0)
     y = Condition(spec, condition)
-    z = _placed_by_m(latent, spec, y, find(PRIOR_NETWORKS, prior_network, "prior_network"))
+    z = _placed_by_m(
+        at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y),
+        spec,
+        y,
+        find(PRIOR_NETWORKS, prior_network, "prior_network"),
+    )
     (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y))

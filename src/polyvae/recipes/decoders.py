@@ -33,6 +33,7 @@ from polyvae.recipes.latents import LatentPart, Reader
 from polyvae.recipes.options import Mask, Where
 from polyvae.recipes.parts import decoder_family
 from polyvae.recipes.recording import Recipe
+from polyvae.recipes.sensed import Sensed
 
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
@@ -161,7 +162,8 @@ def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Va
     parts: list[Callable[[Values], None]] = [] if first is None else [first]
     parts += [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
     canonical = Canonical.of(model)
-    parts += [] if canonical is None else [canonical]
+    sensed = Sensed.of(model)
+    parts += [each for each in (canonical, sensed) if each is not None]
     parts += [head.start for head in model.heads.values() if isinstance(head, Head) and head.starts]
     return Starting(model, parts) if parts or centring(model) else None
 

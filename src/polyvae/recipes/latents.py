@@ -23,7 +23,7 @@ from polyvae.model.vae import Conditional, Values
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import KL
 from polyvae.recipes.options import Codes, Gaussian
-from polyvae.recipes.parts import encoder_family, is_perceptron, network_of, prior_of
+from polyvae.recipes.parts import encoder_family, is_perceptron, network_of, prior_of, reads_sensors
 from polyvae.recipes.quantisers import coder_of
 
 Reader = Callable[[Sequence[Shape], Shape], nn.Module]
@@ -93,7 +93,11 @@ def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
         build = multiscale if latent.widths is None else partial(multiscale, channels=latent.widths)
         return Met(build(((sum(vectors),), met), output), len(vectors))
 
-    decoders = {"flat": own, "map": own, "multiscale": scales if is_picture(spec.x) else own}
+    decoders = {
+        "flat": own,
+        "map": own,
+        "multiscale": scales if is_picture(spec.x) and not reads_sensors(latent) else own,
+    }
     return {**decoders, "maps": own if is_perceptron(latent) else maps}
 
 

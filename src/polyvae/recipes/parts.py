@@ -17,6 +17,7 @@ from polyvae.model.families.real import DiagonalNormal, Point
 from polyvae.model.networks import Builder, Shape, conv, mlp, network, residual
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared_shape
+from polyvae.model.networks.sensing import sensing
 from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.exemplar import ExemplarPrior
 from polyvae.model.priors.flow import FlowPrior
@@ -34,6 +35,11 @@ def is_perceptron(latent: Gaussian) -> bool:
     """Whether a vector's networks flatten what they read."""
     build = network(latent.network)
     return getattr(build, "func", build) is mlp
+
+
+def reads_sensors(latent: Gaussian) -> bool:
+    """Whether a vector's networks read an observation at fixed places alone."""
+    return getattr(latent.network, "func", latent.network) is sensing
 
 
 def network_of(latent: Gaussian) -> Builder:

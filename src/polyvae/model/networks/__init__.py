@@ -17,6 +17,7 @@ from polyvae.model.networks.layers import Builder, Shape
 from polyvae.model.networks.mlp import mirrored, mlp
 from polyvae.model.networks.modes import modes
 from polyvae.model.networks.residual import residual
+from polyvae.model.networks.sensing import sensing
 from polyvae.model.networks.sparse import multiscale
 from polyvae.model.networks.strided import strided
 
@@ -39,6 +40,7 @@ __all__ = [
     "multiscale",
     "network",
     "residual",
+    "sensing",
     "strided",
 ]
 
