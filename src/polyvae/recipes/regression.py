@@ -12,6 +12,7 @@ from polyvae.checks.ranges import Count
 from polyvae.model.averaged import Averaged
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.priors.denoised import Denoised
+from polyvae.model.precision import full_precision
 from polyvae.model.processes import Processes
 from polyvae.model.sized import Sized
 from polyvae.model.spec import Spec
@@ -77,9 +78,10 @@ class Regressed(Sized):
         loc = self.mean.expand(len(values["z"]), -1)
         scale = self.left.sqrt().expand_as(loc)
         if len(self.axes):  # nothing is known before a fit
-            mean, variance = (each.to(self.axes) for each in self.processes(values["z"]))
-            loc = torch.addmm(self.mean, mean, self.axes)
-            scale = torch.addmm(self.left, variance, self.axes.square()).sqrt()
+            with full_precision(loc.device):
+                mean, variance = (each.to(self.axes) for each in self.processes(values["z"]))
+                loc = torch.addmm(self.mean, mean, self.axes)
+                scale = torch.addmm(self.left, variance, self.axes.square()).sqrt()
         shaped = (each.unflatten(1, self.shape) for each in (loc, scale))
         return Independent(Normal(*shaped, validate_args=False), len(self.shape), validate_args=False)
 

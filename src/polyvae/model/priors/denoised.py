@@ -10,6 +10,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from polyvae.model.distributions.mixture import mixture
 from polyvae.model.kernels import squares
+from polyvae.model.precision import wide
 from polyvae.model.priors.population import Population
 from polyvae.model.processes import AT_ONCE, Processes
 from polyvae.model.sized import Sized
@@ -77,12 +78,13 @@ class Denoised(Sized):
         """log p(u) [...] of places [..., d]."""
         size = self.centres.shape[1] * (self.bandwidth.log() + 0.5 * log(2 * pi)) + log(len(self.centres))
         some = (u / self.bandwidth).flatten(0, -2).split(max(1, AT_ONCE // len(self.centres)))
-        centres = self.centres / self.bandwidth
+        centres = (self.centres / self.bandwidth).to(u)
         return torch.cat([(-0.5 * squares(each, centres)).logsumexp(-1) for each in some]).view(u.shape[:-1]) - size
 
     @torch.no_grad()
     def _inferred(self, read: Tensor, works: Tensor) -> Distribution:
-        square = self.noise.square()
+        # In double precision: where some readings have no noise a posterior may be a million times as long as wide.
+        dtype, read, square = read.dtype, wide(read), wide(self.noise).square()
 
         def told(u: Tensor) -> tuple[Tensor, ...]:
             return tuple(each.to(read).unflatten(0, u.shape[:2]) for each in self.processes(u.flatten(0, 1)))
@@ -98,7 +100,8 @@ class Denoised(Sized):
         gain = works * variance / (variance + square)
         loc = mean + gain * (read - mean)
         scale = (variance * (1 - gain) + self.least.square()).sqrt()
-        parts = Independent(Normal(loc.transpose(0, 1), scale.transpose(0, 1), validate_args=False), 1)
+        loc, scale = (each.to(dtype).transpose(0, 1) for each in (loc, scale))
+        parts = Independent(Normal(loc, scale, validate_args=False), 1)
         return mixture(loc.new_zeros(len(read), len(u)), parts)
 
     def _begun(self) -> Tensor:
@@ -106,7 +109,7 @@ class Denoised(Sized):
         count, stream = BEGIN * self.population.particles, torch.Generator().manual_seed(self.population.seed)
         chosen = torch.arange(count, device=self.centres.device) * len(self.centres) // count
         moved = torch.randn(count, self.centres.shape[1], generator=stream).to(self.centres)
-        return (self.centres[chosen] + self.bandwidth * moved)[:, None]
+        return wide(self.centres[chosen] + self.bandwidth * moved)[:, None]
 
     def extra_repr(self) -> str:
         return f"readings={len(self.index)}, examples={len(self.centres)}"

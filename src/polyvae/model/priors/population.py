@@ -11,7 +11,7 @@ ROUNDS = 100  # at most
 KEPT = 0.5  # of the particles, which the effective number of each round is not to fall below
 MOVES = 2  # of every particle in a round
 FAR = 2.38  # over sqrt(d): the length of a random walk's steps in the particles' own deviations
-LEAST = 1e-6  # of a deviation
+LEAST = 1e-14  # of the mean variance along the axes, which a step has in every direction
 SMALLEST, HALVINGS = -40.0, 20  # the logarithm of a rise is found between this and 0
 
 Score = Callable[[Tensor], Tensor]
@@ -91,6 +91,7 @@ def _spread(u: Tensor) -> Tensor:
     """The factor [B, d, d] of a step's covariance, from the particles [K, B, d]."""
     apart = u - u.mean(0)
     spread = torch.einsum("kbi,kbj->bij", apart, apart) / len(u)
-    least = LEAST * spread.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
+    size = spread.diagonal(dim1=1, dim2=2).mean(1).clamp(min=torch.finfo(u.dtype).tiny)
+    least = max(LEAST, 4 * torch.finfo(u.dtype).eps) * size
     spread = spread + least[:, None, None] * torch.eye(u.shape[2], dtype=u.dtype, device=u.device)
     return FAR / u.shape[2] ** 0.5 * torch.linalg.cholesky(spread)
