@@ -30,7 +30,7 @@ def observed(read: Tensor, works: Tensor | None = None) -> dict[str, Tensor]:
 
 
 def exact(read: Tensor, noise: Tensor, works: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean [B, R] and covariance [B, R, R] of a mixture of normals on the plane, each conditioned, each weighed anew."""
+    """Mean [B, R] and covariance [B, R, R] of a mixture of normals on the plane, conditioned and weighed anew."""
     held, spread = works.bool(), WIDTH**2 * SLOPES @ SLOPES.T
     total = spread[held][:, held] + (noise[held].square() + 1e-9).diag()
     gain = spread[:, held] @ torch.linalg.inv(total)

@@ -11,8 +11,8 @@ from torch.distributions import Distribution, Independent, Normal
 from polyvae.checks.ranges import Count
 from polyvae.model.averaged import Averaged
 from polyvae.model.networks.layers import is_picture
-from polyvae.model.priors.denoised import Denoised
 from polyvae.model.precision import full_precision
+from polyvae.model.priors.denoised import Denoised
 from polyvae.model.processes import Processes
 from polyvae.model.sized import Sized
 from polyvae.model.spec import Spec
