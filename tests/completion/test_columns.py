@@ -121,6 +121,7 @@ def test_baselines_are_of_standardised_numbers_and_of_the_labels_shares(constant
         "gappy PCA",
         "normal law",
         "normal mixture",
+        "Gaussian process",
         "training shares",
     }
     x, train, held = (part.tensors["x"] for part in (data.test, data.train, data.validation))
@@ -196,6 +197,8 @@ def test_bits_of_a_field_are_no_numbers_either() -> None:
         "linear",
         "gappy PCA",
         "normal law",
+        "kriging",
+        "Gaussian process",
         "training shares",
     ]
     assert of(found, "model").unseen.wrong == pytest.approx(0.5, abs=0.1)

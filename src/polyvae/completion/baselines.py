@@ -11,13 +11,16 @@ from torch import Tensor
 
 from polyvae.completion.gappy_pca import MOST, GappyPCA, best_rank, usual_ranks
 from polyvae.completion.interpolation import METHODS, interpolate
+from polyvae.completion.kriging import Kriging
 from polyvae.completion.normal import ConditionedNormal, best_ridge
 from polyvae.completion.normal_mixture import ConditionedMixture, best_mixture
+from polyvae.completion.regression import best_regression
 from polyvae.data.split import Split
 
 Limits = tuple[float, float]
-GAPPY, NORMAL, MIXTURE = "gappy PCA", "normal law", "normal mixture"
+GAPPY, NORMAL, MIXTURE, KRIGING, PROCESS = "gappy PCA", "normal law", "normal mixture", "kriging", "Gaussian process"
 DRAWS = 200  # of a law that is not normal
+PAIRS = 2_000  # examples at most that a regression rests on
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,11 @@ class Baseline:
 class Fitted(Protocol):
     """What was fitted to whole examples: `at(held)` is the baseline for masks like those of held-out examples.
 
-    `held`: these examples "x" and what is "seen" of them, by which it may choose ranks, ridges and the like.
+    `held`: these examples "x" and what is "seen" of them, by which it may choose ranks, ridges and the like. None where
+    it has nothing to say of such masks.
     """
 
-    def at(self, held: Mapping[str, Tensor]) -> Baseline: ...
+    def at(self, held: Mapping[str, Tensor]) -> Baseline | None: ...
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,44 @@ class FittedMixture:
         return Baseline(MIXTURE, lambda x, mask: Completed(*law.complete(x, mask), draws=law.draw(x, mask, DRAWS)))
 
 
+@dataclass(frozen=True)
+class FittedKriging:
+    """Kriging, the same for all masks, cut off at the `limits`."""
+
+    law: Kriging
+    limits: Limits | None = None
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline:
+        """The same for all masks."""
+        return Baseline(KRIGING, lambda x, mask: Completed(*self.law.complete(x, mask), limits=self.limits))
+
+
+@dataclass(frozen=True)
+class FittedRegression:
+    """Gaussian-process regression from what is seen to the axes of the `basis`, where all masks are one."""
+
+    basis: GappyPCA
+    x: Tensor
+    limits: Limits | None = None
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline | None:
+        """With the kernels that are best on the held-out examples; None where masks differ, or nothing is seen."""
+        seen = held["seen"].expand_as(held["x"]) != 0
+        if not bool((seen == seen[:1]).all()) or not bool(seen[0].any()):
+            return None
+        law = best_regression(self.basis, self.x, seen[0], held["x"])
+        return Baseline(PROCESS, lambda x, mask: Completed(*law.complete(x, mask), limits=self.limits))
+
+
 def fitted(x: Tensor, validation: Tensor, limits: Limits | None = None) -> list[Fitted]:
     """All that is fitted to whole examples x [M, ...] of numbers within `limits`; another baseline is another line.
 
     `validation` [N, ...]: whole held-out examples, by which the number of a mixture's components is chosen.
     """
-    found: list[Fitted] = [FittedPCA(GappyPCA(MOST).fit(x)), FittedNormal(ConditionedNormal.fit(x), limits)]
-    return [*found, FittedMixture(best_mixture(x, validation))] if x.ndim == 2 else found
+    basis = GappyPCA(MOST).fit(x)
+    found: list[Fitted] = [FittedPCA(basis), FittedNormal(ConditionedNormal.fit(x), limits)]
+    own = FittedMixture(best_mixture(x, validation)) if x.ndim == 2 else FittedKriging(Kriging.fit(x), limits)
+    return [*found, own, FittedRegression(basis, x[:PAIRS], limits)]
 
 
 def baselines(x: Tensor, fits: Sequence[Fitted] = (), held: Mapping[str, Tensor] | None = None) -> list[Baseline]:
@@ -123,7 +158,8 @@ def baselines(x: Tensor, fits: Sequence[Fitted] = (), held: Mapping[str, Tensor]
     if x.ndim == 4 and x.numel():
         empty = next((fit.basis.mean.view(fit.basis.shape) for fit in fits if isinstance(fit, FittedPCA)), 0.0)
         found += [Baseline(name, partial(_alone, partial(interpolate, method=name, empty=empty))) for name in METHODS]
-    return found + ([] if held is None else [fit.at(held) for fit in fits])
+    told = () if held is None else (fit.at(held) for fit in fits)
+    return [*found, *(each for each in told if each is not None)]
 
 
 def _alone(complete: Callable[[Tensor, Tensor], Tensor], x: Tensor, mask: Tensor) -> Completed:

@@ -12,7 +12,7 @@ from torch import Tensor
 from polyvae.model.kernels import kernel, searched, squares
 from polyvae.model.sized import Sized
 
-SEARCHED = 400  # examples at most that kernels are found from; the processes rest on all
+SEARCHED = 256  # examples at most that kernels are found from; the processes rest on all
 AT_ONCE = 2**24  # numbers of a covariance that are held at once
 
 
