@@ -26,14 +26,14 @@ def mask_of(*columns: int) -> Tensor:
     return mask
 
 
-def test_from_three_places_it_beats_every_law_that_is_linear() -> None:
-    x, held, mask = waves(80, 0), waves(40, 1), mask_of(2, 7, 11)
+def test_from_two_places_it_beats_every_law_that_is_linear() -> None:
+    x, held, mask = waves(80, 0), waves(40, 1), mask_of(2, 7)
     basis = GappyPCA(20).fit(x)
     mean, std = best_regression(basis, x, mask[0].bool(), held).complete(held, mask)
     linear, _ = ConditionedNormal.fit(x, ridge=1e-6).complete(held, mask)
     hidden = (mask == 0).expand_as(held)
     error = (mean - held)[hidden].square().mean().sqrt()
-    assert error < 0.2 * (linear - held)[hidden].square().mean().sqrt()
+    assert error < 0.3 * (linear - held)[hidden].square().mean().sqrt()
     assert 0.2 < ((mean - held) / std)[hidden].square().mean().sqrt() < 5
 
 
