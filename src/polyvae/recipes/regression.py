@@ -29,6 +29,7 @@ from polyvae.recipes.recording import Recipe, recipe
 ENERGY = 1e-10  # of the training part, which the components that are left out may hold
 STEP = 1e-6  # of a reading's deviation: what z leaves open of it
 TOLD = 0.1  # of the noise's variance, which the places may leave open of the readings
+FINE = 1e-3  # of a reading's deviation, which they may leave open where there is no noise
 MOST = 6  # dimensions of the places
 BANDWIDTHS = [0.02 * 1.25**power for power in range(20)]
 FOLDS = 10
@@ -147,8 +148,9 @@ def _units(x: Tensor) -> Tensor:
 
 
 def _places(codes: Tensor, read: Tensor, noise: Tensor) -> Tensor:
-    """As few leading components [N, d] as leave a tenth of the noise's variance open of the readings, or the most."""
-    target = (noise.square() * TOLD).sum()
+    """As few leading components [N, d] as leave a tenth of the noise's variance, or a thousandth of a reading's
+    deviation, open of the readings, or the most."""
+    target = (noise.square() * TOLD).sum() + (FINE**2 * read.var(0)).sum()
     centres = codes[:, :1]
     for count in range(1, min(MOST, codes.shape[1]) + 1):
         centres = codes[:, :count]
