@@ -16,6 +16,7 @@ from polyvae.model.processes import AT_ONCE, Processes
 from polyvae.model.sized import Sized
 from polyvae.model.vae import Values
 
+BLUR = 1e3  # times `least`: the noise that a reading without any has where places are looked for
 PARTICLES, BEGIN = 200, 8  # of a row, and how many times as many stand at the beginning
 
 
@@ -86,12 +87,14 @@ class Denoised(Sized):
         # In double precision: where some readings have no noise a posterior may be a million times as long as wide.
         dtype, read, square = read.dtype, wide(read), wide(self.noise).square()
 
+        blur = (BLUR * wide(self.least)).square()  # on an edge few particles would be left
+
         def told(u: Tensor) -> tuple[Tensor, ...]:
             return tuple(each.to(read).unflatten(0, u.shape[:2]) for each in self.processes(u.flatten(0, 1)))
 
         def score(u: Tensor) -> Tensor:
             mean, variance = told(u)
-            total = variance + square
+            total = variance + square + blur
             return -0.5 * (((read - mean).square() / total + total.log()) * works).sum(-1)
 
         u = self.population(self._begun(), self.log_prior, score)

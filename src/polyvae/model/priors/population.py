@@ -91,7 +91,6 @@ def _spread(u: Tensor) -> Tensor:
     """The factor [B, d, d] of a step's covariance, from the particles [K, B, d]."""
     apart = u - u.mean(0)
     spread = torch.einsum("kbi,kbj->bij", apart, apart) / len(u)
-    size = spread.diagonal(dim1=1, dim2=2).mean(1).clamp(min=torch.finfo(u.dtype).tiny)
-    least = max(LEAST, 4 * torch.finfo(u.dtype).eps) * size
-    spread = spread + least[:, None, None] * torch.eye(u.shape[2], dtype=u.dtype, device=u.device)
-    return FAR / u.shape[2] ** 0.5 * torch.linalg.cholesky(spread)
+    values, vectors = torch.linalg.eigh(spread)  # which a rank that rounding has lowered does not stop
+    least = max(LEAST, 4 * torch.finfo(u.dtype).eps) * values.mean(1, keepdim=True).clamp(min=1e-30)
+    return FAR / u.shape[2] ** 0.5 * vectors * values.maximum(least).sqrt().unsqueeze(1)
