@@ -92,7 +92,10 @@ def compared(trial: Trial, case: Case, split: int, rows: list[Row], methods: Seq
     """What every method says, and a row of its scores."""
     found = {}
     for name in [name for name in METHODS if name in methods]:
-        found[name] = METHODS[name](trial, case)
+        made = METHODS[name](trial, case)
+        if made is None:
+            continue
+        found[name] = made
         known = {"split": split, "sensors": len(trial.positions), "noise": trial.noise, "method": name}
         rows.append({**known, **asdict(score(trial, found[name]))})
         print(

@@ -1,4 +1,4 @@
-"""The methods that complete a field from a few sensors: three without networks, and two autoencoders."""
+"""The methods that complete a field from a few sensors: several without networks, and two autoencoders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from fields_gaussian import gaussian_process
+import fields_laws
 from fields_linear import LinearCompletion, linear_completion
 from fields_scores import HELD_OUT, Predictions, Trial, without_spread
 
@@ -77,10 +77,13 @@ def arbitrary_conditioning(trial: Trial, case: Case) -> Predictions:
     return _with_spread(trial, {part: (each.mean, each.std.square() - VARIANCE) for part, each in found.items()})
 
 
-METHODS: dict[str, Callable[[Trial, Case], Predictions]] = {
+METHODS: dict[str, Callable[[Trial, Case], Predictions | None]] = {
     "gappy PCA": gappy_pca,
     "linear": linear,
-    "Gaussian process": lambda trial, case: gaussian_process(trial, case.modes, case.group),
+    "normal law": lambda trial, case: fields_laws.normal_law(trial),
+    "kriging": lambda trial, case: fields_laws.kriging(trial),
+    "Gaussian process": lambda trial, case: fields_laws.gaussian_process(trial, case.modes, case.group),
+    "regression": lambda trial, case: fields_laws.regression(trial, case.modes),
     "SC-VAE": semi_conditional,
     "arbitrary conditioning": arbitrary_conditioning,
 }

@@ -17,7 +17,8 @@ from polyvae.completion.gappy_pca import GappyPCA
 from polyvae.data import DataError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-METHODS = ["gappy PCA", "linear", "Gaussian process", "SC-VAE", "arbitrary conditioning"]
+LAWS = ["gappy PCA", "linear", "normal law", "kriging", "Gaussian process", "regression"]
+METHODS = [*LAWS, "SC-VAE", "arbitrary conditioning"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from polyvae.completion.gappy_pca import GappyPCA
 from polyvae.model.processes import Processes, Sharing
 
 ENERGY = 1e-10  # of the examples, which the components that are left out may hold
-SIZES = (1, 2, 8)  # of groups of components that share a kernel; beside them all of them
+SIZES = (2, 8)  # of groups of components that share a kernel; beside them all of them
 
 
 @dataclass(frozen=True, eq=False)
