@@ -82,7 +82,7 @@ def test_without_noise_a_sensor_that_failed_is_told_by_the_others() -> None:
     read = readings()
     law = made(observed(read, torch.tensor([1.0, 1.0, 0.0, 1.0])))
     assert torch.allclose(law.mean[:, [0, 1, 3]], read[:, [0, 1, 3]])
-    assert torch.allclose(law.mean[:, 2], read[:, 2], atol=0.01)  # two readings tell a place of a plane
+    assert torch.allclose(law.mean[:, 2], read[:, 2], atol=0.03)  # two readings tell a place of a plane
 
 
 def test_a_reading_without_noise_beside_noisy_ones_stands() -> None:

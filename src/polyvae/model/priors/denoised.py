@@ -16,7 +16,7 @@ from polyvae.model.processes import AT_ONCE, Processes
 from polyvae.model.sized import Sized
 from polyvae.model.vae import Values
 
-BLUR = 1e3  # times `least`: the noise that a reading without any has where places are looked for
+BLUR = 3e4  # times `least`: the least noise of a reading where places are looked for
 PARTICLES, BEGIN = 200, 8  # of a row, and how many times as many stand at the beginning
 
 
@@ -94,7 +94,7 @@ class Denoised(Sized):
 
         def score(u: Tensor) -> Tensor:
             mean, variance = told(u)
-            total = variance + square + blur
+            total = variance + square.maximum(blur)
             return -0.5 * (((read - mean).square() / total + total.log()) * works).sum(-1)
 
         u = self.population(self._begun(), self.log_prior, score)
