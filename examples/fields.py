@@ -27,7 +27,7 @@ import polyvae as pv
 OWN = Case()
 CASES = {
     "cylinder_flow": OWN,
-    "vortices": Case(150, (256, 256), 30, 8, steps=2_000, batch=128, lr=4e-3, passes=1, draws=20, group=30),
+    "vortices": Case(150, (256, 256, 256), 30, 8, steps=3_000, batch=256, lr=2e-3, passes=1, draws=20, group=30),
 }
 NOISE_DRAWS = {"vortices": 1}  # of the sensors' noise in scoring, where the held-out parts are large; elsewhere 5
 QUICK = {"steps": 20, "draws": 4, "hidden": (16,), "modes": 8, "group": 8}
