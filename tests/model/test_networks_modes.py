@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from polyvae.model.networks import modes
+from polyvae.model.networks.layers import set_buffers
 
 SMALL = partial(modes, hidden=(7,), leading=5)
 pictures = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
@@ -52,21 +53,21 @@ def test_it_is_the_map_that_is_set_and_what_the_perceptron_adds(inputs, output) 
     net = SMALL(inputs, output).double()
     x = torch.randn(4, *inputs[0], dtype=torch.float64)
     mean, linear = torch.randn(24, dtype=torch.float64), torch.randn(*net.linear.shape, dtype=torch.float64)
-    net.set(mean=mean, linear=linear)
+    set_buffers(net, mean=mean, linear=linear)
     if output == (6,):
-        net.set(units=torch.zeros(6), bias=torch.arange(6.0))
+        set_buffers(net, units=torch.zeros(6), bias=torch.arange(6.0))
         expected = (x.flatten(1) - mean) @ linear + torch.arange(6.0)
     else:
-        net.set(rest=torch.zeros_like(net.rest))
+        set_buffers(net, rest=torch.zeros_like(net.rest))
         expected = mean + x @ linear
     torch.testing.assert_close(net(x).flatten(1), expected)
-    net.set(units=torch.ones(6)) if output == (6,) else net.set(rest=torch.ones_like(net.rest))
+    set_buffers(net, units=torch.ones(6)) if output == (6,) else set_buffers(net, rest=torch.ones_like(net.rest))
     assert not torch.allclose(net(x).flatten(1), expected, rtol=1e-6)
 
 
 def test_a_smaller_value_is_set_as_far_as_it_reaches_and_the_rest_is_zero() -> None:
     net = SMALL([(6,)], (1, 4, 3))
-    net.set(linear=torch.ones(2, 12), rest=torch.ones(1, 12))
+    set_buffers(net, linear=torch.ones(2, 12), rest=torch.ones(1, 12))
     assert net.linear[:2].eq(1).all()
     assert not net.linear[2:].any()
     assert not net.rest[1:].any()

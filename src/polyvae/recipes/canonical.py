@@ -12,6 +12,7 @@ from torch import Tensor
 
 from polyvae.model.families.places import PlaceNormal
 from polyvae.model.families.real import DiagonalNormal
+from polyvae.model.networks.layers import set_buffers
 from polyvae.model.networks.modes import ModesDecoder, ModesEncoder
 from polyvae.model.networks.prepared import Prepared
 from polyvae.model.parts import Conditional, Head
@@ -153,7 +154,7 @@ def _start_encoder(part: Any, x: Principal, ridge: float, z: Tensor) -> None:
     units[:size] = scale
     if isinstance(part.family, DiagonalNormal):
         bias[len(bias) // 2 :][:size] = part.family.raw_scale(scale)
-    net.set(mean=x.mean, leading=leading, linear=x.axes.T @ x.slopes(z, ridge), bias=bias, units=units)
+    set_buffers(net, mean=x.mean, leading=leading, linear=x.axes.T @ x.slopes(z, ridge), bias=bias, units=units)
 
 
 def _start_decoder(head: Any, x: Principal, z: Tensor, told: Tensor) -> None:
@@ -166,7 +167,7 @@ def _start_decoder(head: Any, x: Principal, z: Tensor, told: Tensor) -> None:
     errors = told + left.repeat(len(told) // len(left), 1)
     _, spread, ways = torch.linalg.svd(errors, full_matrices=False)
     rest = (ways * (spread / sqrt(len(errors))).unsqueeze(1))[: len(net.rest)] @ x.axes
-    net.set(mean=x.mean, linear=linear @ x.axes, rest=rest)
+    set_buffers(net, mean=x.mean, linear=linear @ x.axes, rest=rest)
     inner = part.family.family
     if isinstance(inner, PlaceNormal):
         inner.begin((errors @ x.axes).square().mean(0).sqrt())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from polyvae.model.families.places import PlaceNormal
-from polyvae.model.networks.layers import is_picture
+from polyvae.model.networks.layers import is_picture, set_buffers
 from polyvae.model.networks.sensing import Sensing, SensingDecoder, sensing
 from polyvae.model.parts import Conditional, Head
 from polyvae.model.spec import Spec
@@ -100,8 +100,7 @@ class Sensed:
                 count = min(net.readings.leading.shape[1], len(found.axes))
                 axes = found.axes[:count]
                 sizes = ((x - found.mean) @ axes.T).square().mean(0).sqrt()
-                _set(net.readings.mean, found.mean)
-                _set(net.readings.leading, (axes / sizes[:, None]).T)
+                set_buffers(net.readings, mean=found.mean, leading=(axes / sizes[:, None]).T)
             if isinstance(net, SensingDecoder):
                 _start_decoder(net, part.family, x, found, m)
 
@@ -116,20 +115,13 @@ def _start_decoder(net: SensingDecoder, family: Any, x: Tensor, found: Principal
         ridge = read.best([codes])
         errors = read.left_out(codes, [ridge])[0]
         linear = read.axes.T @ read.slopes(codes, ridge)
-        _set(net.linear, linear)
-        _set(net.base, x.mean(0) - (read.mean @ linear) @ axes)
+        set_buffers(net, linear=linear, base=x.mean(0) - (read.mean @ linear) @ axes)
     else:
-        _set(net.base, x.mean(0))
-    _set(net.axes, axes)
-    _set(net.units, errors.square().mean(0).sqrt())
+        set_buffers(net, base=x.mean(0))
+    set_buffers(net, axes=axes, units=errors.square().mean(0).sqrt())
     inner = getattr(family, "family", None)
     if isinstance(inner, PlaceNormal):
         inner.begin((centred - (codes - errors) @ axes).square().mean(0).sqrt())
-
-
-def _set(held: Tensor, value: Tensor) -> None:
-    held.zero_()
-    held[tuple(slice(side) for side in value.shape)] = value.to(held)
 
 
 def _read(part: Conditional, values: Values, net: Sensing) -> Tensor | None:

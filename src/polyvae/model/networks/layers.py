@@ -101,6 +101,15 @@ def check_given(tensors: Sequence[Tensor], shapes: Sequence[Shape]) -> None:
         raise ValueError(f"the network reads values of shapes {list(shapes)} after the batch; got {list(given)}")
 
 
+@torch.no_grad()
+def set_buffers(module: nn.Module, **values: Tensor) -> None:
+    """Sets buffers of these names, each as far as the value reaches, the rest zero."""
+    for name, value in values.items():
+        held = module.get_buffer(name)
+        held.zero_()
+        held[tuple(slice(side) for side in value.shape)] = value.to(held)
+
+
 def to_rows(maps: Tensor) -> Tensor:
     """[B, C, H, W] -> [B, H W C], channels innermost: a free view in channels-last layout, a copy otherwise."""
     return maps.permute(0, 2, 3, 1).flatten(1)

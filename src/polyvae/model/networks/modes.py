@@ -45,14 +45,6 @@ class _Modes(nn.Module):
     def _made(self, tensors: list[Tensor]) -> Tensor:
         raise NotImplementedError
 
-    @torch.no_grad()
-    def set(self, **values: Tensor) -> None:
-        """Sets buffers of these names, each as far as the value reaches, the rest zero."""
-        for name, value in values.items():
-            held = self.get_buffer(name)
-            held.zero_()
-            held[tuple(slice(side) for side in value.shape)] = value.to(held)
-
 
 class ModesEncoder(_Modes):
     """(x - mean) linear + bias + units perceptron((x - mean) leading, others): [B, C, H, W] ... -> [B, *output].
