@@ -197,6 +197,7 @@ def test_bits_of_a_field_are_no_numbers_either() -> None:
         "linear",
         "gappy PCA",
         "normal law",
+        "normal mixture",
         "kriging",
         "Gaussian process",
         "training shares",

@@ -189,7 +189,15 @@ def test_trained_for_seconds_what_is_seen_helps_at_every_count_and_the_more_the_
     if quantised:
         return  # its codes are drawn uniformly here, no match for a prior that was learned
     alone = score_completions(run, digits.test, masks, Completer(30), Learned(digits.train, digits.validation))
-    assert {score.method for score in alone} == {"model", "nearest", "linear", "gappy PCA", "normal law", "kriging"}
+    assert {score.method for score in alone} == {
+        "model",
+        "nearest",
+        "linear",
+        "gappy PCA",
+        "normal law",
+        "normal mixture",
+        "kriging",
+    }
     errors = [of(alone, "model")[count].unseen.mse for count in COUNTS]
     assert errors == sorted(errors, reverse=True)
     for method in ("nearest", "linear", "gappy PCA"):

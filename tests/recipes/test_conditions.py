@@ -74,7 +74,8 @@ def test_a_cvae_that_never_sees_its_condition_in_training_learns_what_a_vae_lear
         theirs = dict(told.model.named_parameters())[name].grad
         assert ours.grad is not None
         assert theirs is not None
-        assert torch.equal(theirs[tuple(map(slice, ours.shape))], ours.grad)
+        # A product of wider matrices may add up in another order.
+        torch.testing.assert_close(theirs[tuple(map(slice, ours.shape))], ours.grad)
 
 
 @pytest.mark.parametrize("prior", ["standard", "conditional"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from polyvae.completion.gappy_pca import MOST, GappyPCA, best_rank, usual_ranks
@@ -15,11 +17,14 @@ from polyvae.completion.kriging import Kriging
 from polyvae.completion.normal import ConditionedNormal, best_ridge
 from polyvae.completion.normal_mixture import ConditionedMixture, best_mixture
 from polyvae.completion.regression import best_regression
+from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Split
+from polyvae.model.analysers import Analysers, few_factors
 
 Limits = tuple[float, float]
 GAPPY, NORMAL, MIXTURE, KRIGING, PROCESS = "gappy PCA", "normal law", "normal mixture", "kriging", "Gaussian process"
 DRAWS = 200  # of a law that is not normal
+ANALYSERS, HELD, ROWS = 30, 128, 100  # of a mixture; held-out examples that choose its power; examples at once
 PAIRS = 2_000  # examples at most that a regression rests on
 
 
@@ -108,6 +113,39 @@ class FittedMixture:
 
 
 @dataclass(frozen=True)
+class FittedAnalysers:
+    """A mixture of factor analysers of pictures, at the power that is best on the held-out examples.
+
+    `DRAWS` of it stand for the law of each value, cut off at the `limits`.
+    """
+
+    law: Analysers
+    limits: Limits | None = None
+
+    @classmethod
+    def fit(cls, x: Tensor, limits: Limits | None = None) -> FittedAnalysers:
+        """Fitted to whole pictures x [M, C, H, W]."""
+        shape = tuple(x.shape[1:])
+        law = Analysers(shape, ANALYSERS, few_factors(shape, ANALYSERS, 30, 2**24))
+        return cls(law.fit(x, rounds=5, least=0.1), limits)
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline:
+        """With the best power."""
+        x, seen = (held[name][:HELD].to(self.law.mean) for name in ("x", "seen"))
+        return Baseline(MIXTURE, partial(self._complete, deepcopy(self.law).choose_power(x, seen)))
+
+    @torch.no_grad()
+    def _complete(self, law: Analysers, x: Tensor, mask: Tensor) -> Completed:
+        found, seen = [], mask.expand(len(x), *mask.shape[1:])
+        with forked(law.mean.device):
+            seed_generators(law.mean.device, 0)
+            for some, here in zip(x.to(law.mean).split(ROWS), seen.split(ROWS), strict=True):
+                found.append((*law(some, here), law.draw(some, here, DRAWS)))
+        mean, std, draws = zip(*found, strict=True)
+        return Completed(torch.cat(mean).to(x), torch.cat(std).to(x), torch.cat(draws, 1).to(x), self.limits)
+
+
+@dataclass(frozen=True)
 class FittedKriging:
     """Kriging, the same for all masks, cut off at the `limits`."""
 
@@ -143,8 +181,11 @@ def fitted(x: Tensor, validation: Tensor, limits: Limits | None = None) -> list[
     """
     basis = GappyPCA(MOST).fit(x)
     found: list[Fitted] = [FittedPCA(basis), FittedNormal(ConditionedNormal.fit(x), limits)]
-    own = FittedMixture(best_mixture(x, validation)) if x.ndim == 2 else FittedKriging(Kriging.fit(x), limits)
-    return [*found, own, FittedRegression(basis, x[:PAIRS], limits)]
+    if x.ndim == 2:
+        found.append(FittedMixture(best_mixture(x, validation)))
+    else:
+        found += [FittedAnalysers.fit(x, limits), FittedKriging(Kriging.fit(x), limits)]
+    return [*found, FittedRegression(basis, x[:PAIRS], limits)]
 
 
 def baselines(x: Tensor, fits: Sequence[Fitted] = (), held: Mapping[str, Tensor] | None = None) -> list[Baseline]:

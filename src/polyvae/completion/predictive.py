@@ -156,16 +156,17 @@ class Completer:
         """The head's law for chunks of k draws of the latents, batch shape [k n], and k."""
         start, total = 0, len(next(iter(latents.values())))
         part = cast(Any, model.heads[head]).likelihood
-        given, behind = (
-            model.plan.known(reads(part)),
-            [model.plan.reads(feature) for feature in model.features.values()],
-        )
-        # What a feature reads too has the rows of the latents that it may read.
+        # What reads no latent is computed once for all draws.
+        alone = [name for name in model.plan.features if not model.plan.behind([name]) & set(model.plan.latents)]
+        told = model.featured(batch, [name for name in alone if name in model.plan.behind(reads(part))])
+        given = (*model.plan.known(reads(part)), *(name for name in alone if name in told))
+        behind = [model.plan.reads(part) for name, part in model.features.items() if name not in alone]
+        # What a feature of latents reads too has their rows.
         once = {name for name in shared(part) if not any(name in names for names in behind)}
         for count in self.counts(batch, total):
-            values = {name: batch[name] if name in once else repeat(batch[name], count) for name in given}
+            values = {name: told[name] if name in once else repeat(told[name], count) for name in given}
             values |= {name: value[start : start + count].flatten(0, 1) for name, value in latents.items()}
-            yield part(model.featured(values, reads(part))), count
+            yield part(model.featured(values, reads(part), told=alone)), count
             start += count
 
     def counts(self, batch: Values, total: int) -> Iterator[int]:

@@ -255,9 +255,9 @@ class VAE(nn.Module):
             values.update(apart(posterior, name, centre(posteriors[name])))
         return posteriors
 
-    def featured(self, values: Values, names: Iterable[str]) -> dict[str, Tensor]:
-        """The values, and the features among these names and those behind them, computed anew."""
-        known = self._bare(values)
+    def featured(self, values: Values, names: Iterable[str], told: Iterable[str] = ()) -> dict[str, Tensor]:
+        """The values, and the features among these names and those behind them, computed anew but for those `told`."""
+        known = {**self._bare(values), **{name: values[name] for name in told if name in values}}
         self._compute(known, names)
         return known
 

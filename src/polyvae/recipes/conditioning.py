@@ -6,7 +6,7 @@ a priori, and only comparable at equal m.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, replace
 from functools import partial
 
@@ -25,7 +25,17 @@ from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.masks import observation_shape
 from polyvae.recipes.conditions import Condition
-from polyvae.recipes.decoders import decoders_of, finished, observed, of_random_size, sparse_pixels, trained_by
+from polyvae.recipes.decoders import (
+    ANALYSED,
+    analysed_features,
+    decoders_of,
+    finished,
+    observed,
+    observed_shapes,
+    of_random_size,
+    sparse_pixels,
+    trained_by,
+)
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
 from polyvae.recipes.options import Codes, Conditions, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
 from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
@@ -48,7 +58,8 @@ def semi_conditional(
     """log p(x | m) >= E_q(z | x)[log p(x | z, m)] - KL(q(z | x) || p(z)), m = (x * mask, mask) a few pixels of x.
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "flat", the network's own with z and m
-    flattened and joined, or "multiscale", convolutions with the network's widths that meet m at every scale.
+    flattened and joined, "multiscale", convolutions with the network's widths that meet m at every scale, or
+    "analysers", the same begun at what a mixture of factor analysers of the training pictures expects given m.
     `condition`: posterior and likelihood also read y, or the values named. `objective`: what is minimised, by default
     minus the bound. `network`: beside the usual ones "sensing", for fields seen at fixed places, of which readings
     alone are read and which are written in principal axes.
@@ -58,9 +69,10 @@ def semi_conditional(
     """
     y = Condition(spec, condition, latent)
     z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
+    features = {**y.features, **analysed_features(spec, latent, decoder, mask)}
     (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y), z.start)
+    return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y), z.start)
 
 
 @recipe
@@ -91,13 +103,14 @@ def multitask(
     y, one = Condition(spec, condition, latent), tasks.decoders == 1
     factors = _balance(tasks, objective)
     z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
+    features = {**y.features, **analysed_features(spec, latent, decoder, mask)}
     found = decoders_of(spec, z, likelihood, decoder, y, ["m"] if one else ["", "m"])
     heads = {name: Head(p, of="x") for name, p in zip(("x", "x_given_m"), found, strict=False)}
     costs = zip(TASKS, heads, (tasks.w1, tasks.w2), strict=False)
     terms = {name: Weighted(Reconstruction(None if one else (head,)), weight) for name, head, weight in costs}
     loss = trained_by(objective, z, terms, factors)
     seen = observed(spec, of_random_size(mask) if one else mask, y)
-    return finished(VAE(z.posterior, z.prior(), heads, y.features), loss, seen, z.start)
+    return finished(VAE(z.posterior, z.prior(), heads, features), loss, seen, z.start)
 
 
 def _balance(tasks: Tasks, objective: Module | None) -> balance.SoftAdapt | None:
@@ -114,17 +127,17 @@ def _balance(tasks: Tasks, objective: Module | None) -> balance.SoftAdapt | None
         raise ValueError(f"softadapt_{error}") from error
 
 
-def _like_the_encoder(latent: Gaussian, inputs: Sequence[Shape], output: Shape) -> nn.Module:
+def _like_the_encoder(latent: Gaussian, inputs: Sequence[Shape], output: Shape, told: bool) -> nn.Module:
     m, *others = inputs
-    if not is_picture(m) or reads_sensors(latent):
+    if told or not is_picture(m) or reads_sensors(latent):
         return network_of(latent)(inputs, output)
     return Filled(network_of(latent)(((2 * m[0] - 1, *m[1:]), *others), output))
 
 
-PriorNet = Callable[[Gaussian, Sequence[Shape], Shape], nn.Module]
+PriorNet = Callable[[Gaussian, Sequence[Shape], Shape, bool], nn.Module]
 PRIOR_NETWORKS: dict[str, PriorNet] = {
     "encoder": _like_the_encoder,
-    "perceptron": lambda latent, inputs, output: mlp(inputs, output),
+    "perceptron": lambda latent, inputs, output, told: mlp(inputs, output),
 }
 
 
@@ -142,12 +155,14 @@ def arbitrary_conditioning(
     """log p(x | m) >= E_q(z | x, m)[log p(x | z, m)] - KL(q(z | x, m) || p(z | m)): m alone places z.
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "multiscale", convolutions with the
-    network's widths that meet m at every scale, or "flat", the network's own with z and m flattened and joined.
-    `prior`: "standard" alone, since that given m is learned. `prior_network`: of p(z | m), "encoder", built like the
-    encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m flattened. `count`: how many,
-    a number or a share below 1; by default drawn, see exponent. `exponent`: how many is drawn for each example, N (1 -
-    u^(1/exponent)), down to none; by default 20 for pictures and 1 for tables. `condition`: posterior, prior and
-    likelihood also read y, or the values named. `objective`: what is minimised, by default minus the bound.
+    network's widths that meet m at every scale, "analysers", the same begun at what a mixture of factor analysers
+    of the training pictures expects given m, which p(z | m) reads too, or "flat", the network's own with z and m
+    flattened and joined. `prior`: "standard" alone, since that given m is learned. `prior_network`: of p(z | m),
+    "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
+    flattened. `count`: how many, a number or a share below 1; by default drawn, see exponent. `exponent`: how many
+    is drawn for each example, N (1 - u^(1/exponent)), down to none; by default 20 for pictures and 1 for tables.
+    `condition`: posterior, prior and likelihood also read y, or the values named. `objective`: what is minimised,
+    by default minus the bound.
 
     Ivanov, Figurnov, Vetrov: Variational Autoencoder with Arbitrary Conditioning, 2019; Sohn, Lee, Yan: Learning
     Structured Output Representation using Deep Conditional Generative Models, 2015.
@@ -157,25 +172,25 @@ def arbitrary_conditioning(
     if mask.count is None and mask.exponent is None and mask.kind in ("uniform", "gaussian"):
         mask = replace(mask, exponent=20.0 if is_picture(spec.x) else 1.0)
     y = Condition(spec, condition)
-    z = _placed_by_m(
-        at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y),
-        spec,
-        y,
-        find(PRIOR_NETWORKS, prior_network, "prior_network"),
-    )
+    features = {**y.features, **analysed_features(spec, latent, decoder, mask)}
+    latent = at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y)
+    read = observed_shapes(spec, decoder)
+    z = _placed_by_m(latent, spec, y, find(PRIOR_NETWORKS, prior_network, "prior_network"), read)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y))
+    return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y))
 
 
-def _placed_by_m(latent: Gaussian, spec: Spec, y: Condition, network: PriorNet) -> LatentPart:
-    """z with a posterior that reads x and m as one picture or table, and a prior that reads m."""
+def _placed_by_m(
+    latent: Gaussian, spec: Spec, y: Condition, network: PriorNet, read: Mapping[str, Shape]
+) -> LatentPart:
+    """z with a posterior that reads x and m as one picture or table, and a prior that `read`s m, or a feature of it."""
     q_family, p_family = encoder_family(latent.posterior, latent.dimensions), DiagonalNormal()
     m, others = prepared_observation(spec, observation_shape(spec.x)), list(y.shapes.values())
     both = (prepared_shape(spec)[0] + m[0], *m[1:])
     q_net = Stacked(network_of(latent)((both, *others), (q_family.size(latent.dimensions),)), 2)
-    p_net = network(latent, (m, *others), (p_family.size(latent.dimensions),))
-    given = ("m", *y.shapes)
-    q = Conditional(prepared(q_net, spec, ("x", *given)), q_family, ("x", *given))
-    p = Conditional(prepared(p_net, spec, given), p_family, given)
+    p_net = network(latent, (*read.values(), *others), (p_family.size(latent.dimensions),), ANALYSED in read)
+    seen, told = ("x", "m", *y.shapes), (*read, *y.shapes)
+    q = Conditional(prepared(q_net, spec, seen), q_family, seen)
+    p = Conditional(prepared(p_net, spec, told), p_family, told)
     return LatentPart(q, lambda: p, (latent.dimensions,), divergence(q), vector_decoders(latent, spec))

@@ -13,6 +13,7 @@ from torch import nn
 from polyvae.checks.names import find, one_of
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
+from polyvae.model.networks.analysed import Analysed, analysed
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import centring, prepared, prepared_observation
 from polyvae.model.parts import Head, by_name, evaluation_mode, given, home
@@ -30,11 +31,13 @@ from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
-from polyvae.recipes.options import Mask, Where
-from polyvae.recipes.parts import decoder_family
+from polyvae.recipes.options import Codes, Gaussian, Mask, Where
+from polyvae.recipes.parts import decoder_family, reads_sensors, weights_apart
 from polyvae.recipes.recording import Recipe
+from polyvae.recipes.sensed import NAME as SENSING
 from polyvae.recipes.sensed import Sensed
 
+ANALYSERS, ANALYSED = "analysers", "analysed"  # the decoder's name, and that of what it reads
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
 
@@ -58,15 +61,44 @@ def decoders_of(
 ) -> list[Conditional]:
     """A decoder for each entry of `beside`, of z and y, and of m where it says so.
 
-    `which`: "flat", or "multiscale", beside which one without m has no layer that flattens a map.
+    `which`: "flat", or "multiscale" or "analysers", beside which one without m has no layer that flattens a map.
     """
-    alone = find({"flat": "flat", "multiscale": "map"}, which, "decoder")
-    m = prepared_observation(spec, observation_shape(spec.x))
+    alone = find({"flat": "flat", "multiscale": "map", ANALYSERS: "map"}, which, "decoder")
+    m = observed_shapes(spec, which)
     made = []
     for name in beside:
-        given = {"z": z.shape, **y.shapes, **({name: m} if name else {})}
+        given = {"z": z.shape, **y.shapes, **(m if name else {})}
         made.append(decoder_of(spec, likelihood, z.decoders[which if name else alone], given, own=len(beside) > 1))
     return made
+
+
+def observed_shapes(spec: Spec, decoder: str) -> dict[str, Shape]:
+    """What decoders, and a prior given m, read of an observation: its name and shape."""
+    shape = prepared_observation(spec, observation_shape(spec.x))
+    return {ANALYSED: (shape[0] + 2 * spec.x[0], *shape[1:])} if decoder == ANALYSERS else {"m": shape}
+
+
+def analysed_features(spec: Spec, latent: Gaussian | Codes, decoder: str, mask: Mask) -> dict[str, nn.Module]:
+    """The feature that the decoder "analysers" reads, none for another.
+
+    ValueError, by name, for data that are no pictures of grey levels or bits, for a network of sensors, and beside
+    noise of what is seen.
+    """
+    if decoder != ANALYSERS:
+        return {}
+    if lacking := _not_analysed(spec, latent, mask):
+        raise ValueError(f"decoder: analysers are of {lacking}; take multiscale or flat")
+    with weights_apart():
+        return {ANALYSED: analysed(spec.x)}
+
+
+def _not_analysed(spec: Spec, latent: Gaussian | Codes, mask: Mask) -> str:
+    """What analysers are of, where that is something else."""
+    if not is_picture(spec.x) or spec.columns or spec.levels is None:
+        return "pictures of grey levels or bits"
+    if isinstance(latent, Gaussian) and (latent.network == SENSING or reads_sensors(latent)):
+        return "pictures that no network of sensors reads"
+    return "what is seen without noise" if any(noises(spec, mask)) else ""
 
 
 def trained_by(
@@ -160,6 +192,7 @@ def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
 def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Values], None] | None:
     """What a recipe shows the first examples to: layers that centre, what is said, priors and heads that start."""
     parts: list[Callable[[Values], None]] = [] if first is None else [first]
+    parts += [feature.start for feature in model.features.values() if isinstance(feature, Analysed)]
     parts += [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
     canonical = Canonical.of(model)
     sensed = Sensed.of(model)

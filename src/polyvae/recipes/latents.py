@@ -83,9 +83,9 @@ def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
     def own(inputs: Sequence[Shape], output: Shape) -> nn.Module:
         return mirrored(network_of(latent))(inputs, output)
 
-    def scales(inputs: Sequence[Shape], output: Shape) -> nn.Module:
+    def scales(inputs: Sequence[Shape], output: Shape, dense: int = 0) -> nn.Module:
         build = multiscale if latent.widths is None else partial(multiscale, channels=latent.widths)
-        return _meeting(inputs, lambda z, m: build((z, m), output))
+        return _meeting(inputs, lambda z, m: build((z, m), output, dense=dense))
 
     def maps(inputs: Sequence[Shape], output: Shape) -> nn.Module:
         vectors = [prod(shape) for shape in inputs if not is_picture(shape)]
@@ -97,6 +97,7 @@ def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
         "flat": own,
         "map": own,
         "multiscale": scales if is_picture(spec.x) and not reads_sensors(latent) else own,
+        "analysers": partial(scales, dense=2 * spec.x[0]),
     }
     return {**decoders, "maps": own if is_perceptron(latent) else maps}
 
@@ -125,10 +126,11 @@ def map_decoders(latent: Codes, spec: Spec) -> dict[str, Reader]:
     def mapped(inputs: Sequence[Shape], output: Shape) -> nn.Module:
         return Stacked.over(inputs, lambda z: upsampling(z, output, widths, blocks))
 
-    def scales(inputs: Sequence[Shape], output: Shape) -> nn.Module:
-        return _meeting(inputs, lambda z, m: multiscale((z, m), output, widths, blocks, statistics=False))
+    def scales(inputs: Sequence[Shape], output: Shape, dense: int = 0) -> nn.Module:
+        return _meeting(inputs, lambda z, m: multiscale((z, m), output, widths, blocks, False, dense))
 
-    return {"flat": flattened, "map": mapped, "multiscale": scales if is_picture(spec.x) else flattened}
+    met = scales if is_picture(spec.x) else flattened
+    return {"flat": flattened, "map": mapped, "multiscale": met, "analysers": partial(scales, dense=2 * spec.x[0])}
 
 
 def _meeting(inputs: Sequence[Shape], build: Callable[[Shape, Shape], nn.Module]) -> nn.Module:

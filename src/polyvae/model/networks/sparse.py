@@ -109,8 +109,9 @@ class MultiscaleDecoder(nn.Module):
 
     Going down, convolutions of the strides of `steps` read m, and at each scale its `pyramid` again; going up, the maps
     made of z by `root` are joined at each scale with those features and the pyramid, before a transposed convolution.
-    `channels` is in the order of `steps`, from the picture to the code. Of k draws of z for each observation, all rows
-    for the first draw stand before those for the second, and what is made of m alone is made once.
+    `channels` is in the order of `steps`, from the picture to the code. `dense`: channels before those of m that say
+    something at every place, which are read at the picture's scale alone. Of k draws of z for each observation, all
+    rows for the first draw stand before those for the second, and what is made of m alone is made once.
     """
 
     shared = (1,)
@@ -123,11 +124,12 @@ class MultiscaleDecoder(nn.Module):
         channels: Sequence[int],
         root: nn.Sequential,
         statistics: bool = True,
+        dense: int = 0,
     ) -> None:
         super().__init__()
-        seen, first = inputs[1][0], channels[0]
-        self.inputs, self.steps, self.root = tuple(inputs), tuple(steps), root
-        looks, rises = [Maps(*_layers(nn.Conv2d(seen, first, 3, padding=1), statistics))], []
+        seen, first = inputs[1][0] - dense, channels[0]
+        self.inputs, self.steps, self.root, self.dense = tuple(inputs), tuple(steps), root, dense
+        looks, rises = [Maps(*_layers(nn.Conv2d(seen + dense, first, 3, padding=1), statistics))], []
         for stage, near, far in zip(steps, (first, *channels[:-1]), channels, strict=True):
             looks.append(Maps(*_layers(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics)))
             up = nn.ConvTranspose2d(2 * far + seen, near, 3, stage.stride, 1, stage.output_padding)
@@ -140,8 +142,8 @@ class MultiscaleDecoder(nn.Module):
         z, m = tensors
         if len(z) % len(m):
             raise ValueError(f"z has a row, or as many for each, beside every row of m; got {len(z)} beside {len(m)}")
-        levels = pyramid(m, self.steps)
-        features = [self.looks[0](levels[0])]
+        levels = pyramid(m[:, self.dense :], self.steps)
+        features = [self.looks[0](torch.cat([m[:, : self.dense], levels[0]], 1) if self.dense else levels[0])]
         for look, level in zip(list(self.looks)[1:], levels[:-1], strict=True):
             features.append(look(torch.cat([features[-1], level], 1)))
         # From the code to the picture: what meets the maps of z at each scale, and what m says there.
@@ -183,26 +185,28 @@ def multiscale(
     channels: Sequence[int] = (32, 64, 128, 256),
     blocks: int = 0,
     statistics: bool = True,
+    dense: int = 0,
 ) -> nn.Module:
     """Build a decoder of pictures from `inputs` z (a vector or a map) and m, which meets m at every scale.
 
     `channels` is in the encoder's order, one for each stage, as in `conv`, whose rule of strides holds where z is a
     vector; a z map is met at its own sides. `blocks` counts residual blocks after the first maps made of z;
-    `statistics` says whether layers have BatchNorm. Where `output` is a table it is a perceptron with one hidden layer.
+    `statistics` says whether layers have BatchNorm. `dense`: channels before those of m that say something at every
+    place, such as what is expected there. Where `output` is a table it is a perceptron with one hidden layer.
     The picture may have any sides. ValueError where m is not (C + 1, H, W) with the sides of the output.
     """
     inputs, output = checked(inputs, output)
     channels = checked_widths("channels", channels)
     if not is_picture(output):
         return mlp(inputs, output)
-    if len(inputs) != 2 or not is_picture(inputs[1]) or inputs[1][1:] != output[1:] or inputs[1][0] < 2:
+    if len(inputs) != 2 or not is_picture(inputs[1]) or inputs[1][1:] != output[1:] or inputs[1][0] < 2 + dense:
         raise ValueError(
             f"a multiscale decoder reads z, then an observation (C + 1, {output[1]}, {output[2]}); got {list(inputs)}"
         )
     z, sides = inputs[0], (output[1], output[2])
     steps = _towards(sides, (z[1], z[2]), len(channels)) if is_picture(z) else list(stages(*sides, len(channels)))
     root = nn.Sequential(Root(z, (channels[-1], *steps[-1].after)), *[Residual(channels[-1]) for _ in range(blocks)])
-    return MultiscaleDecoder(inputs, output, steps, channels, root, statistics)
+    return MultiscaleDecoder(inputs, output, steps, channels, root, statistics, dense)
 
 
 class Filled(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from polyvae.model.clusters import k_means
 from polyvae.model.distributions.codes import Quantised, straight_through
 from polyvae.model.posteriors.rotation import rotated
 from polyvae.model.precision import full
@@ -98,16 +99,13 @@ class Codebook(nn.Module):
 
         Fewer different outputs than codes become words themselves, and the codes left over keep theirs.
         """
-        from sklearn.cluster import KMeans
-
         rows = self._rows(encoded)
         rows = rows[torch.randperm(len(rows))[:_ROWS].to(rows.device)]
         # A start among equal rows would warn of empty clusters; k-means takes them as one row that weighs more.
         points, weights = np.unique(rows.cpu().numpy(), axis=0, return_counts=True)
         if len(points) > self.size:
             seed = int(torch.randint(2**31, ()))
-            means = KMeans(self.size, max_iter=20, tol=0, random_state=seed)
-            points = means.fit(points, sample_weight=weights).cluster_centers_
+            points = k_means(points, self.size, seed, weights).cluster_centers_
         words = self.weight.detach().clone()
         words[: len(points)] = torch.as_tensor(points).to(words)
         self.weight.copy_(_of_first(words))
