@@ -38,16 +38,13 @@ def completing(
 
     Example: polyvae study completion --data digits --points 3,10 --limit 1000 --minutes 0.2 --test 100
     OMP_NUM_THREADS=1 polyvae study completion --data mnist --minutes 5 --limit 10000 --test 500
-    polyvae study completion --data cifar10 --hidden left,box --against "normal-law, u-net"
+    polyvae study completion --data cifar10 --masks left,box --against "normal-law, u-net"
     polyvae study completion --report-only --out results/completion-mnist
     """
     from polyvae.study.sources import dataset_name
 
     out = out or Path("results") / f"completion-{dataset_name(chosen.data)}"
-    asked = {
-        "effort": replace(effort, seeds=tuple(effort.seeds)),
-        "seen": replace(seen, points=tuple(seen.points)),
-    }
+    asked = {"effort": effort, "seen": replace(seen, points=tuple(seen.points))}
 
     def run(machines: Machines) -> Any:
         from polyvae import study

@@ -15,7 +15,7 @@ from polyvae.data import Data
 from polyvae.data.split import floats
 from polyvae.evaluation.blocks import evaluating
 from polyvae.recipes import Recipe
-from polyvae.recipes.without_latents import without_latents
+from polyvae.recipes.without_z import without_latents
 from polyvae.study import trained
 from polyvae.study.budget import Budget
 from polyvae.study.completion.masks import masks
@@ -93,7 +93,7 @@ class CompletionJob(Job):
         data = self.data()
         whole = loaded(self.source, self.data_dir, seed=self.effort.data_seed)
         judge = judged_by(self.study, self.source, whole, self.seen.steps)
-        return Task.of(data, self.seen, judge, self.shown if self.seed == self.effort.seeds[0] else None)
+        return Task.of(data, self.seen, judge, self.shown if self.seed == 0 else None)
 
     def result(self) -> dict[str, Any]:
         """What the run's folder keeps of it."""
@@ -183,13 +183,12 @@ def jobs_of(chosen: Completed, effort: Effort, seen: Seen, study: Path, device: 
     for each in learned:
         option = "against" if each.recipe == UNET else "models"
         try:
-            _check_read(job(each, effort.seeds[0]).recipe(), data)
+            _check_read(job(each, 0).recipe(), data)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{option}: {each.label}: {error}") from error
-    first = effort.seeds[0]
     return [
-        *(job(each, first, FittedJob) for each in fitted),
-        *(job(each, seed) for seed in effort.seeds for each in learned),
+        *(job(each, 0, FittedJob) for each in fitted),
+        *(job(each, seed) for seed in range(effort.seeds) for each in learned),
     ]
 
 
@@ -208,14 +207,18 @@ def _check(data: Data, seen: Seen) -> None:
         if len(part) < least:
             raise ValueError(f"data: methods are judged on a {name} part; that of {data.name} has {len(part)} pictures")
     some = torch.zeros(1, *data.spec.x)
-    for name in seen.masks:
+    for name in seen.names:
         masks(name, some, 0)
 
 
 def _check_read(recipe: Recipe, data: Data) -> None:
     """ValueError for a model that reads labels, or that no seen pixel reaches."""
     made = masked(recipe)
-    if missing := set(recipe.model.conditions) - {made.name, *made.observe({made.of: torch.zeros(1, *data.spec.x)})}:
+    try:
+        known = {made.name, *made.observe({made.of: torch.zeros(1, *data.spec.x)})}
+    except KeyError as error:
+        raise ValueError(f"it also reads {error.args[0]}, which methods are not told here") from error
+    if missing := set(recipe.model.conditions) - known:
         raise ValueError(f"it also reads {', '.join(sorted(missing))}, which methods are not told here")
     if made.name not in recipe.model.conditions:
         raise ValueError("nothing of it reads what is seen; take one that does, such as arbitrary_conditioning")

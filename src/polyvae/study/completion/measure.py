@@ -103,13 +103,13 @@ def measured(at: At, task: Task, device: torch.device | None = None) -> dict[str
     cells, lines, clock = [], [], Clock()
     arrays: dict[str, np.ndarray] = {}
     device = torch.device("cpu") if device is None else device
-    for number, name in enumerate(task.seen.masks):
+    for number, name in enumerate(task.seen.names):
         right, kept = (_pictures(part) for part in (task.held, task.test))
         known, seen = masks(name, right, SEED), masks(name, kept, SEED + 1)
         complete, half = at(right, known), len(right) // 2
         with seeded(device, SEED, number):
             told = [s.mean for s, _ in _blocks(complete, right[:half], known[:half], task.seen.draws, device, Clock())]
-            alike = Alike.of(torch.cat(told), right[:half], known[:half] == 0) if half else None
+            alike = Alike.of(torch.cat(told), right[:half], known[:half] == 0) if half and task.seen.alike else None
             choice, final = Found(), Found()
             for split, x, mask, found, watch, first in (
                 (task.held, right, known, choice, Clock(), half),

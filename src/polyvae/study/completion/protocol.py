@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from polyvae.checks.ranges import LARGEST, Amount, Count, Positive, Range, Seed, check
 
 Draws = Annotated[int, Range(2, LARGEST, whole=True)]
-Seeds = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
 Points = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
 HIDDEN = ("left", "right", "top", "bottom", "box")
 
@@ -50,7 +49,7 @@ class Effort:
 
     minutes: of training each, on the threads that there are, OMP_NUM_THREADS=1 for one.
     epochs: passes over the training part in the place of minutes.
-    seeds: of the weights, the order and the noise.
+    seeds: runs of each model, with seeds from 0 on, of the weights, the order and the noise.
     batch_size: pictures a step.
     lr: Adam's.
     schedule: the learning rate: constant, or down to zero at the end by a cosine or a line.
@@ -60,7 +59,7 @@ class Effort:
 
     minutes: Positive = 5.0
     epochs: Count | None = None
-    seeds: Seeds = (0,)
+    seeds: Count = 1
     batch_size: Count = 128
     lr: Positive = 1e-3
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
@@ -69,8 +68,6 @@ class Effort:
 
     def __post_init__(self) -> None:
         check(Effort, vars(self))
-        if not self.seeds:
-            raise ValueError("seeds are numbers with commas between them, such as 0,1; got none")
 
 
 @dataclass(frozen=True)
@@ -78,35 +75,38 @@ class Seen:
     """What is seen of the pictures, the same for all methods, and how completions are judged.
 
     points: numbers of pixels that are seen, at random places.
-    hidden: also what is hidden as a whole, with commas between them: left, right, top or bottom half, or box, a quarter
+    masks: also what is hidden as a whole, with commas between them: left, right, top or bottom half, or box, a quarter
         of the picture at a random place; none for none.
     test: pictures of the test part that are completed, a seeded subset.
     held: pictures of the validation part by which a method's reading and settings are chosen.
     draws: of what each method says of a picture.
+    alike: whether every method may also be read by held-out values at which it predicted about the same mean, a law
+        that is calibrated pixel by pixel.
     shown: pictures in the sheets of completions; 0 for no sheets.
     steps: of the training of the classifier that reads completed pictures, of data with classes; 0 for none.
     """
 
     points: Points = (5, 20, 40, 80, 200)
-    hidden: str = "none"
+    masks: str = "none"
     test: Count = 500
     held: Count = 200
     draws: Draws = 100
-    shown: Amount = 8
+    alike: bool = True
+    shown: Amount = 4
     steps: Amount = 2000
 
     def __post_init__(self) -> None:
         check(Seen, vars(self))
-        for name in words(self.hidden):
+        for name in words(self.masks):
             if name not in HIDDEN:
-                raise ValueError(f"hidden is of {', '.join(HIDDEN)}, with commas between them, or none; got {name!r}")
-        if not self.masks:
+                raise ValueError(f"masks are of {', '.join(HIDDEN)}, with commas between them, or none; got {name!r}")
+        if not self.names:
             raise ValueError("points are numbers of seen pixels with commas between them, such as 5,20; got none")
 
     @property
-    def masks(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """What each mask is called: how many pixels are seen, or what is hidden."""
-        return (*(str(count) for count in sorted(set(self.points))), *dict.fromkeys(words(self.hidden)))
+        return (*(str(count) for count in sorted(set(self.points))), *dict.fromkeys(words(self.masks)))
 
 
 def words(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from polyvae.study.completion.jobs import MODEL
 from polyvae.study.completion.masks import words
 from polyvae.study.completion.published import Quoted, quoted
 from polyvae.study.completion.readings import READINGS
-from polyvae.study.completion.sections import HOW, SCORES, chosen, costs, fields, made_by, setup, sources, table
+from polyvae.study.completion.sections import HOW, SCORES, chosen, costs, fields, made_by, setup, sources, stated, table
 from polyvae.study.completion.study import tables
 from polyvae.study.completion.table import Compared, Line, ablation, compared, lines, masks
 from polyvae.study.document import Block, TextTable, code, heading, image, plain
@@ -102,6 +102,7 @@ def report(folder: str | Path) -> Report:
         code(made_by(found, protocol)),
         *_verdicts(verdicts, told),
         *(block for score in SCORES for block in table(found, names, score, told)),
+        *stated(found, names, told),
         *_worth(found, names),
         *_curves(found, names, told, folder),
         *_sheets(found, names, folder),
@@ -231,6 +232,10 @@ def _scores(found: Sequence[Line], names: Sequence[str]) -> list[dict[str, Any]]
                     reading = line.readings.get((mask, "crps" if score in ("coverage", "varying") else score), "mean")
                     record = (line.label, line.kind, mask, score, mean.value, mean.error, mean.count, reading)
                     records.append(_plain(dict(zip(COLUMNS, record, strict=True))))
+            if mask in line.stated:
+                own = line.stated[mask]
+                record = (line.label, line.kind, mask, "crps of the stated law", own.value, own.error, own.count, "own")
+                records.append(_plain(dict(zip(COLUMNS, record, strict=True))))
     return records
 
 

@@ -69,8 +69,9 @@ def setup(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     return (
         f"{len(rows)} runs on {first['dataset']}: {first['train']:,} training pictures, {first['test']:,} test "
         f"pictures, {first['held']:,} held-out ones by which readings, ranks and ridges are chosen, "
-        f"{first['draws']} draws of each picture; {time} a model, batches of {protocol['batch_size']}, Adam at {protocol['lr']:g}, schedule "
-        f"{protocol['schedule']}. On {devices}, {spent} of training in all.{judged} {versions(rows)}. Made by:"
+        f"{first['draws']} draws of each picture; {time} a model, batches of {protocol['batch_size']}, Adam at "
+        f"{protocol['lr']:g}, schedule {protocol['schedule']}. On {devices}, {spent} of training in all."
+        f"{judged} {versions(rows)}. Made by:"
     )
 
 
@@ -78,13 +79,15 @@ def made_by(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     """The command that makes such a study."""
     models = "; ".join(said(line) for line in found if line.kind != BASELINE)
     against = "; ".join(said(line) for line in found if line.kind == BASELINE)
-    seeds = sorted({run["seed"] for line in found for run in line.runs})
+    seeds = 1 + max(run["seed"] for line in found for run in line.runs)
     line = ["polyvae", "study", "completion", "--data", protocol["data"]]
-    line += ["--models", models or "none", "--against", against or "none", "--seeds", ",".join(map(str, seeds))]
+    line += ["--models", models or "none", "--against", against or "none", "--seeds", str(seeds)]
     for name, value in protocol.items():
         if name == "minutes" and protocol["epochs"]:
             continue
-        if name != "data" and value not in (None, []):
+        if isinstance(value, bool):
+            line += [f"--no-{name}"] * (not value)
+        elif name != "data" and value not in (None, []):
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             line += [f"--{name.replace('_', '-')}", text]
     return shlex.join(line)
@@ -119,12 +122,33 @@ def table(found: Sequence[Line], masks: Sequence[str], score: str, told: Sequenc
         return f"{text} (best)" if scale == 1 and mean.value == best[mask] else text
 
     rows = [(line.label, line.kind, *(cell(line, mask) for mask in masks)) for line in known]
-    for each in told:
-        values = each.scores.get(score, {})
-        if set(values) & set(masks):
-            rows.append((each.label, "quoted", *(number(values.get(mask), 3) for mask in masks)))
+    rows += _quoted(told, masks, score)
     columns = ("method", "kind", *map(words, masks))
     return [heading(SCORES[score]), TextTable(columns, tuple(rows), CAPTIONS[score])]
+
+
+def stated(found: Sequence[Line], masks: Sequence[str], told: Sequence[Quoted]) -> list[Block]:
+    """The CRPS of what methods state themselves, which is what others quote."""
+    rows = [
+        (line.label, line.kind, *(_figures(at.value, at.error) if (at := line.stated.get(m)) else NONE for m in masks))
+        for line in found
+    ]
+    caption = (
+        "CRPS of draws of the law that each method states by itself, of a Bernoulli likelihood bits; the absolute "
+        "error where it states a mean alone."
+    )
+    rows += _quoted(told, masks, "crps")
+    return [heading("CRPS of stated laws"), TextTable(("method", "kind", *map(words, masks)), tuple(rows), caption)]
+
+
+def _quoted(told: Sequence[Quoted], masks: Sequence[str], score: str) -> list[tuple[str, ...]]:
+    """Rows of what is quoted of a score at some of the masks."""
+    known = [(each.label, each.scores.get(score, {})) for each in told]
+    return [
+        (label, "quoted", *(number(values.get(mask), 3) for mask in masks))
+        for label, values in known
+        if set(values) & set(masks)
+    ]
 
 
 def _figures(value: float, error: float) -> str:

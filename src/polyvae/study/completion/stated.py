@@ -17,7 +17,7 @@ from polyvae.completion.masked import Masked
 from polyvae.completion.normal import ConditionedNormal, best_ridge
 from polyvae.completion.predictive import Completer
 from polyvae.observe.masks import sparse
-from polyvae.recipes.without_latents import Zero
+from polyvae.recipes.without_z import Zero
 
 LAW, MEANS = "law", "means"
 

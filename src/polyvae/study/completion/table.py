@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan, sqrt
 from typing import Any
 
 import numpy as np
 
 from polyvae.study.completion.jobs import ABLATION, BASELINE, MODEL, WITHOUT
+from polyvae.study.completion.readings import POINT
+from polyvae.study.completion.stated import LAW
 from polyvae.study.statistics import FAILS, HOLDS, UNDECIDED
 from polyvae.study.tables import Tables
 
@@ -39,13 +41,15 @@ class Mean:
 class Line:
     """The runs of one method, and each test picture's scores by mask and score, averaged over its seeds.
 
-    `readings`: by which reading a score is told of the first seed, by mask and score.
+    `readings`: by which reading a score is told of the first seed, by mask and score. `stated`: by mask the CRPS of the
+    law that the method states, of its mean alone where it states none.
     """
 
     label: str
     runs: tuple[Mapping[str, Any], ...]
     scores: Mapping[tuple[str, str], Mapping[int, float]]
     readings: Mapping[tuple[str, str], str]
+    stated: Mapping[str, Mean] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -104,12 +108,22 @@ def _line(records: Tables, label: str, runs: Sequence[tuple[int, Mapping[str, An
         key: {picture: sum(values) / len(values) for picture, values in found.items()}
         for key, found in gathered.items()
     }
-    readings = {
-        (cell["mask"], score): cell["reading"]
-        for cell in records.lines["cells"].get((label, runs[0][0]), [])
-        for score in cell["best_in"].split()
-    }
-    return Line(label, tuple(row for _, row in runs), scores, readings)
+    cells = [records.lines["cells"].get((label, seed), []) for seed, _ in runs]
+    readings = {(cell["mask"], score): cell["reading"] for cell in cells[0] for score in cell["best_in"].split()}
+    return Line(label, tuple(row for _, row in runs), scores, readings, _stated(cells, runs[0][1]["test"]))
+
+
+def _stated(cells: Sequence[Sequence[Mapping[str, Any]]], count: int) -> dict[str, Mean]:
+    """The CRPS of draws of a method's law, or of its mean alone, by mask: a mean over seeds, the first one's error."""
+    found: dict[str, Mean] = {}
+    for reading in (POINT, LAW):
+        every = [cell for some in cells for cell in some if cell["reading"] == reading and cell["crps"] is not None]
+        for mask in dict.fromkeys(cell["mask"] for cell in every):
+            mine = [cell for cell in every if cell["mask"] == mask]
+            error = mine[0]["crps_error"]
+            mean = sum(cell["crps"] for cell in mine) / len(mine)
+            found[mask] = Mean(mean, nan if error is None else error, count)
+    return found
 
 
 def masks(records: Tables) -> list[str]:

@@ -21,7 +21,7 @@ from polyvae.observe.masks import observation_shape
 from polyvae.recipes.decoders import decoder_of, finished, sparse_pixels
 from polyvae.recipes.options import Likelihood, Mask
 from polyvae.recipes.recording import Recipe
-from polyvae.recipes.without_latents import Zero
+from polyvae.recipes.without_z import Zero
 
 WIDTHS = (32, 64, 128, 192)
 GROUPS = 8
@@ -31,7 +31,7 @@ class UNet(nn.Module):
     """Convolutions that halve the sides between two `widths`, and go back beside what was there: [B, C, H, W].
 
     Of each width two convolutions with GroupNorm and SiLU on the way down and one on the way up; sides of any size. The
-    usual widths have 1.2 million parameters.
+    usual widths have 1.3 million parameters.
 
     Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015.
     """
@@ -58,7 +58,7 @@ class UNet(nn.Module):
 
 
 def _layer(before: int, after: int, stride: int = 1) -> nn.Sequential:
-    norm = nn.GroupNorm(min(GROUPS, after), after)
+    norm = nn.GroupNorm(GROUPS if after % (4 * GROUPS) == 0 else 1, after)
     return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), norm, nn.SiLU(inplace=True))
 
 

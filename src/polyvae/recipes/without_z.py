@@ -63,7 +63,10 @@ def without_latents(recipe: Recipe, spec: Spec) -> Recipe:
     heads = {name: head for name, head in model.heads.items() if model.plan.reads(_likelihood(head)) - latents}
     if not heads:
         raise ValueError("no likelihood of this model reads anything beside its latents: without them it knows nothing")
-    seen = recipe.observe({"x": torch.zeros(1, *spec.x)})
+    try:
+        seen = recipe.observe({"x": torch.zeros(1, *spec.x)})
+    except KeyError as error:  # of a value beside x
+        raise ValueError(f"the model also reads {error.args[0]}; take one that reads m alone") from error
     if missing := set(model.conditions) - set(seen):
         raise ValueError(f"the model also reads {', '.join(sorted(missing))}; take one that reads m alone")
     given = {name: seen[name] for name in model.conditions}
