@@ -191,7 +191,8 @@ def test_a_network_without_z_is_that_of_the_model_with_its_options() -> None:
 
 
 def test_what_is_quoted_is_what_was_told() -> None:
-    vaeac, normal = quoted("mnist")
+    vaeac, normal, network = quoted("mnist")
+    assert [each.scores["mse"]["200"] for each in (normal, network)] == [0.0183, 0.0195]
     assert list(vaeac.scores["mse"].values()) == [0.0649, 0.0564, 0.0475, 0.0359, 0.0219]
     assert list(vaeac.scores["crps"].values()) == [0.0977, 0.0874, 0.0763, 0.0621, 0.0441]
     assert list(normal.scores["crps"].values()) == [0.1012, 0.0925, 0.0832, 0.0717, 0.0543]

@@ -90,9 +90,10 @@ class CompletionJob(Job):
 
     def task(self) -> Task:
         """What it is judged on."""
-        data = self.data()
-        whole = loaded(self.source, self.data_dir, seed=self.effort.data_seed)
-        judge = judged_by(self.study, self.source, whole, self.seen.steps)
+        data, judge = self.data(), None
+        if self.seen.steps and data.test.labels is not None:  # else whole data sets would be read for nothing
+            whole = loaded(self.source, self.data_dir, seed=self.effort.data_seed)
+            judge = judged_by(self.study, self.source, whole.train, self.seen.steps)
         return Task.of(data, self.seen, judge, self.shown if self.seed == 0 else None)
 
     def result(self) -> dict[str, Any]:

@@ -232,13 +232,11 @@ def _pictures(split: Split) -> Tensor:
     return floats(split.tensors["x"]).cpu()
 
 
-def judged_by(study: Path, source: str, data: Data, steps: int) -> Classifier | None:
-    """The classifier of a study, trained once by whoever comes first on all training pictures; None without classes."""
-    if not steps or data.train.labels is None or data.test.labels is None:
-        return None
+def judged_by(study: Path, source: str, train: Split, steps: int) -> Classifier:
+    """The classifier of a study, trained once by whoever comes first on all labelled training pictures."""
     key = study, source
     if key not in _JUDGES:
         with locked(study / ".classifier.lock"), torch.inference_mode(False), torch.enable_grad():
             _JUDGES.clear()
-            _JUDGES[key] = train_classifier(data.train, study / "classifier", SEED, steps).cpu()
+            _JUDGES[key] = train_classifier(train, study / "classifier", SEED, steps).cpu()
     return _JUDGES[key]
