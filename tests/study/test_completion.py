@@ -21,6 +21,7 @@ from polyvae import data, study
 from polyvae.cli import main
 from polyvae.completion.kriging import Kriging
 from polyvae.study import Completed, Effort, Seen, StudyError
+from polyvae.study.completion.figures import sheet
 from polyvae.study.completion.jobs import ABLATION, BASELINE, MODEL, jobs_of
 from polyvae.study.completion.masks import masks, words
 from polyvae.study.completion.published import quoted
@@ -197,6 +198,22 @@ def test_what_is_quoted_is_what_was_told() -> None:
     assert list(vaeac.scores["crps"].values()) == [0.0977, 0.0874, 0.0763, 0.0621, 0.0441]
     assert list(normal.scores["crps"].values()) == [0.1012, 0.0925, 0.0832, 0.0717, 0.0543]
     assert quoted("digits") == ()
+
+
+@pytest.mark.parametrize(("count", "draws"), [(3, 0), (4, 2), (6, 3)])
+def test_a_sheet_has_every_picture_beside_its_own_draws_however_many_there_are(count: int, draws: int) -> None:
+    grey = np.full((count, 1, 5, 5), 100, np.uint8)
+    told = {
+        "truth": grey,
+        "seen": 255 * (grey > 0).astype(np.uint8),
+        "mean": grey,
+        "draws": grey[None].repeat(draws, 0),
+    }
+    drawn = sheet({"one": told, "other": {**told, "draws": told["draws"][:0]}}, "7")
+    assert len(drawn.axes) == -(-count // 4)
+    labels = [tick.get_text() for tick in drawn.axes[0].get_xticklabels()]
+    assert labels == ["mean", *["draw"] * max(1, draws)] * min(4, count)
+    assert [tick.get_text() for tick in drawn.axes[-1].get_yticklabels()] == ["truth, seen", "one", "other"]
 
 
 # runs

@@ -67,7 +67,7 @@ def sheet(arrays: Mapping[str, Mapping[str, np.ndarray]], mask: str) -> Figure:
     "truth", "mean" [N, C, H, W], "seen" [N, 1, H, W] and "draws" [S, N, C, H, W], all bytes.
     """
     first = next(iter(arrays.values()))
-    count, most = len(first["truth"]), max(len(each["draws"]) for each in arrays.values())
+    count, most = len(first["truth"]), max(1, *(len(each["draws"]) for each in arrays.values()))
     made = []
     for start in range(0, count, BESIDE):
         rows = slice(start, start + BESIDE)
@@ -81,6 +81,8 @@ def sheet(arrays: Mapping[str, Mapping[str, np.ndarray]], mask: str) -> Figure:
             draws = [_coloured(drawn[rows]) for drawn in each["draws"]]
             parts = [_coloured(each["mean"][rows]), *draws, *[nothing] * (most - len(draws))]
             whole.append(np.stack(parts, 1).reshape(-1, *truth.shape[1:]))
+        wide = (most + 1) * min(BESIDE, count)  # a last block of fewer pictures is filled up with white
+        whole = [np.concatenate([row, np.ones((wide - len(row), *row.shape[1:]), np.float32)]) for row in whole]
         made.append(Block(np.stack(whole), rows=("truth, seen", *arrays)))
     columns = ["mean", *["draw"] * most] * min(BESIDE, count)
     return grid(made, f"Completed: {words(mask)}", [], columns, side=SIDE, edges=False)

@@ -24,7 +24,7 @@ from polyvae.figures.pixels import save_array, to_bytes
 from polyvae.study.completion.masks import masks
 from polyvae.study.completion.protocol import Seen
 from polyvae.study.completion.readings import Alike, Judge, best, class_loss, readings
-from polyvae.study.completion.stated import At, Stated
+from polyvae.study.completion.stated import LAW, MEANS, At, Complete, Stated
 from polyvae.study.tables import Side
 
 SEED = 0  # of masks and draws: every method sees the same pixels
@@ -124,7 +124,7 @@ def measured(at: At, task: Task, device: torch.device | None = None) -> dict[str
                         found.add(reading, task.judge.scores(draws, x[place], mask[place], labels) | {"mse": squared})
             chosen, scores = _means(choice.joined()), final.joined()
             best_in = best(chosen)
-            arrays |= _shown(complete, task, kept, seen, device, (name, best_in["energy"], alike))
+            arrays |= _shown(complete, task, kept, seen, device, (name, _own(chosen)))
         cells += _cells(name, seen, scores, chosen, best_in)
         lines += _lines(name, scores, best_in)
     if task.shown is not None and arrays:
@@ -142,7 +142,7 @@ def _row(task: Task) -> dict[str, Any]:
 
 
 def _blocks(
-    complete: Any, x: Tensor, mask: Tensor, draws: int, device: torch.device, clock: Clock
+    complete: Complete, x: Tensor, mask: Tensor, draws: int, device: torch.device, clock: Clock
 ) -> Iterator[tuple[Stated, slice]]:
     """What is stated of some pictures after others, on the CPU, and which they are."""
     size = max(1, min(MOST, NUMBERS // (draws * x[0].numel())))
@@ -150,7 +150,7 @@ def _blocks(
         for start in range(0, len(x), size):
             rows = slice(start, min(start + size, len(x)))
             begun = time.perf_counter()
-            stated: Stated = complete(x[rows].to(device), mask[rows].to(device), draws)
+            stated = complete(x[rows].to(device), mask[rows].to(device), draws)
             found = Stated(stated.mean.cpu(), {name: each.cpu() for name, each in stated.draws.items()})
             clock.seconds, clock.pictures = clock.seconds + time.perf_counter() - begun, clock.pictures + len(x[rows])
             yield found, rows
@@ -212,20 +212,26 @@ def _lines(name: str, scores: Mapping[str, Mapping[str, Tensor]], best_in: Mappi
 
 
 def _shown(
-    complete: Any, task: Task, x: Tensor, mask: Tensor, device: torch.device, how: tuple[str, str, Alike | None]
+    complete: Complete, task: Task, x: Tensor, mask: Tensor, device: torch.device, how: tuple[str, str]
 ) -> dict[str, np.ndarray]:
-    """Bytes of some pictures: truth, mask, mean, and draws by the reading that the energy score chose."""
-    name, reading, alike = how
+    """Bytes of some pictures: truth, mask, mean, and the method's own draws, none where it states a mean alone."""
+    name, reading = how
     count = min(task.seen.shown, len(x))
     if task.shown is None or not count:
         return {}
     drawn = max(2, min(DRAWN, task.seen.draws))
     stated, _ = next(iter(_blocks(complete, x[:count], mask[:count], drawn, device, Clock())))
-    draws = readings(stated, alike, drawn)[reading]
-    draws = draws[:1] if reading == "point" else draws
-    whole = torch.where(mask[: len(stated.mean)] != 0, x[: len(stated.mean)], draws)
-    found = {"truth": x[:count], "seen": mask[:count], "mean": stated.mean, "draws": whole}
+    x, mask = x[: len(stated.mean)], mask[: len(stated.mean)]  # of large pictures a block may be fewer
+    draws = stated.draws.get(reading, x.new_empty(0, *x.shape))
+    whole = torch.where(mask != 0, x, draws)
+    found = {"truth": x, "seen": mask, "mean": stated.mean, "draws": whole}
     return {f"{name}/{key}": to_bytes(value.numpy()) for key, value in found.items()}
+
+
+def _own(held: Mapping[str, Mapping[str, float]]) -> str:
+    """Which of a method's own draws are shown: those with the best class loss on held-out pictures, or energy score."""
+    own = best({reading: scores for reading, scores in held.items() if reading in (LAW, MEANS)})
+    return own.get("class_loss", own.get("energy", ""))
 
 
 def _pictures(split: Split) -> Tensor:

@@ -152,7 +152,7 @@ def _count(cells: Sequence[Compared]) -> str:
     missed = [words(cell.mask) for cell in cells if cell.verdict == FAILS]
     if not missed:
         return f"{_overall(cells)} ({len(cells)} of {len(cells)})" if _overall(cells) == HOLDS else _overall(cells)
-    return f"fails at {len(missed)} of {len(cells)}, missed at {', '.join(missed)}"
+    return f"missed at {len(missed)} of {len(cells)}: {', '.join(missed)}"
 
 
 def _beside(found: Mapping[str, Sequence[Compared]], told: Sequence[Quoted]) -> str:
@@ -216,8 +216,11 @@ def _sheets(found: Sequence[Line], names: Sequence[str], folder: Path) -> list[B
         if shown:
             path = f"{FIGURES}/completed-{name}.png"
             save(sheet(shown, name), folder / path)
-            text = f"{words(name)}: the truth and what is seen of it, then each method's mean and draws, read as the "
-            blocks.append(image(path, text + "energy score chose; where that is its mean alone, the mean again."))
+            text = (
+                f"{words(name)}: the truth and what is seen of it, then each method's mean and its own draws: of its "
+            )
+            text += "law, or the expected pictures of draws of z, whichever a classifier reads better"
+            blocks.append(image(path, f"{text}; some state a mean alone."))
     return [heading("Completed pictures"), *blocks] if blocks else []
 
 
