@@ -119,9 +119,14 @@ def measure(trained: Measured) -> dict[str, Any]:
     run, job = trained.run, trained.job
     assert isinstance(job, CompletionJob)
     with evaluating(run.model) as device:
-        complete = of_run(masked(run))
+        complete = of_run(masked(run), _limits(trained.data))
         found = measured(lambda held, seen: complete, job.task(), device)
     return {**found, "row": {"kind": job.kind, "minutes": _minutes(job), **found["row"]}}
+
+
+def _limits(data: Data) -> tuple[float, float] | None:
+    """Where all methods are cut off: grey levels lie between 0 and 1."""
+    return (0.0, 1.0) if data.spec.unit else None
 
 
 def _minutes(job: CompletionJob) -> float | None:
@@ -131,8 +136,7 @@ def _minutes(job: CompletionJob) -> float | None:
 def _fitted(job: CompletionJob) -> dict[str, Any]:
     """The result of a baseline, as `trained.recorded` writes that of a run."""
     data, begun = job.data(), time.perf_counter()
-    limits = (0.0, 1.0) if data.spec.unit else None
-    at = METHODS[job.variant.recipe](floats(data.train.tensors["x"]).cpu(), limits)
+    at = METHODS[job.variant.recipe](floats(data.train.tensors["x"]).cpu(), _limits(data))
     seconds = time.perf_counter() - begun
     found = measured(at, job.task())
     row = {

@@ -39,8 +39,8 @@ Complete = Callable[[Tensor, Tensor, int], Stated]
 At = Callable[[Tensor, Tensor], Complete]
 
 
-def of_run(made: Masked) -> Complete:
-    """How a model that reads m completes, in evaluation mode and on its device."""
+def of_run(made: Masked, limits: Limits | None) -> Complete:
+    """How a model that reads m completes, in evaluation mode and on its device; kept within the limits."""
     model, alone = made.model, all(isinstance(q, Zero) for q in made.model.posterior.values())
 
     def complete(x: Tensor, mask: Tensor, draws: int) -> Stated:
@@ -50,7 +50,8 @@ def of_run(made: Masked) -> Complete:
         parts = list(completer.predict(model, batch))
         told = {LAW: torch.cat([part.draws for part in parts], 1)}
         more = {} if alone else {MEANS: torch.cat([part.means for part in parts], 1)}
-        return Stated(torch.cat([part.mean for part in parts]), {**told, **more})
+        drawn = {name: _cut(values, limits) for name, values in {**told, **more}.items()}
+        return Stated(_cut(torch.cat([part.mean for part in parts]), limits), drawn)
 
     return complete
 
