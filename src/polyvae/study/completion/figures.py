@@ -40,7 +40,7 @@ def curves(found: Sequence[Line], points: Sequence[str], told: Sequence[Quoted])
                 (int(point), each.scores[score][point]) for point in points if point in each.scores.get(score, {})
             ]
             if values:
-                how = {"color": "#909090", "linestyle": ":", "marker": "x+"[number % 2], "markersize": 5}
+                how = {"color": "#909090", "linestyle": ":", "marker": "x+1"[number % 3], "markersize": 5}
                 chart.plot(*zip(*values, strict=True), label=each.label, **how)
         if int(points[0]) > 0:
             chart.set_xscale("log")

@@ -100,7 +100,7 @@ def report(folder: str | Path) -> Report:
         heading(f"Completion: {protocol['data']}", 1),
         plain(setup(found, protocol)),
         code(made_by(found, protocol)),
-        *_verdicts(verdicts, told),
+        *(block for line in found for block in _verdicts(line, verdicts.get(line.label, {}), told)),
         *(block for score in SCORES for block in table(found, names, score, told)),
         *stated(found, names, told),
         *_worth(found, names),
@@ -124,27 +124,24 @@ def _overall(cells: Sequence[Compared]) -> str:
     return together([cell.verdict for cell in cells])
 
 
-def _verdicts(verdicts: Mapping[str, Mapping[str, Sequence[Compared]]], told: Sequence[Quoted]) -> list[Block]:
-    """Of each model and claim, mask by mask: beside the best baseline, what holds and what fails."""
-    blocks: list[Block] = []
-    for label, found in verdicts.items():
-        rows = []
-        for score, cells in found.items():
-            for cell in cells:
-                less = f"{cell.less.value:+.4f} ± {cell.less.error:.4f}"
-                where = (SCORES[score], words(cell.mask), number(cell.mine.value, 3), cell.best)
-                rows.append((*where, number(cell.theirs.value, 3), less, cell.verdict))
-        if not rows:
-            continue
-        columns = ("claim", "seen", label, "best baseline", "its score", "difference", "verdict")
-        caption = (
-            "Difference: the model less the best baseline, paired over test pictures, ± its standard error. The "
-            f"claims, for each mask: {CLAIMS['mse']}; {CLAIMS['crps']}."
-        )
-        said = "; ".join(f"{SCORES[score]}: {_count(cells)}" for score, cells in found.items())
-        blocks += [heading(f"Is {label} best?"), plain(f"{said}.{_beside(found, told)}")]
-        blocks.append(TextTable(columns, tuple(rows), caption))
-    return blocks
+def _verdicts(line: Line, found: Mapping[str, Sequence[Compared]], told: Sequence[Quoted]) -> list[Block]:
+    """Of a model and each claim, mask by mask: beside the best baseline, what holds and what fails."""
+    rows = []
+    for score, cells in found.items():
+        for cell in cells:
+            less = f"{cell.less.value:+.4f} ± {cell.less.error:.4f}"
+            where = (SCORES[score], words(cell.mask), number(cell.mine.value, 3), cell.best)
+            rows.append((*where, number(cell.theirs.value, 3), less, cell.verdict))
+    if not rows:
+        return []
+    columns = ("claim", "seen", line.label, "best baseline", "its score", "difference", "verdict")
+    caption = (
+        "Difference: the model less the best baseline, paired over test pictures, ± its standard error. The "
+        f"claims, for each mask: {CLAIMS['mse']}; {CLAIMS['crps']}."
+    )
+    said = "; ".join(f"{SCORES[score]}: {_count(cells)}" for score, cells in found.items())
+    text = plain(f"{said}.{_beside(line, told)}")
+    return [heading(f"Is {line.label} best?"), text, TextTable(columns, tuple(rows), caption)]
 
 
 def _count(cells: Sequence[Compared]) -> str:
@@ -155,16 +152,17 @@ def _count(cells: Sequence[Compared]) -> str:
     return f"missed at {len(missed)} of {len(cells)}: {', '.join(missed)}"
 
 
-def _beside(found: Mapping[str, Sequence[Compared]], told: Sequence[Quoted]) -> str:
-    """How the model stands beside what is quoted of others."""
+def _beside(line: Line, told: Sequence[Quoted]) -> str:
+    """How the model stands beside what is quoted of others: by its mean, and by the law that it states."""
     texts = []
     for each in told:
-        for score, cells in found.items():
-            both = [cell for cell in cells if cell.mask in each.scores.get(score, {})]
-            below = sum(cell.mine.value < each.scores[score][cell.mask] for cell in both)
+        for score, values in each.scores.items():
+            mine = {mask: line.stated.get(mask) if score == "crps" else line.mean(mask, score) for mask in values}
+            both = [mine_at.value < values[mask] for mask, mine_at in mine.items() if mine_at and mine_at.count]
             if both:
-                texts.append(f"{SCORES[score]} below {each.label} at {below} of {len(both)}")
-    return f" {'; '.join(texts)}." if texts else ""
+                what = "CRPS of its stated law" if score == "crps" else SCORES[score].lower()
+                texts.append(f"its {what} is below that of {each.label} at {sum(both)} of {len(both)}")
+    return f" Beside what is quoted: {'; '.join(texts)}." if texts else ""
 
 
 def _worth(found: Sequence[Line], names: Sequence[str]) -> list[Block]:

@@ -26,7 +26,7 @@ CAPTIONS = {
     "mse": "Squared error of the mean over unseen pixels, grey levels from 0 to 1, ± the standard error over test "
     "pictures. Smaller is better.",
     "crps": "Continuous ranked probability score over unseen pixels, in grey levels; of a method's best reading on "
-    "held-out pictures, see below. Smaller is better.",
+    "held-out pictures, see below; what is quoted is of stated laws. Smaller is better.",
     "energy": "Energy score of all unseen pixels of a picture together: what CRPS is for one value, of which joint "
     "draws are better that belong together. Smaller is better.",
     "class_loss": "Minus the logarithm of the chance that a classifier gives the true class, averaged over draws with "
