@@ -24,6 +24,8 @@ from polyvae.study import Completed, Effort, Seen, StudyError
 from polyvae.study.completion.figures import sheet
 from polyvae.study.completion.jobs import ABLATION, BASELINE, MODEL, jobs_of
 from polyvae.study.completion.masks import masks, words
+from polyvae.study.completion.protocol import COLOURS
+from polyvae.study.completion.protocol import MODELS as MODELS_OF_GREY
 from polyvae.study.completion.published import quoted
 from polyvae.study.completion.readings import Alike, Judge, best, class_loss, readings
 from polyvae.study.completion.stated import LAW, Stated, gappy_pca, interpolated, kriging, normal_law
@@ -31,6 +33,7 @@ from polyvae.study.completion.study import tables
 from polyvae.study.completion.table import Line, Mean, ablation, compared, lines
 from polyvae.study.completion.unet import unet
 from polyvae.study.statistics import FAILS, HOLDS
+from polyvae.study.variants import variants
 
 SMALL = "likelihood=bernoulli,latent=3,widths=8,16"
 MODELS = f"arbitrary_conditioning:{SMALL} as ours; arbitrary_conditioning:{SMALL},z=none as network"
@@ -252,6 +255,23 @@ def test_the_pictures_are_those_that_the_cells_are_means_of(made: tuple[Path, An
                 mean = each.mean(mask, score)
                 assert (mean.value, mean.error) == pytest.approx((cell[score], cell[f"{score}_error"]), rel=1e-4)
                 assert mean.count == 20
+
+
+def test_what_methods_state_is_told_beside_their_best_reading(made: tuple[Path, Any]) -> None:
+    _, done = made
+    for each in lines(done.records):
+        own = "point" if each.label == "linear" else "law"
+        for mask in ("4", "12", "left"):
+            cells = done.records.lines["cells"][each.label, 0]
+            (cell,) = [c for c in cells if (c["mask"], c["reading"]) == (mask, own)]
+            assert (each.stated[mask].value, each.stated[mask].error) == (cell["crps"], cell["crps_error"])
+
+
+def test_the_usual_models_are_one_with_and_one_without_z_which_belong_together() -> None:
+    for text in (MODELS_OF_GREY, COLOURS):
+        whole, bare = variants(text)
+        assert (whole.label, bare.label) == ("arbitrary_conditioning", "network without z")
+        assert {**whole.options, "z": None} == dict(bare.options)
 
 
 def test_the_report_holds_tables_verdicts_and_figures(made: tuple[Path, Any]) -> None:
