@@ -19,6 +19,7 @@ from torch import Tensor
 
 from polyvae import data, study
 from polyvae.cli import main
+from polyvae.completion.complete import complete
 from polyvae.completion.kriging import Kriging
 from polyvae.study import Completed, Effort, Seen, StudyError
 from polyvae.study.completion.figures import sheet
@@ -28,7 +29,7 @@ from polyvae.study.completion.protocol import COLOURS
 from polyvae.study.completion.protocol import MODELS as MODELS_OF_GREY
 from polyvae.study.completion.published import quoted
 from polyvae.study.completion.readings import Alike, Judge, best, class_loss, readings
-from polyvae.study.completion.stated import LAW, Stated, gappy_pca, interpolated, kriging, normal_law
+from polyvae.study.completion.stated import LAW, Stated, gappy_pca, interpolated, kriging, normal_law, of_run
 from polyvae.study.completion.study import tables
 from polyvae.study.completion.table import Line, Mean, ablation, compared, lines
 from polyvae.study.completion.unet import unet
@@ -87,11 +88,11 @@ def test_a_baseline_says_what_its_law_expects_and_reads_nothing_unseen() -> None
     x, held = pictures(60), pictures(16, seed=1)
     mask = masks("5", held, 0)
     for build in (normal_law, kriging, gappy_pca):
-        complete = build(x, (0.0, 1.0))(held, mask)
+        method = build(x, (0.0, 1.0))(held, mask)
         torch.manual_seed(0)
-        found = complete(held, mask, 400)
+        found = method(held, mask, 400)
         torch.manual_seed(0)
-        blind = complete(torch.where(mask != 0, held, 0.5), mask, 400)
+        blind = method(torch.where(mask != 0, held, 0.5), mask, 400)
         assert torch.equal(found.mean, blind.mean)
         assert 0 <= float(found.mean.min()) <= float(found.mean.max()) <= 1
         for draws in found.draws.values():
@@ -328,6 +329,24 @@ def test_a_network_without_z_learns_the_mean_alone() -> None:
     assert torch.allclose(draw.log_weight[0], log_px)  # the bound is log p(x | m) itself
     values = bare.objective(bare.model, batch, 0)
     assert float(values["loss"]) == pytest.approx(-float(log_px.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("label", ["ours", "network"])
+def test_a_model_says_here_what_complete_says_of_it(label: str) -> None:
+    from polyvae.completion.masked import masked
+    from polyvae.evaluation.blocks import evaluating
+
+    recipe = next(job for job in jobs_of(CHOSEN, EFFORT, SEEN, Path(), "cpu") if job.variant.label == label).recipe()
+    x = data.load("digits", limit=100).test.batch(torch.arange(5))["x"]
+    mask = masks("9", x, 0)
+    with evaluating(recipe.model):
+        torch.manual_seed(0)
+        found = of_run(masked(recipe), (0.0, 1.0))(x, mask, 400)
+    whole = complete(recipe, x, mask, draws=400)
+    assert torch.allclose(found.mean, whole.mean, atol=0.02 if label == "ours" else 1e-5)
+    assert found.draws["law"].shape == (400, *x.shape)
+    assert float((found.draws["law"].mean(0) - found.mean).abs().max()) < 0.12  # bits
+    assert set(found.draws) == ({"law", "means"} if label == "ours" else {"law"})
 
 
 @pytest.mark.parametrize("sides", [(8, 8), (28, 28), (13, 10)])

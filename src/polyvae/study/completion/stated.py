@@ -44,14 +44,17 @@ def of_run(made: Masked, limits: Limits | None) -> Complete:
     model, alone = made.model, all(isinstance(q, Zero) for q in made.model.posterior.values())
 
     def complete(x: Tensor, mask: Tensor, draws: int) -> Stated:
-        completer = Completer(draws, of=made.of, name=made.name)
+        completer = Completer(1 if alone else draws, of=made.of, name=made.name)
         seen = torch.where(mask != 0, x, 0.0)
         batch = {**made.observe({made.of: seen}), made.name: sparse(x, mask)}
+        if alone:  # one law, of which all draws are made
+            latents = completer.drawn(model, batch, 1)
+            law, _ = next(completer.decoded(model, completer.head_of(model), batch, latents))
+            return Stated(_cut(law.mean, limits), {LAW: _cut(law.sample(torch.Size([draws])), limits)})
         parts = list(completer.predict(model, batch))
-        told = {LAW: torch.cat([part.draws for part in parts], 1)}
-        more = {} if alone else {MEANS: torch.cat([part.means for part in parts], 1)}
-        drawn = {name: _cut(values, limits) for name, values in {**told, **more}.items()}
-        return Stated(_cut(torch.cat([part.mean for part in parts]), limits), drawn)
+        mean, drawn, means = torch.cat([p.mean for p in parts]), [p.draws for p in parts], [p.means for p in parts]
+        told = {LAW: _cut(torch.cat(drawn, 1), limits), MEANS: _cut(torch.cat(means, 1), limits)}
+        return Stated(_cut(mean, limits), told)
 
     return complete
 
