@@ -156,13 +156,15 @@ def _beside(line: Line, told: Sequence[Quoted]) -> str:
     """How the model stands beside what is quoted of others: by its mean, and by the law that it states."""
     texts = []
     for each in told:
+        said = []
         for score, values in each.scores.items():
             mine = {mask: line.stated.get(mask) if score == "crps" else line.mean(mask, score) for mask in values}
-            both = [mine_at.value < values[mask] for mask, mine_at in mine.items() if mine_at and mine_at.count]
-            if both:
+            below = [at.value < values[mask] for mask, at in mine.items() if at is not None and at.count]
+            if below:
                 what = "CRPS of its stated law" if score == "crps" else SCORES[score].lower()
-                texts.append(f"its {what} is below that of {each.label} at {sum(both)} of {len(both)}")
-    return f" Beside what is quoted: {'; '.join(texts)}." if texts else ""
+                said.append(f"{what} at {sum(below)} of {len(below)}")
+        texts += [f"{each.label}: {', '.join(said)}"] if said else []
+    return f" Below what is quoted: {'; '.join(texts)}." if texts else ""
 
 
 def _worth(found: Sequence[Line], names: Sequence[str]) -> list[Block]:
@@ -176,7 +178,7 @@ def _worth(found: Sequence[Line], names: Sequence[str]) -> list[Block]:
                 less, theirs = mine.less(bare, mask, score), bare.mean(mask, score).value  # pyright: ignore
                 share = f"{100 * less.value / theirs:+.1f} ± {100 * less.error / theirs:.1f}" if less.count else "–"
                 cells.append(share)
-            rows.append((f"{mine.label}: {SCORES[score].lower()}", *cells))
+            rows.append((f"{mine.label}: {SCORES[score]}", *cells))
     caption = (
         "Change in % of the score of the same network without z, trained as long, ± the standard error of the paired "
         "difference: below zero is what the latents are worth."
