@@ -37,6 +37,7 @@ PLACES: dict[str, tuple[str, dict[str, str]]] = {
     "decompress": ("compress.decompress", {}),
     "study": ("study.study", {}),
     "study compare": ("compare.compare", {}),
+    "study completion": ("completing.completing", {}),
     "study disentangle": ("disentangle.disentangle", {}),
     "study multimodal": ("multimodal.multimodal", {}),
     "study multitask": ("study.multitask", {}),

@@ -22,6 +22,7 @@ LIGHT = (
     "polyvae.recipes.options",
     "polyvae.study.budget",
     "polyvae.study.compare.scoring",
+    "polyvae.study.completion.protocol",
     "polyvae.study.disentangle.scoring",
     "polyvae.study.multimodal.protocol",
     "polyvae.study.shapes.assignment",

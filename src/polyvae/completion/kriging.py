@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
 from torch import Tensor
 
+from polyvae.completion.normal import ConditionedNormal
 from polyvae.model.kernels import SHAPES, kernel, squares
 
 PLACES, EXAMPLES = 64, 500  # at most, that the kernel is found from
@@ -78,6 +79,18 @@ class Kriging:
             mean[mine], std[mine] = self._conditioned(rows[mine], where, noise)
         mean = mean.view(x.shape) + self.mean
         return mean.to(x), std.view(x.shape).to(x)
+
+    def joint(self) -> ConditionedNormal:
+        """The same law of all values of a picture at once, of which joint draws can be made, each channel by itself.
+
+        It holds a matrix of all values by all values: 4,096 of them take 128 MiB.
+        """
+        places = _places(self.mean.shape[1:]) / self.lengths
+        told = kernel(squares(places, places), self.shape)
+        told.diagonal().add_(self.nugget)
+        level = self.level.clamp(min=1e-12)  # a channel that does not vary has none
+        whole = torch.block_diag(*(each * told for each in level))
+        return replace(ConditionedNormal.of(self.mean.flatten(), whole), shape=tuple(self.mean.shape))
 
     def _conditioned(self, rows: Tensor, where: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
         """Of examples [n, C, P] with one mask [P]: what is left of them beside the mean, and its deviation [C, P]."""

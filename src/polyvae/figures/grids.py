@@ -18,7 +18,7 @@ from polyvae.figures.style import INK, SEQUENTIAL, SPREAD, plain
 DPI = 120
 _WIDTH = 1400  # pixels that a montage fills at most, as far as whole multiples of its own pixels go
 _SIDE = 120  # pixels of one picture at most
-_UNSEEN = (0.62, 0.72, 0.86)  # the colour of pixels that are not seen: no grey
+UNSEEN = (0.62, 0.72, 0.86)  # the colour of pixels that are not seen: no grey
 _HIDDEN = (0.85, 0.85, 0.85)  # the same of fields, whose colour map has no grey
 _POINTS = 60  # so many pixels wide a picture may be before its seen ones are drawn larger
 _EDGE = 205  # the grey level of the line around a picture
@@ -85,14 +85,14 @@ def panels(figure: Completions) -> tuple[list[Block], list[str]]:
     if figure.unit and not grey:
         whole = np.stack(columns, 1)
         whole = whole.repeat(3, 2) if whole.shape[2] == 1 else whole
-        made.append(_completed(whole, seen, _UNSEEN, figure.std.mean(1), ()))
+        made.append(_completed(whole, seen, UNSEEN, figure.std.mean(1), ()))
         return made, names
     for c in range(figure.truth.shape[1]):
         label = figure.names[c] if c < len(figure.names) else f"channel {c}"
         values = np.stack([column[:, c] for column in columns], 1)
         bar = colour_bar("value", SEQUENTIAL, values, figure.truth[:, c])
         mapped = values[:, :, None].repeat(3, 2) if grey else _mapped(values, bar)
-        block = _completed(mapped, seen, _UNSEEN if grey else _HIDDEN, figure.std[:, c], () if grey else (bar,))
+        block = _completed(mapped, seen, UNSEEN if grey else _HIDDEN, figure.std[:, c], () if grey else (bar,))
         made.append(Block(block.pictures, label if figure.truth.shape[1] > 1 or figure.names else "", block.bars))
     return made, names
 

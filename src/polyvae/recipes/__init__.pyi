@@ -77,3 +77,4 @@ from .variants import count_vae as count_vae
 from .variants import cvae as cvae
 from .variants import two_level as two_level
 from .variants import vae as vae
+from .without_z import without_latents as without_latents

@@ -2,6 +2,10 @@ from .budget import Budget as Budget
 from .budget import Networks as Networks
 from .compare.scoring import Scoring as Scoring
 from .compare.study import compare as compare
+from .completion.protocol import Completed as Completed
+from .completion.protocol import Effort as Effort
+from .completion.protocol import Seen as Seen
+from .completion.study import completion as completion
 from .disentangle.scoring import Factored as Factored
 from .disentangle.study import disentangle as disentangle
 from .grid import Grid as Grid

@@ -11,6 +11,7 @@ from polyvae.study.records import STUDY, StudyError, read_study
 WHERE = {
     "multitask": "polyvae.study.thesis.report",
     "compare": "polyvae.study.compare.report",
+    "completion": "polyvae.study.completion.report",
     "disentangle": "polyvae.study.disentangle.report",
     "multimodal": "polyvae.study.multimodal.report",
     "rate-distortion": "polyvae.study.trade.report",
