@@ -29,7 +29,7 @@ from polyvae.evaluation.blocks import evaluating
 from polyvae.evaluation.classifier import train_classifier
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
-from polyvae.recipes.decoders import sparse_pixels
+from polyvae.recipes.observing import sparse_pixels
 from polyvae.recipes.options import Mask
 from polyvae.training.progress import counted
 from polyvae.training.run import Run

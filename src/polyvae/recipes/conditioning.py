@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
-from functools import partial
 
 from torch import nn
 
@@ -23,10 +22,10 @@ from polyvae.model.vae import VAE, Conditional, Head
 from polyvae.objectives import balance
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
-from polyvae.observe.masks import observation_shape
 from polyvae.recipes.conditions import Condition
-from polyvae.recipes.decoders import decoders_of, finished, observed, of_random_size, sparse_pixels, trained_by
+from polyvae.recipes.decoders import decoders_of, finished, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
+from polyvae.recipes.observing import observed, of_random_size, shown_shape
 from polyvae.recipes.options import Codes, Conditions, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
 from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
@@ -57,8 +56,8 @@ def semi_conditional(
     Uncertainty Quantification from Limited Observations, 2021.
     """
     y = Condition(spec, condition, latent)
-    z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
-    (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
+    z = latent_part(at_sensors(latent, spec, mask, y), spec, y.shapes)
+    (p,) = decoders_of(spec, z, likelihood, decoder, y, [shown_shape(spec, mask)])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y), z.start)
 
@@ -89,9 +88,9 @@ def multitask(
     Zakovskis: Multitask Variational Autoencoders, 2024; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
     y, one = Condition(spec, condition, latent), tasks.decoders == 1
-    factors = _balance(tasks, objective)
-    z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
-    found = decoders_of(spec, z, likelihood, decoder, y, ["m"] if one else ["", "m"])
+    factors, m = _balance(tasks, objective), shown_shape(spec, mask)
+    z = latent_part(at_sensors(latent, spec, mask, y), spec, y.shapes)
+    found = decoders_of(spec, z, likelihood, decoder, y, [m] if one else [None, m])
     heads = {name: Head(p, of="x") for name, p in zip(("x", "x_given_m"), found, strict=False)}
     costs = zip(TASKS, heads, (tasks.w1, tasks.w2), strict=False)
     terms = {name: Weighted(Reconstruction(None if one else (head,)), weight) for name, head, weight in costs}
@@ -156,24 +155,22 @@ def arbitrary_conditioning(
         raise ValueError(f"prior is learned given m, which prior_network says more of; got {latent.prior!r}")
     if mask.count is None and mask.exponent is None and mask.kind in ("uniform", "gaussian"):
         mask = replace(mask, exponent=20.0 if is_picture(spec.x) else 1.0)
-    y = Condition(spec, condition)
-    z = _placed_by_m(
-        at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y),
-        spec,
-        y,
-        find(PRIOR_NETWORKS, prior_network, "prior_network"),
-    )
-    (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
+    y, m = Condition(spec, condition), shown_shape(spec, mask)
+    network = find(PRIOR_NETWORKS, prior_network, "prior_network")
+    z = _placed_by_m(at_sensors(latent, spec, mask, y), spec, m, y, network)
+    (p,) = decoders_of(spec, z, likelihood, decoder, y, [m])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(VAE(z.posterior, z.prior(), p, y.features), loss, observed(spec, mask, y))
 
 
-def _placed_by_m(latent: Gaussian, spec: Spec, y: Condition, network: PriorNet) -> LatentPart:
-    """z with a posterior that reads x and m as one picture or table, and a prior that reads m."""
+def _placed_by_m(latent: Gaussian, spec: Spec, seen: Shape, y: Condition, network: PriorNet) -> LatentPart:
+    """z with a posterior that reads x and m, as one picture or table but for sensors, and a prior that reads m."""
     q_family, p_family = encoder_family(latent.posterior, latent.dimensions), DiagonalNormal()
-    m, others = prepared_observation(spec, observation_shape(spec.x)), list(y.shapes.values())
-    both = (prepared_shape(spec)[0] + m[0], *m[1:])
-    q_net = Stacked(network_of(latent)((both, *others), (q_family.size(latent.dimensions),)), 2)
+    x, m, others = prepared_shape(spec), prepared_observation(spec, seen), list(y.shapes.values())
+    apart, size = reads_sensors(latent), (q_family.size(latent.dimensions),)
+    read = [x, m] if apart else [(x[0] + m[0], *m[1:])]
+    q_net = network_of(latent)((*read, *others), size)
+    q_net = q_net if apart else Stacked(q_net, 2)
     p_net = network(latent, (m, *others), (p_family.size(latent.dimensions),))
     given = ("m", *y.shapes)
     q = Conditional(prepared(q_net, spec, ("x", *given)), q_family, ("x", *given))

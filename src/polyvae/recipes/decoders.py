@@ -1,19 +1,17 @@
-"""Decoders of recipes, the masks that some of them are trained on, and a model with all of them as a recipe."""
+"""Decoders of recipes, and a model with all of them as a recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from dataclasses import dataclass
+from typing import cast
 
-import torch
 from torch import nn
 
-from polyvae.checks.names import find, one_of
+from polyvae.checks.names import find
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
-from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import centring, prepared, prepared_observation
 from polyvae.model.parts import Head, by_name, evaluation_mode, given, home
 from polyvae.model.posteriors.quantiser import Quantiser
@@ -24,18 +22,12 @@ from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.bounds import Bound
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
-from polyvae.observe.masks import SparsePixels, observation, observation_shape
-from polyvae.observe.noise import Noisy
-from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
-from polyvae.recipes.options import Mask, Where
 from polyvae.recipes.parts import decoder_family
 from polyvae.recipes.recording import Recipe
 from polyvae.recipes.sensed import Sensed
-
-SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
 
 def decoder_of(
@@ -54,18 +46,18 @@ def decoders_of(
     likelihood: str | Family | None,
     which: str,
     y: Condition,
-    beside: Sequence[Literal["", "m"]],
+    beside: Sequence[Shape | None],
 ) -> list[Conditional]:
-    """A decoder for each entry of `beside`, of z and y, and of m where it says so.
+    """A decoder for each entry of `beside`, of z and y, and of an observation m of that shape where there is one.
 
     `which`: "flat", or "multiscale", beside which one without m has no layer that flattens a map.
     """
     alone = find({"flat": "flat", "multiscale": "map"}, which, "decoder")
-    m = prepared_observation(spec, observation_shape(spec.x))
     made = []
-    for name in beside:
-        given = {"z": z.shape, **y.shapes, **({name: m} if name else {})}
-        made.append(decoder_of(spec, likelihood, z.decoders[which if name else alone], given, own=len(beside) > 1))
+    for m in beside:
+        given = {"z": z.shape, **y.shapes, **({} if m is None else {"m": prepared_observation(spec, m)})}
+        build = z.decoders[alone if m is None else which]
+        made.append(decoder_of(spec, likelihood, build, given, own=len(beside) > 1))
     return made
 
 
@@ -197,52 +189,3 @@ class Starting:
             shown = model.featured(home_values, read)
         for part in self.parts:
             part(shown)
-
-
-def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:
-    """The transform that adds m, then its noise, then what the condition asks for."""
-    m, noise = sparse_pixels(spec, mask), noises(spec, mask)
-    steps = [m, *([Noisy(noise)] if any(noise) else []), *y.observe.transforms]
-    return chain(*steps) if len(steps) > 1 else m
-
-
-def noises(spec: Spec, mask: Mask) -> tuple[float, ...]:
-    """The standard deviation of the noise of every channel of a picture, or column of a table."""
-    given = [float(each) for each in (mask.noise if isinstance(mask.noise, Sequence) else [mask.noise])]
-    if len(given) not in (1, spec.x[0]):
-        raise ValueError(f"noise is one number, or one for each of {spec.x[0]} channels; got {len(given)}")
-    return tuple(given * spec.x[0] if len(given) == 1 else given)
-
-
-def sparse_pixels(spec: Spec, mask: Mask) -> SparsePixels:
-    """The transform that adds m, with `positions` of a picture as pairs or one after the other."""
-    one_of(get_args(Where), mask.kind, "mask")
-    count, positions, table = mask.count, mask.positions, not is_picture(spec.x)
-    if count is not None and mask.exponent is not None and mask.kind not in SIZED:
-        raise ValueError(f"count and exponent exclude each other, fixed or drawn; got {count} and {mask.exponent}")
-    if count is None and mask.exponent is None and table and mask.kind == "uniform":
-        count = 0.5  # a twentieth of a few columns is none
-    if positions is not None and not table and isinstance(positions[0], int):
-        if len(positions) % 2:
-            raise ValueError(f"positions of a picture are row,column,row,column...; got {len(positions)} numbers")
-        positions = list(zip(positions[::2], positions[1::2], strict=True))
-    try:
-        made = observation(mask.kind, count, mask.exponent, positions)
-        with torch.random.fork_rng(devices=[]):  # a trial, which leaves the weights of a seeded recipe as they were
-            made.mask(torch.zeros(1, *spec.x))
-    except ValueError as error:
-        if str(error).startswith(("count ", "positions ")):
-            raise
-        named = "positions" if mask.kind == "points" and count is None else "count"
-        raise ValueError(f"{named} does not fit values of shape {' x '.join(map(str, spec.x))}: {error}") from error
-    return made
-
-
-def of_random_size(mask: Mask) -> Mask:
-    """The masks of one decoder, by default with exponent 40; ValueError for a count, which would fix their size."""
-    if mask.exponent is None and mask.count is not None and mask.kind not in SIZED:
-        raise ValueError(
-            "count and exponent: one decoder trains on masks of random size, which an exponent draws; "
-            f"got count = {mask.count} alone: give exponent instead, or two decoders"
-        )
-    return replace(mask, exponent=40.0 if mask.exponent is None else mask.exponent)
