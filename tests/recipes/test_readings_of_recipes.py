@@ -176,6 +176,64 @@ def test_a_run_is_trained_evaluated_saved_and_loaded(name: str, tmp_path: Path) 
     }.get(name, 0)
 
 
+def in_time(count: int, first: float) -> Tensor:
+    """Waves whose phase goes on by 0.4 from one to the next."""
+    return waves(first + 0.4 * np.arange(count))
+
+
+def with_history(train: Tensor, test: Tensor, history: int, **options: Any) -> tuple[pv.Run, pv.data.Data]:
+    parts = [
+        pv.data.Split({"x": x, "t": torch.arange(first, first + len(x)).double()[:, None]})
+        for first, x in ((0, train), (1000, HELD), (2000, test))
+    ]
+    data = pv.data.with_past(pv.data.Data("waves", *parts, pv.data.wrap(TRAIN, validation=HELD).spec), BETWEEN, history)
+    options = {"mask": "readings", "positions": BETWEEN, "history": history, "seed": 0, **options}
+    name = options.pop("name", "gaussian_process")
+    recipe = pv.recipes.RECIPES[name](data.spec, **options)
+    settings = {} if name == "gaussian_process" else {"epochs": 2, "batch_size": 20}
+    return pv.fit(recipe, data, progress=False, device="cpu", **settings), data
+
+
+def test_a_history_takes_noise_off_as_far_as_the_posterior_of_all_readings_does() -> None:
+    train, test = in_time(60, 0.1), in_time(40, 2.0)
+    run, data = with_history(train, test, 3, noise=NOISE)
+    torch.manual_seed(0)
+    m = Readings(BETWEEN, NOISE, history=3)(data.test.batch(torch.arange(40)))["m"]
+    read, works = m[:, :2].transpose(1, 2), m[:, 2:].transpose(1, 2)  # [N, T, C, P]
+    assert works[:, 1:].mean() < 1
+    found = pv.complete(run, read, works, draws=100)
+    phases = np.linspace(0, 2 * pi, 720, endpoint=False)
+    past = torch.stack([Readings(BETWEEN).read(waves(phases - 0.4 * back)) for back in range(3)], 1)
+    apart = (read[:, None] - past[None]) / NOISE
+    share = (-0.5 * (apart.square() * works[:, None]).flatten(2).sum(2)).softmax(1)
+    best = (torch.einsum("bn,nchw->bchw", share, GRID) - test).square().mean().sqrt()
+    mine = (found.mean - test).square().mean().sqrt()
+    now = (posterior_mean(read[:, 0], torch.ones(2, 2)) - test).square().mean().sqrt()
+    assert mine < 1.2 * best
+    assert mine < 0.8 * now
+    alone = pv.complete(run, read[:, :1], draws=100)  # what was read before is not known
+    assert torch.equal(alone.mean, pv.complete(run, read[:, 0], draws=100).mean)
+    assert (alone.mean - test).square().mean().sqrt() < 1.15 * now
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gaussian_process"])
+def test_every_recipe_reads_a_history(name: str) -> None:
+    given = {} if name == "gaussian_process" else {**SENSING, "decoder": "flat", "name": name}
+    run, data = with_history(in_time(30, 0.0), in_time(10, 0.2), 3, noise=0.1, failing=0.1, **given)
+    assert np.isfinite(pv.evaluate(run, data.test, samples=4)["bound"])
+    read = torch.zeros(4, 3, 2, 2)
+    assert pv.complete(run, read, draws=2).mean.shape == (4, 2, 8, 16)
+    with pytest.raises(ValueError, match=r"readings are \[N, 3 or fewer, 2, 2\]; got \[4, 4, 2, 2\]"):
+        pv.complete(run, torch.zeros(4, 4, 2, 2))
+
+
+def test_data_without_a_past_are_told_what_they_lack() -> None:
+    with pytest.raises(ValueError, match=r"history: the batch holds no 'past'.*with_past\(data, positions, 3\)"):
+        fitted(history=3)
+    with pytest.raises(ValueError, match="1 training examples know what was read 1 steps before, and two"):
+        with_history(in_time(60, 0.1)[:2], in_time(9, 0.1), 3, noise=0.1)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

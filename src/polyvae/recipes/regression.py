@@ -21,13 +21,12 @@ from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import KL, Reconstruction
 from polyvae.observe.readings import PAST
 from polyvae.observe.sensors import Fixed
-from polyvae.recipes.canonical import Principal
+from polyvae.recipes.canonical import Principal, leading
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.observing import at_fixed_places, noises, observed
 from polyvae.recipes.options import Conditions, Mask
 from polyvae.recipes.recording import Recipe, recipe
 
-ENERGY = 1e-10  # of the training part, which the components that are left out may hold
 STEP = 1e-6  # of a reading's deviation: what z leaves open of it
 TOLD = 0.1  # of the noise's variance, which the places may leave open of the readings
 FINE = 1e-3  # of a reading's deviation, which they may leave open where there is no noise
@@ -122,8 +121,7 @@ def gaussian_process(spec: Spec, modes: Count = 150, mask: Mask = Mask()) -> Rec
         found = Principal.of(x.double().flatten(1) / units)
         if not len(found.values):
             raise ValueError("gaussian_process needs examples that differ; those of the training part are all alike")
-        held = found.values.square().cumsum(0) / found.values.square().sum()
-        count = min(int((held < 1 - ENERGY).sum()) + 1, modes, len(held))
+        count = min(leading(found.values.square()), modes)
         codes, axes = found.codes[:, :count], found.axes[:count]
         read = posterior.read(x.double())
         left = (found.codes[:, count:] @ found.axes[count:]).square().mean(0).clamp(min=LEAST)
@@ -168,8 +166,8 @@ def _earlier(values: Values, history: int) -> list[tuple[Tensor, Tensor]]:
         rows = (works != 0).flatten(1).all(1).nonzero()[:, 0]
         if len(rows) < 2:
             raise ValueError(
-                f"history: {len(rows)} of the training examples know what was read {time + 1} times before, and two "
-                f"are needed; ask for fewer than {history}"
+                f"history: {len(rows)} training examples know what was read {time + 1} steps before, and two are "
+                f"needed; ask for fewer than {history}"
             )
         found.append((rows, readings[rows].flatten(1)))
     return found
