@@ -80,7 +80,7 @@ def readings(spec: Spec, mask: Mask) -> Readings:
     try:
         made.points(*spec.x[1:])
     except ValueError as error:
-        raise ValueError(f"positions: {error}") from None
+        raise ValueError(f"positions: {str(error).removeprefix('Readings.coordinates: ')}") from None
     return made
 
 

@@ -89,6 +89,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "prior": ("standard", "mixture", "vamp", "flow", "autoregressive", "exemplar", "conditional"),
     "kernel": ("rbf", "imq"),
 }
+# Of recipes that read an observation at fixed places.
+OF_SENSORS: Mapping[str, tuple[str, ...]] = {**CHOICES, "network": (*CHOICES["network"], "sensing")}
 # Of recipes of several modalities, as one for all or NAME=VALUE,....
 OF_MODALITIES: Mapping[str, tuple[str, ...]] = {**CHOICES, "network": (*CHOICES["network"], "modes")}
 
