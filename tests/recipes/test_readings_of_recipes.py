@@ -13,8 +13,9 @@ from torch import Tensor
 
 import polyvae as pv
 from helpers.runs import same, weights
+from polyvae.completion.masked import masked
 from polyvae.model.networks.sensing import Sensing
-from polyvae.observe import Readings
+from polyvae.observe import Readings, SparsePixels
 
 NAMES = ["semi_conditional", "multitask", "arbitrary_conditioning"]
 WHOLE, BETWEEN = [(2, 3), (5, 11)], [(2.5, 3), (4.25, 10.5)]
@@ -181,7 +182,9 @@ def in_time(count: int, first: float) -> Tensor:
     return waves(first + 0.4 * np.arange(count))
 
 
-def with_history(train: Tensor, test: Tensor, history: int, **options: Any) -> tuple[pv.Run, pv.data.Data]:
+def with_history(
+    train: Tensor, test: Tensor, history: int, folder: Path | None = None, **options: Any
+) -> tuple[pv.Run, pv.data.Data]:
     parts = [
         pv.data.Split({"x": x, "t": torch.arange(first, first + len(x)).double()[:, None]})
         for first, x in ((0, train), (1000, HELD), (2000, test))
@@ -191,7 +194,7 @@ def with_history(train: Tensor, test: Tensor, history: int, **options: Any) -> t
     name = options.pop("name", "gaussian_process")
     recipe = pv.recipes.RECIPES[name](data.spec, **options)
     settings = {} if name == "gaussian_process" else {"epochs": 2, "batch_size": 20}
-    return pv.fit(recipe, data, progress=False, device="cpu", **settings), data
+    return pv.fit(recipe, data, folder, progress=False, device="cpu", **settings), data
 
 
 def test_a_history_takes_noise_off_as_far_as_the_posterior_of_all_readings_does() -> None:
@@ -217,12 +220,15 @@ def test_a_history_takes_noise_off_as_far_as_the_posterior_of_all_readings_does(
 
 
 @pytest.mark.parametrize("name", [*NAMES, "gaussian_process"])
-def test_every_recipe_reads_a_history(name: str) -> None:
+def test_every_recipe_reads_a_history(name: str, tmp_path: Path) -> None:
     given = {} if name == "gaussian_process" else {**SENSING, "decoder": "flat", "name": name}
-    run, data = with_history(in_time(30, 0.0), in_time(10, 0.2), 3, noise=0.1, failing=0.1, **given)
+    folder = tmp_path / "run"
+    run, data = with_history(in_time(30, 0.0), in_time(10, 0.2), 3, folder, noise=0.1, failing=0.1, **given)
     assert np.isfinite(pv.evaluate(run, data.test, samples=4)["bound"])
     read = torch.zeros(4, 3, 2, 2)
-    assert pv.complete(run, read, draws=2).mean.shape == (4, 2, 8, 16)
+    found = pv.complete(run, read, draws=2).mean
+    assert found.shape == (4, 2, 8, 16)
+    assert torch.equal(found, pv.complete(pv.Run.load(folder), read, draws=2).mean)
     with pytest.raises(ValueError, match=r"readings are \[N, 3 or fewer, 2, 2\]; got \[4, 4, 2, 2\]"):
         pv.complete(run, torch.zeros(4, 4, 2, 2))
 
@@ -278,5 +284,7 @@ def test_other_networks_tables_and_masks_of_random_size_are_refused() -> None:
 def test_what_are_no_readings_is_refused(noisy: pv.Run, read: Tensor, mask: Tensor | None, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         pv.complete(noisy, read, mask)
+    with pytest.raises(ValueError, match=r"not pixels by a mask: pv.complete\(run, readings\)"):
+        masked(noisy, SparsePixels())
     with pytest.raises(ValueError, match="z comes from the prior alone"):
         pv.complete(noisy, read, mask, weigh="seen")
