@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
@@ -52,10 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     case = replace(case, **QUICK) if asked.quick else case
     folder.mkdir(parents=True, exist_ok=True)
     whole = set(asked.methods) == set(METHODS)
-    rows = [] if whole else read(folder / "results.csv", asked.methods)
-    if missing := {BASELINE, STRONGEST} - set(asked.methods) - {row["method"] for row in rows}:
+    again = [(split, count, noise) for split in range(asked.splits) for count in asked.sensors for noise in asked.noise]
+    rows = [] if whole else read(folder / "results.csv", {(*case, name) for case in again for name in asked.methods})
+    held = {(*place_of(row)[:3], row["method"]) for row in rows}
+    lacking = [(*case, name) for case in again for name in (BASELINE, STRONGEST) if name not in asked.methods]
+    if missing := [case for case in lacking if case not in held]:
+        names, (split, count, noise, _) = sorted({case[3] for case in missing}), missing[0]
         parser.error(
-            f"every row is set beside {' and '.join(sorted(missing))}; {folder}/results.csv has none: add to --methods"
+            f"every row is set beside {' and '.join(names)}; {folder}/results.csv has none of split {split}, {count} "
+            f"sensors, noise {noise:g}: add to --methods"
         )
     for split in range(asked.splits):
         data = load(asked.data, split, asked.limit) if split else data
@@ -127,9 +132,10 @@ def table(rows: Sequence[Row]) -> list[str]:
     for (count, noise, method), mine in groups.items():
         shown = []
         for quantity in ("error", "crps"):
+            splits = {row["split"] for row in mine}
             value, *theirs = (
-                mean(row[quantity] for row in group)
-                for group in (mine, *(groups[count, noise, name] for name in (BASELINE, STRONGEST)))
+                mean(row[quantity] for row in groups[count, noise, name] if row["split"] in splits)
+                for name in (method, BASELINE, STRONGEST)
             )
             shown += [f"{value:.5f}", *(f"{value / other:.2f}" for other in theirs)]
         ends = [f"{100 * end(row['coverage'] for row in mine):.1f}" for end in (min, max)]
@@ -144,14 +150,15 @@ def place_of(row: Row) -> tuple:
     return row["split"], row["sensors"], row["noise"], list(METHODS).index(row["method"])
 
 
-def read(path: Path, but: Sequence[str]) -> list[Row]:
-    """The rows of an earlier run, without those of the methods `but`; none where there is no file."""
+def read(path: Path, but: Collection[tuple]) -> list[Row]:
+    """The rows of an earlier run, without those `but` of a split, number of sensors, noise and method; none where there
+    is no file."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["method"] not in but]
     known: dict[str, Any] = {"split": int, "sensors": int, "method": str}
-    return [{name: known.get(name, float)(value) for name, value in row.items()} for row in rows]
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{name: known.get(name, float)(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return [row for row in rows if (*place_of(row)[:3], row["method"]) not in but]
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:

@@ -35,7 +35,7 @@ def linear() -> recipes.Recipe:
     """Probabilistic PCA at its maximum likelihood, whose predictive law is exact when draws are weighed."""
     made = recipes.ppca(Spec(SHAPE, levels=None), latent=3)
     assert made.solve is not None
-    made.solve(drawn(4000, 1))
+    made.solve({"x": drawn(4000, 1)})
     return made
 
 

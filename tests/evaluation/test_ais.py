@@ -55,7 +55,7 @@ def test_from_an_exact_posterior_one_temperature_is_enough() -> None:
     made = pv.recipes.ppca(pv.Spec((5,), levels=None), latent=2)
     made.model.double()
     assert made.solve is not None
-    made.solve(x)
+    made.solve({"x": x})
     split = Split({"x": x[:10]})
     exact = both_bounds(made, split, 2).importance
     for temperatures in (1, 5):

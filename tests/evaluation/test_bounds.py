@@ -36,7 +36,7 @@ def linear_gaussian(examples=130, dimensions=4, latent=2):
     torch.manual_seed(0)
     x = torch.randn(examples, latent) @ torch.randn(latent, dimensions) + 0.3 * torch.randn(examples, dimensions) + 1
     made = recipes.ppca(Spec((dimensions,), levels=None), latent=latent)
-    made.solve(x)
+    made.solve({"x": x})
     model = made.model.double()
     decoder = model.heads["x"].likelihood
     covariance = decoder.weight @ decoder.weight.T + decoder.scale**2 * torch.eye(dimensions, dtype=torch.float64)
@@ -160,7 +160,7 @@ def test_a_density_of_bits_has_no_bits_per_dimension():
     x = torch.randint(2, (400, 2)).float().repeat(1, 4)
     x = torch.where(torch.rand(x.shape) < 0.002, 1 - x, x)
     made = recipes.ppca(Spec((8,), levels=2), latent=2)
-    made.solve(x)
+    made.solve({"x": x})
     report = evaluate(made, Split({"x": x}), samples=2, spec=Spec((8,), levels=2))
     assert report["bound"] > 0
     assert (report["bound_bits"], report["importance_bound_bits"]) == (None, None)
@@ -241,7 +241,7 @@ def test_a_linear_baseline_stands_in_the_same_report():
     x = torch.rand(60, 1, 6, 6)
     for name in ("pca", "ppca"):
         made = recipes.named(name)(Spec((1, 6, 6), levels=256), latent=3)
-        made.solve(x)
+        made.solve({"x": x})
         report = evaluate(made, Split({"x": x}), samples=3)
         json.dumps(report, allow_nan=False)
         assert (report["bound"] is None) == (name == "pca")

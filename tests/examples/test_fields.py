@@ -75,6 +75,24 @@ def test_methods_alone_need_the_rows_that_they_are_set_beside(
     assert "every row is set beside Gaussian process and gappy PCA" in capsys.readouterr().err
 
 
+def test_some_methods_at_some_sensors_leave_the_rows_of_the_others(
+    example: Callable[[str], ModuleType], flow: torch.Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "mine.npz", **dict(zip("uvp", flow.numpy().swapaxes(0, 1), strict=True)))
+    asked = ["--data", str(tmp_path / "mine.npz"), "--quick", "--noise", "0", "--out", str(tmp_path)]
+    both = ["--methods", "gappy PCA", "Gaussian process"]
+    main, results = example("fields").main, tmp_path / "mine" / "results.csv"
+    main([*asked, *both, "linear", "--sensors", "2", "3"])
+    before = results.read_text()
+    main([*asked, *both, "--sensors", "2"])
+    assert results.read_text() == before
+    assert "| 3 | 0% | linear |" in (tmp_path / "mine" / "results.md").read_text()
+    with pytest.raises(SystemExit):
+        main([*asked, "--methods", "linear", "--sensors", "4"])
+    assert "results.csv has none of split 0, 4 sensors, noise 0" in capsys.readouterr().err
+    assert results.read_text() == before
+
+
 def test_gaussian_processes_tell_a_smooth_function_and_what_cannot_be_told(
     example: Callable[[str], ModuleType],
 ) -> None:

@@ -70,7 +70,7 @@ def make(name: str, spec: pv.Spec = PICTURES, **options: Any) -> Recipe:
     small |= {name: size for name, size in {"clusters": 3, "features": 5}.items() if name in taken}
     made = build(spec, seed=1, **{key: value for key, value in small.items() if open_ended or key in taken})
     if made.solve is not None:
-        made.solve(made.observe(examples(spec))["x"])
+        made.solve(made.observe(examples(spec)))
     tell_examples(made.objective, 24)  # as a fit does
     return made
 

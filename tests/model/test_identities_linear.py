@@ -38,7 +38,7 @@ def solved(x: Tensor, latent: int) -> Recipe:
     made = pv.recipes.ppca(pv.Spec(tuple(x.shape[1:]), levels=None), latent=latent)
     made.model.double()
     assert made.solve is not None
-    made.solve(x)
+    made.solve({"x": x})
     return made
 
 
@@ -79,7 +79,7 @@ def test_pca_reconstructs_as_scikit_learn_does() -> None:
     made = pv.recipes.pca(pv.Spec((13,), levels=None), latent=4)
     made.model.double()
     assert made.solve is not None
-    made.solve(x)
+    made.solve({"x": x})
     theirs = PCA(4).fit(x.numpy())
     expected = theirs.inverse_transform(theirs.transform(x.numpy()))
     np.testing.assert_allclose(made.model.reconstruct({"x": x})["x"].mean.numpy(), expected, atol=1e-9)

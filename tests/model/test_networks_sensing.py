@@ -12,13 +12,15 @@ from polyvae.model.networks.sensing import ResidualPerceptron, SensingDecoder, s
 
 PIXELS = (1, 5, 9)  # of 3 x 4
 SMALL = partial(sensing, channels=2, pixels=PIXELS, hidden=(7, 6), leading=5, modes=9)
-FIELD, SEEN, BOTH = (2, 3, 4), (3, 3, 4), (5, 3, 4)
+FIELD, SEEN, TOLD = (2, 3, 4), (3, 3, 4), (4, 3, 4)  # TOLD: with a flag for each reading
 CASES = [
     ([(4,), SEEN], FIELD),
     ([(4,)], FIELD),
     ([FIELD], (6,)),
     ([SEEN], (6,)),
-    ([BOTH, (3,)], (6,)),
+    ([FIELD, SEEN, (3,)], (6,)),
+    ([FIELD, TOLD, (3,)], (6,)),
+    ([(4,), TOLD], FIELD),
 ]
 
 
@@ -46,15 +48,14 @@ def test_shapes_and_every_parameter_gets_a_gradient(inputs, output) -> None:
 
 def test_an_observation_is_read_at_its_sensors_alone_and_a_field_everywhere() -> None:
     torch.manual_seed(0)
-    net = SMALL([BOTH], (6,))
-    x = torch.randn(2, *FIELD)
-    joined = torch.cat([x, observed(x)], 1)
-    joined.requires_grad_()
-    (slope,) = torch.autograd.grad(net(joined).sum(), joined)
-    assert (slope[:, :2] != 0).all()
-    there = (slope[:, 2:] != 0).flatten(2)
-    assert there[:, :, PIXELS].all()
-    assert there.sum() == 2 * 3 * len(PIXELS)
+    x = torch.randn(2, *FIELD, requires_grad=True)
+    for shape in (SEEN, TOLD):
+        net, m = SMALL([FIELD, shape], (6,)), torch.randn(2, *shape, requires_grad=True)
+        whole, told = torch.autograd.grad(net(x, m).sum(), (x, m))
+        assert (whole != 0).all()
+        there = (told != 0).flatten(2)
+        assert there[:, :, PIXELS].all()
+        assert there.sum() == 2 * shape[0] * len(PIXELS)
 
 
 def test_a_sensor_that_fails_is_told_from_one_that_reads_its_mean() -> None:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyvae.observe import Binarise, Readings, chain
-from polyvae.observe.masks import split_observation
 
 
 def field(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -31,14 +30,37 @@ def test_a_field_that_is_linear_along_both_axes_is_read_exactly(places: list[tup
     torch.testing.assert_close(found[0], field(*torch.tensor(places, dtype=torch.float64).T), atol=1e-12, rtol=1e-12)
 
 
-def test_m_is_a_table_of_readings_by_channel_and_of_what_works() -> None:
+def test_m_is_the_channels_of_readings_and_then_of_what_works() -> None:
     x = torch.randn(3, 2, 5, 7)
     m = Readings(((1, 2), (4, 6), (0.5, 0)))({"x": x, "y": torch.arange(3)})["m"]
-    readings, working = split_observation(m, 6)
     expected = torch.stack([x[:, :, 1, 2], x[:, :, 4, 6], (x[:, :, 0, 0] + x[:, :, 1, 0]) / 2], 2)
-    assert torch.equal(readings[:, [0, 1, 3, 4]], expected[:, :, :2].flatten(1))
-    torch.testing.assert_close(readings.view(3, 2, 3), expected)
-    assert torch.equal(working, torch.ones(3, 6))
+    assert m.shape == (3, 4, 1, 3)
+    assert torch.equal(m[:, :2, 0, :2], expected[:, :, :2])
+    torch.testing.assert_close(m[:, :2, 0], expected)
+    assert torch.equal(m[:, 2:], torch.ones(3, 2, 1, 3))
+
+
+def test_earlier_times_come_after_now_with_noise_of_their_own_and_0_where_there_was_none() -> None:
+    torch.manual_seed(0)
+    x, past = torch.randn(500, 2, 3, 3), torch.randn(500, 4, 3, 2)
+    past[:, 2:] = (past[:, 2:] > 0).float()
+    places = [(0.5, 1), (2, 2)]
+    found = Readings(places, history=3)({"x": x, "past": past})["m"]
+    assert torch.equal(found[:, :, :1], Readings(places)({"x": x})["m"])
+    assert torch.equal(found[:, 2:, 1:], past[:, 2:, :2])
+    assert torch.equal(found[:, :2, 1:], past[:, :2, :2] * past[:, 2:, :2])
+    noisy = Readings(places, [[0.1], [0.5]], history=3)({"x": x, "past": past})["m"]
+    assert not noisy[:, :2][found[:, 2:] == 0].any()
+    for channel, scale in enumerate((0.1, 0.5)):
+        told = (noisy - found)[:, channel][found[:, 2 + channel] != 0]
+        assert float(told.std()) == pytest.approx(scale, rel=0.05)
+    with pytest.raises(ValueError, match=r"history: the batch holds no 'past', .*with_past\(data, positions, 3\)"):
+        Readings(places, history=3)({"x": x})
+    for wrong in (past[:, :, :1], past[:, :2], past[..., :1]):
+        with pytest.raises(ValueError, match=r"history: 'past' is \[4, 2 or more, 2\] of 2 channels and 2 sensors"):
+            Readings(places, history=3)({"x": x, "past": wrong})
+    with pytest.raises(ValueError, match=r"Readings.history counts times, .* at least 1; got 0"):
+        Readings(places, history=0)
 
 
 def test_a_periodic_axis_goes_on_at_its_beginning() -> None:
@@ -61,7 +83,7 @@ def test_noise_has_the_size_that_each_reading_states() -> None:
     ):
         torch.manual_seed(0)
         transform = Readings(places, noise)  # pyright: ignore[reportArgumentType]
-        errors = transform({"x": x})["m"][:, :6] - 1
+        errors = transform({"x": x})["m"][:, :2].flatten(1) - 1
         torch.testing.assert_close(errors.std(0).view(2, 3), expected, rtol=0.02, atol=0)
         assert (errors.mean(0).abs() <= 4 * expected.flatten() / math.sqrt(20_000)).all()
         correlation = torch.corrcoef(errors[:, expected.flatten() > 0].T).abs()
@@ -72,7 +94,7 @@ def test_noise_has_the_size_that_each_reading_states() -> None:
 def test_readings_fail_at_the_stated_chance_and_then_say_nothing() -> None:
     torch.manual_seed(0)
     x = torch.randn(20_000, 2, 4, 4)
-    m = Readings([(0.5, 0.5), (3, 3)], noise=0.1, failing=0.3)({"x": x})["m"]
+    m = Readings([(0.5, 0.5), (3, 3)], noise=0.1, failing=0.3)({"x": x})["m"].flatten(1)
     readings, working = m[:, :4], m[:, 4:]
     assert set(working.unique().tolist()) == {0.0, 1.0}
     assert (working.mean(0) - 0.7).abs().max() < 0.015
@@ -99,7 +121,7 @@ def test_draws_are_fresh_follow_the_seed_and_leave_the_values_alone() -> None:
 def test_it_is_one_of_a_chain_and_reads_and_names_what_it_is_told() -> None:
     u = torch.rand(4, 1, 3, 3)
     made = chain(Binarise(name="u"), Readings([(0, 0)], of="u", name="seen"))({"u": u})
-    assert torch.equal(made["seen"], torch.stack([(u[:, 0, 0, 0] > 0.5).float(), torch.ones(4)], 1))
+    assert torch.equal(made["seen"], torch.stack([(u[:, 0, 0, 0] > 0.5).float(), torch.ones(4)], 1)[..., None, None])
     x = torch.randn(2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
     m = Readings([(0.25, 0.5)])({"x": x})["m"]
     assert m.dtype == torch.float64

@@ -19,7 +19,7 @@ def test_probabilistic_pca_has_the_likelihood_of_the_exact_eigenvalues(rows, col
     x = torch.randn(rows, columns, dtype=torch.float64)  # eigenvalues that hardly differ: the hardest to sketch
     q = 6
     made = recipes.ppca(Spec((columns,), levels=None), latent=q)
-    made.solve(x)
+    made.solve({"x": x})
     centred = x - x.mean(0)
     values = torch.linalg.svdvals(centred).square() / rows
     noise = values[q:].sum() / (columns - q)

@@ -44,7 +44,7 @@ def fitted(examples=130):
     torch.manual_seed(0)
     x = (torch.randn(examples, 2) @ torch.randn(2, 4) + 0.3 * torch.randn(examples, 4)).double()
     made = recipes.ppca(Spec((4,), levels=None), latent=2)
-    made.solve(x)
+    made.solve({"x": x})
     model = made.model.double()
     decoder = model.heads["x"].likelihood
     covariance = decoder.weight @ decoder.weight.T + decoder.scale**2 * torch.eye(4, dtype=torch.float64)
@@ -60,7 +60,7 @@ def test_trap04_a_bound_has_the_sign_of_log_p_negative_for_discrete_data_either_
     assert evaluate(made, split, samples=50)["importance_bound"] == pytest.approx(float(exact.mean()), abs=1e-5)
     shrunk = Split({"x": split.tensors["x"] * 1e-3})
     narrow = recipes.ppca(Spec((4,), levels=None), latent=2)
-    narrow.solve(shrunk.tensors["x"])
+    narrow.solve(shrunk.tensors)
     assert evaluate(VAE(*_parts(narrow.model.double())), shrunk, samples=50)["bound"] > 0
 
 

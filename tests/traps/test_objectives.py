@@ -100,7 +100,7 @@ def test_trap05_training_and_evaluation_score_by_one_likelihood_with_its_constan
     made = pv.recipes.ppca(pv.Spec((5,), levels=None), latent=2)
     made.model.double()
     assert made.solve is not None
-    made.solve(x)
+    made.solve({"x": x})
     decoder = made.model.heads["x"].likelihood
     covariance = decoder.weight @ decoder.weight.T + decoder.scale**2 * torch.eye(5)
     exact = torch.distributions.MultivariateNormal(decoder.mean, covariance).log_prob(x)

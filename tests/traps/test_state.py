@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,7 @@ def test_trap56_a_term_that_chooses_must_be_finite_and_beside_it_the_bound_of_a_
 def test_trap56_a_closed_form_that_is_not_finite_is_no_result(value, tmp_path) -> None:
     recipe = small("ppca")
 
-    def solve(x: Tensor) -> None:
+    def solve(values: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
             next(iter(unique_tensors(recipe.model).values())).fill_(value)
 

@@ -16,6 +16,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 CodePrior = Literal["uniform", "own", "learned"]
 Draws = Annotated[int, Range(2, LARGEST, whole=True)]
 Numbers = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
+Places = Annotated[Sequence[float], Range(0)]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Masks:
     mask: Where = "uniform"
     count: NumberOrShare | None = None
     counts: Numbers | None = None
-    positions: Numbers | None = None
+    positions: Places | None = None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from polyvae.evaluation.blocks import evaluating
 from polyvae.evaluation.classifier import train_classifier
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.observe.masks import SparsePixels
-from polyvae.recipes.decoders import sparse_pixels
+from polyvae.recipes.observing import sparse_pixels
 from polyvae.recipes.options import Mask
 from polyvae.training.progress import counted
 from polyvae.training.run import Run
@@ -53,8 +53,9 @@ def complete(
 ) -> None:
     """Completes examples from a few of their pixels: the expected picture, its spread, draws, and how right they are.
 
-    Beside the model stand nearest and linear interpolation, gappy PCA and the conditioned normal law, for tables also a
-    mixture of such laws, which see the same pixels.
+    Beside the model stand nearest and linear interpolation, gappy PCA, the conditioned normal law, kriging and, where
+    all masks are one, regression by Gaussian processes; for tables, in the place of kriging and interpolation, a
+    mixture of normal laws. All see the same pixels.
 
     score: how many examples of the part are scored; 0 for none.
     classifier: also what a classifier of the labels, which is trained first, reads of completed pictures: the class log

@@ -14,8 +14,8 @@ from polyvae.cli.reading import KINDS, check_known, first_of, read_path, within
 from polyvae.cli.signatures import functions, recipes
 from polyvae.data.options import Options
 from polyvae.recipes.called import meant
-from polyvae.recipes.flat import belongs, describe
-from polyvae.recipes.options import CHOICES, OF_MODALITIES
+from polyvae.recipes.flat import accepted, belongs, describe
+from polyvae.recipes.options import CHOICES, OF_MODALITIES, OF_SENSORS
 from polyvae.recipes.several import reads_modalities
 from polyvae.training.settings import ELSEWHERE, Settings
 
@@ -102,7 +102,9 @@ def recipe_options(name: str, taken: set[str | None]) -> list[Option]:
 
 @cache
 def _declared(build: Callable[..., Any]) -> list[Option]:
-    return options_of(describe(lambda: None, build), OF_MODALITIES if reads_modalities(build) else CHOICES)
+    sensors = "positions" in accepted(inspect.unwrap(build))[0]
+    choices = OF_MODALITIES if reads_modalities(build) else OF_SENSORS if sensors else CHOICES
+    return options_of(describe(lambda: None, build), choices)
 
 
 def _parser(recipe: str | None) -> Parser:

@@ -14,6 +14,7 @@ from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.completion.law import Known, Predicted
 from polyvae.completion.masked import check_totals, masked
 from polyvae.completion.predictive import Completer, Predictive
+from polyvae.completion.readings import observed_readings
 from polyvae.data.exchange.codes import check_values
 from polyvae.data.exchange.given import conditions, labels_in, tensor
 from polyvae.data.exchange.partial import pictured
@@ -139,6 +140,10 @@ def complete(
     `Run.complete` and completed in the columns and codes of the training data. `given`: what else the model reads, such
     as labels under "y", or totals under "library" where some values are not seen. `settings`: see `CompletionSettings`.
 
+    Of a model that reads sensors between points (mask "readings") `x` is what they read, [N, C, P], or [N, T, C, P]
+    with what they read before after now; NaN, or `mask` of that shape 0, where a reading is missing. What comes back is
+    of the fields.
+
     The spread is that of the likelihood and of z together. A likelihood with a fixed scale, such as "normal", states
     that scale (see `evaluation.calibration`). A Bernoulli likelihood states the spread of bits, the widest law on
     [0, 1] with its mean: its quantiles are 0 and 1, on grey pictures too.
@@ -156,12 +161,19 @@ def complete(
     latents = latents_of(asked.use_x, asked.weigh)
     completer = Completer(asked.draws, latents, asked.candidates, asked.head, asked.noise, made.of, made.name)
     completer.head_of(model)
-    x, mask = _checked(x, mask, asked.use_x)
-    check_values(x if asked.use_x else x.masked_fill(~mask, torch.nan), columns)
+    m = None
+    if made.sensors is None:
+        x, mask = _checked(x, mask, asked.use_x)
+        check_values(x if asked.use_x else x.masked_fill(~mask, torch.nan), columns)
+    elif latents != "prior":
+        raise ValueError("readings are no values of x: z comes from the prior alone; leave use_x and weigh out")
+    else:
+        m, x = observed_readings(made.sensors, spec, x, mask)
+        mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=x.device).expand(len(x), 1, *x.shape[2:])
     others = {key: tensor(value) for key, value in (given or {}).items()}
     _check_given(model, others, len(x), {made.of, made.name, *made.totals})
     check_totals(made.totals - set(others), mask)
-    known = Known(made, completer, x, mask, others, asked.seed, asked.device)
+    known = Known(made, completer, x, mask, others, asked.seed, asked.device, m)
 
     def completed(batch: Values, rows: slice) -> list[tuple[Tensor, ...]]:
         read = [asked.read(found) for found in completer.predict(model, batch)]

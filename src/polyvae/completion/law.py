@@ -28,7 +28,8 @@ Result = TypeVar("Result")
 class Known:
     """What is known of N examples, and who completes them.
 
-    `x` [N, ...], where `mask`, boolean, marks what is seen; `others`: what else the model reads.
+    `x` [N, ...], where `mask`, boolean, marks what is seen; `others`: what else the model reads. `m`: the observation,
+    where it is not made of these.
     """
 
     made: Masked
@@ -38,6 +39,7 @@ class Known:
     others: Mapping[str, Tensor]
     seed: int = 0
     device: torch.device | str | None = None
+    m: Tensor | None = None
 
     def each(self, read: Callable[[Values, slice], Result], seed: int) -> list[Result]:
         """What `read` says of each block of examples: what the model may read of them, and which rows they are."""
@@ -47,7 +49,10 @@ class Known:
             def block(rows: slice) -> Result:
                 values = {key: value[rows].to(target) for key, value in self.others.items()}
                 values[made.of] = torch.nan_to_num(self.x[rows].to(target, _dtype(model)))
-                seen = sparse(values[made.of], self.mask[rows].to(target))
+                if self.m is None:
+                    seen = sparse(values[made.of], self.mask[rows].to(target))
+                else:
+                    seen = self.m[rows].to(values[made.of])
                 return read({**made.observe(values), made.name: seen}, rows)
 
             return ALL.each(len(self.x), block, target, seed)

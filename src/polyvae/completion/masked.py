@@ -11,6 +11,7 @@ from torch import Tensor
 from polyvae.evaluation.blocks import source_of
 from polyvae.model.vae import VAE, Values
 from polyvae.observe.masks import SparsePixels
+from polyvae.observe.readings import Readings
 from polyvae.observe.transforms import Chain, Total, chain
 
 
@@ -19,7 +20,7 @@ class Masked:
     """A model whose batches are observed by masks of one's own; evaluation takes it for a recipe.
 
     `of`, `name`: the value that is seen in part, and the name of its observation. `totals`: the names under which the
-    model reads the total of the completed values.
+    model reads the total of the completed values. `sensors`: where the model reads sensors between points, these.
     """
 
     model: VAE
@@ -27,22 +28,30 @@ class Masked:
     of: str
     name: str
     totals: frozenset[str]
+    sensors: Readings | None = None
 
 
 def masked(source: Any, masks: SparsePixels | None = None) -> Masked:
     """The same model observed by `masks` instead of its recipe's, under the names that the recipe gives them.
 
     Without masks nothing is observed. Observing raises ValueError where the model reads a total over values that are
-    not all seen, unless the batch holds that total. Raises TypeError for a model that draws no latents from a prior.
+    not all seen, unless the batch holds that total. Raises TypeError for a model that draws no latents from a prior,
+    ValueError for masks of a model that reads sensors between points.
     """
     model, observe = source_of(source, "heads", "sample_latents", what="a completion")
     steps = chain(observe).transforms
-    own = next((step for step in steps if isinstance(step, SparsePixels)), SparsePixels())
-    rest = Chain(tuple(step for step in steps if not isinstance(step, SparsePixels)))
+    own = next((step for step in steps if isinstance(step, SparsePixels | Readings)), SparsePixels())
+    rest = Chain(tuple(step for step in steps if not isinstance(step, SparsePixels | Readings)))
     totals = frozenset(step.to for step in steps if isinstance(step, Total) and step.name == own.of)
-    made = Masked(model, rest, own.of, own.name, totals)
+    sensors = own if isinstance(own, Readings) else None
+    made = Masked(model, rest, own.of, own.name, totals, sensors)
     if masks is None:
         return made
+    if sensors is not None:
+        raise ValueError(
+            "this model reads sensors between the points of a field, not pixels by a mask: "
+            "pv.complete(run, readings) completes what they read"
+        )
     through = chain(rest, replace(masks, of=own.of, name=own.name))
 
     def checked(values: Values) -> Values:

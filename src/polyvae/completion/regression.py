@@ -8,8 +8,8 @@ from torch import Tensor
 
 from polyvae.completion.gappy_pca import GappyPCA
 from polyvae.model.processes import Processes, Sharing
+from polyvae.recipes.canonical import leading
 
-ENERGY = 1e-10  # of the examples, which the components that are left out may hold
 SIZES = (2, 8)  # of groups of components that share a kernel; beside them all of them
 
 
@@ -46,12 +46,6 @@ class Regression:
         return found.view(x.shape).to(x), spread.view(x.shape).to(x)
 
 
-def leading(basis: GappyPCA, x: Tensor) -> GappyPCA:
-    """The axes that hold all but `ENERGY` of the examples."""
-    held = ((x.detach().flatten(1).cpu().double() - basis.mean) @ basis.axes.T).square().sum(0).cumsum(0)
-    return basis.of_rank(min(int((held < (1 - ENERGY) * held[-1]).sum()) + 1, basis.rank))
-
-
 def sharings(targets: int) -> list[Sharing]:
     """Ways of sharing kernels among so many components that are tried."""
     tried = [Sharing.of(targets, size, noise) for size in (*SIZES, targets) for noise in (True, False)]
@@ -65,7 +59,8 @@ def best_regression(
 
     `read`: both x and `held` as they are read. Of many examples one way alone is tried.
     """
-    basis = leading(basis, x)
+    codes = (x.detach().flatten(1).cpu().double() - basis.mean) @ basis.axes.T
+    basis = basis.of_rank(leading(codes.square().sum(0)))
     ways = sharings(basis.rank) if len(x) <= 512 else [Sharing.of(basis.rank, 8, noise=True, growth=4)]
     told, asked = (None, held) if read is None else read
     made = [Regression.fit(basis, x, seen, way, told) for way in ways]

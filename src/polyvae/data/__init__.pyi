@@ -1,5 +1,6 @@
 from .errors import DataError as DataError
 from .errors import DataNote as DataNote
+from .history import with_past as with_past
 from .loading import load as load
 from .loading import wrap as wrap
 from .options import Options as Options

@@ -10,33 +10,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polyvae.observe.masks import sparse
+from polyvae.checks.ranges import at_least
 from polyvae.observe.places import kept
+
+PAST = "past"  # what sensors read before, beside x
 
 
 @dataclass(frozen=True)
 class Readings:
-    """A batch transform: adds m = (y s, s), what P sensors read of a field x [B, C, H, W], [B, 2 C P], as of a table.
+    """A batch transform: adds m = (y s, s), what P sensors read of a field x [B, C, H, W], [B, 2 C, T, P].
 
     y_cp = sum of x_cij over the four points around sensor p, weighed by (1 - |r_p - i|) (1 - |c_p - j|), + noise_cp e
 
     with e ~ N(0, 1) and s = 0 where a reading fails, both drawn afresh at every call from torch's global generator of
-    the device. Readings are ordered by channel, then by sensor. A reading at a point of the grid is that value itself.
+    the device. A reading at a point of the grid is that value itself. First come C channels of readings, then C of
+    whether each works; of T times, now comes first. What was read at earlier times is taken from "past"
+    [B, 2 C, T - 1 or more, P], laid out in the same way without noise, which `polyvae.data.with_past` makes.
 
     coordinates: (row, column) pairs of numbers [P, 2], from 0 at the first point to H - 1 and W - 1 at the last.
     noise: the standard deviation of readings, in units of x: one number, or numbers [P], [C, 1] or [C, P].
     failing: the chance with which each reading fails, independently of the others; its value is then 0.
     periodic: whether rows, and whether columns, begin again after the last one; coordinates then lie below H and W.
+    history: T, at how many times each sensor has read, the present one among them.
     of: the value that is read. name: what the observation is called.
 
-    ValueError for coordinates, noise or chances that are none, and, when called, for coordinates outside the field and
-    for noise of another shape.
+    ValueError for coordinates, noise, chances or times that are none, and, when called, for coordinates outside the
+    field, for noise of another shape and for values without as long a past.
     """
 
     coordinates: Sequence[Any]
     noise: float | Sequence[Any] = 0.0
     failing: float = 0.0
     periodic: tuple[bool, bool] = (False, False)
+    history: int = 1
     of: str = "x"
     name: str = "m"
 
@@ -54,6 +60,7 @@ class Readings:
             raise ValueError(
                 f"Readings.failing is the chance of a reading to fail, from 0 to below 1; got {self.failing}"
             )
+        at_least("Readings.history", self.history, 1, "times, the present one among them")
         # Tuples, which compare, are looked up and are written as they are.
         object.__setattr__(self, "coordinates", tuple((row, column) for row, column in places.tolist()))
         object.__setattr__(self, "noise", _tuples(noise.tolist()))
@@ -69,27 +76,64 @@ class Readings:
         return (corners * weights).sum(2)
 
     def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        x = values[self.of]
-        readings = self.read(x)
-        readings = self.noisy(readings).flatten(1)
+        readings = self.read(values[self.of])[:, :, None]
         working = torch.ones_like(readings)
+        if self.history > 1:
+            earlier, worked = self._past(values, readings)
+            readings, working = torch.cat([readings, earlier], 2), torch.cat([working, worked], 2)
+        readings = self.noisy(readings)
         if self.failing:
-            working = (torch.rand_like(readings) >= self.failing).to(readings.dtype)
-        return {**values, self.name: sparse(readings, working)}
+            working = working * (torch.rand_like(readings) >= self.failing)
+        return {**values, self.name: joined(readings, working)}
 
     def noisy(self, readings: Tensor) -> Tensor:
-        """Readings [B, C, P] with noise of their own."""
+        """Readings [B, C, T, P] with noise of their own."""
         if self.noise == 0:
             return readings
+        return readings + self.spread(readings)[:, None] * torch.randn_like(readings)
+
+    def spread(self, readings: Tensor) -> Tensor:
+        """The standard deviation of the noise of readings [B, C, ..., P], [C, P]; ValueError for another shape."""
         noise = kept(_tensor, readings.device, self.noise, readings.dtype)
+        channels, sensors = readings.shape[1], readings.shape[-1]
         try:
-            spread = noise.expand(readings.shape[1:])
+            return noise.expand(channels, sensors)
         except RuntimeError:
             raise ValueError(
                 f"Readings.noise of {self.of} has the shape {list(noise.shape)}, which does not fit "
-                f"{readings.shape[1]} channels of {readings.shape[2]} sensors"
+                f"{channels} channels of {sensors} sensors"
             ) from None
-        return readings + spread * torch.randn_like(readings)
+
+    def points(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """The points around each sensor, numbered row by row, int64 [4, P], and how much each weighs, float64 [4, P].
+
+        ValueError for a sensor outside the field.
+        """
+        return _around(self.coordinates, height, width, self.periodic), _weights(self.coordinates, torch.float64)
+
+    def _past(self, values: Mapping[str, Tensor], now: Tensor) -> tuple[Tensor, Tensor]:
+        """What was read at earlier times, and whether it was, [B, C, T - 1, P] each."""
+        channels, sensors = now.shape[1], now.shape[3]
+        if PAST not in values:
+            raise ValueError(
+                f"history: the batch holds no {PAST!r}, what sensors read before; "
+                f"polyvae.data.with_past(data, positions, {self.history}) puts it beside x"
+            )
+        past = values[PAST].to(now)
+        if past.ndim != 4 or past.shape[2] < self.history - 1 or past.shape[1::2] != (2 * channels, sensors):
+            raise ValueError(
+                f"history: {PAST!r} is [{2 * channels}, {self.history - 1} or more, {sensors}] of {channels} channels "
+                f"and {sensors} sensors; got {list(past.shape[1:])}: make it with the same positions"
+            )
+        return past[:, :channels, : self.history - 1], past[:, channels:, : self.history - 1]
+
+
+def joined(readings: Tensor, working: Tensor) -> Tensor:
+    """m = (y s, s) of readings y and of whether they work, s, [B, C, T, P] each; 0 where one does not, whatever it is.
+
+    [B, 2 C, T, P].
+    """
+    return torch.cat([torch.where(working != 0, readings, 0.0), working.to(readings.dtype)], 1)
 
 
 def _numbers(value: Any) -> Tensor | None:

@@ -112,7 +112,8 @@ def ppca(spec: Spec, latent: Count | None = None) -> Recipe:
     latent, units = _components(spec, latent), Units(spec) if spec.columns else None
     decoder, encoder = LinearDecoder(spec, latent, units), LinearEncoder(spec, latent, units, point=False)
 
-    def solve(x: Tensor) -> None:
+    def solve(values: Values) -> None:
+        x = values["x"]
         mean, axes, variances, noise = _fitted(x, latent, units)
         weight = axes.T * np.sqrt(np.maximum(variances - noise, 0))
         precision = weight.T @ weight + noise * np.eye(latent)
@@ -142,7 +143,8 @@ def pca(spec: Spec, latent: Count | None = None) -> Recipe:
     latent, units = _components(spec, latent), Units(spec) if spec.columns else None
     decoder, encoder = LinearDecoder(spec, latent, units), LinearEncoder(spec, latent, units, point=True)
 
-    def solve(x: Tensor) -> None:
+    def solve(values: Values) -> None:
+        x = values["x"]
         mean, axes, variances, noise = _fitted(x, latent, units)
         deviations = np.sqrt(np.maximum(variances, np.finfo(np.float32).tiny))
         residual = noise * (spec.dimensions - latent) / spec.dimensions

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, replace
-from functools import partial
 
 from torch import nn
 
@@ -23,20 +22,11 @@ from polyvae.model.vae import VAE, Conditional, Head
 from polyvae.objectives import balance
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
-from polyvae.observe.masks import observation_shape
+from polyvae.recipes.begun import ANALYSED, features_of, read_of
 from polyvae.recipes.conditions import Condition
-from polyvae.recipes.decoders import (
-    ANALYSED,
-    analysed_features,
-    decoders_of,
-    finished,
-    observed,
-    observed_shapes,
-    of_random_size,
-    sparse_pixels,
-    trained_by,
-)
+from polyvae.recipes.decoders import decoders_of, finished, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
+from polyvae.recipes.observing import observed, of_random_size, shown_shape
 from polyvae.recipes.options import Codes, Conditions, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
 from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
@@ -68,9 +58,9 @@ def semi_conditional(
     Uncertainty Quantification from Limited Observations, 2021.
     """
     y = Condition(spec, condition, latent)
-    z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
-    features = {**y.features, **analysed_features(spec, latent, decoder, mask)}
-    (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
+    z = latent_part(at_sensors(latent, spec, mask, y), spec, y.shapes)
+    features = {**y.features, **features_of(spec, latent, decoder, mask)}
+    (p,) = decoders_of(spec, z, likelihood, decoder, y, [read_of(spec, mask, decoder)])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y), z.start)
 
@@ -101,10 +91,10 @@ def multitask(
     Zakovskis: Multitask Variational Autoencoders, 2024; Heydari, Thompson, Mehmood: SoftAdapt, 2019.
     """
     y, one = Condition(spec, condition, latent), tasks.decoders == 1
-    factors = _balance(tasks, objective)
-    z = latent_part(at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y), spec, y.shapes)
-    features = {**y.features, **analysed_features(spec, latent, decoder, mask)}
-    found = decoders_of(spec, z, likelihood, decoder, y, ["m"] if one else ["", "m"])
+    factors, read = _balance(tasks, objective), read_of(spec, mask, decoder)
+    z = latent_part(at_sensors(latent, spec, mask, y), spec, y.shapes)
+    features = {**y.features, **features_of(spec, latent, decoder, mask)}
+    found = decoders_of(spec, z, likelihood, decoder, y, [read] if one else [{}, read])
     heads = {name: Head(p, of="x") for name, p in zip(("x", "x_given_m"), found, strict=False)}
     costs = zip(TASKS, heads, (tasks.w1, tasks.w2), strict=False)
     terms = {name: Weighted(Reconstruction(None if one else (head,)), weight) for name, head, weight in costs}
@@ -171,26 +161,27 @@ def arbitrary_conditioning(
         raise ValueError(f"prior is learned given m, which prior_network says more of; got {latent.prior!r}")
     if mask.count is None and mask.exponent is None and mask.kind in ("uniform", "gaussian"):
         mask = replace(mask, exponent=20.0 if is_picture(spec.x) else 1.0)
-    y = Condition(spec, condition)
-    features = {**y.features, **analysed_features(spec, latent, decoder, mask)}
-    latent = at_sensors(latent, spec, partial(sparse_pixels, spec, mask), y)
-    read = observed_shapes(spec, decoder)
-    z = _placed_by_m(latent, spec, y, find(PRIOR_NETWORKS, prior_network, "prior_network"), read)
-    (p,) = decoders_of(spec, z, likelihood, decoder, y, ["m"])
+    y, read = Condition(spec, condition), read_of(spec, mask, decoder)
+    features = {**y.features, **features_of(spec, latent, decoder, mask)}
+    network = find(PRIOR_NETWORKS, prior_network, "prior_network")
+    z = _placed_by_m(at_sensors(latent, spec, mask, y), spec, y, shown_shape(spec, mask), read, network)
+    (p,) = decoders_of(spec, z, likelihood, decoder, y, [read])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
     return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y))
 
 
 def _placed_by_m(
-    latent: Gaussian, spec: Spec, y: Condition, network: PriorNet, read: Mapping[str, Shape]
+    latent: Gaussian, spec: Spec, y: Condition, seen: Shape, read: Mapping[str, Shape], network: PriorNet
 ) -> LatentPart:
-    """z with a posterior that reads x and m as one picture or table, and a prior that `read`s m, or a feature of it."""
+    """z with a posterior that reads x and m, as one picture or table but for sensors, and a prior that `read`s m."""
     q_family, p_family = encoder_family(latent.posterior, latent.dimensions), DiagonalNormal()
-    m, others = prepared_observation(spec, observation_shape(spec.x)), list(y.shapes.values())
-    both = (prepared_shape(spec)[0] + m[0], *m[1:])
-    q_net = Stacked(network_of(latent)((both, *others), (q_family.size(latent.dimensions),)), 2)
+    x, m, others = prepared_shape(spec), prepared_observation(spec, seen), list(y.shapes.values())
+    apart, size = reads_sensors(latent), (q_family.size(latent.dimensions),)
+    both = [x, m] if apart else [(x[0] + m[0], *m[1:])]
+    q_net = network_of(latent)((*both, *others), size)
+    q_net = q_net if apart else Stacked(q_net, 2)
     p_net = network(latent, (*read.values(), *others), (p_family.size(latent.dimensions),), ANALYSED in read)
-    seen, told = ("x", "m", *y.shapes), (*read, *y.shapes)
-    q = Conditional(prepared(q_net, spec, seen), q_family, seen)
-    p = Conditional(prepared(p_net, spec, told), p_family, told)
+    q_given, p_given = ("x", "m", *y.shapes), (*read, *y.shapes)
+    q = Conditional(prepared(q_net, spec, q_given), q_family, q_given)
+    p = Conditional(prepared(p_net, spec, p_given), p_family, p_given)
     return LatentPart(q, lambda: p, (latent.dimensions,), divergence(q), vector_decoders(latent, spec))

@@ -1,21 +1,19 @@
-"""Decoders of recipes, the masks that some of them are trained on, and a model with all of them as a recipe."""
+"""Decoders of recipes, and a model with all of them as a recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from typing import Literal, cast, get_args
+from dataclasses import dataclass
+from typing import cast
 
-import torch
 from torch import nn
 
-from polyvae.checks.names import find, one_of
+from polyvae.checks.names import find
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
-from polyvae.model.networks.analysed import Analysed, analysed
-from polyvae.model.networks.layers import is_picture
-from polyvae.model.networks.prepared import centring, prepared, prepared_observation
+from polyvae.model.networks.analysed import Analysed
+from polyvae.model.networks.prepared import centring, prepared
 from polyvae.model.parts import Head, by_name, evaluation_mode, given, home
 from polyvae.model.posteriors.quantiser import Quantiser
 from polyvae.model.priors.exemplar import ExemplarPrior
@@ -25,20 +23,12 @@ from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.bounds import Bound
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
-from polyvae.observe.masks import SparsePixels, observation, observation_shape
-from polyvae.observe.noise import Noisy
-from polyvae.observe.transforms import Transform, chain
 from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
-from polyvae.recipes.options import Codes, Gaussian, Mask, Where
-from polyvae.recipes.parts import decoder_family, reads_sensors, weights_apart
+from polyvae.recipes.parts import decoder_family
 from polyvae.recipes.recording import Recipe
-from polyvae.recipes.sensed import NAME as SENSING
 from polyvae.recipes.sensed import Sensed
-
-ANALYSERS, ANALYSED = "analysers", "analysed"  # the decoder's name, and that of what it reads
-SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
 
 
 def decoder_of(
@@ -57,48 +47,18 @@ def decoders_of(
     likelihood: str | Family | None,
     which: str,
     y: Condition,
-    beside: Sequence[Literal["", "m"]],
+    beside: Sequence[Mapping[str, Shape]],
 ) -> list[Conditional]:
-    """A decoder for each entry of `beside`, of z and y, and of m where it says so.
+    """A decoder for each entry of `beside`, of z and y, and of what it reads of m, see `begun.read_of`.
 
     `which`: "flat", or "multiscale" or "analysers", beside which one without m has no layer that flattens a map.
     """
-    alone = find({"flat": "flat", "multiscale": "map", ANALYSERS: "map"}, which, "decoder")
-    m = observed_shapes(spec, which)
+    alone = find({"flat": "flat", "multiscale": "map", "analysers": "map"}, which, "decoder")
     made = []
-    for name in beside:
-        given = {"z": z.shape, **y.shapes, **(m if name else {})}
-        made.append(decoder_of(spec, likelihood, z.decoders[which if name else alone], given, own=len(beside) > 1))
+    for m in beside:
+        build = z.decoders[which if m else alone]
+        made.append(decoder_of(spec, likelihood, build, {"z": z.shape, **y.shapes, **m}, own=len(beside) > 1))
     return made
-
-
-def observed_shapes(spec: Spec, decoder: str) -> dict[str, Shape]:
-    """What decoders, and a prior given m, read of an observation: its name and shape."""
-    shape = prepared_observation(spec, observation_shape(spec.x))
-    return {ANALYSED: (shape[0] + 2 * spec.x[0], *shape[1:])} if decoder == ANALYSERS else {"m": shape}
-
-
-def analysed_features(spec: Spec, latent: Gaussian | Codes, decoder: str, mask: Mask) -> dict[str, nn.Module]:
-    """The feature that the decoder "analysers" reads, none for another.
-
-    ValueError, by name, for data that are no pictures of grey levels or bits, for a network of sensors, and beside
-    noise of what is seen.
-    """
-    if decoder != ANALYSERS:
-        return {}
-    if lacking := _not_analysed(spec, latent, mask):
-        raise ValueError(f"decoder: analysers are of {lacking}; take multiscale or flat")
-    with weights_apart():
-        return {ANALYSED: analysed(spec.x)}
-
-
-def _not_analysed(spec: Spec, latent: Gaussian | Codes, mask: Mask) -> str:
-    """What analysers are of, where that is something else."""
-    if not is_picture(spec.x) or spec.columns or spec.levels is None:
-        return "pictures of grey levels or bits"
-    if isinstance(latent, Gaussian) and (latent.network == SENSING or reads_sensors(latent)):
-        return "pictures that no network of sensors reads"
-    return "what is seen without noise" if any(noises(spec, mask)) else ""
 
 
 def trained_by(
@@ -230,52 +190,3 @@ class Starting:
             shown = model.featured(home_values, read)
         for part in self.parts:
             part(shown)
-
-
-def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:
-    """The transform that adds m, then its noise, then what the condition asks for."""
-    m, noise = sparse_pixels(spec, mask), noises(spec, mask)
-    steps = [m, *([Noisy(noise)] if any(noise) else []), *y.observe.transforms]
-    return chain(*steps) if len(steps) > 1 else m
-
-
-def noises(spec: Spec, mask: Mask) -> tuple[float, ...]:
-    """The standard deviation of the noise of every channel of a picture, or column of a table."""
-    given = [float(each) for each in (mask.noise if isinstance(mask.noise, Sequence) else [mask.noise])]
-    if len(given) not in (1, spec.x[0]):
-        raise ValueError(f"noise is one number, or one for each of {spec.x[0]} channels; got {len(given)}")
-    return tuple(given * spec.x[0] if len(given) == 1 else given)
-
-
-def sparse_pixels(spec: Spec, mask: Mask) -> SparsePixels:
-    """The transform that adds m, with `positions` of a picture as pairs or one after the other."""
-    one_of(get_args(Where), mask.kind, "mask")
-    count, positions, table = mask.count, mask.positions, not is_picture(spec.x)
-    if count is not None and mask.exponent is not None and mask.kind not in SIZED:
-        raise ValueError(f"count and exponent exclude each other, fixed or drawn; got {count} and {mask.exponent}")
-    if count is None and mask.exponent is None and table and mask.kind == "uniform":
-        count = 0.5  # a twentieth of a few columns is none
-    if positions is not None and not table and isinstance(positions[0], int):
-        if len(positions) % 2:
-            raise ValueError(f"positions of a picture are row,column,row,column...; got {len(positions)} numbers")
-        positions = list(zip(positions[::2], positions[1::2], strict=True))
-    try:
-        made = observation(mask.kind, count, mask.exponent, positions)
-        with torch.random.fork_rng(devices=[]):  # a trial, which leaves the weights of a seeded recipe as they were
-            made.mask(torch.zeros(1, *spec.x))
-    except ValueError as error:
-        if str(error).startswith(("count ", "positions ")):
-            raise
-        named = "positions" if mask.kind == "points" and count is None else "count"
-        raise ValueError(f"{named} does not fit values of shape {' x '.join(map(str, spec.x))}: {error}") from error
-    return made
-
-
-def of_random_size(mask: Mask) -> Mask:
-    """The masks of one decoder, by default with exponent 40; ValueError for a count, which would fix their size."""
-    if mask.exponent is None and mask.count is not None and mask.kind not in SIZED:
-        raise ValueError(
-            "count and exponent: one decoder trains on masks of random size, which an exponent draws; "
-            f"got count = {mask.count} alone: give exponent instead, or two decoders"
-        )
-    return replace(mask, exponent=40.0 if mask.exponent is None else mask.exponent)

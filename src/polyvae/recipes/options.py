@@ -39,6 +39,7 @@ Decoders = Annotated[int, Range(1, 2, whole=True)]
 MapsAbove = Annotated[Sequence[int], Range(1, LARGEST, whole=True)]
 Scales = Annotated[int, Range(1, 3, whole=True)]
 Where = Literal["uniform", "gaussian", "grid", "box", "points", "half", "left", "right", "top", "bottom"]
+Shown = Literal[Where, "readings"]
 Slopes = Literal["original", "normalised", "loss-weighted"]
 Mode = Literal["least-squares", "backward", "authors"]
 Estimator = Literal["stratified", "weighted"]
@@ -88,6 +89,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "prior": ("standard", "mixture", "vamp", "flow", "autoregressive", "exemplar", "conditional"),
     "kernel": ("rbf", "imq"),
 }
+# Of recipes that read an observation at fixed places.
+OF_SENSORS: Mapping[str, tuple[str, ...]] = {**CHOICES, "network": (*CHOICES["network"], "sensing")}
 # Of recipes of several modalities, as one for all or NAME=VALUE,....
 OF_MODALITIES: Mapping[str, tuple[str, ...]] = {**CHOICES, "network": (*CHOICES["network"], "modes")}
 
@@ -216,19 +219,24 @@ class Pressure:
 
 @bundle
 class Mask:
-    """Which pixels of a picture, or columns of a table, an observation shows.
+    """Which pixels of a picture, or columns of a table, an observation shows, or what sensors between pixels read.
 
-    `kind`: which pixels are seen. `count`: how many, a number or a share below 1; by default a twentieth of a picture,
-    half a table. `exponent`: how many is drawn for each example, N (1 - u^(1/exponent)), down to none. `positions`: of
-    mask "points", row,column,row,column... of a picture or columns of a table. `noise`: standard deviation of the
-    normal noise of what is seen, in the data's units, of all channels or of each; drawn afresh for every batch.
+    `kind`: which pixels are seen; "readings" of a field at `positions` that need not be whole numbers. `count`: how
+    many, a number or a share below 1; by default a twentieth of a picture, half a table. `exponent`: how many is drawn
+    for each example, N (1 - u^(1/exponent)), down to none. `positions`: of mask "points" or "readings",
+    row,column,row,column... of a picture or columns of a table. `noise`: standard deviation of the normal noise of what
+    is seen, in the data's units, of all channels or of each, or of each reading, channel by channel; drawn afresh for
+    every batch. `failing`: the chance of each reading to be missing. `history`: how many times of a series readings are
+    of, the present one among them.
     """
 
-    kind: Annotated[Where, Flat("mask")] = "uniform"
+    kind: Annotated[Shown, Flat("mask")] = "uniform"
     count: NumberOrShare | None = None
     exponent: Positive | None = None
-    positions: Sequence[int] | None = None
+    positions: Sequence[float] | None = None
     noise: Noise = 0.0
+    failing: Share = 0.0
+    history: Count = 1
 
 
 @bundle

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, Protocol, cast, overload
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from polyvae.checks.finite import check_finite
 from polyvae.checks.ranges import check
@@ -30,11 +30,12 @@ class Recipe:
     """A model, the objective that trains it and the transform its batches need first.
 
     `monitor` is the validation value that chooses the best weights: "bound", the larger the better, or "loss" or the
-    name of a term, the smaller the better. `solve`, where set, fits the model in closed form to all training examples
-    [N, ...] and takes the place of gradient steps; what it returns, numbers that it chose by name, stands in the row of
-    metrics. `start`, where set, is called once before the first step of a new run with up to 4,096 observed training
-    examples, for what is set by data (a codebook's first codes). `call` records name, spec and options, so that the
-    recipe can be built again; it is None where an option was an object that JSON cannot hold.
+    name of a term, the smaller the better. `solve`, where set, fits the model in closed form to all training examples,
+    x observed and the others as the data hold them, by name [N, ...], and takes the place of gradient steps; what it
+    returns, numbers that it chose by name, stands in the row of metrics. `start`, where set, is called once before the
+    first step of a new run with up to 4,096 observed training examples, for what is set by data (a codebook's first
+    codes). `call` records name, spec and options, so that the recipe can be built again; it is None where an option was
+    an object that JSON cannot hold.
 
     `settle`, where set, is (n, function): the function is called like `start`, but after n epochs, or a share n < 1 of
     them; no epoch before that is the best one, for the function makes another model. `often`, where set, is (name,
@@ -46,7 +47,7 @@ class Recipe:
     objective: nn.Module
     observe: Callable[[Values], Values] = UNCHANGED
     monitor: str = "bound"
-    solve: Callable[[Tensor], Mapping[str, float] | None] | None = None
+    solve: Callable[[Values], Mapping[str, float] | None] | None = None
     start: Callable[[Values], None] | None = None
     call: Mapping[str, Any] | None = None
     settle: tuple[float, Callable[[Values], None]] | None = None

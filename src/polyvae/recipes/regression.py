@@ -19,14 +19,14 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
 from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import KL, Reconstruction
+from polyvae.observe.readings import PAST
 from polyvae.observe.sensors import Fixed
-from polyvae.recipes.canonical import Principal
+from polyvae.recipes.canonical import Principal, leading
 from polyvae.recipes.conditions import Condition
-from polyvae.recipes.decoders import noises, observed, sparse_pixels
+from polyvae.recipes.observing import at_fixed_places, noises, observed
 from polyvae.recipes.options import Conditions, Mask
 from polyvae.recipes.recording import Recipe, recipe
 
-ENERGY = 1e-10  # of the training part, which the components that are left out may hold
 STEP = 1e-6  # of a reading's deviation: what z leaves open of it
 TOLD = 0.1  # of the noise's variance, which the places may leave open of the readings
 FINE = 1e-3  # of a reading's deviation, which they may leave open where there is no noise
@@ -37,21 +37,27 @@ LEAST = 1e-24  # of a channel's variance, which is left at least
 
 
 class Reads(nn.Module):
-    """q(z | x) = N(the values of x at the sensors, least^2)."""
+    """q(z | x) = N(what sensors read of x, least^2)."""
 
     given = ("x",)
 
     least: Tensor
     index: Tensor
+    weight: Tensor
 
-    def __init__(self, index: Tensor) -> None:
-        """`index` [R]: of each reading among the values of x."""
+    def __init__(self, index: Tensor, weight: Tensor) -> None:
+        """`index`, `weight` [P, R]: the values of x, flattened, that a reading is the weighted sum of."""
         super().__init__()
         self.register_buffer("index", index, persistent=False)
-        self.register_buffer("least", torch.ones(len(index)))
+        self.register_buffer("weight", weight.float(), persistent=False)
+        self.register_buffer("least", torch.ones(index.shape[1]))
+
+    def read(self, x: Tensor) -> Tensor:
+        """Readings [B, R] of fields x [B, ...]."""
+        return (x.flatten(1)[:, self.index] * self.weight.to(x)).sum(1)
 
     def forward(self, values: Values) -> Distribution:
-        read = values["x"].flatten(1)[:, self.index]
+        read = self.read(values["x"])
         return Independent(Normal(read, self.least.expand_as(read), validate_args=False), 1, validate_args=False)
 
 
@@ -95,50 +101,76 @@ def gaussian_process(spec: Spec, modes: Count = 150, mask: Mask = Mask()) -> Rec
 
     p(x | z) is the regression, and p(z | m) what the training part and the size of the `noise` leave of z: the sensors
     read places on a surface of few dimensions, and noise takes them off it. A sensor may fail: what it does not tell
-    the others do. Channels, or columns, count in their own standard deviations. Everything is fitted in closed form;
-    for some thousand examples, or fields of many dimensions, train a network, as of `arbitrary_conditioning`.
+    the others do. With a `history` what was read before tells of those places too. Channels, or columns, count in their
+    own standard deviations. Everything is fitted in closed form; for some thousand examples, or fields of many
+    dimensions, train a network, as of `arbitrary_conditioning`.
 
-    `mask`: "points" at `positions`, a half, or "grid", the default; of a table by default its left half. `modes`:
-    components at most.
+    `mask`: "points" at `positions`, "readings" between points, a half, or "grid", the default; of a table by default
+    its left half. `modes`: components at most.
 
     Rasmussen, Williams: Gaussian Processes for Machine Learning, 2006; Lawrence: Probabilistic Non-linear Principal
     Component Analysis with Gaussian Process Latent Variable Models, 2005.
     """
     mask = replace(mask, kind="grid" if is_picture(spec.x) else "left") if mask == Mask(noise=mask.noise) else mask
-    where = sparse_pixels(spec, mask).where
-    if not isinstance(where, Fixed) or mask.exponent is not None:
-        raise ValueError(
-            "mask: gaussian_process reads sensors that stay where they are: 'points' with positions, 'grid' or a half; "
-            f"got {mask.kind!r}"
-        )
-    picture = is_picture(spec.x)
-    pixels = torch.tensor(where.pixels(*(spec.x[1:] if picture else (1, *spec.x))))
-    places = torch.Size(spec.x[1:]).numel()
-    index = (torch.arange(spec.x[0])[:, None] * places + pixels).flatten() if picture else pixels
-    flags = spec.dimensions + (index % places if picture else index)
-    posterior, prior = Reads(index), Denoised(index, flags, torch.tensor(noises(spec, mask))[index // places])
+    posterior, prior = _sensors(spec, mask)
     decoder = Regressed(spec.x)
 
-    def solve(x: Tensor) -> None:
+    def solve(values: Values) -> None:
+        x = values["x"]
         units = _units(x)
         found = Principal.of(x.double().flatten(1) / units)
         if not len(found.values):
             raise ValueError("gaussian_process needs examples that differ; those of the training part are all alike")
-        held = found.values.square().cumsum(0) / found.values.square().sum()
-        count = min(int((held < 1 - ENERGY).sum()) + 1, modes, len(held))
+        count = min(leading(found.values.square()), modes)
         codes, axes = found.codes[:, :count], found.axes[:count]
-        read = x.double().flatten(1)[:, index]
+        read = posterior.read(x.double())
         left = (found.codes[:, count:] @ found.axes[count:]).square().mean(0).clamp(min=LEAST)
         decoder.set(found.mean * units, axes * units, left * units.square(), read, codes)
         spread = read.std(0)
         centres = _places(found.codes / found.codes.std(0), read, prior.noise.double())
         least = STEP * torch.where(spread > 0, spread, 1.0)
         posterior.least.copy_(least)
-        prior.set(centres, read, _bandwidth(centres), least)
+        prior.set(centres, read, _bandwidth(centres), least, _earlier(values, mask.history))
 
     model = VAE(posterior, prior, decoder)
     objective = Objective({"reconstruction": Reconstruction(), "kl": KL()})
     return Recipe(model, objective, observed(spec, mask, Condition(spec, Conditions())), solve=solve)
+
+
+def _sensors(spec: Spec, mask: Mask) -> tuple[Reads, Denoised]:
+    """What reads the sensors in x and, with noise, in m; ValueError for sensors that do not stay where they are."""
+    where = at_fixed_places(spec, mask, "gaussian_process", always=True)
+    channels, picture = spec.x[0], is_picture(spec.x)
+    places = torch.Size(spec.x[1:]).numel()
+    if isinstance(where, Fixed):
+        pixels = torch.tensor(where.pixels(*(spec.x[1:] if picture else (1, *spec.x))))
+        index = (torch.arange(channels)[:, None] * places + pixels).flatten() if picture else pixels
+        flags = spec.dimensions + (index % places if picture else index)
+        noise = torch.tensor(noises(spec, mask))[index // places]
+        return Reads(index[None], torch.ones(1, len(index))), Denoised(index, flags, noise)
+    around, weight = where.points(*spec.x[1:])  # [4, P]
+    index = (torch.arange(channels)[:, None] * places + around[:, None]).flatten(1)
+    sensors = around.shape[1]
+    # m holds the times of a channel one after the other; of all channels those of now come first here.
+    told = torch.arange(channels * where.history * sensors).view(channels, where.history, sensors)
+    told = told.transpose(0, 1).flatten()
+    noise = where.spread(torch.zeros(1, channels, sensors)).flatten()
+    return Reads(index, weight.repeat(1, channels)), Denoised(told, len(told) + told, noise)
+
+
+def _earlier(values: Values, history: int) -> list[tuple[Tensor, Tensor]]:
+    """Of each earlier time which rows have all its readings, and these, [n] and [n, R]."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for time in range(history - 1):
+        readings, works = values[PAST][:, :, time].double().chunk(2, 1)
+        rows = (works != 0).flatten(1).all(1).nonzero()[:, 0]
+        if len(rows) < 2:
+            raise ValueError(
+                f"history: {len(rows)} training examples know what was read {time + 1} steps before, and two are "
+                f"needed; ask for fewer than {history}"
+            )
+        found.append((rows, readings[rows].flatten(1)))
+    return found
 
 
 def _units(x: Tensor) -> Tensor:

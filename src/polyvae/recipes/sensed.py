@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -16,11 +16,11 @@ from polyvae.model.networks.sensing import Sensing, SensingDecoder, sensing
 from polyvae.model.parts import Conditional, Head
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
-from polyvae.observe.masks import SparsePixels
 from polyvae.observe.sensors import Fixed
 from polyvae.recipes.canonical import Principal
 from polyvae.recipes.conditions import Condition
-from polyvae.recipes.options import Codes, Gaussian
+from polyvae.recipes.observing import READINGS, at_fixed_places
+from polyvae.recipes.options import Codes, Gaussian, Mask
 from polyvae.recipes.parts import reads_sensors
 
 Latent = TypeVar("Latent", Gaussian, Gaussian | Codes)
@@ -30,29 +30,26 @@ FEWEST = 4
 FAINTEST = 1e-6  # of a scale, where values are of the order of one
 
 
-def at_sensors(latent: Latent, spec: Spec, mask: Callable[[], SparsePixels], y: Condition) -> Latent:
+def at_sensors(latent: Latent, spec: Spec, mask: Mask, y: Condition) -> Latent:
     """`latent` with networks that read the sensors where its network is "sensing", or that builder, else as it is.
 
-    `mask` makes the transform that shows what they tell.
-    ValueError, by name, for masks whose places are not the same in every example, for tables, and beside conditions
-    that are pictures.
+    ValueError, by name, for masks whose places are not the same in every example, for tables, beside conditions that
+    are pictures, and for readings between points, which no other network reads.
     """
     if not isinstance(latent, Gaussian) or not (latent.network == NAME or reads_sensors(latent)):
+        if mask.kind == READINGS:
+            raise ValueError("mask: readings are read by the network sensing; take network='sensing', or 'points'")
         return latent
     if not is_picture(spec.x):
         raise ValueError(f"network: sensing is for pictures and fields; x has the shape {list(spec.x)}")
-    where = mask().where
-    if not isinstance(where, Fixed):
-        raise ValueError(
-            "mask: the network sensing reads sensors that stay where they are: 'points' with positions, 'grid' or a "
-            f"side, as 'left'; got {type(where).__name__.lower()!r}"
-        )
+    where = at_fixed_places(spec, mask, "the network sensing")
     if pictures := [name for name, shape in y.shapes.items() if is_picture(shape)]:
         raise ValueError(
             f"condition: the network sensing reads labels and vectors beside x; {pictures[0]} is a picture"
         )
     own = sensing if isinstance(latent.network, str) else latent.network
-    build = partial(own, channels=spec.x[0], pixels=tuple(where.pixels(*spec.x[1:])))
+    pixels = where.pixels(*spec.x[1:]) if isinstance(where, Fixed) else range(len(where.coordinates) * where.history)
+    build = partial(own, channels=spec.x[0], pixels=tuple(pixels))
     build = build if latent.widths is None else partial(build, hidden=tuple(latent.widths))
     return replace(latent, network=build, widths=None)
 

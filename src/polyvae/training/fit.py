@@ -268,11 +268,13 @@ def _solve(job: Job) -> list[dict[str, Any]]:
     return history.rows
 
 
-def _observed(recipe: Recipe, split: Split) -> torch.Tensor:
-    """x of all examples, observed. Beside it a block is held: what x is made of may be more than memory takes."""
-    x = torch.empty(0)
+def _observed(recipe: Recipe, split: Split) -> dict[str, torch.Tensor]:
+    """The values of all examples, observed, without what observing adds. Beside them a block is held: what x is made
+    of may be more than memory takes."""
+    whole: dict[str, torch.Tensor] = {}
     for index in torch.arange(len(split), device=split.device).split(ROWS):
-        part = recipe.observe(split.batch(index))["x"]
-        x = x if len(x) else part.new_empty(len(split), *part.shape[1:])
-        x[index] = part
-    return x
+        batch = split.batch(index)
+        for name, part in recipe.observe(batch).items():
+            if name in batch:
+                whole.setdefault(name, part.new_empty(len(split), *part.shape[1:]))[index] = part
+    return whole

@@ -12,6 +12,7 @@ from torch import Tensor
 from polyvae.checks.ranges import Amount, Count, Seed, ranged
 from polyvae.completion.complete import Completion, complete
 from polyvae.completion.impute import Imputation, imputed, imputing_head
+from polyvae.completion.masked import masked
 from polyvae.completion.translate import translate
 from polyvae.data.exchange.codes import check_values, named
 from polyvae.data.exchange.filled import filled_in
@@ -178,12 +179,13 @@ class Trained:
         """What the model says of values that are not seen, by `polyvae.complete`, in the kind and layout of x.
 
         `mask`: 1 where a value of x is seen, a row for each example or one for all; without one, what is not a number
-        is unknown. Categories are given as the data call them and come back so, in arrays text as codes. Seen values
-        have the model's word too: `frame.fillna(found.mean)` keeps yours. `settings`: those of `CompletionSettings`.
+        is unknown. Of a run that reads sensors between points x is what they read. Categories are given as the data
+        call them and come back so, in arrays text as codes. Seen values have the model's word too:
+        `frame.fillna(found.mean)` keeps yours. `settings`: those of `CompletionSettings`.
         """
         if self.spec is not None and self.spec.modalities:
             raise ValueError("this is a run of several modalities: run.translate(given, to, masks=...) completes them")
-        seen, mask = pictured(x, self.spec, mask)
+        seen, mask = (x, mask) if masked(self).sensors is not None else pictured(x, self.spec, mask)
         y = labels_in(x, self.spec) if y is None and "y" in self.model.conditions else y
         others = self._conditions(y, given, gaps=True)
         return told(complete(self, seen, mask, given=others, **settings), x, "x", self._columns)

@@ -16,12 +16,13 @@ from polyvae.model.networks.layers import Shape, check_given, checked, checked_w
 from polyvae.model.precision import full, full_precision
 
 
-class Readings(nn.Module):
+class FieldReader(nn.Module):
     """What is read of a field of C channels and of an observation of it, as vectors of numbers of the order of one.
 
-    Of (x * mask, mask), C + 1 channels, the values at the sensors, (value - centre) / scale, 0 where one does not work,
-    and for each sensor whether it does not. Of a whole field, C channels, (x - mean) leading; of both joined both.
-    `pixels` [P] are counted row by row; `centre`, `scale` [C P]; `mean` [C H W]; `leading` [C H W, n].
+    Of (x * mask, mask), C + 1 channels, or of readings and a mask of each, 2 C, the values at the sensors, (value -
+    centre) / scale, 0 where one does not work, and for each flag of the mask there whether it does not. Of a whole
+    field, C channels, (x - mean) leading. `pixels` [P] of the observation are counted row by row; `centre`, `scale`
+    [C P]; `mean` [C H W]; `leading` [C H W, n].
     """
 
     pixels: Tensor
@@ -37,25 +38,26 @@ class Readings(nn.Module):
         self.register_buffer("pixels", torch.tensor(pixels), persistent=False)
         self.register_buffer("centre", torch.zeros(count))
         self.register_buffer("scale", torch.ones(count))
-        size = next((channels * prod(shape[1:]) for shape in shapes if shape[0] != channels + 1), 0)
+        size = next((prod(shape) for shape in shapes if shape[0] == channels), 0)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("leading", torch.randn(size, min(leading, size)) / max(1, size) ** 0.5)
 
     def size(self, shape: Shape) -> int:
-        """How many numbers are read of a picture of this shape; ValueError for one that is none of the three."""
-        told, whole = len(self.centre) + len(self.pixels), self.leading.shape[1]
-        sizes = {self.channels: whole, self.channels + 1: told, 2 * self.channels + 1: whole + told}
-        if shape[0] not in sizes:
+        """How many numbers are read of a picture of this shape; ValueError for one that is none of these."""
+        if shape[0] == self.channels:
+            return self.leading.shape[1]
+        if shape[0] not in (self.channels + 1, 2 * self.channels):
             raise ValueError(
                 f"network: sensing reads a field of {self.channels} channels and its observation; "
                 f"got a picture of {shape[0]}"
             )
-        return sizes[shape[0]]
+        return shape[0] * len(self.pixels)
 
     def told(self, m: Tensor) -> tuple[Tensor, Tensor]:
         """The values at the sensors as they are, [B, C P], and for each whether it works, 1 or 0."""
-        seen = m[:, -self.channels - 1 :].flatten(2)[:, :, self.pixels]
-        return seen[:, :-1].flatten(1), seen[:, -1:].expand(-1, self.channels, -1).flatten(1)
+        seen = m.flatten(2)[:, :, self.pixels]
+        value, works = seen[:, : self.channels], seen[:, self.channels :]
+        return value.flatten(1), works.expand_as(value).flatten(1)
 
     def standardised(self, m: Tensor) -> tuple[Tensor, Tensor]:
         """The same, with values of the order of one, 0 where one does not work."""
@@ -64,13 +66,11 @@ class Readings(nn.Module):
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor | None]:
         """All that is read, [B, size], and of it the values at the sensors, None where none are read."""
-        found, read = [], None
-        if picture.shape[1] != self.channels + 1:
-            found.append((picture[:, : self.channels].flatten(1) - self.mean) @ self.leading)
-        if picture.shape[1] > self.channels:
-            read, works = self.standardised(picture)
-            found += [read, 1 - works[:, : len(self.pixels)]]
-        return torch.cat(found, 1), read
+        if picture.shape[1] == self.channels:
+            return (picture.flatten(1) - self.mean) @ self.leading, None
+        read, works = self.standardised(picture)
+        flags = (picture.shape[1] - self.channels) * len(self.pixels)
+        return torch.cat([read, 1 - works[:, :flags]], 1), read
 
 
 class ResidualPerceptron(nn.Module):
@@ -100,10 +100,10 @@ class ResidualPerceptron(nn.Module):
 
 
 class Sensing(nn.Module):
-    """A residual perceptron of vectors and of what `Readings` reads of pictures: [B, *input] ... -> [B, *output]."""
+    """A residual perceptron of vectors and of what `FieldReader` reads of pictures: [B, *input] ... -> [B, *output]."""
 
     def __init__(
-        self, inputs: Sequence[Shape], output: Shape, readings: Readings, hidden: Sequence[int], makes: int
+        self, inputs: Sequence[Shape], output: Shape, readings: FieldReader, hidden: Sequence[int], makes: int
     ) -> None:
         super().__init__()
         self.inputs, self.output, self.readings = tuple(inputs), tuple(output), readings
@@ -141,7 +141,7 @@ class SensingDecoder(Sensing):
     units: Tensor
 
     def __init__(
-        self, inputs: Sequence[Shape], output: Shape, readings: Readings, hidden: Sequence[int], modes: int
+        self, inputs: Sequence[Shape], output: Shape, readings: FieldReader, hidden: Sequence[int], modes: int
     ) -> None:
         size = prod(output)
         count = min(modes, size)
@@ -167,14 +167,14 @@ def sensing(
 ) -> Sensing:
     """Build a decoder when `output` is a picture, else an encoder of what sensors at `pixels` of a field tell.
 
-    Inputs are vectors, the field of so many `channels`, an observation (x * mask, mask) of it, or both joined. A
-    residual perceptron with one block for each of `hidden` reads the vectors, the values at the sensors and the
-    `leading` components of a whole field. A decoder writes in `modes` principal axes, which are random before a run has
-    set them. ValueError for other pictures.
+    Inputs are vectors, the field of so many `channels`, and an observation of it, (x * mask, mask) or readings and
+    which of them work, whose places `pixels` are those of sensors. A residual perceptron with one block for each of
+    `hidden` reads the vectors, the values at the sensors and the `leading` components of a whole field. A decoder
+    writes in `modes` principal axes, which are random before a run has set them. ValueError for other pictures.
     """
     inputs, output = checked(inputs, output)
     hidden = checked_widths("hidden", hidden)
-    readings = Readings(channels, pixels, [shape for shape in inputs if is_picture(shape)], leading)
+    readings = FieldReader(channels, pixels, [shape for shape in inputs if is_picture(shape)], leading)
     if not is_picture(output):
         return Sensing(inputs, output, readings, hidden, prod(output))
     if output[0] != channels:
