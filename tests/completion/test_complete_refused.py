@@ -12,7 +12,7 @@ from polyvae.model.vae import VAE, Head
 
 
 def test_latents_come_from_one_of_three_places() -> None:
-    with pytest.raises(ValueError, match="one of prior, weighed, posterior; got 'z'"):
+    with pytest.raises(ValueError, match="one of prior, weighed, moved, posterior; got 'z'"):
         Completer(latents="z")
 
 

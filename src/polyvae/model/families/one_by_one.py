@@ -57,7 +57,7 @@ class Autoregressive(Family):
         return OneByOne(lambda z: self._raw(z, context), context, self.features, context.shape[:1])
 
     def _raw(self, z: Tensor, context: Tensor) -> Tensor:
-        """Logits, means and scales before softplus of rows z [k B, d] that follow one another k times, [k B, d, 3, C]."""
+        """Logits, means and scales before softplus of z [k B, d], all B rows k times, [k B, d, 3, C]."""
         first, *others = self.layers
         # The part of c is the same for all draws.
         h = F.linear(context, first.masked[:, : self.context], first.bias)  # pyright: ignore

@@ -13,6 +13,7 @@ from polyvae.model.distributions.one_by_one import UNIT, OneByOne
 from polyvae.model.families.flow import zuko
 from polyvae.model.vae import Values
 
+
 class AutoregressivePrior(nn.Module):
     """p(z) = prod_i p(z_i | z_1 ... z_(i-1)), each a mixture of `components` normals, by one masked perceptron of
     `widths`; everything is learned. With weights of zero every dimension is the same mixture, with one component of

@@ -16,6 +16,8 @@ from polyvae.data.exchange.codes import retold
 from polyvae.data.loading import as_data
 from polyvae.data.memory_maps import Rows
 from polyvae.data.split import Data, Split, Transform
+from polyvae.evaluation.blocks import each_block
+from polyvae.model.draw import total
 from polyvae.model.parts import evaluation_mode, home
 from polyvae.model.priors.completing import Completing
 from polyvae.model.vae import VAE, Values
@@ -43,9 +45,7 @@ from polyvae.training.store import WEIGHTS, RunError
 NORMALS = "normals of z"  # means and scales of posteriors beside their examples
 
 
-def fit_completion(
-    run: Run, data: Any, *, resume: bool = False, progress: bool | None = None, **settings: Any
-) -> Run:
+def fit_completion(run: Run, data: Any, *, resume: bool = False, progress: bool | None = None, **settings: Any) -> Run:
     """Fits q(z | m) to the posterior of a trained run, which stays as it is, and returns that law's own run.
 
         max E log q(z | m),  z ~ q(z | x), m = (x * mask, mask)
@@ -53,11 +53,11 @@ def fit_completion(
     with masks drawn anew at every look: q(z | m) is then the mean of the posteriors of all x that agree with m, and a
     completion draws z from it and decodes. Of several latents q(z_1 | m) q(z_2 | z_1, m) ..., from the top.
 
-    `data`: what the run was trained on, or anything that `fit` takes. `settings`: fields of `training.matching.Matching`
-    (law, network, mask ...) and settings of `fit` (epochs, lr, seed ...). The result is in the folder `completion`
-    within the run's, where `pv.complete`, `run.complete` and `polyvae complete` find it; or in memory alone where the
-    run has none, and `with_completion` puts it into the run. `resume`: go on with what is there, exactly as if it had
-    not stopped; what it recorded need not be said again.
+    `data`: what the run was trained on, or anything that `fit` takes. `settings`: fields of
+    `polyvae.training.matching.Matching` (law, network, mask ...) and settings of `fit` (epochs, lr, seed ...). The
+    result is in the folder `completion` within the run's, where `pv.complete`, `run.complete` and `polyvae complete`
+    find it; or in memory alone where the run has none, and `with_completion` puts it into the run. `resume`: go on with
+    what is there, exactly as if it had not stopped; what it recorded need not be said again.
 
     Raises RunError for a run whose prior reads m already, that knows of gaps, of several modalities, or with a folder
     that holds another completion; ValueError for a bad option, TypeError for an unknown one.
@@ -90,6 +90,18 @@ def with_completion(run: Run, completion: Run | None = None) -> Run:
 def has_completion(folder: Path) -> bool:
     """Whether a run folder holds a fitted q(z | m) that can be used."""
     return (folder / COMPLETION / WEIGHTS).exists()
+
+
+def own_nats(run: Run, data: Data, seed: int = 0) -> float | None:
+    """E log p(z) of the run's own prior at draws of the posterior, nats an example of the validation part; None where
+    latents are summed over."""
+    if run.model.summed or not len(data.validation):
+        return None
+
+    def measure(model: VAE, batch: Values) -> Tensor:
+        return total(latent.log_p for latent in model.infer(batch).latents.values()).flatten()
+
+    return float(torch.cat(each_block(run, data.validation, measure, seed)).mean())
 
 
 def place_of(run: Run) -> Path | None:

@@ -22,7 +22,7 @@ from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.observed import ToMap, ToVector
 from polyvae.model.networks.pixelcnn import GatedPixelCNN
 from polyvae.model.networks.prepared import prepared, prepared_observation
-from polyvae.model.parts import Family, shapes
+from polyvae.model.parts import shapes
 from polyvae.model.posteriors.exact import Copied
 from polyvae.model.priors.completing import Completing
 from polyvae.model.priors.pixelcnn import PixelCNNPrior, map_shape
@@ -85,9 +85,9 @@ def check_matched(run: Run) -> Masked:
     if any(made.name in model.plan.reads(part) for part in model.prior.values()):
         raise RunError(f"the prior of {name} reads {made.name} already: it completes as it is (polyvae complete)")
     if joint := [key for part in (model.posterior, model.prior) for key, each in part.items() if shapes(each)]:
-        raise RunError(f"{joint[0]!r} of {name} is one law of several latents, and q(z | m) is fitted to each by itself")
+        raise RunError(f"{joint[0]!r} of {name} is one law of several latents; q(z | m) is fitted to each by itself")
     if made.totals:
-        raise RunError(f"{name} reads the total of all values, which is not known of what is seen; train another model")
+        raise RunError(f"{name} reads the total of all values, which what is seen does not tell; train without it")
     return made
 
 
