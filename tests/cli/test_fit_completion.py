@@ -102,7 +102,7 @@ def test_the_command_says_what_is_wrong(folder: Path, tmp_path: Path, say: Say) 
         (2, "--components: expected a whole number of at least 1"): [folder, "--components", 0],
         (2, "--law: expected one of autoregressive, mixture, full, diagonal"): [folder, "--law", "flow"],
         (2, "--count"): [folder, "--count", 99],
-        (2, "has no option --laws; did you mean --law?"): [folder, "--laws", "full"],
+        (2, "has no option --laws; did you mean --law"): [folder, "--laws", "full"],
         (2, "--epochs: expected"): [folder, "--epochs", 0],
     }
     for (code, said), arguments in wrong.items():

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from polyvae.cli.options import Option, naming
 from polyvae.cli.printing import printable
 from polyvae.cli.runs import Opened, opened
 from polyvae.cli.second_stage import check_settings
+from polyvae.training.matching import Matching
 from polyvae.training.run import Run
 from polyvae.training.run_folder import begun
 from polyvae.training.store import DESCRIPTION, STATE, RunError
@@ -33,7 +35,7 @@ def _in_place(
     # The slowest imports of all: after every mistake in the line.
     from polyvae.training.second_stage import COMPLETION, fit_completion
     from polyvae.training.second_stage.kept import check_going_on
-    from polyvae.training.second_stage.matched import check_matched
+    from polyvae.training.second_stage.matched import check_matched, masks_of
 
     place = folder / COMPLETION
     if not resume and begun(place):
@@ -42,6 +44,10 @@ def _in_place(
         raise RunError(f"{place} holds no completion to go on with; leave --resume away to fit one")
     found = opened(folder, data_dir, several=True)
     check_matched(found.run)
+    if found.run.spec is not None:
+        with naming(options):
+            known = [each.name for each in fields(Matching) if each.name in given]
+            masks_of(found.run.spec, Matching(**{name: given[name] for name in known}))
     if resume and begun(place):
         check_going_on(found.run, place)
     print(f"{'going on with' if resume else 'training in'} {place}: latents of {found.data.name}", file=sys.stderr)
