@@ -33,8 +33,9 @@ class Completion:
     `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
     ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...]:
     of draws of the likelihood, at the probabilities `levels`. `effective` [N]: the effective number of draws of z under
-    their weights. `draws` [S, N, ...]: one draw of the likelihood at each z, none unless `pixels` or `both` ask for
-    them. `law`: the same law as a distribution of tensors, to draw from and to score a truth by; None of translations.
+    their weights, or after their moves. `draws` [S, N, ...]: one draw of the likelihood at each z, none unless `pixels`
+    or `both` ask for them. `law`: the same law as a distribution of tensors, to draw from and to score a truth by; None
+    of translations.
     For a category, `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes have no spread
     and no order, so their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite, never NaN.
     """
