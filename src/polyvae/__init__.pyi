@@ -44,6 +44,7 @@ from .training import second_stage as second_stage
 from .training.augment import augment as augment
 from .training.fit import fit as fit
 from .training.run import Run as Run
+from .training.second_stage import fit_completion as fit_completion
 from .training.second_stage import fit_prior as fit_prior
 from .training.settings import Settings as Settings
 from .training.store import RunError as RunError

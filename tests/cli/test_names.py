@@ -9,6 +9,7 @@ import pytest
 
 from polyvae.cli import main
 from polyvae.cli.commands import PLACES, options_at
+from polyvae.cli.fit_completion import groups_of as matched_groups
 from polyvae.cli.fit_prior import every_group as fitted_groups
 from polyvae.cli.options import Option
 from polyvae.cli.prior import groups_of as prior_groups
@@ -25,6 +26,7 @@ def every_option() -> dict[str, list[Option]]:
     found = {place: options_at(place) for place in PLACES}
     found["train-prior"] = [option for group in prior_groups().values() for option in group]
     found["fit-prior"] = [option for group in fitted_groups().values() for option in group]
+    found["fit-completion"] = [option for group in matched_groups().values() for option in group]
     for recipe in RECIPES:
         found[f"train {recipe}"] = [option for group in groups_of(recipe).values() for option in group]
     return found

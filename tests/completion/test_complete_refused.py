@@ -12,7 +12,7 @@ from polyvae.model.vae import VAE, Head
 
 
 def test_latents_come_from_one_of_three_places() -> None:
-    with pytest.raises(ValueError, match="one of prior, weighed, posterior; got 'z'"):
+    with pytest.raises(ValueError, match="one of prior, weighed, moved, posterior; got 'z'"):
         Completer(latents="z")
 
 
@@ -45,7 +45,7 @@ BAD = {
     "a quantile in per cent": ({"quantiles": (0.5, 95)}, r"between 0 and 1; got \[95\]"),
     "no candidates": ({"weigh": "seen", "candidates": 0}, "candidates counts draws .* got 0"),
     "candidates for nothing": ({"candidates": 5}, "without weights there are none"),
-    "another weighing": ({"weigh": "all"}, "weigh is one of none, seen; got 'all'"),
+    "another weighing": ({"weigh": "all"}, "weigh is one of none, seen, hamiltonian; got 'all'"),
     "weights of a posterior": ({"weigh": "seen", "use_x": True}, "they come from the posterior"),
     "another head": ({"head": "y"}, r"a head of the model is one of x; got 'y'"),
 }

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 import polyvae as pv
+from polyvae.model.distributions.one_by_one import UNIT
 from polyvae.model.laws import centre
-from polyvae.model.priors.autoregressive import UNIT, AutoregressivePrior
+from polyvae.model.priors.autoregressive import AutoregressivePrior
 from polyvae.model.priors.flow import FLOWS, FlowPrior
 from polyvae.model.priors.mixture import Mixture
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("polyvae.cli.train", "train a recipe on data, or go on with a run"),
     "train-prior": ("polyvae.cli.prior", "a learned prior over the codes of a vector-quantised run"),
     "fit-prior": ("polyvae.cli.fit_prior", "a prior fitted to the latents of a trained run"),
+    "fit-completion": ("polyvae.cli.fit_completion", "a law of the latents given a few values: any run completes"),
     "evaluate": ("polyvae.cli.commands", "bounds, errors and what the latents carry, as a table or JSON"),
     "sample": ("polyvae.cli.commands", "pictures drawn from the model"),
     "reconstruct": ("polyvae.cli.commands", "examples beside their reconstructions"),

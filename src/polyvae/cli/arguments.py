@@ -118,22 +118,25 @@ class Predicting:
 
     draws: of the latents, for each example.
     from_x: draw the latents from the posterior, which sees all of x, and not from the prior.
-    weigh: seen weighs what the prior draws by how well it explains what is seen.
+    weigh: seen weighs what the prior draws by how well it explains what is seen; hamiltonian then moves each of those
+        that are kept, under the law that what is seen gives the latents.
     candidates: how many draws are weighed for each example; ten times those that are kept, where none is given.
+    moves: Hamiltonian moves of each draw.
     head: the head that predicts; the one that reads the observation where none is named.
     noise: leave the likelihood's own noise out of the spread.
     """
 
     draws: Draws = 100
     from_x: bool = False
-    weigh: Literal["none", "seen"] = "none"
+    weigh: Literal["none", "seen", "hamiltonian"] = "none"
     candidates: Count | None = None
+    moves: Count = 20
     head: str | None = None
     noise: bool = True
 
     def __post_init__(self) -> None:
         if self.from_x and self.weigh != "none":
-            raise UsageError("--weigh seen weighs draws from the prior; leave out --from-x")
+            raise UsageError(f"--weigh {self.weigh} weighs draws from the prior; leave out --from-x")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from polyvae.cli.arguments import CodePrior, Masks, Predicting, Reading, Showing
 from polyvae.cli.errors import error_table
 from polyvae.cli.printing import console, stacked
 from polyvae.cli.reading import UsageError
-from polyvae.cli.runs import Opened, check_place, chosen_prior, opened
+from polyvae.cli.runs import Opened, check_place, completing, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import latents_of
@@ -53,15 +53,17 @@ def complete(
 ) -> None:
     """Completes examples from a few of their pixels: the expected picture, its spread, draws, and how right they are.
 
-    Beside the model stand nearest and linear interpolation, gappy PCA, the conditioned normal law, kriging and, where
-    all masks are one, regression by Gaussian processes; for tables, in the place of kriging and interpolation, a
-    mixture of normal laws. All see the same pixels.
+    A model whose prior and decoder read no observation completes by --weigh, or by what `polyvae fit-completion` fits.
+
+    Beside the model stand nearest and linear interpolation, gappy PCA, the conditioned normal law, a mixture of normal
+    laws, kriging and, where all masks are one, regression by Gaussian processes; for tables neither kriging nor
+    interpolation. All see the same pixels.
 
     score: how many examples of the part are scored; 0 for none.
     classifier: also what a classifier of the labels, which is trained first, reads of completed pictures: the class log
         loss.
     code_prior: the run's own prior, which of a vector-quantised run is uniform, or the learned one of `polyvae
-        train-prior` and `fit-prior`, which is taken where there is one.
+        train-prior` and `fit-prior`; where none is named, what `polyvae fit-completion` fitted or else the learned one.
     out: the PNG file; figures/completions.png in the run folder where none is given.
     npz: a file for the arrays; beside the PNG file where none is given.
     json: print one JSON document instead of the table.
@@ -71,13 +73,14 @@ def complete(
     """
     check_place(writing.npz)
     latents = latents_of(predicting.from_x, predicting.weigh)
-    completer = Completer(predicting.draws, latents, predicting.candidates, predicting.head, predicting.noise)
+    asked = predicting.draws, latents, predicting.candidates, predicting.head, predicting.noise
+    completer = Completer(*asked, moves=predicting.moves)
     found, place = opened(reading.run, reading.data_dir), usable(reading.device)
     png = found.folder / "figures" / "completions.png" if writing.out is None else writing.out
     check_place(png)
     if classifier and (len(found.data.spec.x) != 3 or found.data.train.labels is None):
         raise UsageError(f"--classifier: it reads pictures with labels, which {found.data.name} are not")
-    found = replace(found, run=chosen_prior(found.run, code_prior))
+    found = replace(found, run=completing(found.run, code_prior))
     part, chosen = found.split(reading.split)
     several = _masks(found, chosen, masks)
     first = masks.counts[0] if masks.counts and masks.count is None else masks.count

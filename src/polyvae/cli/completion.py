@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import shtab
 
 from polyvae import data
-from polyvae.cli import COMMANDS, fit_prior, prior, train
+from polyvae.cli import COMMANDS, fit_completion, fit_prior, prior, train
 from polyvae.cli.commands import PLACES, options_at
 from polyvae.cli.options import Option
 from polyvae.cli.signatures import recipes
@@ -45,7 +45,7 @@ def places() -> dict[str, dict[str, Option]]:
     """The options after each beginning of a line, "train vae" or "evaluate", by flag; under "" what stands by place."""
     groups = {f"train {recipe}": train.groups_of(recipe) for recipe in sorted(recipes())}
     groups |= {"train": train.groups_of(None), "train-prior": prior.groups_of()}
-    groups["fit-prior"] = fit_prior.every_group()
+    groups |= {"fit-prior": fit_prior.every_group(), "fit-completion": fit_completion.groups_of()}
     found = {place: options_at(place) for place in PLACES}
     found |= {place: [option for group in each.values() for option in group] for place, each in groups.items()}
     return {place: {option.flag or "": option for option in options} for place, options in found.items()}

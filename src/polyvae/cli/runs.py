@@ -121,6 +121,28 @@ def chosen_prior(run: Run, prior: str | None, temperature: float = 1.0, top_k: i
     return run if (temperature, top_k) == (1.0, None) else sharpened(run, temperature, top_k)
 
 
+def completing(run: Run, prior: str | None) -> Run:
+    """The run with the law q(z | m) of its folder, where it has one and no prior is named; else the `chosen_prior`.
+
+    Raises RunError as that does.
+    """
+    from polyvae.training.second_stage import has_completion, with_completion
+    from polyvae.training.second_stage.completing import place_of
+    from polyvae.training.second_stage.kept import unfinished_in
+
+    if prior is not None:  # away from its folder, in which a completion would be found again
+        return replace(chosen_prior(run, prior), folder=None)
+    place = place_of(run)
+    if place is not None and (note := unfinished_in(run, place)) is not None:
+        print(f"polyvae: note: {note}", file=sys.stderr)
+    if run.folder is None or not has_completion(run.folder):
+        return chosen_prior(run, None)
+    try:
+        return with_completion(run)
+    except RunError as error:
+        raise RunError(f"{error}; complete goes without by --code-prior own") from error
+
+
 def recorded_data(folder: Path, record: Mapping[str, Any], data_dir: Path | None, **given: Any) -> Data:
     """The data of a recorded call with what is `given` instead; `data_dir`, where they lie now, is not recorded."""
     recorded = dict(record.get("call") or {})

@@ -31,7 +31,7 @@ FEWER = {"mixture": "fewer --components, or "}
 
 def train(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Option]) -> None:
     """Trains the prior of codes that a line asks for, whose values are given by keyword, and tells how good it is."""
-    _check(given, settings)
+    check_settings(given, settings)
     folder, resume, as_json = given.pop("run"), given.pop("resume", False), given.pop("json", False)
     again = f"polyvae train-prior {shlex.quote(str(folder))}"
 
@@ -50,7 +50,7 @@ def train(given: dict[str, Any], settings: Sequence[Option], options: Sequence[O
 
 def fit(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Option], judging: Sequence[str]) -> None:
     """Fits the prior of a vector that a line asks for, and tells bounds and distances before and after."""
-    _check(given, settings)
+    check_settings(given, settings)
     folder, resume, as_json = given.pop("run"), given.pop("resume", False), given.pop("json", False)
     kind, asked = given.pop("prior"), {name: given.pop(name) for name in judging if name in given}
     again = f"polyvae fit-prior {shlex.quote(str(folder))} {kind}"
@@ -68,7 +68,7 @@ def fit(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Opt
     _report_latents(folder, kind, made, found, {**asked, "seed": given.get("seed", 0)}, as_json)
 
 
-def _check(given: dict[str, Any], settings: Sequence[Option]) -> None:
+def check_settings(given: dict[str, Any], settings: Sequence[Option]) -> None:
     """Refuses settings that are bad, and what this machine has not."""
     chosen = settings_of({}, {option.name: given[option.name] for option in settings if option.name in given}, settings)
     check_machine(chosen)

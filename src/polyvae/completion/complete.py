@@ -34,8 +34,9 @@ class Completion:
     `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
     ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...]:
     of draws of the likelihood, at the probabilities `levels`. `effective` [N]: the effective number of draws of z under
-    their weights. `draws` [S, N, ...]: one draw of the likelihood at each z, none unless `pixels` or `both` ask for
-    them. `law`: the same law as a distribution of tensors, to draw from and to score a truth by; None of translations.
+    their weights, or after their moves. `draws` [S, N, ...]: one draw of the likelihood at each z, none unless `pixels`
+    or `both` ask for them. `law`: the same law as a distribution of tensors, to draw from and to score a truth by; None
+    of translations.
     For a category, `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes have no spread
     and no order, so their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite, never NaN.
     """
@@ -66,7 +67,8 @@ class CompletionSettings:
 
     draws: S, the number of draws of z for each example.
     use_x: draw z from q(z | x, m), which sees all of x, instead of from the prior.
-    weigh: "seen" weighs draws from the prior by the likelihood of the seen values.
+    weigh: "seen" weighs draws from the prior by the likelihood of the seen values; "hamiltonian" then moves each of
+        those that are kept, under the law of z given the seen values.
     candidates: how many draws are weighed for each example; ten times `draws` by default.
     head: the head that predicts; by default the one that reads m.
     noise: whether the spread includes the noise of the likelihood, or that of z alone.
@@ -74,6 +76,7 @@ class CompletionSettings:
     pixels: whether samples have the likelihood's noise.
     both: whether draws of the likelihood are returned beside samples without its noise.
     keep: how many samples and draws are returned; all by default.
+    moves: how many Hamiltonian moves each draw makes.
     seed: of the draws, block by block.
     device: where it is computed; by default where the model is.
     """
@@ -88,6 +91,7 @@ class CompletionSettings:
     pixels: bool = False
     both: bool = False
     keep: Amount | None = None
+    moves: Count = 20
     seed: Seed = 0
     device: torch.device | str | None = None
 
@@ -132,7 +136,9 @@ def complete(
 
     A prior that does not read m ignores the seen values. With `weigh` "seen", `candidates` are drawn from the prior and
     weighed by their likelihood of the seen values: exact for many candidates; `effective` tells how many draws of z the
-    result rests on.
+    result rests on. "hamiltonian" also moves what was drawn, which needs no candidate near the target: see
+    `polyvae.completion.seen.hamiltonian`, latents without a gradient are refused. A run with a law q(z | m) that
+    `polyvae.fit_completion` fitted draws from that in the place of its prior, and weighs by both.
 
     `x` [N, C, H, W] or [N, d]: a tensor or array of bytes or floats, NaN where a value is unknown, categories and
     labels as codes. `mask` [N, 1, H, W] or [N, d]: booleans or zeros and ones, or one row for all examples; without a
@@ -159,7 +165,9 @@ def complete(
         y = labels_in(x, spec) if "y" in model.conditions and "y" not in (given or {}) else None
         given, (x, mask) = conditions(spec, y, given, gaps=True), pictured(x, spec, mask)
     latents = latents_of(asked.use_x, asked.weigh)
-    completer = Completer(asked.draws, latents, asked.candidates, asked.head, asked.noise, made.of, made.name)
+    completer = Completer(
+        asked.draws, latents, asked.candidates, asked.head, asked.noise, made.of, made.name, asked.moves
+    )
     completer.head_of(model)
     m = None
     if made.sensors is None:
@@ -184,9 +192,11 @@ def complete(
 
 def latents_of(use_x: bool, weigh: str) -> str:
     """Where z comes from, as `Completer.latents` says it. Raises ValueError where the two do not fit."""
-    latents = find({"none": "prior", "seen": "weighed"}, weigh, "weigh")
-    if use_x and weigh == "seen":
-        raise ValueError("weigh='seen' weighs draws from the prior; with use_x they come from the posterior of all x")
+    latents = find({"none": "prior", "seen": "weighed", "hamiltonian": "moved"}, weigh, "weigh")
+    if use_x and weigh != "none":
+        raise ValueError(
+            f"weigh={weigh!r} weighs draws from the prior; with use_x they come from the posterior of all x"
+        )
     return "posterior" if use_x else latents
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from polyvae.checks.ranges import at_least
 from polyvae.completion.masked import Masked
-from polyvae.completion.predictive import Completer, seen_score, sees
+from polyvae.completion.predictive import WEIGHED, Completer, sees
+from polyvae.completion.seen import own_ratio, seen_score
 from polyvae.evaluation.blocks import ALL, evaluating
 from polyvae.evaluation.bounds import LogMeanExp
 from polyvae.model.distributions.law import Law
@@ -103,10 +104,10 @@ class Predicted(Law):
 
         by the model's own posterior, which reads the truth; it is at most log p in expectation, and rises to it with K,
         `samples`, by default the draws of the completion. Where no posterior reads x, or it is a point, or latents are
-        summed over, z is drawn from the prior with equal weights, which takes more of them. With weigh="seen" it is
-        log p(x) - log p(x_seen), the second by the candidates from the prior; with use_x that of the mixture over
-        q(z | x, m) as it is, which has seen the x completed. Raises ValueError for another shape and for likelihoods of
-        values that are not independent given z.
+        summed over, z is drawn from the prior with equal weights, which takes more of them. With weigh="seen", or
+        "hamiltonian", it is log p(x) - log p(x_seen), the second by the candidates from the prior; with use_x that of
+        the mixture over q(z | x, m) as it is, which has seen the x completed. Raises ValueError for another shape and
+        for likelihoods of values that are not independent given z.
 
         Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2016.
         """
@@ -131,17 +132,20 @@ def _log_prob(
     completer: Completer, model: VAE, batch: Values, x: Tensor, seen: Tensor, unseen: Tensor, count: int
 ) -> Tensor:
     """log p of values of x that are not seen under a model, [n]."""
-    scored = unseen | seen if completer.latents == "weighed" else unseen
+    weighed = completer.latents in WEIGHED
+    scored = unseen | seen if weighed else unseen
     found = LogMeanExp()
     read = batch if completer.latents == "posterior" else {**batch, completer.of: x}
     for latents, weight in _proposed(completer, model, read, count):
+        weight = weight + own_ratio(model, read, latents) if weighed else weight
         _add(found, completer, model, batch, latents, weight, x, scored)
     none = ~unseen.flatten(1).any(1)
-    if completer.latents != "weighed":
+    if not weighed:
         return found.value.masked_fill(none, 0.0)
     evidence = LogMeanExp()
     for many in completer.counts(batch, completer.candidates or 10 * completer.draws):
-        _add(evidence, completer, model, batch, completer.drawn(model, batch, many), 0.0, x, seen)
+        latents = completer.drawn(model, batch, many)
+        _add(evidence, completer, model, batch, latents, own_ratio(model, batch, latents), x, seen)
     return (found.value - evidence.value).masked_fill(none, 0.0)
 
 

@@ -34,10 +34,13 @@ class Masked:
 def masked(source: Any, masks: SparsePixels | None = None) -> Masked:
     """The same model observed by `masks` instead of its recipe's, under the names that the recipe gives them.
 
-    Without masks nothing is observed. Observing raises ValueError where the model reads a total over values that are
-    not all seen, unless the batch holds that total. Raises TypeError for a model that draws no latents from a prior,
-    ValueError for masks of a model that reads sensors between points.
+    Of a run with a law q(z | m) that was fitted to it, the model that draws from that. Without masks nothing is
+    observed. Observing raises ValueError where the model reads a total over values that are not all seen, unless the
+    batch holds that total. Raises TypeError for a model that draws no latents from a prior, ValueError for masks of a
+    model that reads sensors between points.
     """
+    completed = getattr(source, "completed", None)
+    source = source if completed is None else completed()
     model, observe = source_of(source, "heads", "sample_latents", what="a completion")
     steps = chain(observe).transforms
     own = next((step for step in steps if isinstance(step, SparsePixels | Readings)), SparsePixels())

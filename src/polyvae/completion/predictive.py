@@ -12,14 +12,16 @@ from torch.distributions import Distribution
 
 from polyvae.checks.names import find
 from polyvae.checks.ranges import at_least
+from polyvae.completion.seen import Target, hamiltonian, own_ratio, resampled, seen_in, seen_score
 from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.distributions.bernoulli import Bernoulli
 from polyvae.model.distributions.columns import Categories, Product
-from polyvae.model.laws import repeat, value_log_prob
+from polyvae.model.laws import repeat
 from polyvae.model.parts import shared
 from polyvae.model.vae import VAE, Values
 
-LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "posterior"))
+LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "moved", "posterior"))
+WEIGHED = ("weighed", "moved")
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,11 @@ class Completer:
 
     `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "weighed", importance
     resampling: `candidates` draws from the prior (ten times `draws` by default), of which `draws` are drawn again with
-    weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen). `head`: by default the first that explains the value
-    and reads m. `noise`: whether the spread includes the likelihood's own. `of`, `name`: what is completed, and the
-    name of its observation. Raises ValueError for a wrong choice.
+    weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen); "moved", these draws after `moves` Hamiltonian moves
+    each under that law. Of a model that draws from a fitted q(z | m), the weights are p(x_seen | z) p(z) / q(z | m).
+    `head`: by default the first that explains the value and reads m. `noise`: whether the spread includes the
+    likelihood's own. `of`, `name`: what is completed, and the name of its observation. Raises ValueError for a wrong
+    choice.
 
     Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
     """
@@ -63,13 +67,14 @@ class Completer:
     noise: bool = True
     of: str = "x"
     name: str = "m"
+    moves: int = 20
 
     def __post_init__(self) -> None:
-        for name, count in (("draws", self.draws), ("candidates", self.candidates)):
+        for name, count in (("draws", self.draws), ("candidates", self.candidates), ("moves", self.moves)):
             if count is not None:
-                at_least(name, count, 1, "draws of the latents")
+                at_least(name, count, 1, "moves of each draw" if name == "moves" else "draws of the latents")
         find(LATENTS, self.latents, "where latents come from")
-        if self.candidates is not None and self.latents != "weighed":
+        if self.candidates is not None and self.latents not in WEIGHED:
             raise ValueError("candidates are what is weighed by what is seen; without weights there are none")
         if self.candidates is not None and self.candidates < self.draws:
             raise ValueError(
@@ -90,7 +95,7 @@ class Completer:
             if sees(model, model.heads[name], self.name):
                 return name
         parts = model.posterior if self.latents == "posterior" else model.prior
-        if self.latents != "weighed" and not any(sees(model, part, self.name) for part in parts.values()):
+        if self.latents not in WEIGHED and not any(sees(model, part, self.name) for part in parts.values()):
             gaps = "; what the data lack, run.impute (polyvae impute) fills" if "seen" in model.inputs else ""
             raise ValueError(self._blind(heads[0], gaps))
         return heads[0]
@@ -123,8 +128,10 @@ class Completer:
         rows, effective = len(batch[self.name]), None
         if self.latents == "posterior":
             laws = (model(batch, count).heads[head].p for count in self.counts(batch, self.draws))
-        elif self.latents == "weighed":
+        elif self.latents in WEIGHED:
             latents, effective = self._resampled(model, head, batch)
+            if self.latents == "moved":
+                latents, effective = self._moved(model, head, batch, latents, effective)
             laws = (law for law, _ in self.decoded(model, head, batch, latents))
         else:
             laws = (law for law, _ in self.decoded(model, head, batch, self.drawn(model, batch, self.draws)))
@@ -144,11 +151,21 @@ class Completer:
         """Latents drawn from candidates by the likelihood of what is seen, and their effective number [n]."""
         latents = self.drawn(model, batch, 10 * self.draws if self.candidates is None else self.candidates)
         x = batch[self.of]
-        seen = _seen(batch[self.name], x)
+        seen = seen_in(batch[self.name], x)
         scores = []
         for law, count in self.decoded(model, head, batch, latents):
             scores.append(seen_score(law, x, seen, count))
-        return resampled(latents, torch.cat(scores), self.draws)
+        return resampled(latents, torch.cat(scores) + own_ratio(model, batch, latents), self.draws)
+
+    def _moved(
+        self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor], effective: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Latents moved under the law that what is seen gives them."""
+        with torch.inference_mode(False), torch.no_grad():  # gradients are taken of copies
+            batch, latents = ({name: value.clone() for name, value in each.items()} for each in (batch, latents))
+            target = Target(self, model, head, batch, latents)
+            target.check(latents)
+            return hamiltonian(target, latents, effective.clone(), self.moves)
 
     def decoded(
         self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]
@@ -184,8 +201,9 @@ class Completer:
             )
         return (
             f"neither prior nor likelihood of this model reads the observation {self.name!r}: what it draws would not "
-            f"depend on what is seen. Take weigh='seen', which weighs draws by what is seen, or train a model that "
-            f"reads {self.name}, such as semi_conditional or arbitrary_conditioning{gaps}"
+            f"depend on what is seen. Take weigh='seen', which weighs draws by what is seen, fit a law of the latents "
+            f"given {self.name} to it (polyvae fit-completion), or train a model that reads {self.name}, such as "
+            f"semi_conditional or arbitrary_conditioning{gaps}"
         )
 
 
@@ -226,31 +244,6 @@ def predicted(
     return Predictive(centre, std, joined, whole, effective, codes, chances)
 
 
-def resampled(latents: Mapping[str, Tensor], score: Tensor, draws: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Draws [k, n, ...] taken again with chances proportional to e^score [k, n], and their effective number [n].
-
-    ValueError where no score of an example is finite.
-    """
-    weights = score.softmax(0)
-    if not bool(weights.isfinite().all()):  # a draw by such weights would end the process on a GPU
-        raise ValueError(
-            "what is seen of an example has no finite likelihood at any of its candidates, so that none can be "
-            "weighed: look at the scale of the likelihood and of the data, or leave weigh='seen' away"
-        )
-    index = torch.multinomial(weights.T, draws, replacement=True).T
-    drawn = {
-        name: torch.take_along_dim(value, index.reshape(*index.shape, *[1] * (value.ndim - 2)), 0)
-        for name, value in latents.items()
-    }
-    return drawn, 1 / weights.square().sum(0)
-
-
-def seen_score(law: Distribution, x: Tensor, seen: Tensor, count: int) -> Tensor:
-    """log p of the seen values of x [n, ...] under laws of k draws of each, [k n] -> [k, n]."""
-    score = torch.where(repeat(seen, count), value_log_prob(law, repeat(x, count)), 0.0)
-    return score.flatten(1).sum(1).unflatten(0, (count, -1))
-
-
 def reads(part: Any) -> tuple[str, ...]:
     """The names that a posterior, a prior, a likelihood or a head reads."""
     return tuple(getattr(getattr(part, "likelihood", part), "given", ()))
@@ -279,11 +272,6 @@ def _chances(law: Categories | Bernoulli, rows: int) -> Tensor:
         return summed(law.logits.exp())
     # 1 - mean would lose what is small.
     return torch.stack([summed((-law.logits).sigmoid()), summed(law.mean)], -1)
-
-
-def _seen(m: Tensor, x: Tensor) -> Tensor:
-    """Which values of x an observation sees, boolean in the shape of x."""
-    return (m[:, x.shape[1] :] != 0).expand_as(x)
 
 
 def _variance(law: Distribution, mean: Tensor, drawn: Tensor) -> Tensor:

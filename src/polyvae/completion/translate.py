@@ -13,7 +13,8 @@ from torch.distributions import Distribution
 
 from polyvae.checks.names import gathered, near
 from polyvae.completion.complete import CompletionSettings
-from polyvae.completion.predictive import Predictive, predicted, reads, resampled, seen_score
+from polyvae.completion.predictive import Predictive, predicted, reads
+from polyvae.completion.seen import resampled, seen_score
 from polyvae.data.columns.labels import KNOWN
 from polyvae.data.exchange.given import part_meant, taken, tensor
 from polyvae.data.exchange.several import of_frame

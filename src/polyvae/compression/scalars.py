@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from polyvae.model.priors.autoregressive import OneByOne, each
+from polyvae.model.distributions.one_by_one import OneByOne, each
 
 _HALVINGS = 64  # of an interval of at most 2^6 scales: to the last digit of a double
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import log
 from typing import Any, Literal
 
@@ -15,19 +16,15 @@ from polyvae.checks.ranges import Count, check
 from polyvae.data.split import Split
 from polyvae.evaluation.blocks import Progress, each_block, joined, source_of
 from polyvae.evaluation.bounds import in_parts
-from polyvae.model.distributions.codes import CodePrior
+from polyvae.evaluation.hamiltonian import adapted, check_moved, first_step, moved, sloped
 from polyvae.model.draw import first_heads, total
 from polyvae.model.laws import log_likelihood, repeat
 from polyvae.model.parts import given, observed, shapes
 from polyvae.model.precision import full_precision, wide
 from polyvae.model.vae import VAE, Values
 
-# The share of proposals that steps are made for. Of many moves under one law 0.65 is the best; at few temperatures
-# steps lag behind laws that grow narrower, and shorter ones, for a larger share, changed faster, still fit.
-ACCEPTED = 0.8
 METHOD = "annealed importance sampling"
 WARM = 20  # transitions that find the first step
-GAIN = 0.5  # of the logarithm of a step, for each share of proposals above or below
 
 
 @dataclass(frozen=True)
@@ -137,11 +134,11 @@ class _Chains:
         """The steps of every temperature and example [T, B], found on chains of their own."""
         chains = _Chains(self.model, self.rows, self.how, max(2, self.how.chains // 4))
         z, found = chains.first, []
-        step = z.new_full((self.count,), 0.5 / z.shape[1] ** 0.25)
+        step = first_step(z, self.count)
         for beta in [self.schedule[1]] * WARM + self.schedule[1:-1]:
             z, accepted = chains.moved(z, beta, step)
             found.append(step)
-            step = step * torch.exp(GAIN * (accepted.unflatten(0, (-1, self.count)).mean(0) - ACCEPTED))
+            step = adapted(step, accepted)
         return torch.stack([*found, step])[WARM:]
 
     def forward(self, steps: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,27 +165,16 @@ class _Chains:
 
     def moved(self, z: Tensor, beta: float, step: Tensor) -> tuple[Tensor, Tensor]:
         """z after one Hamiltonian proposal by steps [B] at this temperature, and the probability of its acceptance."""
-        # Steps vary a little, whatever the state: equal ones may come round a whole period.
-        size = step.repeat(self.chains)[:, None] * (0.8 + 0.4 * torch.rand_like(z[:, :1]))
-        momentum = torch.randn_like(z)
-        value, slope = self.tempered(z, beta)
-        before, new = value - 0.5 * momentum.square().sum(1), z
-        momentum = momentum + 0.5 * size * slope
-        for n in range(self.how.leapfrogs):
-            new = new + size * momentum
-            value, slope = self.tempered(new, beta)
-            momentum = momentum + (1.0 if n < self.how.leapfrogs - 1 else 0.5) * size * slope
-        rate = (value - 0.5 * momentum.square().sum(1) - before).clamp(max=0).exp().nan_to_num(0.0)
-        return torch.where((torch.rand_like(rate) < rate)[:, None], new, z), rate
+        return moved(z, partial(self.tempered, beta=beta), step.repeat(self.chains), self.how.leapfrogs)
 
     def tempered(self, z: Tensor, beta: float) -> tuple[Tensor, Tensor]:
         """log f at this temperature and its gradient in z."""
-        with torch.enable_grad():
-            z = z.detach().requires_grad_()
+
+        def density(z: Tensor) -> Tensor:
             start, joint = self.densities(z)
-            value = start + beta * (joint - start)
-            (slope,) = torch.autograd.grad(value.sum(), z)
-        return value.detach(), slope
+            return start + beta * (joint - start)
+
+        return sloped(density, z)
 
     def ratio(self, z: Tensor) -> Tensor:
         """log p(x, z) - log f_0(z), [C * B]."""
@@ -220,7 +206,8 @@ class _Chains:
     def _first(self) -> Tensor:
         model, laws = self.model, _prior_draws(self.model, self.rows, self.chains)
         for name, part in model.prior.items():
-            _check(name, part(model.featured({**self.batch, **laws}, given(part))), name in model.summed)
+            law = part(model.featured({**self.batch, **laws}, given(part)))
+            check_moved(name, law, name in model.summed, METHOD, "leave out ais")
         values = laws if self.how.start == "prior" else model.infer(self.batch).values
         self.sizes = {name: values[name].shape[1:] for name in model.plan.latents}
         return self.together(values)
@@ -248,16 +235,3 @@ def _prior_draws(model: VAE, batch: Values, count: int) -> dict[str, Tensor]:
     conditions = {name: batch[name] for name in model.conditions}
     rows = len(batch[model.inputs[0]])
     return model.sample_latents(conditions, count) if conditions else model.sample_latents(count=count * rows)
-
-
-def _check(name: str, law: Distribution, summed: bool) -> None:
-    """ValueError for latents that no gradient moves."""
-    try:
-        discrete = law.support is not None and law.support.is_discrete
-    except NotImplementedError:
-        discrete = False
-    if isinstance(law, CodePrior) or discrete or summed or law.has_enumerate_support:
-        raise ValueError(
-            f"{METHOD} moves latents along gradients, and {name!r} ({type(law).__name__}) is "
-            "discrete or codes; leave out ais"
-        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from polyvae.model.priors.completing import Completing
 from polyvae.recipes import Recipe, rebuild
 from polyvae.training.description import check_known
 from polyvae.training.sharing import tell_examples
@@ -71,6 +72,17 @@ class Run(Trained):
         recipe.model.eval()
         recipe.objective.eval()
         return cls(recipe, folder, read_metrics(folder / METRICS), description)
+
+    def completed(self) -> Run:
+        """The run as it completes: with the law q(z | m) that `polyvae.fit_completion` left in its folder, or itself.
+
+        Raises RunError where the run has been trained on since.
+        """
+        if self.folder is None or any(isinstance(prior, Completing) for prior in self.model.prior.values()):
+            return self
+        from polyvae.training import second_stage  # it is made of runs
+
+        return second_stage.with_completion(self) if second_stage.has_completion(Path(self.folder)) else self
 
     def save(self, folder: str | Path) -> Run:
         """Writes the run into a new folder, from which `Run.load` reads it, and returns it as it lies there.

@@ -18,7 +18,8 @@ from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.masks import observation_shape
-from polyvae.recipes.decoders import decoder_of, finished, sparse_pixels
+from polyvae.recipes.decoders import decoder_of, finished
+from polyvae.recipes.observing import sparse_pixels
 from polyvae.recipes.options import Likelihood, Mask
 from polyvae.recipes.recording import Recipe
 from polyvae.recipes.without_z import Zero

@@ -19,6 +19,8 @@ from polyvae.training.store import DESCRIPTION, STATE, WEIGHTS, RunError, read_d
 
 OF_VECTORS = "fit-prior "  # before the kind, where a prior's run records its recipe
 PRIOR = "prior"  # the folder of the fitted prior within that of the run
+MATCHED = "fit-completion"  # what the run of a completion records as its recipe
+COMPLETION = "completion"  # its folder within that of the run
 
 
 def place_of(run: Run, level: str | None = None) -> Path | None:
@@ -55,7 +57,9 @@ def origin(run: Run, what: str) -> dict[str, str]:
 
 
 def command(run: Run, recipe: str) -> str:
-    """The command that fits the prior of that recipe to a run."""
+    """The command that fits the prior of that recipe, or a completion, to a run."""
+    if recipe == MATCHED:
+        return "fit_completion(run, data)" if run.folder is None else f"polyvae fit-completion {called(run)}"
     if run.folder is None:
         given = f", {recipe.removeprefix(OF_VECTORS)!r}" if recipe.startswith(OF_VECTORS) else ""
         return f"{'fit_prior' if given else 'train_prior'}(run, data{given})"
@@ -78,9 +82,10 @@ def check_going_on(run: Run, place: Path) -> None:
 def _check_weights(run: Run, description: Mapping[str, Any], place: Path, recipe: str) -> None:
     recorded = description.get("data", {}).get("call", {}).get("weights")
     if recorded != fingerprint(Path(str(run.folder)) / WEIGHTS):
-        what = "latents" if recipe.startswith(OF_VECTORS) else "codes"
+        what = "latents" if recipe.startswith((OF_VECTORS, MATCHED)) else "codes"
+        whose = COMPLETION if recipe == MATCHED else PRIOR
         raise RunError(
-            f"{called(run)} has been trained on since its prior was: its {what} are others now. Remove {place} and "
+            f"{called(run)} has been trained on since its {whose} was: its {what} are others now. Remove {place} and "
             f"train it again with `{command(run, recipe)}`"
         )
 
@@ -93,14 +98,15 @@ def unfinished(run: Run) -> str | None:
         told = f"{there.parent} is not finished ({', '.join(each.name for each in missing)} not begun)"
         again = f"`{command(run, recorded(there)[0])} --resume` finishes it"
         return f"{told}: the own prior of {called(run)} is taken; {again}"
-    return next(filter(None, (_unfinished(run, each) for each in places)), None)
+    return next(filter(None, (unfinished_in(run, each) for each in places)), None)
 
 
-def _unfinished(run: Run, place: Path) -> str | None:
+def unfinished_in(run: Run, place: Path) -> str | None:
+    """The same of what lies in one folder."""
     if not (place / STATE).exists():  # a closed form is fitted at once
         return None
     recipe, settings = recorded(place)
-    state, best = read_values(place / STATE), has_prior(Path(str(run.folder)))
+    state, best = read_values(place / STATE), all((each / WEIGHTS).exists() for each in _beside(run, place))
     waited = best and state["epoch"] - state["best_epoch"] >= (settings.get("patience") or inf)
     late = state.get("spent", 0.0) >= 60 * (settings.get("minutes") or inf)
     if late or waited or state["epoch"] >= settings["epochs"] or state["step"] >= (settings.get("max_steps") or inf):
@@ -108,6 +114,11 @@ def _unfinished(run: Run, place: Path) -> str | None:
     done = f"{state['epoch']} of {settings['epochs']} epochs"
     taken = "its best weights so far are taken" if best else f"the own prior of {called(run)} is taken"
     return f"{place} is not finished ({done}): {taken}; `{command(run, recipe)} --resume` finishes it"
+
+
+def _beside(run: Run, place: Path) -> list[Path]:
+    """The folders that are of use together with this one."""
+    return [place] if place.name == COMPLETION else levels_in(Path(str(run.folder)) / PRIOR)
 
 
 def recorded(folder: Path) -> tuple[str, dict[str, Any]]:

@@ -45,7 +45,8 @@ def mixture(vector: Vector, components: Count | None = None) -> Recipe:
     """
     prior = FullMixture(vector.dimensions, components or 1)
 
-    def solve(z: Tensor) -> dict[str, float]:
+    def solve(values: Values) -> dict[str, float]:
+        z = values["x"]
         if len(z) < 2:
             raise ValueError(f"a mixture is fitted to two training examples at least; got {len(z)}")
         if components is not None and len(z) < components:

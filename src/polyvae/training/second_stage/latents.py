@@ -147,27 +147,36 @@ def latent_data(run: Run, data: Any) -> Data:
                  origin(run, "latents_of"))  # fmt: skip
 
 
-@torch.no_grad()
 def _kept(split: Split, drawn: Drawn) -> Split:
     """Draws of the examples from means and scales that are kept, where they say all: to encode is most of a fit's time.
 
-    They do of the first latent, whose law no other draw changes, if reading every example leaves the generators alone.
+    They do of the first latent, whose law no other draw changes.
     """
-    if drawn.before is not None or drawn.names != (next(iter(drawn.model.posterior)),) or not len(split):
+    if drawn.before is not None or drawn.names != (next(iter(drawn.model.posterior)),):
         return replace(split, transform=drawn)
+    normals = normals_of(split, drawn.model, drawn.names[0], drawn.read)
+    if normals is None:
+        return replace(split, transform=drawn)
+    return Split({"normals": normals, **_labels(split.tensors)}, _redrawn)
+
+
+@torch.no_grad()
+def normals_of(
+    split: Split, model: VAE, name: str, read: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+) -> Tensor | None:
+    """Means and scales [N, 2, d] of the posterior of every example; None where it is another law than a normal one of
+    independent values, or where to `read` an example draws something itself."""
     found: list[Tensor] = []
-    with forked(split.device), forked(home(drawn.model)):
+    with forked(split.device), forked(home(model)):
         for index in torch.arange(len(split), device=split.device).split(ROWS):
-            before = [*generator_states(split.device), *generator_states(home(drawn.model))]
-            q = drawn.model.encode(drawn.read(split.batch(index)))[drawn.names[0]]
-            after = [*generator_states(split.device), *generator_states(home(drawn.model))]
+            before = [*generator_states(split.device), *generator_states(home(model))]
+            q = model.encode(read(split.batch(index)))[name]
+            after = [*generator_states(split.device), *generator_states(home(model))]
             moved = not all(map(torch.equal, before, after))
             if moved or not isinstance(q, Independent) or type(q.base_dist) is not Normal:
-                break
+                return None
             found.append(torch.stack([q.base_dist.loc, q.base_dist.scale], 1).to(split.device))
-    if sum(map(len, found)) < len(split):
-        return replace(split, transform=drawn)
-    return Split({"normals": torch.cat(found), **_labels(split.tensors)}, _redrawn)
+    return torch.cat(found) if found else None
 
 
 def _redrawn(values: dict[str, Tensor]) -> dict[str, Tensor]:
