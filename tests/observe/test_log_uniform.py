@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyvae.observe.log_uniform import LogUniform
+from polyvae.observe.counts import LogUniform
 from polyvae.observe.masks import SparsePixels
 
 

@@ -78,3 +78,26 @@ class PowerLaw(Counts):
         u = 1 - torch.rand(batch, device=device)
         numbers = u.log_().div_(self.exponent).expm1_().mul_(-places)
         return numbers.long().clamp_(0, self.most(places))
+
+
+@dataclass(frozen=True)
+class LogUniform(Counts):
+    """A number drawn for each image, as often from one to ten as from ten to a hundred, from `least`, 0 or 1, to all N.
+
+    n = floor((N + 2 - least)^u) - 1 + least with u uniform on [0, 1); P(n) is proportional to log(1 + 1 / n) for least
+    1 and to log(1 + 1 / (n + 1)) for 0. A model that completes is shown few places as often as many. ValueError for
+    another least.
+    """
+
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if self.least not in (0, 1):
+            raise ValueError(f"LogUniform.least is 0 or 1; got {self.least}")
+
+    def most(self, places: int) -> int:
+        return places
+
+    def draw(self, batch: int, places: int, device: torch.device) -> Tensor:
+        found = torch.pow(places + 2.0 - self.least, torch.rand(batch, device=device))
+        return found.long().add_(self.least - 1).clamp_(min(self.least, places), places)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from polyvae.observe.counts import Constant, Counts, PowerLaw, Share
+from polyvae.observe.counts import Constant, Counts, LogUniform, PowerLaw, Share
 from polyvae.observe.places import Box, Gaussian, Uniform, Where
 from polyvae.observe.sensors import Given, Grid, Half, Points
 
@@ -25,6 +25,7 @@ __all__ = [
     "Given",
     "Grid",
     "Half",
+    "LogUniform",
     "Points",
     "PowerLaw",
     "Share",

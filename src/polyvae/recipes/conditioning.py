@@ -7,7 +7,7 @@ a priori, and only comparable at equal m.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import astuple
 
 from torch import nn
 
@@ -22,6 +22,7 @@ from polyvae.model.vae import VAE, Conditional, Head
 from polyvae.objectives import balance
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
+from polyvae.observe.counts import LogUniform, PowerLaw
 from polyvae.recipes.begun import ANALYSED, features_of, read_of
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoders_of, finished, trained_by
@@ -149,25 +150,24 @@ def arbitrary_conditioning(
     of the training pictures expects given m, which p(z | m) reads too, or "flat", the network's own with z and m
     flattened and joined. `prior`: "standard" alone, since that given m is learned. `prior_network`: of p(z | m),
     "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
-    flattened. `count`: how many, a number or a share below 1; by default drawn, see exponent. `exponent`: how many
-    is drawn for each example, N (1 - u^(1/exponent)), down to none; by default 20 for pictures and 1 for tables.
-    `condition`: posterior, prior and likelihood also read y, or the values named. `objective`: what is minimised,
-    by default minus the bound.
+    flattened. `count`: how many, a number or a share below 1; by default drawn, of pictures as often from one to
+    ten as from ten to a hundred, from none to all, of tables any number alike. `exponent`: how many is drawn for
+    each example, N (1 - u^(1/exponent)), down to none. `condition`: posterior, prior and likelihood also read y, or
+    the values named. `objective`: what is minimised, by default minus the bound.
 
     Ivanov, Figurnov, Vetrov: Variational Autoencoder with Arbitrary Conditioning, 2019; Sohn, Lee, Yan: Learning
     Structured Output Representation using Deep Conditional Generative Models, 2015.
     """
     if latent.prior != "standard":
         raise ValueError(f"prior is learned given m, which prior_network says more of; got {latent.prior!r}")
-    if mask.count is None and mask.exponent is None and mask.kind in ("uniform", "gaussian"):
-        mask = replace(mask, exponent=20.0 if is_picture(spec.x) else 1.0)
     y, read = Condition(spec, condition), read_of(spec, mask, decoder)
     features = {**y.features, **features_of(spec, latent, decoder, mask)}
     network = find(PRIOR_NETWORKS, prior_network, "prior_network")
     z = _placed_by_m(at_sensors(latent, spec, mask, y), spec, y, shown_shape(spec, mask), read, network)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, [read])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y))
+    usual = LogUniform(0) if is_picture(spec.x) else PowerLaw(1.0)
+    return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y, usual))
 
 
 def _placed_by_m(

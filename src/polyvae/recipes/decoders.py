@@ -27,7 +27,7 @@ from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
 from polyvae.recipes.parts import decoder_family
-from polyvae.recipes.recording import Recipe
+from polyvae.recipes.recording import SHOWN, Recipe
 from polyvae.recipes.sensed import Sensed
 
 
@@ -115,7 +115,9 @@ def finished(
         if not any(_trains(each, held) for each in weighted if callable(each.weight) or each.weight != 0):
             raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")
     monitor = "reconstruction" if point else _monitored(model, objective)
-    return Recipe(model, objective, observe, monitor, start=_started(model, start))
+    # A mixture of many laws is fitted to more examples than a codebook.
+    shown = 4 * SHOWN if any(isinstance(part, Analysed) for part in model.features.values()) else SHOWN
+    return Recipe(model, objective, observe, monitor, start=_started(model, start), shown=shown)
 
 
 def _monitored(model: VAE, objective: nn.Module) -> str:

@@ -12,6 +12,7 @@ from polyvae.checks.names import one_of
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.spec import Spec
+from polyvae.observe.counts import Counts
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.noise import Noisy
 from polyvae.observe.readings import Readings
@@ -21,12 +22,18 @@ from polyvae.recipes.conditions import Condition
 from polyvae.recipes.options import Mask, Where
 
 SIZED = ("grid", "box")  # masks whose count is their layout, not how many of their pixels are seen
+ANYWHERE = ("uniform", "gaussian")
 READINGS = "readings"
 
 
-def observed(spec: Spec, mask: Mask, y: Condition) -> Transform:
-    """The transform that adds m, then its noise, then what the condition asks for."""
+def observed(spec: Spec, mask: Mask, y: Condition, usual: Counts | None = None) -> Transform:
+    """The transform that adds m, then its noise, then what the condition asks for.
+
+    `usual`: how many of the pixels anywhere are seen where the mask does not say.
+    """
     m = shown(spec, mask)
+    if usual is not None and isinstance(m, SparsePixels) and mask.kind in ANYWHERE and _unsaid(mask):
+        m = replace(m, count=usual)
     noise = () if isinstance(m, Readings) else noises(spec, mask)
     steps = [m, *([Noisy(noise)] if any(noise) else []), *y.observe.transforms]
     return chain(*steps) if len(steps) > 1 else m
@@ -126,6 +133,10 @@ def of_random_size(mask: Mask) -> Mask:
             f"got count = {mask.count} alone: give exponent instead, or two decoders"
         )
     return replace(mask, exponent=40.0 if mask.exponent is None else mask.exponent)
+
+
+def _unsaid(mask: Mask) -> bool:
+    return mask.count is None and mask.exponent is None
 
 
 def _several(noise: float | Sequence[float]) -> list[float]:

@@ -23,6 +23,7 @@ from polyvae.recipes.several import check_several, reads_modalities
 
 P = ParamSpec("P")
 UNCHANGED = Chain()
+SHOWN = 4096  # examples that a recipe is shown before the first step
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Recipe:
     call: Mapping[str, Any] | None = None
     settle: tuple[float, Callable[[Values], None]] | None = None
     often: tuple[str, float] | None = None
+    shown: int = SHOWN
 
     def settles(self, epochs: int) -> int | None:
         """After how many of so many epochs `settle` is called; None without it."""

@@ -14,12 +14,10 @@ from polyvae.data.split import Split
 from polyvae.model.vae import Values
 from polyvae.recipes import Recipe
 
-STARTING = 4096  # examples that a recipe may look at
-
 
 def show(function: Callable[[Values], None], recipe: Recipe, train: Split, seed: int) -> None:
     """Calls a function of the recipe with examples that it observes, without gradients."""
-    chosen = shuffled(len(train), seed)[:STARTING].to(train.device)
+    chosen = shuffled(len(train), seed)[: recipe.shown].to(train.device)
     with forked(train.device), torch.no_grad():
         seed_generators(train.device, seed)
         function(recipe.observe(train.batch(chosen)))

@@ -30,7 +30,7 @@ from polyvae.model.priors.uniform import UniformPrior
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional
 from polyvae.objectives.objective import Objective
-from polyvae.observe.log_uniform import LogUniform
+from polyvae.observe.counts import LogUniform
 from polyvae.observe.masks import SparsePixels, observation_shape
 from polyvae.recipes import Recipe
 from polyvae.recipes.observing import sparse_pixels
