@@ -15,12 +15,16 @@ HIDDEN = ("left", "right", "top", "bottom", "box")
 
 # What is compared where nothing is asked for, and a network's U-Net. The option z=none takes the latents away.
 MODELS = (
-    "arbitrary_conditioning:likelihood=bernoulli as arbitrary_conditioning; "
-    "arbitrary_conditioning:likelihood=bernoulli,z=none as network without z"
+    "arbitrary_conditioning:likelihood=bernoulli,decoder=analysers as arbitrary_conditioning; "
+    "arbitrary_conditioning:likelihood=bernoulli,decoder=analysers,z=none as network without z"
 )
-COLOURS = "arbitrary_conditioning; arbitrary_conditioning:z=none as network without z"
+COLOURS = (
+    "arbitrary_conditioning:decoder=analysers as arbitrary_conditioning; "
+    "arbitrary_conditioning:decoder=analysers,z=none as network without z"
+)
 UNET = "u-net"
-FITTED = ("normal-law", "kriging", "gappy-pca", "linear", "nearest")  # these have no weights that a seed would decide
+# These have no weights that a seed would decide.
+FITTED = ("normal-law", "normal-mixture", "kriging", "gappy-pca", "linear", "nearest")
 BASELINES = (*FITTED, UNET)
 
 
@@ -31,8 +35,8 @@ class Completed:
     models: recipes that read a few pixels, with commas between them, each with options of its own behind a colon and a
         label behind " as "; the option z=none takes its latents away. By default arbitrary_conditioning and the same
         network without z.
-    against: baselines, of normal-law, kriging, gappy-pca, linear, nearest and u-net, with commas between them; none for
-        none.
+    against: baselines, of normal-law, normal-mixture, kriging, gappy-pca, linear, nearest and u-net, with commas
+        between them; none for none.
     data: a name of `polyvae datasets`, or a path.
     data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
     """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from polyvae.completion.baselines import FittedPCA, Limits
+from polyvae.completion.baselines import FittedAnalysers, FittedPCA, Limits
 from polyvae.completion.gappy_pca import MOST, GappyPCA
 from polyvae.completion.interpolation import interpolate
 from polyvae.completion.kriging import Kriging
@@ -69,6 +70,22 @@ def normal_law(x: Tensor, limits: Limits | None) -> At:
     return at
 
 
+def normal_mixture(x: Tensor, limits: Limits | None) -> At:
+    """A mixture of factor analysers of the training part x, at the best power, cut off at the limits."""
+    fit = FittedAnalysers.fit(x)
+
+    def at(held: Tensor, seen: Tensor) -> Complete:
+        law = deepcopy(fit.law).choose_power(held.to(fit.law.mean), seen[:, :1])
+
+        def complete(x: Tensor, mask: Tensor, draws: int) -> Stated:
+            rows = x.to(law.mean)
+            return Stated(_cut(law(rows, mask[:, :1])[0], limits), {LAW: _cut(law.draw(rows, mask, draws), limits)})
+
+        return complete
+
+    return at
+
+
 def kriging(x: Tensor, limits: Limits | None) -> At:
     """Kriging with a kernel fitted to the training part x, cut off at the limits."""
     law = Kriging.fit(x).joint()
@@ -108,6 +125,7 @@ def _cut(values: Tensor, limits: Limits | None) -> Tensor:
 
 METHODS: dict[str, Callable[[Tensor, Limits | None], At]] = {
     "normal-law": normal_law,
+    "normal-mixture": normal_mixture,
     "kriging": kriging,
     "gappy-pca": gappy_pca,
     "linear": partial(interpolated, "linear"),
