@@ -37,7 +37,14 @@ def tables(coding: Coding) -> list[tuple[Tensor, np.ndarray]]:
 
 @pytest.mark.parametrize(
     ("name", "levels"),
-    [("bernoulli", 2), ("logistic", 5), ("logistic-mixture", 5), ("categorical", 5), ("coupled-logistic-mixture", 5)],
+    [
+        ("bernoulli", 2),
+        ("logistic", 5),
+        ("logistic-mixture", 5),
+        ("categorical", 5),
+        ("piecewise-linear", 16),
+        ("coupled-logistic-mixture", 5),
+    ],
 )
 def test_tables_multiply_to_the_probability_of_the_picture_and_sum_to_one(name: str, levels: int) -> None:
     law = law_of(name, levels)

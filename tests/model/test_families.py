@@ -34,6 +34,7 @@ PROBABILITIES = {
     **{f"logistic {n}": (lambda n=n: families.DiscretisedLogistic(n), n) for n in (2, 7, 256)},
     **{f"mixture {n}": (lambda n=n: families.DiscretisedLogisticMixture(4, n), n) for n in (2, 7, 256)},
     **{f"coupled {n}": (lambda n=n: families.CoupledLogisticMixture(4, n), n) for n in (2, 7, 256)},
+    **{f"piecewise linear {n}": (lambda n=n: families.PiecewiseLinear(6, n), n) for n in (2, 7, 256)},
     **{f"categorical {n}": (lambda n=n: families.Categorical(n), n) for n in (2, 7)},
 }
 UNIT = {"continuous bernoulli": families.ContinuousBernoulli}  # densities over [0, 1]

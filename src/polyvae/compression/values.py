@@ -15,6 +15,7 @@ from polyvae.model.distributions.counts import CountLaw
 from polyvae.model.distributions.coupled import CoupledLogisticMixture
 from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
+from polyvae.model.distributions.hats import PiecewiseLinear
 
 _AT_ONCE = 2**20  # numbers of a table that are computed at once: what a cache holds
 
@@ -39,7 +40,7 @@ def values_of(p: Distribution, name: str) -> Values:
         return Bits()
     if isinstance(base, CoupledLogisticMixture):
         return Coupled(base.levels)
-    if isinstance(parts, (DiscretisedLogistic, GridCategorical)):
+    if isinstance(parts, (DiscretisedLogistic, GridCategorical, PiecewiseLinear)):
         return Greys(parts.levels)
     if isinstance(base, CountLaw):
         return Counts()
@@ -73,6 +74,8 @@ class Greys:
         law = p.base_dist
         if isinstance(law, GridCategorical):
             return (yield law.logits.double().reshape(-1, self.levels).softmax(1), symbols)
+        if isinstance(law, PiecewiseLinear):
+            return (yield law.probs.double().flatten(0, -2) @ law.hats.double(), symbols)
         if not isinstance(law, MixtureSameFamily):
             return (yield _logistic(law.loc.reshape(-1, 1), law.scale.reshape(-1, 1), self.levels), symbols)
         parts: Any = law.component_distribution

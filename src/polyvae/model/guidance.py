@@ -109,6 +109,11 @@ def _grid(given: Any, free: Any, w: float) -> Distribution:
     return distributions.GridCategorical(_between(given.logits, free.logits, w))
 
 
+@_guided.register(distributions.PiecewiseLinear)
+def _linear(given: Any, free: Any, w: float) -> Distribution:
+    return distributions.PiecewiseLinear(_between(given.logits, free.logits, w), given.hats)
+
+
 @_guided.register
 def _classes(given: Categorical, free: Categorical, w: float) -> Categorical:
     return Categorical(logits=_between(given.logits, free.logits, w), validate_args=False)

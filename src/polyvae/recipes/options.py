@@ -78,6 +78,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
         "logistic",
         "logistic-mixture",
         "coupled-logistic-mixture",
+        "piecewise-linear",
         "categorical",
         "poisson",
         "negative-binomial",

@@ -8,6 +8,7 @@ from polyvae.model.distributions.counts import Counts, NegativeBinomial, Poisson
 from polyvae.model.distributions.coupled import CoupledLogisticMixture
 from polyvae.model.distributions.exact import Exact
 from polyvae.model.distributions.grey import DiscretisedLogistic, GridCategorical
+from polyvae.model.distributions.hats import PiecewiseLinear
 from polyvae.model.distributions.joint import Reshaped
 from polyvae.model.distributions.laplace import SharedLaplace
 from polyvae.model.distributions.law import Law
@@ -44,6 +45,7 @@ __all__ = [
     "OneHot",
     "OptimalNormal",
     "Pairwise",
+    "PiecewiseLinear",
     "Point",
     "Poisson",
     "Product",

@@ -12,6 +12,7 @@ from polyvae.model.families.pixels import (
     CoupledLogisticMixture,
     DiscretisedLogistic,
     DiscretisedLogisticMixture,
+    PiecewiseLinear,
 )
 from polyvae.model.families.places import PlaceNormal
 from polyvae.model.families.real import DiagonalNormal, FixedNormal, FullNormal, Laplace, PixelNormal, Point, StudentT
@@ -41,6 +42,7 @@ __all__ = [
     "MixtureNormal",
     "NegativeBinomial",
     "OneHot",
+    "PiecewiseLinear",
     "PixelNormal",
     "PlaceNormal",
     "Point",

@@ -16,6 +16,7 @@ from polyvae.model.families.pixels import (
     CoupledLogisticMixture,
     DiscretisedLogistic,
     DiscretisedLogisticMixture,
+    PiecewiseLinear,
     grey,
 )
 from polyvae.model.families.places import PlaceNormal
@@ -51,6 +52,7 @@ LIKELIHOODS: Mapping[str, Callable[[Spec], Family]] = {
     "logistic": lambda spec: DiscretisedLogistic(grey(spec.levels)),
     "logistic-mixture": lambda spec: DiscretisedLogisticMixture(levels=grey(spec.levels)),
     "coupled-logistic-mixture": lambda spec: CoupledLogisticMixture(levels=grey(spec.levels)),
+    "piecewise-linear": lambda spec: PiecewiseLinear(levels=grey(spec.levels)),
     "categorical": lambda spec: Categorical(grey(spec.levels)),
     **{name: lambda spec, make=make: make() for name, make in COUNTS.items()},
 }

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, MixtureSameFamily
 from polyvae.checks.ranges import at_least
 from polyvae.model import distributions
 from polyvae.model.distributions import grey as discretised
+from polyvae.model.distributions.hats import hats_of
 from polyvae.model.distributions.law import whole
 from polyvae.model.families.scales import between
 from polyvae.model.parts import Family, features_of
@@ -115,6 +116,33 @@ class Categorical(Family):
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
+
+
+class PiecewiseLinear(Family):
+    """Any law over `levels` grey values in [0, 1] that is linear between `knots` of them, value by value.
+
+    Of pictures that are nearly black and white, as of smooth ones, at the price of a few numbers a value. See
+    `distributions.PiecewiseLinear`.
+    """
+
+    hats: Tensor
+
+    def __init__(self, knots: int = 12, levels: int = 256) -> None:
+        super().__init__()
+        self.knots = at_least("knots", knots, 2)
+        self.levels = at_least("levels", levels, 2)
+        self.register_buffer("hats", hats_of(knots, levels), persistent=False)
+
+    def size(self, features: int) -> int:
+        return len(self.hats) * features
+
+    def forward(self, raw: Tensor) -> Distribution:
+        logits = full(raw).unflatten(1, (len(self.hats), -1)).movedim(1, -1)
+        hats = self.hats.to(logits)
+        return whole(distributions.PiecewiseLinear(logits, hats / hats.sum(1, keepdim=True)))
+
+    def extra_repr(self) -> str:
+        return f"knots={self.knots}, levels={self.levels}"
 
 
 def _logistic(loc: Tensor, scale: Tensor, levels: int) -> Distribution:
