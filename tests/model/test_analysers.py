@@ -167,3 +167,18 @@ def test_a_constant_added_to_all_values_changes_nothing_but_the_means(offset: fl
     torch.testing.assert_close(wide, std, rtol=0, atol=0.02)
     torch.testing.assert_close(lifted - offset, drawn, rtol=0, atol=0.2)
     torch.testing.assert_close(same, score, rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_a_unit_of_the_values_is_that_of_what_is_told(unit: float) -> None:
+    torch.manual_seed(0)
+    x = torch.einsum("nr,rd->nd", torch.randn(220, 3), torch.randn(3, 100)).view(-1, 1, 10, 10)
+    seen = (torch.rand(20, 1, 10, 10) < 0.1).float()
+    found = []
+    for each in (x, unit * x):
+        law = Analysers((1, 10, 10), 3, 4).fit(each[20:], 5, 0.1)
+        mean, std = law(each[:20], seen)
+        torch.manual_seed(1)
+        found.append((mean, std, law.draw(each[:20], seen, 10)))
+    for small, one in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(small / unit, one, rtol=1e-3, atol=1e-3)

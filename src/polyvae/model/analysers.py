@@ -80,7 +80,8 @@ class Analysers(nn.Module):
         square = shares @ (means.square() + self.variance)
         square = square + 2 * coded @ (self.root * means.unsqueeze(1)).flatten(0, 1)
         square = square + (shares.unsqueeze(2) * twice * second).flatten(1) @ self._pairs().flatten(0, 1)
-        std = (square - mean.square()).clamp(min=TINY).sqrt()
+        # No less than what a value has of its own, which what cancels may fall below.
+        std = torch.maximum(square - mean.square(), self.variance.amin(0)).sqrt()
         known = (seen != 0).expand_as(x)
         return torch.where(known, x, (mean + centre).view_as(x)), torch.where(known, 0.0, std.view_as(x))
 
@@ -154,7 +155,8 @@ class Analysers(nn.Module):
             raise ValueError(f"analysers are fitted to examples, at least two; got {len(x)}")
         rows = x.flatten(1).to(self.mean)
         channels = rows.var(0, correction=0).view(self.shape[0], -1).mean(1, keepdim=True)
-        floor = (least * channels).clamp(min=TINY).expand(-1, prod(self.shape[1:])).reshape(-1)
+        smallest = TINY * (float(channels.max()) or 1.0)  # of a channel that does not vary
+        floor = (least * channels).clamp(min=smallest).expand(-1, prod(self.shape[1:])).reshape(-1)
         self._begin(rows, floor, seed)
         for _ in range(rounds):
             self._round(rows.view(len(rows), *self.shape), floor)
