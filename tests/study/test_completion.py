@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from polyvae import data, study
+from polyvae import data, recipes, study
 from polyvae.cli import main
 from polyvae.completion.complete import complete
 from polyvae.completion.kriging import Kriging
@@ -388,6 +388,13 @@ def test_the_unet_takes_pictures_of_any_sides_and_every_pixel_hears_of_every_oth
     law.mean[0, 0, 0, 0].backward()
     assert m.grad is not None
     assert bool((m.grad[0, :, -1, -1] != 0).any())
+
+
+def test_trap53_the_unet_is_trained_on_the_masks_of_the_models() -> None:
+    spec = data.load("digits", limit=100).spec
+    assert unet(spec, widths=(8,)).observe == recipes.arbitrary_conditioning(spec, widths=(8, 8)).observe
+    said = recipes.arbitrary_conditioning(spec, widths=(8, 8), exponent=20).observe
+    assert unet(spec, widths=(8,), exponent=20).observe == said
 
 
 def test_the_usual_unet_has_as_many_parameters_as_is_said() -> None:

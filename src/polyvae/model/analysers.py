@@ -106,11 +106,7 @@ class Analysers(nn.Module):
         codes = (inverse @ toward.unsqueeze(3)).squeeze(3)
         # log N(y; mu, R'R + D) by the matrix determinant lemma and Woodbury's identity
         constant = precise * means.square() + self.variance.log() + log(2 * pi)
-        far = (
-            y.square() @ precise.T
-            - 2 * y @ (precise * means).T
-            + self._seen(constant.unsqueeze(1), where).squeeze(2)
-        )
+        far = y.square() @ precise.T - 2 * y @ (precise * means).T + self._seen(constant.unsqueeze(1), where).squeeze(2)
         apart = far - (toward * codes).sum(2) + 2 * lower.diagonal(dim1=2, dim2=3).log().sum(2)
         return Given(self.log_weights - 0.5 * apart, codes, self._lower(inverse))
 
