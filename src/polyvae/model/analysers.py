@@ -214,7 +214,7 @@ class Analysers(nn.Module):
         self.variance.copy_(torch.where(wide, torch.maximum(variance, floor), self.variance))
 
     def _centred(self) -> tuple[Tensor, Tensor]:
-        """The mean of all [D], and the means beside it [K, D]: squares of large values would leave no digits of them."""
+        """The mean of all [D], and the means beside it [K, D]: squares of large values would leave no digits."""
         centre = self.log_weights.softmax(0) @ self.mean
         return centre, self.mean - centre
 
