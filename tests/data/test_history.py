@@ -55,6 +55,19 @@ def test_blocks_that_are_held_out_leave_gaps() -> None:
     assert found.call == {}
 
 
+def test_several_series_that_are_not_told_apart_are_refused() -> None:
+    """What came before one would be read of another."""
+    times = torch.arange(10).double() // 2
+    whole, none = series(times), series(times[:0])
+    with pytest.raises(DataError, match=r'one example at a time of each run.*several at t = 0.*add "run"'):
+        pv.data.with_past(data(whole, none, none), PLACES, 2)
+    odd = Split({**whole.tensors, "run": torch.zeros(10, 2)})
+    with pytest.raises(DataError, match=r"one number run of each example.*\[10, 2\]"):
+        pv.data.with_past(data(odd, none, none), PLACES, 2)
+    told = series(times, torch.arange(10) % 2)
+    assert pv.data.with_past(data(told, none, none), PLACES, 2).train.tensors["past"][2:, 2:].eq(1).all()
+
+
 def test_thousands_of_float_times_are_told_apart() -> None:
     times = torch.arange(4000).double() * 0.1
     found = pv.data.with_past(data(series(times), series(times[:0]), series(times[:0])), PLACES, 2)

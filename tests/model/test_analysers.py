@@ -146,3 +146,39 @@ def test_large_pictures_have_fewer_factors() -> None:
     assert small.root.shape[1] == 20 > large.root.shape[1] >= 1
     count, factors, size = large.root.shape
     assert count * factors * (factors + 1) // 2 * size <= PAIRS
+
+
+@pytest.mark.parametrize("offset", [300.0, -1e5])
+def test_a_constant_added_to_all_values_changes_nothing_but_the_means(offset: float) -> None:
+    """Kelvins and pascals: squares of such values leave no digits of what tells analysers apart."""
+    torch.manual_seed(0)
+    x = torch.einsum("nr,rd->nd", torch.randn(220, 3), torch.randn(3, 100)).view(-1, 1, 10, 10)
+    x = (16 * (x + 0.1 * torch.randn_like(x))).round() / 16  # which single precision holds beside the offset too
+    seen = (torch.rand(20, 1, 10, 10) < 0.1).float()
+    found = []
+    for each in (x, x + offset):
+        law = Analysers((1, 10, 10), 3, 4).fit(each[20:], 5, 0.1)
+        mean, std = law(each[:20], seen)
+        torch.manual_seed(1)
+        drawn = law.draw(each[:20], seen, 300).mean(0)
+        found.append((mean, std, drawn, law.log_prob(each[:20], seen)))
+    (mean, std, drawn, score), (high, wide, lifted, same) = found
+    torch.testing.assert_close(high - offset, mean, rtol=0, atol=0.05)
+    torch.testing.assert_close(wide, std, rtol=0, atol=0.02)
+    torch.testing.assert_close(lifted - offset, drawn, rtol=0, atol=0.2)
+    torch.testing.assert_close(same, score, rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_a_unit_of_the_values_is_that_of_what_is_told(unit: float) -> None:
+    torch.manual_seed(0)
+    x = torch.einsum("nr,rd->nd", torch.randn(220, 3), torch.randn(3, 100)).view(-1, 1, 10, 10)
+    seen = (torch.rand(20, 1, 10, 10) < 0.1).float()
+    found = []
+    for each in (x, unit * x):
+        law = Analysers((1, 10, 10), 3, 4).fit(each[20:], 5, 0.1)
+        mean, std = law(each[:20], seen)
+        torch.manual_seed(1)
+        found.append((mean, std, law.draw(each[:20], seen, 10)))
+    for small, one in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(small / unit, one, rtol=1e-3, atol=1e-3)

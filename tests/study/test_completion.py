@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from polyvae import data, study
+from polyvae import data, recipes, study
 from polyvae.cli import main
 from polyvae.completion.complete import complete
 from polyvae.completion.kriging import Kriging
@@ -124,6 +124,34 @@ def test_alike_means_lend_the_values_that_stood_there() -> None:
     assert float(alike.draw(torch.tensor([9.0]), 50).min()) >= 9.7
     half = Alike.of(mean, 10 * mean, mean < 0.5)
     assert float(half.values.max()) < 5.0  # what is seen lends nothing
+
+
+def test_alike_means_lend_all_values_that_were_predicted_alike() -> None:
+    """20 pictures of zeros or of ones, predicted to be 0 alike: 1 in 4 is of ones, whichever come first."""
+    x = (torch.arange(20) % 4 == 1).float()[:, None, None, None].expand(-1, 1, 20, 20)
+    torch.manual_seed(0)
+    alike = Alike.of(torch.zeros_like(x), x, torch.ones_like(x))
+    assert float(alike.draw(torch.zeros(50), 400).mean()) == pytest.approx(0.25, abs=0.01)
+    mean = torch.cat([torch.zeros(4000), torch.linspace(0.1, 1.0, 4000)]).view(1, 1, 80, 100)
+    x = torch.cat([torch.arange(4000) / 4000, torch.linspace(0.1, 1.0, 4000)]).view(1, 1, 80, 100)
+    drawn = Alike.of(mean, x, torch.ones_like(x)).draw(torch.tensor([0.0]), 4000).flatten()
+    assert float(drawn.mean()) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("mean", [-1.0, 0.0, 0.001, 0.999, 1.0, 2.0])
+def test_alike_means_at_the_ends_lend_many_values(mean: float) -> None:
+    """The hundred at that end, each as often, where half of the window would lie beyond it."""
+    means = torch.linspace(0, 1, 10_000).view(1, 1, 100, 100)
+    drawn = Alike.of(means, means, torch.ones_like(means)).draw(torch.tensor([mean]), 10_000).flatten()
+    assert len(drawn.unique()) == 100
+    assert float((drawn == drawn.mode().values).float().mean()) < 0.02
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_alike_means_of_few_values(count: int) -> None:
+    means = torch.arange(count).float().view(1, 1, 1, count)
+    drawn = Alike.of(means, means, torch.ones_like(means)).draw(torch.tensor([-1.0, 0.0, 0.5, 9.0]), 50)
+    assert set(drawn.flatten().tolist()) <= set(range(count))
 
 
 def test_scores_are_those_of_hand_calculation() -> None:
@@ -360,6 +388,13 @@ def test_the_unet_takes_pictures_of_any_sides_and_every_pixel_hears_of_every_oth
     law.mean[0, 0, 0, 0].backward()
     assert m.grad is not None
     assert bool((m.grad[0, :, -1, -1] != 0).any())
+
+
+def test_trap53_the_unet_is_trained_on_the_masks_of_the_models() -> None:
+    spec = data.load("digits", limit=100).spec
+    assert unet(spec, widths=(8,)).observe == recipes.arbitrary_conditioning(spec, widths=(8, 8)).observe
+    said = recipes.arbitrary_conditioning(spec, widths=(8, 8), exponent=20).observe
+    assert unet(spec, widths=(8,), exponent=20).observe == said
 
 
 def test_the_usual_unet_has_as_many_parameters_as_is_said() -> None:

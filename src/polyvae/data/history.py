@@ -26,33 +26,45 @@ def with_past(data: Data, positions: Sequence[Any], history: int) -> Data:
     it is not. A time is before another if it is a step earlier in "t", the step being that between times that follow
     each other, of the same part and, where there is "run", of the same run: neither part nor run knows of another.
 
-    Raises ValueError below two times, for fields that positions do not fit, DataError for data without times, or whose
-    times are not whole numbers of steps apart.
+    Raises ValueError below two times, for fields that positions do not fit, DataError for data without times, whose
+    times are not whole numbers of steps apart, or with several examples of a run at one time.
     """
     at_least("history", history, 2, "times, the present one among them")
     sensors, clock = Readings(positions), _clock(data)
-    parts = {part: _extended(split, clock, sensors, history) for part, split in data.parts.items()}
+    parts = {part: _extended(split, clock, sensors, history, data.name) for part, split in data.parts.items()}
     return replace(data, call={}, **parts)
 
 
-def _extended(split: Split, clock: tuple[float, float], sensors: Readings, history: int) -> Split:
+def _extended(split: Split, clock: tuple[float, float], sensors: Readings, history: int, name: str) -> Split:
     if not len(split):
         return split
     rows = torch.arange(len(split), device=split.device).split(ROWS)
     readings = torch.cat([sensors.read(split.batch(some)["x"]) for some in rows])  # [N, C, P]
-    before = _before(split, clock, history).to(readings.device)
+    before = _before(split, clock, history, name).to(readings.device)
     found = (before >= 0).to(readings.dtype)[:, :, None, None].expand(-1, -1, *readings.shape[1:])
     past = joined(readings[before.clamp(min=0)].transpose(1, 2), found.transpose(1, 2))
     return replace(split, tensors={**split.tensors, PAST: past})
 
 
-def _before(split: Split, clock: tuple[float, float], history: int) -> Tensor:
+def _before(split: Split, clock: tuple[float, float], history: int, name: str) -> Tensor:
     """Which example was so many steps before each, -1 where none was, int64 [N, history - 1]."""
     times, runs = _column(split, "t"), _column(split, "run")
+    if runs is None and "run" in split.tensors:
+        raise DataError(
+            name, "one number run of each example", f"run of shape {list(split.tensors['run'].shape)}", "mend run"
+        )
     assert times is not None
     place = ((times - clock[0]) / clock[1]).round().long().tolist()
     of_run = [0] * len(place) if runs is None else runs.tolist()
     held = {key: row for row, key in enumerate(zip(of_run, place, strict=True))}
+    if len(held) < len(place):  # one of them would be taken for what came before the others
+        at = float(times[next(row for row, key in enumerate(zip(of_run, place, strict=True)) if held[key] != row)])
+        raise DataError(
+            name,
+            "one example at a time of each run",
+            f"several at t = {at:g}",
+            'add "run", a number of each example that says which series it is of, or mend t',
+        )
     return torch.tensor(
         [[held.get((run, at - back), -1) for back in range(1, history)] for run, at in zip(of_run, place, strict=True)]
     )

@@ -71,17 +71,19 @@ class Analysers(nn.Module):
         """E[x | y] and the standard deviation of each value, like x [B, ...]; of what is seen itself and 0."""
         told = self.given(x, seen)
         shares = self.shares(told)
+        centre, means = self._centred()
         coded = (shares.unsqueeze(2) * told.mean).flatten(1)
-        mean = shares @ self.mean + coded @ self.root.flatten(0, 1)
-        # E x^2 = sum_k r_k (mu^2 + d + 2 mu R'c + R'(S + c c')R), each a product of matrices
+        mean = shares @ means + coded @ self.root.flatten(0, 1)
+        # E x^2 = sum_k r_k (mu^2 + d + 2 mu R'c + R'(S + c c')R), each a product of matrices, of x beside the centre
         second = self._lower(told.mean.unsqueeze(3) * told.mean.unsqueeze(2)) + told.covariance
         twice = torch.where(self.row == self.column, 1.0, 2.0).to(x)
-        square = shares @ (self.mean.square() + self.variance)
-        square = square + 2 * coded @ (self.root * self.mean.unsqueeze(1)).flatten(0, 1)
+        square = shares @ (means.square() + self.variance)
+        square = square + 2 * coded @ (self.root * means.unsqueeze(1)).flatten(0, 1)
         square = square + (shares.unsqueeze(2) * twice * second).flatten(1) @ self._pairs().flatten(0, 1)
-        std = (square - mean.square()).clamp(min=TINY).sqrt()
+        # No less than what a value has of its own, which what cancels may fall below.
+        std = torch.maximum(square - mean.square(), self.variance.amin(0)).sqrt()
         known = (seen != 0).expand_as(x)
-        return torch.where(known, x, mean.view_as(x)), torch.where(known, 0.0, std.view_as(x))
+        return torch.where(known, x, (mean + centre).view_as(x)), torch.where(known, 0.0, std.view_as(x))
 
     def shares(self, told: Given) -> Tensor:
         """r_k of every example, [B, K]."""
@@ -90,8 +92,9 @@ class Analysers(nn.Module):
     def given(self, x: Tensor, seen: Tensor) -> Given:
         """What each analyser says of the factors, given x [B, ...] where it is `seen`."""
         rows = len(x)
+        centre, means = self._centred()
         where = (seen != 0).to(x)
-        y = torch.where(where != 0, x, 0.0).flatten(1)
+        y = torch.where(where != 0, x - centre.view(x.shape[1:]), 0.0).flatten(1)
         precise = 1 / self.variance
         read = self.root * precise.unsqueeze(1)  # R D^-1
         inside = self._seen(self._pairs() * precise.unsqueeze(1), where)
@@ -99,15 +102,11 @@ class Analysers(nn.Module):
         lower = torch.linalg.cholesky(matrix)
         inverse = torch.cholesky_inverse(lower)
         told = y @ read.flatten(0, 1).T
-        toward = told.view(rows, *read.shape[:2]) - self._seen(read * self.mean.unsqueeze(1), where)
+        toward = told.view(rows, *read.shape[:2]) - self._seen(read * means.unsqueeze(1), where)
         codes = (inverse @ toward.unsqueeze(3)).squeeze(3)
         # log N(y; mu, R'R + D) by the matrix determinant lemma and Woodbury's identity
-        constant = precise * self.mean.square() + self.variance.log() + log(2 * pi)
-        far = (
-            y.square() @ precise.T
-            - 2 * y @ (precise * self.mean).T
-            + self._seen(constant.unsqueeze(1), where).squeeze(2)
-        )
+        constant = precise * means.square() + self.variance.log() + log(2 * pi)
+        far = y.square() @ precise.T - 2 * y @ (precise * means).T + self._seen(constant.unsqueeze(1), where).squeeze(2)
         apart = far - (toward * codes).sum(2) + 2 * lower.diagonal(dim1=2, dim2=3).log().sum(2)
         return Given(self.log_weights - 0.5 * apart, codes, self._lower(inverse))
 
@@ -152,7 +151,8 @@ class Analysers(nn.Module):
             raise ValueError(f"analysers are fitted to examples, at least two; got {len(x)}")
         rows = x.flatten(1).to(self.mean)
         channels = rows.var(0, correction=0).view(self.shape[0], -1).mean(1, keepdim=True)
-        floor = (least * channels).clamp(min=TINY).expand(-1, prod(self.shape[1:])).reshape(-1)
+        smallest = TINY * (float(channels.max()) or 1.0)  # of a channel that does not vary
+        floor = (least * channels).clamp(min=smallest).expand(-1, prod(self.shape[1:])).reshape(-1)
         self._begin(rows, floor, seed)
         for _ in range(rounds):
             self._round(rows.view(len(rows), *self.shape), floor)
@@ -188,12 +188,13 @@ class Analysers(nn.Module):
         across = x.new_zeros(count, factors + 1, size)
         squares = x.new_zeros(count, size)
         seen = torch.ones_like(x[:1, :1]) if x.ndim == 4 else torch.ones_like(x[:1])  # one row, for all
+        centre, _ = self._centred()
         for some in x.split(512):
             told = self.given(some, seen)
             shares = told.log_joint.softmax(1)
             full = torch.cat([told.mean, torch.ones_like(told.mean[..., :1])], 2)
             weighed = shares.unsqueeze(2) * full
-            rows = some.flatten(1)
+            rows = some.flatten(1) - centre
             total += shares.sum(0)
             codes += torch.einsum("bkr,bks->krs", weighed, full)
             codes[:, :-1, :-1] += self._square((shares.unsqueeze(2) * told.covariance).sum(0))
@@ -208,9 +209,14 @@ class Analysers(nn.Module):
         self.log_weights.copy_(torch.where(kept, (total / len(x)).log(), UNUSED))
         self.log_weights.sub_(self.log_weights.logsumexp(0))
         wide = kept.view(-1, 1)
-        self.mean.copy_(torch.where(wide, solved[:, -1], self.mean))
+        self.mean.copy_(torch.where(wide, solved[:, -1] + centre, self.mean))
         self.root.copy_(torch.where(wide.unsqueeze(2), solved[:, :-1], self.root))
         self.variance.copy_(torch.where(wide, torch.maximum(variance, floor), self.variance))
+
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        """The mean of all [D], and the means beside it [K, D]: squares of large values would leave no digits."""
+        centre = self.log_weights.softmax(0) @ self.mean
+        return centre, self.mean - centre
 
     def _pairs(self) -> Tensor:
         """R_i R_j of every pair of factors, [K, r (r + 1) / 2, D]."""

@@ -22,12 +22,11 @@ from polyvae.model.vae import VAE, Conditional, Head
 from polyvae.objectives import balance
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
-from polyvae.observe.counts import LogUniform, PowerLaw
 from polyvae.recipes.begun import ANALYSED, features_of, read_of
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoders_of, finished, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
-from polyvae.recipes.observing import observed, of_random_size, shown_shape
+from polyvae.recipes.observing import observed, of_random_size, shown_shape, usual_counts
 from polyvae.recipes.options import Codes, Conditions, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
 from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
@@ -166,8 +165,7 @@ def arbitrary_conditioning(
     z = _placed_by_m(at_sensors(latent, spec, mask, y), spec, y, shown_shape(spec, mask), read, network)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, [read])
     loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    usual = LogUniform(0) if is_picture(spec.x) else PowerLaw(1.0)
-    return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y, usual))
+    return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y, usual_counts(spec)))
 
 
 def _placed_by_m(

@@ -12,7 +12,7 @@ from polyvae.checks.names import one_of
 from polyvae.model.networks import Shape
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.spec import Spec
-from polyvae.observe.counts import Counts
+from polyvae.observe.counts import Counts, LogUniform, PowerLaw
 from polyvae.observe.masks import SparsePixels, observation, observation_shape
 from polyvae.observe.noise import Noisy
 from polyvae.observe.readings import Readings
@@ -37,6 +37,11 @@ def observed(spec: Spec, mask: Mask, y: Condition, usual: Counts | None = None) 
     noise = () if isinstance(m, Readings) else noises(spec, mask)
     steps = [m, *([Noisy(noise)] if any(noise) else []), *y.observe.transforms]
     return chain(*steps) if len(steps) > 1 else m
+
+
+def usual_counts(spec: Spec) -> Counts:
+    """How many pixels, or columns, a model that m alone places is shown where its mask does not say."""
+    return LogUniform(0) if is_picture(spec.x) else PowerLaw(1.0)
 
 
 def shown(spec: Spec, mask: Mask) -> SparsePixels | Readings:

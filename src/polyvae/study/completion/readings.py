@@ -25,8 +25,9 @@ CHOSEN_BY = ("crps", "energy", "class_loss")  # each chooses the reading that it
 class Alike:
     """The law of a value that was predicted to be mu: the held-out values whose predictions were nearest to mu.
 
-    `means`, sorted, and `values`, both [M]. A value is drawn from a hundredth of them, half below and half above; one
-    value knows nothing of the others.
+    `means`, sorted, and `values`, both [M]. A value is drawn from a hundredth of them, half below and half above but at
+    the ends, and from all that were predicted to be mu itself where these are more; one value knows nothing of the
+    others.
 
     In the manner of Walz, Henzi, Ziegel, Gneiting: Easy Uncertainty Quantification (EasyUQ): Generating Predictive
     Distributions from Single-Valued Model Output, 2024, with neighbours in the place of isotonic regression.
@@ -39,15 +40,20 @@ class Alike:
     def of(cls, mean: Tensor, x: Tensor, unseen: Tensor) -> Alike:
         """Of held-out pictures x [N, ...] and their predictions, where they are not seen."""
         where = unseen.bool().expand_as(x)
-        means, order = mean[where].sort()
-        return cls(means.contiguous(), x[where][order])
+        means, values = mean[where], x[where]
+        apart = torch.randperm(len(means))  # of equal predictions any may stand for the others, not one picture's
+        means, order = means[apart].sort(stable=True)
+        return cls(means.contiguous(), values[apart][order])
 
     def draw(self, mean: Tensor, count: int) -> Tensor:
         """So many draws for each value that was predicted, [count, *mean]."""
         low, high = (torch.searchsorted(self.means, mean.contiguous(), right=right) for right in (False, True))
-        reach = max(1, int(WINDOW * len(self.means)) // 2)
-        far = torch.randint(-reach, reach, (count, *mean.shape), dtype=torch.int32)
-        return self.values[((low + high) // 2 + far).clamp(0, len(self.means) - 1)]
+        every = len(self.means)
+        reach = min(max(1, int(WINDOW * every) // 2), every // 2)
+        centre = ((low + high) // 2).clamp(reach, every - reach)
+        first, end = torch.minimum(low, centre - reach), torch.maximum(high, centre + max(1, reach))
+        far = (torch.rand(count, *mean.shape, dtype=torch.float64) * (end - first)).long()
+        return self.values[(first + far).clamp(max=every - 1)]
 
 
 def readings(stated: Stated, alike: Alike | None, count: int) -> dict[str, Tensor]:

@@ -18,9 +18,10 @@ from polyvae.model.vae import VAE
 from polyvae.objectives.objective import Objective
 from polyvae.objectives.terms import Reconstruction
 from polyvae.observe.masks import observation_shape
+from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoder_of, finished
-from polyvae.recipes.observing import sparse_pixels
-from polyvae.recipes.options import Likelihood, Mask
+from polyvae.recipes.observing import observed, usual_counts
+from polyvae.recipes.options import Conditions, Likelihood, Mask
 from polyvae.recipes.recording import Recipe
 from polyvae.recipes.without_z import Zero
 
@@ -64,17 +65,17 @@ def _layer(before: int, after: int, stride: int = 1) -> nn.Sequential:
 
 
 def unet(
-    spec: Spec, likelihood: Likelihood | None = None, exponent: Positive = 20.0, widths: Widths = WIDTHS
+    spec: Spec, likelihood: Likelihood | None = None, exponent: Positive | None = None, widths: Widths = WIDTHS
 ) -> Recipe:
     """log p(x | m) of a `UNet` that reads m = (x mask, mask), a model without z, trained and completed like the others.
 
     `likelihood`: whose mean is the network's answer; by default bits for grey pictures, which a cross-entropy teaches,
-    and squared error for colours. `exponent`: of how many pixels are seen in training, as of `arbitrary_conditioning`.
+    and squared error for colours. `exponent`: of how many pixels are seen in training, as of `arbitrary_conditioning`,
+    and drawn as there where it is not said.
     """
     shape = prepared_observation(spec, observation_shape(spec.x))
     name = ("bernoulli" if spec.unit and spec.x[0] == 1 else "normal-learned") if likelihood is None else likelihood
     p = decoder_of(spec, name, lambda inputs, output: UNet(inputs, output, widths), {"m": shape})
     model = VAE(Zero((1,), "m"), Zero((1,), "m"), p)
-    return finished(
-        model, Objective({"reconstruction": Reconstruction()}), sparse_pixels(spec, Mask(exponent=exponent))
-    )
+    masks = observed(spec, Mask(exponent=exponent), Condition(spec, Conditions()), usual_counts(spec))
+    return finished(model, Objective({"reconstruction": Reconstruction()}), masks)
