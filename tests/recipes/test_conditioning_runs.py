@@ -94,7 +94,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers; got 'map'"),
     ("vq_semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers; got 'map'"),
-    ("semi_conditional", {"mask": "points", "positions": (1, 2, 3)}, "row,column,row,column...; got 3 numbers"),
+    ("semi_conditional", {"mask": "points", "positions": (1, 2, 3)}, "row,column,row,column...; got an odd number, 3"),
     ("arbitrary_conditioning", {"prior_network": "conv"}, "prior_network is one of encoder, perceptron; got 'conv'"),
 ]
 
