@@ -198,6 +198,8 @@ USAGE = {
     "more pixels than there are": (["--count", "65"], "--count does not fit values of shape 1 x 8 x 8"),
     "no positions": (["--mask", "points"], "--positions go with mask 'points'"),
     "candidates of nothing": (["--candidates", "9"], "without weights there are none"),
+    "moves of nothing": (["--moves", "9"], "--moves are those of weigh hamiltonian"),
+    "moves of weighed draws": (["--weigh", "seen", "--moves", "9"], "--moves are those of weigh hamiltonian"),
 }
 
 

@@ -45,6 +45,8 @@ BAD = {
     "a quantile in per cent": ({"quantiles": (0.5, 95)}, r"between 0 and 1; got \[95\]"),
     "no candidates": ({"weigh": "seen", "candidates": 0}, "candidates counts draws .* got 0"),
     "candidates for nothing": ({"candidates": 5}, "without weights there are none"),
+    "moves of nothing": ({"moves": 5}, "moves are those of weigh hamiltonian"),
+    "moves of weighed draws": ({"weigh": "seen", "moves": 5}, "moves are those of weigh hamiltonian"),
     "another weighing": ({"weigh": "all"}, "weigh is one of none, seen, hamiltonian; got 'all'"),
     "weights of a posterior": ({"weigh": "seen", "use_x": True}, "they come from the posterior"),
     "another head": ({"head": "y"}, r"a head of the model is one of x; got 'y'"),

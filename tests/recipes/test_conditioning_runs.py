@@ -14,7 +14,7 @@ from helpers.runs import pictures, same, small, timeless, weights
 from helpers.waiting import Watch
 from polyvae.cli.options import options_of
 from polyvae.model.families.real import PixelNormal
-from polyvae.observe.masks import Constant, PowerLaw, observation
+from polyvae.observe.masks import Constant, LogUniform, PowerLaw, observation
 from polyvae.recipes import RECIPES
 from polyvae.recipes.options import CHOICES
 from polyvae.training.devices import fabric_of
@@ -69,7 +69,7 @@ def test_masks_come_as_the_options_say() -> None:
     assert made("multitask", exponent=5.0).observe.count == PowerLaw(5.0)
     assert made("vq_multitask", decoders=1, exponent=60.0, mask="gaussian").observe.count == PowerLaw(60.0)
     assert made("multitask", decoders=1, mask="grid", count=16).observe == observation("grid", 16, 40.0)
-    assert made("arbitrary_conditioning").observe.count == PowerLaw(20.0)
+    assert made("arbitrary_conditioning").observe.count == LogUniform(0)
     assert made("arbitrary_conditioning", (6,), widths=(4,)).observe.count == PowerLaw(1.0)
     flat, pairs = (
         made("semi_conditional", mask="points", positions=at).observe for at in ((1, 2, 5, 7), ((1, 2), (5, 7)))
@@ -94,7 +94,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers; got 'map'"),
     ("vq_semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers; got 'map'"),
-    ("semi_conditional", {"mask": "points", "positions": (1, 2, 3)}, "row,column,row,column...; got 3 numbers"),
+    ("semi_conditional", {"mask": "points", "positions": (1, 2, 3)}, "row,column,row,column...; got an odd number, 3"),
     ("arbitrary_conditioning", {"prior_network": "conv"}, "prior_network is one of encoder, perceptron; got 'conv'"),
 ]
 

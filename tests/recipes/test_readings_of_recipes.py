@@ -265,6 +265,8 @@ def test_what_does_not_fit_is_refused_by_name(name: str, options: dict[str, Any]
 def test_other_networks_tables_and_masks_of_random_size_are_refused() -> None:
     with pytest.raises(ValueError, match="readings are read by the network sensing"):
         made("semi_conditional", network="mlp", widths=None)
+    with pytest.raises(ValueError, match="mask: readings are not of codes; take mask 'points'"):
+        pv.recipes.vq_semi_conditional(pv.Spec((2, 8, 16)), mask="readings", positions=BETWEEN)
     with pytest.raises(ValueError, match="readings are of fields"):
         pv.recipes.gaussian_process(pv.Spec((4,)), mask="readings", positions=[1.0, 2.0])
     with pytest.raises(ValueError, match="one decoder trains on masks of random size, which readings have not"):

@@ -121,7 +121,7 @@ class Predicting:
     weigh: seen weighs what the prior draws by how well it explains what is seen; hamiltonian then moves each of those
         that are kept, under the law that what is seen gives the latents.
     candidates: how many draws are weighed for each example; ten times those that are kept, where none is given.
-    moves: Hamiltonian moves of each draw.
+    moves: Hamiltonian moves of each draw; 20, where none is given.
     head: the head that predicts; the one that reads the observation where none is named.
     noise: leave the likelihood's own noise out of the spread.
     """
@@ -130,7 +130,7 @@ class Predicting:
     from_x: bool = False
     weigh: Literal["none", "seen", "hamiltonian"] = "none"
     candidates: Count | None = None
-    moves: Count = 20
+    moves: Count | None = None
     head: str | None = None
     noise: bool = True
 

@@ -76,7 +76,7 @@ class CompletionSettings:
     pixels: whether samples have the likelihood's noise.
     both: whether draws of the likelihood are returned beside samples without its noise.
     keep: how many samples and draws are returned; all by default.
-    moves: how many Hamiltonian moves each draw makes.
+    moves: how many Hamiltonian moves each draw makes; 20, where none is given.
     seed: of the draws, block by block.
     device: where it is computed; by default where the model is.
     """
@@ -91,7 +91,7 @@ class CompletionSettings:
     pixels: bool = False
     both: bool = False
     keep: Amount | None = None
-    moves: Count = 20
+    moves: Count | None = None
     seed: Seed = 0
     device: torch.device | str | None = None
 

@@ -22,6 +22,7 @@ from polyvae.model.vae import VAE, Values
 
 LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "moved", "posterior"))
 WEIGHED = ("weighed", "moved")
+MOVES = 20  # of each draw, where no number is said
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ class Completer:
     `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "weighed", importance
     resampling: `candidates` draws from the prior (ten times `draws` by default), of which `draws` are drawn again with
     weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen); "moved", these draws after `moves` Hamiltonian moves
-    each under that law. Of a model that draws from a fitted q(z | m), the weights are p(x_seen | z) p(z) / q(z | m).
-    `head`: by default the first that explains the value and reads m. `noise`: whether the spread includes the
-    likelihood's own. `of`, `name`: what is completed, and the name of its observation. Raises ValueError for a wrong
-    choice.
+    each, 20 by default, under that law. Of a model that draws from a fitted q(z | m), the weights are
+    p(x_seen | z) p(z) / q(z | m). `head`: by default the first that explains the value and reads m. `noise`: whether
+    the spread includes the likelihood's own. `of`, `name`: what is completed, and the name of its observation. Raises
+    ValueError for a wrong choice.
 
     Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
     """
@@ -67,7 +68,7 @@ class Completer:
     noise: bool = True
     of: str = "x"
     name: str = "m"
-    moves: int = 20
+    moves: int | None = None
 
     def __post_init__(self) -> None:
         for name, count in (("draws", self.draws), ("candidates", self.candidates), ("moves", self.moves)):
@@ -76,6 +77,8 @@ class Completer:
         find(LATENTS, self.latents, "where latents come from")
         if self.candidates is not None and self.latents not in WEIGHED:
             raise ValueError("candidates are what is weighed by what is seen; without weights there are none")
+        if self.moves is not None and self.latents != "moved":
+            raise ValueError("moves are those of weigh hamiltonian; without it no draw is moved")
         if self.candidates is not None and self.candidates < self.draws:
             raise ValueError(
                 f"candidates are at least as many as the draws taken of them, {self.draws}; got {self.candidates}"
@@ -165,7 +168,7 @@ class Completer:
             batch, latents = ({name: value.clone() for name, value in each.items()} for each in (batch, latents))
             target = Target(self, model, head, batch, latents)
             target.check(latents)
-            return hamiltonian(target, latents, effective.clone(), self.moves)
+            return hamiltonian(target, latents, effective.clone(), MOVES if self.moves is None else self.moves)
 
     def decoded(
         self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]

@@ -74,11 +74,13 @@ def _clock(data: Data) -> tuple[float, float]:
     """The first time of all parts, and that between examples which follow each other."""
     columns = [_column(split, "t") for split in data.parts.values() if len(split)]
     if any(each is None for each in columns):
-        raise DataError(data.name, "a time t of each example, [N] or [N, 1]", "none", "add t, or take history=1")
+        raise DataError(
+            data.name, "a time t of each example, [N] or [N, 1]", "none", "add t, or train without a history"
+        )
     times = torch.cat([each for each in columns if each is not None]).unique()
     apart = times.diff()
     if not len(apart):
-        raise DataError(data.name, "examples at several times", "one time", "take history=1")
+        raise DataError(data.name, "examples at several times", "one time", "train without a history")
     step = apart[apart < 1.5 * apart.min()].median()
     step = float(apart.sum() / (apart / step).round().sum())  # the whole stretch tells it best
     steps = (times - times[0]) / step

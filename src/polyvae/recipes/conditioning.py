@@ -49,7 +49,7 @@ def semi_conditional(
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "flat", the network's own with z and m
     flattened and joined, "multiscale", convolutions with the network's widths that meet m at every scale, or
-    "analysers", the same begun at what a mixture of factor analysers of the training pictures expects given m.
+    "analysers", the same, which also reads what a mixture of factor analysers of the training pictures expects given m.
     `condition`: posterior and likelihood also read y, or the values named. `objective`: what is minimised, by default
     minus the bound. `network`: beside the usual ones "sensing", for fields seen at fixed places, of which readings
     alone are read and which are written in principal axes.
@@ -145,8 +145,8 @@ def arbitrary_conditioning(
     """log p(x | m) >= E_q(z | x, m)[log p(x | z, m)] - KL(q(z | x, m) || p(z | m)): m alone places z.
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "multiscale", convolutions with the
-    network's widths that meet m at every scale, "analysers", the same begun at what a mixture of factor analysers
-    of the training pictures expects given m, which p(z | m) reads too, or "flat", the network's own with z and m
+    network's widths that meet m at every scale, "analysers", the same, which also reads what a mixture of factor
+    analysers of the training pictures expects given m, as p(z | m) then does, or "flat", the network's own with z and m
     flattened and joined. `prior`: "standard" alone, since that given m is learned. `prior_network`: of p(z | m),
     "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
     flattened. `count`: how many, a number or a share below 1; by default drawn, of pictures as often from one to

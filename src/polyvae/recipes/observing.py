@@ -153,7 +153,7 @@ def _pairs(positions: Sequence) -> list:
     if not len(positions) or not isinstance(positions[0], int | float):
         return list(positions)
     if len(positions) % 2:
-        raise ValueError(f"positions of a picture are row,column,row,column...; got {len(positions)} numbers")
+        raise ValueError(f"positions of a picture are row,column,row,column...; got an odd number, {len(positions)}")
     return list(zip(positions[::2], positions[1::2], strict=True))
 
 

@@ -37,6 +37,8 @@ def at_sensors(latent: Latent, spec: Spec, mask: Mask, y: Condition) -> Latent:
     are pictures, and for readings between points, which no other network reads.
     """
     if not isinstance(latent, Gaussian) or not (latent.network == NAME or reads_sensors(latent)):
+        if mask.kind == READINGS and not isinstance(latent, Gaussian):
+            raise ValueError("mask: readings are not of codes; take mask 'points', or a recipe without codes")
         if mask.kind == READINGS:
             raise ValueError("mask: readings are read by the network sensing; take network='sensing', or 'points'")
         return latent

@@ -26,7 +26,7 @@ def masks(name: str, x: Tensor, seed: int) -> Tensor:
     if name.isdigit() and int(name) >= pixels:
         raise ValueError(
             f"points: a picture of {x.shape[2]} x {x.shape[3]} has {pixels:,} pixels, of which fewer are seen, so that "
-            f"something is left to complete; got {name}"
+            f"something is left to complete; say which numbers; got {name}"
         )
     with seeded(torch.device("cpu"), seed, STREAM, *name.encode()):
         if name.isdigit():

@@ -55,7 +55,8 @@ class Report:
         def said(line: Line, score: str) -> str:
             return " ".join(number(line.mean(mask, score).value, 3) for mask in self.masks)
 
-        head = f"{sum(len(line.runs) for line in self.lines)} runs; squared error, CRPS at {', '.join(self.masks)}"
+        runs = sum(len(line.runs) for line in self.lines)
+        head = f"{runs} run{'s' * (runs != 1)}; squared error, CRPS at {', '.join(self.masks)}"
         body = [f"{line.label:<{width}}  {said(line, 'mse')}  |  {said(line, 'crps')}" for line in self.lines]
         claims = [
             f"{label}: {CLAIMS[score]}: {_overall(cells)}"
