@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,19 @@ def test_without_epochs_a_run_goes_on_until_its_time_is_up_within_an_epoch(clock
     clock.now += 1000
     again = trained(tmp_path / "run", minutes=15 / 60, resume=True)
     assert [row["step"] for row in again.history] == [4, 8, 11]
+
+
+def test_what_is_fitted_before_the_first_step_takes_its_time(clock: Clock, tmp_path: Path) -> None:
+    data = pictures()
+
+    def start(values: Any) -> None:
+        clock.now += 8
+
+    recipe = replace(small("vae", data), start=start)
+    given = {"batch_size": 12, "seed": 3, "progress": False}
+    run = pv.fit(recipe, data, tmp_path / "run", minutes=15 / 60, **given)  # 8, then 4 + 2, 1
+    assert [row["step"] for row in run.history] == [4, 5]
+    assert read_tensors(tmp_path / "run" / STATE)[1]["spent"] == 17.0
 
 
 @pytest.mark.parametrize(("epochs", "minutes", "steps"), [(2, 1.0, [4, 8]), (2, 5 / 60, [4]), (2, 7 / 60, [4, 5])])

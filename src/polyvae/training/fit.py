@@ -27,6 +27,7 @@ from polyvae.model.protocol import ChecksExamples
 from polyvae.model.vae import VAE
 from polyvae.recipes import Recipe, named
 from polyvae.training.best import Best
+from polyvae.training.budget import Budget
 from polyvae.training.cpu import kept_heap
 from polyvae.training.description import describe
 from polyvae.training.devices import fabric_of
@@ -200,12 +201,15 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
     """One process's part of a run, from a saved state where there is one; leaves the best weights in the model."""
     recipe, data, folder, settings = job.recipe, job.data, job.folder, job.settings
     going_on = folder is not None and (folder / STATE).exists()
+    starting = Budget(None)
+    starting.begin()
     if not going_on:
         _start(recipe, data, settings.seed)
     loop = Loop(fabric, recipe, data, settings, folder, job.hooks)
     if going_on:
         restore_state(loop)
     else:
+        loop.budget.before = starting.spent  # what is fitted before the first step takes its time as well
         loop.save()
     shown = reporter(job.progress if fabric.is_global_zero else False, loop.epochs, loop.steps, loop.step, loop.budget)
     asked = threading.Event()

@@ -53,8 +53,8 @@ HOW = (
     "Models: trained for so many minutes each, with validation; the weights of the epoch with the best bound on the "
     "validation part count. The network without z is the decoder of the model with z = 0, trained alone on -log "
     "p(x | m) for as many minutes: the difference is what the latents are worth. A model with "
-    "decoder=analysers also reads what thirty factor analysers expect given m, whose fit to the training part comes "
-    "before those minutes and is not counted in them.",
+    "decoder=analysers also reads what thirty factor analysers expect given m, whose fit to the training part is "
+    "counted in those minutes.",
     "Standard errors are over test pictures: s / sqrt(n), of differences between two methods over the differences of "
     "single pictures. Several seeds of one method are averaged picture by picture first.",
 )
