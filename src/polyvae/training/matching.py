@@ -38,7 +38,7 @@ class Matching:
     mask: Where = "uniform"
     count: NumberOrShare | None = None
     exponent: Positive | None = None
-    positions: Sequence[int] | None = None
+    positions: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         check(Matching, vars(self))
