@@ -138,4 +138,4 @@ class Denoised(Sized):
         return [self.processes, *(each for each in self.earlier if isinstance(each, Processes))]
 
     def extra_repr(self) -> str:
-        return f"readings={len(self.noise)}, times={1 + len(self.earlier)}, examples={len(self.centres)}"
+        return f"readings={len(self.noise)}, examples={len(self.centres)}"
