@@ -92,8 +92,8 @@ def test_errors_at_several_counts_as_json(say: Say, runs: Path, tmp_path: Path) 
     few = "--draws 9: bands reach from the smallest to the largest draw at most, and 95 % of a law take 39 draws"
     assert report["notes"][1:] == [few]
     rows = {(row["method"], row["count"]): row for row in report["scores"]}
-    assert list(rows)[::6] == [("model", 4), ("model", 0.25), ("model", 40)]
-    assert [row["points"] for row in report["scores"]][::6] == [4, 16, 40]
+    assert list(rows)[::7] == [("model", 4), ("model", 0.25), ("model", 40)]
+    assert [row["points"] for row in report["scores"]][::7] == [4, 16, 40]
     model, nearest = rows["model", 40], rows["nearest", 40]
     assert set(model["unseen"]["coverage"]) == set(model["calibrated"]["coverage"]) == {"0.5", "0.9", "0.95"}
     assert set(model["unseen"]["varying"]) == {"0.5", "0.9", "0.95"}

@@ -9,8 +9,8 @@ import torch
 
 import polyvae as pv
 from polyvae.data import Data
+from polyvae.model.distributions.exact import Known
 from polyvae.model.distributions.law import Event
-from polyvae.recipes.without_z import Nothing
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_it_trains_completes_and_is_loaded_with_its_recipe(data: Data, tmp_path:
     assert torch.equal(pv.complete(loaded, x, mask, draws=5).mean, found.mean)
 
 
-def test_nothing_is_zero_with_probability_one() -> None:
-    law = Nothing(torch.zeros(3, 2))
+def test_a_z_known_to_be_zero_is_zero_with_probability_one() -> None:
+    law = Known(torch.zeros(3, 2), 1)
     assert isinstance(law, Event)
     assert torch.equal(law.rsample((4,)), torch.zeros(4, 3, 2))
     assert torch.equal(law.log_prob(law.sample()), torch.zeros(3))

@@ -72,8 +72,7 @@ class Analysers(nn.Module):
         told = self.given(x, seen)
         shares = self.shares(told)
         centre, means = self._centred()
-        coded = (shares.unsqueeze(2) * told.mean).flatten(1)
-        mean = shares @ means + coded @ self.root.flatten(0, 1)
+        coded, mean = self._expected(shares, told, means)
         # E x^2 = sum_k r_k (mu^2 + d + 2 mu R'c + R'(S + c c')R), each a product of matrices, of x beside the centre
         second = self._lower(told.mean.unsqueeze(3) * told.mean.unsqueeze(2)) + told.covariance
         twice = torch.where(self.row == self.column, 1.0, 2.0).to(x)
@@ -131,11 +130,15 @@ class Analysers(nn.Module):
     @torch.no_grad()
     def choose_power(self, x: Tensor, seen: Tensor) -> Analysers:
         """Takes the power of `POWERS` whose E[x | y] is nearest to held-out x beside what is `seen`; returns itself."""
-        errors = {}
-        for power in POWERS:
-            self.power.fill_(power)
-            found = [self(*each)[0] for each in zip(x.split(PART), seen.split(PART), strict=True)]
-            errors[power] = float((torch.cat(found) - x).square().flatten(1).mean())
+        centre, means = self._centred()
+        errors = dict.fromkeys(POWERS, 0.0)
+        for some, here in zip(x.split(PART), seen.split(PART), strict=True):
+            told, unseen = self.given(some, here), (here == 0).expand_as(some).flatten(1)
+            rest = some.flatten(1) - centre
+            for power in POWERS:
+                self.power.fill_(power)
+                _, mean = self._expected(self.shares(told), told, means)
+                errors[power] += float(torch.where(unseen, mean - rest, 0.0).square().sum())
         self.power.fill_(min(errors, key=lambda power: errors[power]))
         return self
 
@@ -212,6 +215,11 @@ class Analysers(nn.Module):
         self.mean.copy_(torch.where(wide, solved[:, -1] + centre, self.mean))
         self.root.copy_(torch.where(wide.unsqueeze(2), solved[:, :-1], self.root))
         self.variance.copy_(torch.where(wide, torch.maximum(variance, floor), self.variance))
+
+    def _expected(self, shares: Tensor, told: Given, means: Tensor) -> tuple[Tensor, Tensor]:
+        """What each analyser adds by its factors, r_k E[c | y, k] [B, K r], and E[x | y] beside the centre [B, D]."""
+        coded = (shares.unsqueeze(2) * told.mean).flatten(1)
+        return coded, shares @ means + coded @ self.root.flatten(0, 1)
 
     def _centred(self) -> tuple[Tensor, Tensor]:
         """The mean of all [D], and the means beside it [K, D]: squares of large values would leave no digits."""

@@ -31,9 +31,7 @@ def observed(spec: Spec, mask: Mask, y: Condition, usual: Counts | None = None) 
 
     `usual`: how many of the pixels anywhere are seen where the mask does not say.
     """
-    m = shown(spec, mask)
-    if usual is not None and isinstance(m, SparsePixels) and mask.kind in ANYWHERE and _unsaid(mask):
-        m = replace(m, count=usual)
+    m = shown(spec, mask, usual)
     noise = () if isinstance(m, Readings) else noises(spec, mask)
     steps = [m, *([Noisy(noise)] if any(noise) else []), *y.observe.transforms]
     return chain(*steps) if len(steps) > 1 else m
@@ -44,9 +42,9 @@ def usual_counts(spec: Spec) -> Counts:
     return LogUniform(0) if is_picture(spec.x) else PowerLaw(1.0)
 
 
-def shown(spec: Spec, mask: Mask) -> SparsePixels | Readings:
+def shown(spec: Spec, mask: Mask, usual: Counts | None = None) -> SparsePixels | Readings:
     """The transform that adds m."""
-    return readings(spec, mask) if mask.kind == READINGS else sparse_pixels(spec, mask)
+    return readings(spec, mask) if mask.kind == READINGS else sparse_pixels(spec, mask, usual)
 
 
 def shown_shape(spec: Spec, mask: Mask) -> Shape:
@@ -104,8 +102,11 @@ def noises(spec: Spec, mask: Mask) -> tuple[float, ...]:
     return tuple(given * spec.x[0] if len(given) == 1 else given)
 
 
-def sparse_pixels(spec: Spec, mask: Mask) -> SparsePixels:
-    """The transform that adds m, with `positions` of a picture as pairs or one after the other."""
+def sparse_pixels(spec: Spec, mask: Mask, usual: Counts | None = None) -> SparsePixels:
+    """The transform that adds m, with `positions` of a picture as pairs or one after the other.
+
+    `usual`: how many of the pixels anywhere are seen where the mask does not say.
+    """
     one_of((*get_args(Where), READINGS), mask.kind, "mask")
     count, positions, table = mask.count, mask.positions, not is_picture(spec.x)
     if count is not None and mask.exponent is not None and mask.kind not in SIZED:
@@ -125,7 +126,8 @@ def sparse_pixels(spec: Spec, mask: Mask) -> SparsePixels:
             raise
         named = "positions" if mask.kind == "points" and count is None else "count"
         raise ValueError(f"{named} does not fit values of shape {' x '.join(map(str, spec.x))}: {error}") from error
-    return made
+    unsaid = mask.count is None and mask.exponent is None and mask.kind in ANYWHERE
+    return made if usual is None or not unsaid else replace(made, count=usual)
 
 
 def of_random_size(mask: Mask) -> Mask:
@@ -138,10 +140,6 @@ def of_random_size(mask: Mask) -> Mask:
             f"got count = {mask.count} alone: give exponent instead, or two decoders"
         )
     return replace(mask, exponent=40.0 if mask.exponent is None else mask.exponent)
-
-
-def _unsaid(mask: Mask) -> bool:
-    return mask.count is None and mask.exponent is None
 
 
 def _several(noise: float | Sequence[float]) -> list[float]:

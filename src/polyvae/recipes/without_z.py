@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from polyvae.model.distributions.law import Event
+from polyvae.model.distributions.exact import Known
 from polyvae.model.parts import Head, evaluation_mode
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
@@ -18,24 +18,8 @@ from polyvae.recipes.decoders import finished
 from polyvae.recipes.recording import Recipe
 
 
-class Nothing(Event):
-    """A z that is zero with probability 1, log P(z) = 0: posterior and prior are one law, and a bound is exact."""
-
-    has_rsample = True
-
-    @property
-    def variance(self) -> Tensor:
-        return torch.zeros_like(self.parameter)
-
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.parameter.expand(self._extended_shape(Size(sample_shape)))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return torch.zeros_like(value.flatten(-len(self._dims))[..., 0])
-
-
 class Zero(nn.Module):
-    """The law `Nothing` of a z of some shape, one for each row of the value of a `name`."""
+    """A z of some shape that is known to be zero, one for each row of the value of a `name`: a bound is exact."""
 
     certain = True
     zero: Tensor
@@ -46,7 +30,7 @@ class Zero(nn.Module):
         self.register_buffer("zero", torch.zeros(tuple(shape)), persistent=False)
 
     def forward(self, values: Values) -> Distribution:
-        return Nothing(self.zero.expand(len(values[self.given[0]]), *self.zero.shape), self.zero.ndim)
+        return Known(self.zero.expand(len(values[self.given[0]]), *self.zero.shape), self.zero.ndim)
 
 
 def without_latents(recipe: Recipe, spec: Spec) -> Recipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
@@ -93,9 +93,7 @@ def check_matched(run: Run) -> Masked:
 
 def masks_of(spec: Spec, asked: Matching) -> SparsePixels:
     """The observations that a law is fitted by."""
-    found = sparse_pixels(spec, Mask(asked.mask, asked.count, asked.exponent, asked.positions))
-    drawn = asked.count is None and asked.exponent is None and asked.mask in ("uniform", "gaussian")
-    return replace(found, count=LogUniform()) if drawn else found
+    return sparse_pixels(spec, Mask(asked.mask, asked.count, asked.exponent, asked.positions), LogUniform())
 
 
 def matched(latents: Latents, asked: Matching, seed: int) -> Recipe:
