@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--splits", type=int, default=1, help="ways to hold out blocks, one after another")
     parser.add_argument("--limit", type=int, help="training fields, fewer than there are")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="those that are run")
+    parser.add_argument("--resume", action="store_true", help="go on: run what results.csv has no row of")
     parser.add_argument("--quick", action="store_true", help="a few steps only, to see that it runs")
     parser.add_argument("--out", type=Path, default=Path("runs/fields"), help="the folder of results and figures")
     asked = parser.parse_args(arguments)
@@ -51,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, case = asked.out / Path(data.name).stem, CASES.get(data.name, OWN)
     case = replace(case, **QUICK) if asked.quick else case
     folder.mkdir(parents=True, exist_ok=True)
-    whole = set(asked.methods) == set(METHODS)
+    whole = set(asked.methods) == set(METHODS) and not asked.resume
     again = [(split, count, noise) for split in range(asked.splits) for count in asked.sensors for noise in asked.noise]
-    rows = [] if whole else read(folder / "results.csv", {(*case, name) for case in again for name in asked.methods})
+    anew = set() if asked.resume else {(*case, name) for case in again for name in asked.methods}
+    rows = [] if whole else read(folder / "results.csv", anew)
     held = {(*place_of(row)[:3], row["method"]) for row in rows}
     lacking = [(*case, name) for case in again for name in (BASELINE, STRONGEST) if name not in asked.methods]
     if missing := [case for case in lacking if case not in held]:
@@ -69,8 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{data.name} {list(data.spec.x)}, split {split}: {sizes}")
         for count in asked.sensors:
             for noise in asked.noise:
+                done = {row["method"] for row in rows if place_of(row)[:3] == (split, count, noise)}
+                if not (names := [name for name in asked.methods if name not in done]):
+                    continue
                 trial = Trial.of(field, count, noise, NOISE_DRAWS.get(data.name, 5))
-                found = compared(trial, case, split, rows, asked.methods)
+                found = compared(trial, case, split, rows, names)
                 rows.sort(key=place_of)
                 write(folder / "results.csv", rows)
                 if whole and split == 0 and noise == max(asked.noise):

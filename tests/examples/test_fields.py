@@ -91,6 +91,15 @@ def test_some_methods_at_some_sensors_leave_the_rows_of_the_others(
         main([*asked, "--methods", "linear", "--sensors", "4"])
     assert "results.csv has none of split 0, 4 sensors, noise 0" in capsys.readouterr().err
     assert results.read_text() == before
+    # Gone on with: nothing is run again, and what is lacking is added.
+    capsys.readouterr()
+    main([*asked, *both, "linear", "--sensors", "2", "3", "--resume"])
+    assert "sensors, noise 0%, " not in capsys.readouterr().out
+    assert results.read_text() == before
+    results.write_text("\n".join(line for line in before.splitlines() if not line.startswith("0,3,0.0,linear")) + "\n")
+    main([*asked, *both, "linear", "--sensors", "2", "3", "--resume"])
+    assert capsys.readouterr().out.count("sensors, noise 0%, ") == 1
+    assert results.read_text() == before
 
 
 def test_gaussian_processes_tell_a_smooth_function_and_what_cannot_be_told(

@@ -182,3 +182,41 @@ def test_a_unit_of_the_values_is_that_of_what_is_told(unit: float) -> None:
         found.append((mean, std, law.draw(each[:20], seen, 10)))
     for small, one in zip(found[1], found[0], strict=True):
         torch.testing.assert_close(small / unit, one, rtol=1e-3, atol=1e-3)
+
+
+def test_what_the_parameters_make_is_kept_until_one_of_them_changes() -> None:
+    """After each way to change parameters a law is what a new one with them is; unchanged, nothing is made again."""
+    torch.manual_seed(3)
+    x, other, seen = torch.rand(60, 1, 3, 4), torch.rand(60, 1, 3, 4).square(), (torch.rand(60, 1, 3, 4) < 0.4).float()
+    law, elsewhere = (Analysers((1, 3, 4), 3, 2).fit(each) for each in (x, other))
+
+    def anew() -> Analysers:
+        made = Analysers((1, 3, 4), 3, 2)
+        made.load_state_dict(law.state_dict())
+        return made
+
+    def same() -> bool:
+        pairs = zip(law(x, seen), anew()(x, seen), strict=True)
+        return torch.equal(law.log_prob(x, seen), anew().log_prob(x, seen)) and all(
+            torch.equal(*pair) for pair in pairs
+        )
+
+    assert same()
+    before = law(x, seen)[0]
+    law.load_state_dict(elsewhere.state_dict())
+    assert same()
+    assert not torch.equal(law(x, seen)[0], before)
+    law.mean.mul_(1.5)
+    assert same()
+    law.fit(x, rounds=1)
+    assert same()
+    with torch.inference_mode():
+        law.variance.add_(0.1)
+        assert same()
+    law(x, seen)[0].sum()
+    law.to(torch.float64)
+    assert torch.allclose(law(x.double(), seen)[0].float(), anew()(x, seen)[0], atol=1e-5)
+    made = dict(law._made[1])
+    law(x.double(), seen)
+    assert made == law._made[1]
+    assert set(made) == {"products", "twice"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import log, pi, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,23 @@ TINY = 1e-12
 UNUSED = -1e4  # the logarithm of a weight that stands for none, and is a finite number
 POWERS = (1.0, 0.7, 0.5, 0.35, 0.25)
 PART = 64  # examples at once
+
+
+class Products(NamedTuple):
+    """What the parameters alone make, of D values of which n are seen or not, channels together.
+
+    `centre` [D], the mean of all, and `mean` [K, D] beside it: squares of large values would leave no digits. `read`
+    [K r, D]: R D^-1. `inside` [K r (r + 1) / 2, n]: R_i R_j / d; `toward` [K r, n]: R mu / d; `constant` [K, n]:
+    mu^2 / d + log 2 pi d, each summed over channels.
+    """
+
+    centre: Tensor
+    mean: Tensor
+    precise: Tensor
+    read: Tensor
+    inside: Tensor
+    toward: Tensor
+    constant: Tensor
 
 
 class Given(NamedTuple):
@@ -66,23 +83,23 @@ class Analysers(nn.Module):
         row, column = torch.tril_indices(factors, factors)
         self.register_buffer("row", row, persistent=False)
         self.register_buffer("column", column, persistent=False)
+        self._made: tuple[list[tuple[Tensor, int]], dict[str, Any]] = ([], {})
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """E[x | y] and the standard deviation of each value, like x [B, ...]; of what is seen itself and 0."""
         told = self.given(x, seen)
         shares = self.shares(told)
-        centre, means = self._centred()
-        coded, mean = self._expected(shares, told, means)
+        products = self._once("products", self._products)
+        coded, mean = self._expected(shares, told)
         # E x^2 = sum_k r_k (mu^2 + d + 2 mu R'c + R'(S + c c')R), each a product of matrices, of x beside the centre
         second = self._lower(told.mean.unsqueeze(3) * told.mean.unsqueeze(2)) + told.covariance
-        twice = torch.where(self.row == self.column, 1.0, 2.0).to(x)
-        square = shares @ (means.square() + self.variance)
-        square = square + 2 * coded @ (self.root * means.unsqueeze(1)).flatten(0, 1)
-        square = square + (shares.unsqueeze(2) * twice * second).flatten(1) @ self._pairs().flatten(0, 1)
+        square = shares @ (products.mean.square() + self.variance)
+        square = square + 2 * coded @ (self.root * products.mean.unsqueeze(1)).flatten(0, 1)
+        square = square + (shares.unsqueeze(2) * second).flatten(1) @ self._once("twice", self._twice)
         # No less than what a value has of its own, which what cancels may fall below.
         std = torch.maximum(square - mean.square(), self.variance.amin(0)).sqrt()
         known = (seen != 0).expand_as(x)
-        return torch.where(known, x, (mean + centre).view_as(x)), torch.where(known, 0.0, std.view_as(x))
+        return torch.where(known, x, (mean + products.centre).view_as(x)), torch.where(known, 0.0, std.view_as(x))
 
     def shares(self, told: Given) -> Tensor:
         """r_k of every example, [B, K]."""
@@ -90,22 +107,19 @@ class Analysers(nn.Module):
 
     def given(self, x: Tensor, seen: Tensor) -> Given:
         """What each analyser says of the factors, given x [B, ...] where it is `seen`."""
-        rows = len(x)
-        centre, means = self._centred()
+        made: Products = self._once("products", self._products)
         where = (seen != 0).to(x)
-        y = torch.where(where != 0, x - centre.view(x.shape[1:]), 0.0).flatten(1)
-        precise = 1 / self.variance
-        read = self.root * precise.unsqueeze(1)  # R D^-1
-        inside = self._seen(self._pairs() * precise.unsqueeze(1), where)
-        matrix = self._square(inside) + torch.eye(self.root.shape[1], dtype=x.dtype, device=x.device)
+        y = torch.where(where != 0, x - made.centre.view(x.shape[1:]), 0.0).flatten(1)
+        where = where.flatten(1)
+        count, factors, _ = self.root.shape
+        inside = (where @ made.inside.T).unflatten(1, (count, -1))
+        matrix = self._square(inside) + torch.eye(factors, dtype=x.dtype, device=x.device)
         lower = torch.linalg.cholesky(matrix)
         inverse = torch.cholesky_inverse(lower)
-        told = y @ read.flatten(0, 1).T
-        toward = told.view(rows, *read.shape[:2]) - self._seen(read * means.unsqueeze(1), where)
+        toward = (y @ made.read.T - where @ made.toward.T).unflatten(1, (count, -1))
         codes = (inverse @ toward.unsqueeze(3)).squeeze(3)
         # log N(y; mu, R'R + D) by the matrix determinant lemma and Woodbury's identity
-        constant = precise * means.square() + self.variance.log() + log(2 * pi)
-        far = y.square() @ precise.T - 2 * y @ (precise * means).T + self._seen(constant.unsqueeze(1), where).squeeze(2)
+        far = y.square() @ made.precise.T - 2 * y @ (made.precise * made.mean).T + where @ made.constant.T
         apart = far - (toward * codes).sum(2) + 2 * lower.diagonal(dim1=2, dim2=3).log().sum(2)
         return Given(self.log_weights - 0.5 * apart, codes, self._lower(inverse))
 
@@ -130,14 +144,14 @@ class Analysers(nn.Module):
     @torch.no_grad()
     def choose_power(self, x: Tensor, seen: Tensor) -> Analysers:
         """Takes the power of `POWERS` whose E[x | y] is nearest to held-out x beside what is `seen`; returns itself."""
-        centre, means = self._centred()
+        centre = self._once("products", self._products).centre
         errors = dict.fromkeys(POWERS, 0.0)
         for some, here in zip(x.split(PART), seen.split(PART), strict=True):
             told, unseen = self.given(some, here), (here == 0).expand_as(some).flatten(1)
             rest = some.flatten(1) - centre
             for power in POWERS:
                 self.power.fill_(power)
-                _, mean = self._expected(self.shares(told), told, means)
+                _, mean = self._expected(self.shares(told), told)
                 errors[power] += float(torch.where(unseen, mean - rest, 0.0).square().sum())
         self.power.fill_(min(errors, key=lambda power: errors[power]))
         return self
@@ -191,7 +205,7 @@ class Analysers(nn.Module):
         across = x.new_zeros(count, factors + 1, size)
         squares = x.new_zeros(count, size)
         seen = torch.ones_like(x[:1, :1]) if x.ndim == 4 else torch.ones_like(x[:1])  # one row, for all
-        centre, _ = self._centred()
+        centre = self._once("products", self._products).centre
         for some in x.split(512):
             told = self.given(some, seen)
             shares = told.log_joint.softmax(1)
@@ -216,26 +230,47 @@ class Analysers(nn.Module):
         self.root.copy_(torch.where(wide.unsqueeze(2), solved[:, :-1], self.root))
         self.variance.copy_(torch.where(wide, torch.maximum(variance, floor), self.variance))
 
-    def _expected(self, shares: Tensor, told: Given, means: Tensor) -> tuple[Tensor, Tensor]:
+    def _expected(self, shares: Tensor, told: Given) -> tuple[Tensor, Tensor]:
         """What each analyser adds by its factors, r_k E[c | y, k] [B, K r], and E[x | y] beside the centre [B, D]."""
         coded = (shares.unsqueeze(2) * told.mean).flatten(1)
-        return coded, shares @ means + coded @ self.root.flatten(0, 1)
+        return coded, shares @ self._once("products", self._products).mean + coded @ self.root.flatten(0, 1)
 
-    def _centred(self) -> tuple[Tensor, Tensor]:
-        """The mean of all [D], and the means beside it [K, D]: squares of large values would leave no digits."""
+    def _products(self) -> Products:
         centre = self.log_weights.softmax(0) @ self.mean
-        return centre, self.mean - centre
+        mean, precise = self.mean - centre, 1 / self.variance
+        read = self.root * precise.unsqueeze(1)
+        inside = self.root[:, self.row] * read[:, self.column]
+        constant = precise * mean.square() + self.variance.log() + log(2 * pi)
+        together = [self._together(each) for each in (inside, read * mean.unsqueeze(1), constant.unsqueeze(1))]
+        return Products(centre, mean, precise, read.flatten(0, 1), *together)
 
-    def _pairs(self) -> Tensor:
-        """R_i R_j of every pair of factors, [K, r (r + 1) / 2, D]."""
-        return self.root[:, self.row] * self.root[:, self.column]
+    def _together(self, values: Tensor) -> Tensor:
+        """Values [K, n, D] of which all channels are seen or none, summed over channels, [K n, D]."""
+        return (
+            values.flatten(0, 1).unflatten(1, self.shape).sum(1).flatten(1)
+            if len(self.shape) == 3
+            else values.flatten(0, 1)
+        )
 
-    def _seen(self, values: Tensor, where: Tensor) -> Tensor:
-        """Sums of values [K, n, D] over what is seen of each example, [B, K, n]."""
-        where = where.flatten(1)
-        if values.shape[2] != where.shape[1]:  # channels are seen together
-            values = values.unflatten(2, (-1, where.shape[1])).sum(2)
-        return (where @ values.flatten(0, 1).T).view(len(where), *values.shape[:2])
+    def _twice(self) -> Tensor:
+        """R_i R_j, twice where i is not j: what a symmetric matrix of factors adds up to, [K r (r + 1) / 2, D]."""
+        twice = torch.where(self.row == self.column, 1.0, 2.0).to(self.root).unsqueeze(1)
+        return (self.root[:, self.row] * self.root[:, self.column] * twice).flatten(0, 1)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` makes of the parameters, kept until one of them changes: it takes longer than a batch does."""
+        parts = (self.log_weights, self.mean, self.root, self.variance)
+        if any(part.is_inference() for part in parts):  # whose changes are not counted
+            return make()
+        state = [(part, part._version) for part in parts]
+        if len(self._made[0]) != len(state) or any(
+            old is not new or before != now for (old, before), (new, now) in zip(self._made[0], state, strict=True)
+        ):
+            self._made = (state, {})
+        if name not in self._made[1]:
+            with torch.inference_mode(False), torch.no_grad():
+                self._made[1][name] = make()
+        return self._made[1][name]
 
     def _lower(self, matrix: Tensor) -> Tensor:
         return matrix[..., self.row, self.column]
