@@ -16,8 +16,8 @@ from polyvae import figures, recipes
 from polyvae.cli.complete import table
 from polyvae.cli.printing import stacked
 from polyvae.completion.baselines import Learned
+from polyvae.completion.completer import Completer
 from polyvae.completion.gappy_pca import best_rank
-from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions
 from polyvae.data import wrap
 from polyvae.data.split import Data, Split

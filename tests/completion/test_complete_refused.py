@@ -5,7 +5,7 @@ import torch
 
 import polyvae as pv
 from helpers.completing import SHAPE, close, data, decoder, encoder, semi_conditional
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.vae import VAE, Head

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import polyvae as pv
 from helpers.completing import SHAPE, of, random, semi_conditional
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.completion.scores import score_completions
 from polyvae.data.split import Split
 from polyvae.evaluation import energy_score

@@ -2,11 +2,15 @@
 
 from math import sqrt
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import polyvae as pv
 from helpers.completing import SEEN, SHAPE, Around, Sum, close, data, decoder, encoder, maps, random, semi_conditional
+from polyvae.completion.completer import Completer
+from polyvae.completion.predictive import predicted
 from polyvae.model.families.pixels import Bernoulli, DiscretisedLogistic
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.laws import value_log_prob
@@ -133,3 +137,45 @@ def test_every_likelihood_scores_its_values_one_by_one() -> None:
         torch.testing.assert_close(value_log_prob(law, value).flatten(1).sum(1), law.log_prob(value))
     with pytest.raises(ValueError, match="need a likelihood of independent values"):
         value_log_prob(torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)), torch.zeros(2))
+
+
+@pytest.mark.parametrize("latents", ["prior", "weighed"])
+def test_of_a_direct_head_the_mean_is_half_way_to_what_it_says_at_zero(latents: str) -> None:
+    model = semi_conditional()
+    x, mask = data()
+    weigh = "none" if latents == "prior" else "seen"
+    plain = pv.complete(model, x, mask, draws=50, weigh=weigh)
+    model.heads["x"].direct = True
+    found = pv.complete(model, x, mask, draws=50, weigh=weigh)
+    _, b = maps(model)
+    zero = (sparse(x, mask).flatten(1) @ b.T).view_as(x)
+    assert close(found.mean, 0.5 * (plain.mean + zero) if latents == "prior" else plain.mean, 1e-5)
+    for name in ("std", "samples", "quantiles", "effective"):
+        assert torch.equal(getattr(found, name), getattr(plain, name))
+
+
+def test_of_a_direct_head_chances_of_categories_are_half_way_and_the_mean_their_most_probable() -> None:
+    frame = pd.DataFrame({"a": np.arange(40) % 3, "b": np.linspace(0, 1, 40), "c": [f"{k % 4}" for k in range(40)]})
+    data = pv.data.wrap(frame.assign(a=frame["a"].astype("category")))
+    recipe = pv.recipes.arbitrary_conditioning(data, decoder="flat", direct=0.2, latent=2, widths=(8,), seed=0)
+    head, model = recipe.model.heads["x"], recipe.model.eval()
+    batch = {
+        **data.train.batch(torch.arange(6)),
+        "m": sparse(data.train.batch(torch.arange(6))["x"], torch.zeros(6, 3)),
+    }
+    law = {}
+    for direct in (False, True):
+        head.direct = direct
+        torch.manual_seed(0)
+        with torch.no_grad():
+            (law[direct],) = Completer(30).predict(model, batch)
+    with torch.no_grad():
+        zero = predicted([model.decode({**batch, "z": torch.zeros(6, 2)})["x"]], 6, False)
+    assert law[True].chances
+    for (place, chance), (_, before), (_, alone) in zip(
+        law[True].chances, law[False].chances, zero.chances, strict=True
+    ):
+        assert torch.allclose(chance, 0.5 * (before + alone), atol=1e-6)
+        assert torch.allclose(chance.sum(-1), torch.ones(()))
+        if set(place.tolist()) <= set(law[True].codes.tolist()):
+            assert torch.equal(law[True].mean[:, place], chance.argmax(-1).to(chance))

@@ -11,9 +11,9 @@ import polyvae as pv
 from polyvae import data, recipes
 from polyvae.completion import scores as completion_scores
 from polyvae.completion.baselines import Learned
+from polyvae.completion.completer import Completer
 from polyvae.completion.gappy_pca import GappyPCA
 from polyvae.completion.interpolation import interpolate
-from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions
 from polyvae.data.split import Split
 from polyvae.model.spec import Spec

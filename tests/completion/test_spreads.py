@@ -17,8 +17,8 @@ from polyvae.cli import main
 from polyvae.cli.complete import table
 from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import complete
+from polyvae.completion.completer import Completer
 from polyvae.completion.errors import Numbers, of_numbers
-from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import score_completions
 from polyvae.data import wrap
 from polyvae.data.split import Data, Split

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import polyvae as pv
 from helpers.latents import Component, Fixed, OneHot, m2
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.model.networks import mlp
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.objectives.terms import KL

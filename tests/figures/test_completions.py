@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from polyvae import complete, figures, recipes
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.completion.scores import Errors, Score
 from polyvae.data.split import Split
 from polyvae.figures import panels

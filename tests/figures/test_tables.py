@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from polyvae import figures, recipes
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.data import wrap
 from polyvae.data.split import Data
 from polyvae.figures.kinds import Completions, Reconstructions, Samples, Strips

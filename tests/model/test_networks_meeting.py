@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import polyvae as pv
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.model.networks.layers import LastConvolution, Stacked
 from polyvae.model.networks.meeting import Meeting
 from polyvae.model.networks.prepared import Prepared

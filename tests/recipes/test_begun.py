@@ -10,7 +10,7 @@ import torch
 import polyvae as pv
 from helpers.observing import NAMES, made
 from helpers.runs import pictures
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.model.networks.analysed import Analysed
 from polyvae.observe.counts import LogUniform
 from polyvae.observe.masks import sparse

@@ -21,7 +21,7 @@ from polyvae.cli.runs import Opened, check_place, completing, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import latents_of
-from polyvae.completion.predictive import Completer
+from polyvae.completion.completer import Completer
 from polyvae.completion.scores import Score, score_completions
 from polyvae.data import Split
 from polyvae.data.cuts import subset

@@ -2,10 +2,10 @@
 
 from polyvae.completion.baselines import Baseline, Completed, Learned, baselines
 from polyvae.completion.complete import Completion, CompletionSettings, complete
+from polyvae.completion.completer import Completer
 from polyvae.completion.impute import Imputation, imputed, missing_scores
 from polyvae.completion.normal import ConditionedNormal
 from polyvae.completion.normal_mixture import ConditionedMixture
-from polyvae.completion.predictive import Completer
 from polyvae.completion.scores import Score, score_completions
 from polyvae.completion.translate import translate
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from polyvae.checks.names import find, gathered
 from polyvae.checks.ranges import Amount, Count, Seed, check
+from polyvae.completion.completer import Completer
 from polyvae.completion.law import Known, Predicted
 from polyvae.completion.masked import check_totals, masked
-from polyvae.completion.predictive import Completer, Predictive
+from polyvae.completion.predictive import Predictive
 from polyvae.completion.readings import observed_readings
 from polyvae.data.exchange.codes import check_values
 from polyvae.data.exchange.given import conditions, labels_in, tensor

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from polyvae.checks.ranges import at_least
+from polyvae.completion.completer import WEIGHED, Completer, sees
 from polyvae.completion.masked import Masked
-from polyvae.completion.predictive import WEIGHED, Completer, sees
 from polyvae.completion.seen import own_ratio, seen_score
 from polyvae.evaluation.blocks import ALL, evaluating
 from polyvae.evaluation.bounds import LogMeanExp

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.special import ndtri
 
 from polyvae.completion.baselines import Baseline, Completed, Learned, baselines, fitted
+from polyvae.completion.completer import Completer, sees
 from polyvae.completion.errors import Errors, Numbers, averages, of_numbers, shares_of
 from polyvae.completion.masked import Masked, masked
-from polyvae.completion.predictive import Completer, Predictive, sees
+from polyvae.completion.predictive import Predictive
 from polyvae.completion.standard import (
     Standard,
     calibration,

@@ -18,7 +18,7 @@ from polyvae.model.priors.completing import Completing
 from polyvae.model.vae import VAE, Values
 
 if TYPE_CHECKING:
-    from polyvae.completion.predictive import Completer
+    from polyvae.completion.completer import Completer
 
 LEAPFROGS = 5  # of each proposal
 METHOD = "weigh='hamiltonian'"

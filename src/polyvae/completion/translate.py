@@ -13,7 +13,8 @@ from torch.distributions import Distribution
 
 from polyvae.checks.names import gathered, near
 from polyvae.completion.complete import CompletionSettings
-from polyvae.completion.predictive import Predictive, predicted, reads
+from polyvae.completion.completer import reads
+from polyvae.completion.predictive import Predictive, predicted
 from polyvae.completion.seen import resampled, seen_score
 from polyvae.data.columns.labels import KNOWN
 from polyvae.data.exchange.given import part_meant, taken, tensor

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from polyvae.completion.completer import Completer
 from polyvae.completion.masked import masked
-from polyvae.completion.predictive import Completer, Predictive
+from polyvae.completion.predictive import Predictive
 from polyvae.completion.scores import Score
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split

@@ -93,15 +93,24 @@ class Head(nn.Module):
 
     `of` names the value it explains. `weight` multiplies its log-likelihood in training, never in a reported bound.
     `where` names a boolean value, [B] or of the shape of what is explained: rows, or values, that are False are not
-    scored. Values are scored one by one only by a likelihood under which they are independent.
+    scored. Values are scored one by one only by a likelihood under which they are independent. `direct`: its law at
+    latents of zero is trained too, see `polyvae.objectives.direct`, and counts half in the mean of a completion.
     """
 
-    def __init__(self, likelihood: nn.Module, of: str = "x", weight: float = 1.0, where: str | None = None) -> None:
+    def __init__(
+        self,
+        likelihood: nn.Module,
+        of: str = "x",
+        weight: float = 1.0,
+        where: str | None = None,
+        direct: bool = False,
+    ) -> None:
         super().__init__()
         self.likelihood = likelihood
         self.of = of
         self.weight = weight
         self.where = where
+        self.direct = direct
 
     def forward(self, values: Values) -> Distribution:
         return self.likelihood(values)
@@ -123,7 +132,8 @@ class Head(nn.Module):
             part.net.begin_at(part.family.raw(((x * scored).sum(0) + 0.5) / (scored.sum(0) + 1)))
 
     def extra_repr(self) -> str:
-        return f"of={self.of!r}, weight={self.weight}, where={self.where!r}"
+        direct = ", direct=True" if self.direct else ""
+        return f"of={self.of!r}, weight={self.weight}, where={self.where!r}{direct}"
 
 
 def home(module: nn.Module) -> torch.device:

@@ -12,6 +12,7 @@ from dataclasses import astuple
 from torch import nn
 
 from polyvae.checks.names import find
+from polyvae.checks.ranges import Share
 from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.networks import Shape, mlp
 from polyvae.model.networks.layers import Stacked, is_picture
@@ -20,18 +21,30 @@ from polyvae.model.networks.sparse import Filled
 from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Conditional, Head
 from polyvae.objectives import balance
+from polyvae.objectives.direct import Direct
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
-from polyvae.recipes.begun import ANALYSED, features_of, read_of
+from polyvae.recipes.begun import ANALYSED, ANALYSERS, features_of, read_of
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoders_of, finished, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
 from polyvae.recipes.observing import observed, of_random_size, shown_shape, usual_counts
-from polyvae.recipes.options import Codes, Conditions, Decoder, Gaussian, Likelihood, Mask, Module, PriorNetwork, Tasks
+from polyvae.recipes.options import (
+    Codes,
+    Conditions,
+    Decoder,
+    Gaussian,
+    Likelihood,
+    Mask,
+    Module,
+    PriorNetwork,
+    Tasks,
+)
 from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.sensed import at_sensors
 
+DIRECT = 0.1  # of the examples are decoded at z = 0, beside analysers
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
 
 
@@ -138,6 +151,7 @@ def arbitrary_conditioning(
     likelihood: Likelihood | None = None,
     decoder: Decoder = "multiscale",
     prior_network: PriorNetwork = "encoder",
+    direct: Share | None = None,
     mask: Mask = Mask(),
     condition: Conditions = Conditions(),
     objective: Module | None = None,
@@ -149,7 +163,9 @@ def arbitrary_conditioning(
     analysers of the training pictures expects given m, as p(z | m) then does, or "flat", the network's own with z and m
     flattened and joined. `prior`: "standard" alone, since that given m is learned. `prior_network`: of p(z | m),
     "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
-    flattened. `count`: how many, a number or a share below 1; by default drawn, of pictures as often from one to
+    flattened. `direct`: the share of the examples of a batch that are decoded at z = 0, as a network without z, whose
+    expectation is then half of a completion's mean; by default 0.1 with analysers, else 0. `count`: how many, a number
+    or a share below 1; by default drawn, of pictures as often from one to
     ten as from ten to a hundred, from none to all, of tables any number alike. `exponent`: how many is drawn for
     each example, N (1 - u^(1/exponent)), down to none. `condition`: posterior, prior and likelihood also read y, or
     the values named. `objective`: what is minimised, by default minus the bound.
@@ -164,8 +180,18 @@ def arbitrary_conditioning(
     network = find(PRIOR_NETWORKS, prior_network, "prior_network")
     z = _placed_by_m(at_sensors(latent, spec, mask, y), spec, y, shown_shape(spec, mask), read, network)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, [read])
-    loss = trained_by(objective, z, {"reconstruction": Reconstruction()})
-    return finished(VAE(z.posterior, z.prior(), p, features), loss, observed(spec, mask, y, usual_counts(spec)))
+    share = _direct_share(direct, decoder, objective)
+    loss = Direct({"z": z.shape}, share) if share else trained_by(objective, z, {"reconstruction": Reconstruction()})
+    model = VAE(z.posterior, z.prior(), Head(p, direct=share > 0), features)
+    return finished(model, loss, observed(spec, mask, y, usual_counts(spec)))
+
+
+def _direct_share(asked: float | None, decoder: str, objective: nn.Module | None) -> float:
+    """The share of examples decoded at z = 0; ValueError where an objective of one's own leaves none."""
+    if objective is not None and asked:
+        raise ValueError("direct is a part of the recipe's own objective; leave out objective, or take Direct for it")
+    usual = DIRECT if decoder == ANALYSERS and objective is None else 0.0
+    return usual if asked is None else asked
 
 
 def _placed_by_m(

@@ -58,8 +58,14 @@ def without_latents(recipe: Recipe, spec: Spec) -> Recipe:
         drawn = model.sample_latents(given)
     rows = next(iter(given))
     posterior, prior = ({name: Zero(drawn[name].shape[1:], rows) for name in model.plan.latents} for _ in range(2))
+    heads = {name: _once(head) for name, head in heads.items()}
     bare = VAE(posterior, prior, heads, dict(model.features.items()))
     return finished(bare, Objective({"reconstruction": Reconstruction()}), recipe.observe)
+
+
+def _once(head: nn.Module) -> nn.Module:
+    """A head that does not say anything of z = 0 beside what it says of z, which is the same here."""
+    return Head(head.likelihood, head.of, head.weight, head.where) if isinstance(head, Head) else head
 
 
 def _likelihood(head: nn.Module) -> nn.Module:

@@ -54,7 +54,7 @@ class CompletionJob(Job):
     @property
     def settings(self) -> dict[str, Any]:
         timed = {} if self.effort.epochs else {"minutes": self.effort.minutes}
-        return {**super().settings, "schedule": self.effort.schedule, **timed}
+        return {**super().settings, "schedule": self.effort.schedule, "warmup": self.effort.warmup, **timed}
 
     @property
     def options(self) -> dict[str, Any]:

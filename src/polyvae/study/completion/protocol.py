@@ -57,6 +57,7 @@ class Effort:
     batch_size: pictures a step.
     lr: Adam's.
     schedule: the learning rate: constant, or down to zero at the end by a cosine or a line.
+    warmup: steps over which the learning rate rises from zero.
     limit: so many training pictures, the other parts in proportion.
     data_seed: of the cut into parts, the same for all runs.
     """
@@ -67,6 +68,7 @@ class Effort:
     batch_size: Count = 128
     lr: Positive = 1e-3
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    warmup: Amount = 0
     limit: Count = 10_000
     data_seed: Seed = 0
 

@@ -67,13 +67,14 @@ def setup(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     time = f"{protocol['epochs']} epochs" if protocol["epochs"] else f"{protocol['minutes']:g} minutes of training"
     devices = ", ".join(sorted({row["device"] for row in rows}))
     spent = duration(sum(row["seconds"] for row in rows))
+    warmed = f" after {protocol['warmup']} steps of warm-up" if protocol["warmup"] else ""
     real = [row["real_class_loss"] for row in rows if row["real_class_loss"] is not None]
     judged = f" The classifier's log loss of the real test pictures is {number(real[0], 3)} nats." if real else ""
     return (
         f"{len(rows)} runs on {first['dataset']}: {first['train']:,} training pictures, {first['test']:,} test "
         f"pictures, {first['held']:,} held-out ones by which readings, ranks and ridges are chosen, "
         f"{first['draws']} draws of each picture; {time} a model, batches of {protocol['batch_size']}, Adam at "
-        f"{protocol['lr']:g}, schedule {protocol['schedule']}. On {devices}, {spent} of training in all."
+        f"{protocol['lr']:g}, schedule {protocol['schedule']}{warmed}. On {devices}, {spent} of training in all."
         f"{judged} {versions(rows)}. Made by:"
     )
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from polyvae.completion.baselines import FittedAnalysers, FittedPCA, Limits
+from polyvae.completion.completer import Completer
 from polyvae.completion.gappy_pca import MOST, GappyPCA
 from polyvae.completion.interpolation import interpolate
 from polyvae.completion.kriging import Kriging
 from polyvae.completion.masked import Masked
 from polyvae.completion.normal import ConditionedNormal, best_ridge
-from polyvae.completion.predictive import Completer
 from polyvae.observe.masks import sparse
 from polyvae.recipes.without_z import Zero
 
