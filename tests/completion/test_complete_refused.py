@@ -11,8 +11,8 @@ from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.vae import VAE, Head
 
 
-def test_latents_come_from_one_of_three_places() -> None:
-    with pytest.raises(ValueError, match="one of prior, weighed, moved, posterior; got 'z'"):
+def test_latents_come_from_one_of_some_places() -> None:
+    with pytest.raises(ValueError, match="one of prior, weighed, moved, posterior, none; got 'z'"):
         Completer(latents="z")
 
 

@@ -281,3 +281,24 @@ def test_trap52_coverage_is_told_of_the_values_that_vary_too(linear: recipes.Rec
     assert set(model.unseen.coverage) == set(model.unseen.varying)
     unseen = model.unseen.coverage[0.5], model.unseen.varying[0.5]
     assert unseen[0] > unseen[1] + 0.1  # pyright: ignore
+
+
+def test_of_a_model_trained_at_zero_what_it_says_without_z_stands_beside_it() -> None:
+    recipe = pv.recipes.arbitrary_conditioning(
+        Spec((1, 4, 4), levels=256), direct=0.2, network="mlp", decoder="flat", widths=(8,), latent=2, seed=0
+    )
+    x, masks = torch.rand(30, 1, 4, 4), {3: observation("grid", 3)}
+    mask = masks[3].mask(x)
+    found = score_completions(recipe, Split({"x": x}), masks, Completer(6))
+    assert [score.method for score in found][:2] == ["model", "without z"]
+    bare = pv.complete(pv.recipes.without_latents(recipe, Spec((1, 4, 4), levels=256)), x, mask, draws=2)
+    wrong = float((bare.mean - x)[(mask == 0).expand_as(x)].square().mean())
+    assert of(found, "without z")[3].unseen.mse == pytest.approx(wrong, rel=1e-5)
+    assert of(found, "model")[3].unseen.mse != of(found, "without z")[3].unseen.mse
+    (alone,) = Completer(6, "none").predict(recipe.model, recipe.observe({"x": x}))
+    assert torch.equal(alone.means, alone.means[:1].expand(6, -1, -1, -1, -1))
+    assert len(alone.draws.unique(dim=0)) == 6
+    plain = pv.recipes.arbitrary_conditioning(Spec((1, 4, 4), levels=256), network="mlp", decoder="flat", latent=2)
+    assert "without z" not in {each.method for each in score_completions(plain, Split({"x": x}), masks, Completer(6))}
+    with pytest.raises(ValueError, match="no head of this model is trained at z = 0"):
+        Completer(6, "none").head_of(plain.model)

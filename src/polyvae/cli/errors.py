@@ -52,9 +52,9 @@ def error_table(rows: Sequence[tuple[str, str, Scored]], headings: tuple[str, st
     shown = Table(title=title, title_justify="left", caption=" ".join(notes) or None, caption_justify="left")
     vary = any(errors.varying != errors.coverage for errors in every)
     bands = f"in bands of\n{' / '.join(f'{100 * level:g}' for level in LEVELS)} %" + "\nof those that vary" * vary
-    words = (
-        ["squared error", "CRPS", bands, "calibrated\nCRPS", f"calibrated,\n{bands}"] if numbers or not codes else []
-    )
+    joint = any(score.unseen.energy is not None for score in scores)
+    words = ["squared error", "CRPS", *["energy\nscore"] * joint, bands, "calibrated\nCRPS", f"calibrated,\n{bands}"]
+    words = words if numbers or not codes else []
     for word in (*headings, *words, *(["wrong", "log loss"] if codes else [])):
         shown.add_column(
             word, justify="left" if word in ("method", "given", "made") else "right", no_wrap=word == headings[1]
@@ -67,6 +67,7 @@ def error_table(rows: Sequence[tuple[str, str, Scored]], headings: tuple[str, st
         cells = (
             plus_minus(unseen.mse, unseen.mse_error),
             number(unseen.crps),
+            *[number(unseen.energy)] * joint,
             _held(unseen, vary),
             number(calibrated.crps),
             _held(calibrated, vary),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat as repeated
 from typing import Any, cast
 
 import torch
@@ -16,10 +17,10 @@ from polyvae.completion.predictive import Predictive, between, predicted
 from polyvae.completion.seen import Target, hamiltonian, own_ratio, resampled, seen_in, seen_score
 from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.laws import repeat
-from polyvae.model.parts import shared
+from polyvae.model.parts import Head, shared
 from polyvae.model.vae import VAE, Values
 
-LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "moved", "posterior"))
+LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "moved", "posterior", "none"))
 WEIGHED = ("weighed", "moved")
 MOVES = 20  # of each draw, where no number is said
 
@@ -28,13 +29,13 @@ MOVES = 20  # of each draw, where no number is said
 class Completer:
     """How a model completes partly seen values: where z comes from, which head predicts, with which noise.
 
-    `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "weighed", importance
-    resampling: `candidates` draws from the prior (ten times `draws` by default), of which `draws` are drawn again with
-    weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen); "moved", these draws after `moves` Hamiltonian moves
-    each, 20 by default, under that law. Of a model that draws from a fitted q(z | m), the weights are
-    p(x_seen | z) p(z) / q(z | m). `head`: by default the first that explains the value and reads m. `noise`: whether
-    the spread includes the likelihood's own. `of`, `name`: what is completed, and the name of its observation. Raises
-    ValueError for a wrong choice.
+    `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "none", z = 0, of a head
+    that is trained there too; "weighed", importance resampling: `candidates` draws from the prior (ten times `draws` by
+    default), of which `draws` are drawn again with weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen);
+    "moved", these draws after `moves` Hamiltonian moves each, 20 by default, under that law. Of a model that draws from
+    a fitted q(z | m), the weights are p(x_seen | z) p(z) / q(z | m). `head`: by default the first that explains the
+    value and reads m. `noise`: whether the spread includes the likelihood's own. `of`, `name`: what is completed, and
+    the name of its observation. Raises ValueError for a wrong choice.
 
     Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
     """
@@ -69,6 +70,8 @@ class Completer:
         if self.head is not None:
             find(dict(model.heads.items()), self.head, "a head of the model")
             return self.head
+        if self.latents == "none":
+            return self._direct_head(model)
         heads = [name for name, head in model.heads.items() if head.of == self.of]
         if not heads:
             raise ValueError(f"no head of this model explains {self.of!r}; its heads are {list(model.heads)}")
@@ -114,17 +117,29 @@ class Completer:
             if self.latents == "moved":
                 latents, effective = self._moved(model, head, batch, latents, effective)
             laws = (law for law, _ in self.decoded(model, head, batch, latents))
+        elif self.latents == "none":
+            laws = repeated(self._at_zero(model, head, batch, self.drawn(model, batch, 1)), self.draws)
         else:
             latents = self.drawn(model, batch, self.draws)
             laws = (law for law, _ in self.decoded(model, head, batch, latents))
             if cast(Any, model.heads[head]).direct:
-                return between(predicted(laws, rows, self.noise), self._direct(model, head, batch, latents))
+                alone = predicted([self._at_zero(model, head, batch, latents)], rows, noise=False)
+                return between(predicted(laws, rows, self.noise), alone)
         return predicted(laws, rows, self.noise, effective)
 
-    def _direct(self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]) -> Predictive:
+    def _at_zero(self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]) -> Distribution:
         """What a head says of m alone, where latents are zero."""
         zeros = {name: torch.zeros_like(value[:1]) for name, value in latents.items()}
-        return predicted([law for law, _ in self.decoded(model, head, batch, zeros)], len(batch[self.name]), False)
+        ((law, _),) = self.decoded(model, head, batch, zeros)
+        return law
+
+    def _direct_head(self, model: VAE) -> str:
+        for name, head in model.heads.items():
+            if isinstance(head, Head) and head.of == self.of and head.direct:
+                return name
+        raise ValueError(
+            "no head of this model is trained at z = 0: take one that is, such as arbitrary_conditioning with direct"
+        )
 
     def drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:
         """So many draws from the prior, each latent [total, n, ...]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ from polyvae.model.vae import VAE, Values
 from polyvae.observe.masks import SparsePixels
 
 BASIS, HELD_OUT = 10_000, 200  # examples at most that baselines are fitted to, and that ranks and spreads are judged on
-MODEL, BLIND, SHARES = "model", "without m", "training shares"
+MODEL, BARE, BLIND, SHARES = "model", "without z", "without m", "training shares"
 
 Count = int | float
 
@@ -84,7 +84,8 @@ def score_completions(
 ) -> list[Score]:
     """The errors of a model's completions at each number of points, beside baselines that see the same pixels.
 
-    Methods: "model"; for z from the posterior also "without m", the head that reads no observation, or the same head
+    Methods: "model"; of a model that is trained at z = 0 too, "without z", which shows what z is worth; for z from the
+    posterior also "without m", the head that reads no observation, or the same head
     with nothing seen; and the `baselines`, fitted to `learned`. With a validation part the model's spread is also
     calibrated there, by one factor for each value and count; for positive columns, on the logarithms of the draws.
     For this a seeded subset of a large part is used. Raises ValueError below two draws, and for a model that reads a
@@ -127,7 +128,9 @@ def score_completions(
         vary = varying(units.plain(split.tensors[made.of]) if told is None else told["x"])
         by = Standard(*calibration(told, units), vary, units)
         found = _measured(made, split, asked, by, seed, device, tell, classifier)
-        scores += [_score(method, count, found, by) for method in (MODEL, BLIND) if f"{method} unseen mse" in found]
+        scores += [
+            _score(method, count, found, by) for method in (MODEL, BARE, BLIND) if f"{method} unseen mse" in found
+        ]
         scores += [_alone(each, count, found, told, by) for each in baselines(found["x"], fits, told)]
         if shares:
             scores.append(_score(SHARES, count, {**found, **coded_errors(SHARES, found, shares, by)}, by))
@@ -170,6 +173,9 @@ def _measured(
         if classifier is not None:
             told["y"] = batch["y"] if batch["y"].ndim == 1 else batch["y"].argmax(1)
         found = _errors(MODEL, told, completer, model, batch, by, classifier)
+        if completer.latents == "prior" and cast(Any, model.heads[completer.head_of(model)]).direct:
+            bare = replace(completer, latents="none")
+            found |= _errors(BARE, told, bare, model, batch, replace(by, factors=None), classifier)
         if completer.latents == "posterior":
             blind = replace(completer, head=_blind_head(model, completer))
             nothing = {**batch, made.name: torch.zeros_like(batch[made.name])}

@@ -54,7 +54,8 @@ class CompletionJob(Job):
     @property
     def settings(self) -> dict[str, Any]:
         timed = {} if self.effort.epochs else {"minutes": self.effort.minutes}
-        return {**super().settings, "schedule": self.effort.schedule, "warmup": self.effort.warmup, **timed}
+        how = {name: getattr(self.effort, name) for name in ("schedule", "warmup", "average")}
+        return {**super().settings, **how, **timed}
 
     @property
     def options(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, Positive, Range, Seed, check
+from polyvae.recipes.options import Within
 
 Draws = Annotated[int, Range(2, LARGEST, whole=True)]
 Points = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
@@ -58,6 +59,7 @@ class Effort:
     lr: Adam's.
     schedule: the learning rate: constant, or down to zero at the end by a cosine or a line.
     warmup: steps over which the learning rate rises from zero.
+    average: decay of a moving average of the weights, which is then what is judged; none by default.
     limit: so many training pictures, the other parts in proportion.
     data_seed: of the cut into parts, the same for all runs.
     """
@@ -69,6 +71,7 @@ class Effort:
     lr: Positive = 1e-3
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup: Amount = 0
+    average: Within | None = None
     limit: Count = 10_000
     data_seed: Seed = 0
 

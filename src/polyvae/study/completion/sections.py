@@ -68,6 +68,7 @@ def setup(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     devices = ", ".join(sorted({row["device"] for row in rows}))
     spent = duration(sum(row["seconds"] for row in rows))
     warmed = f" after {protocol['warmup']} steps of warm-up" if protocol["warmup"] else ""
+    warmed += f", weights averaged with decay {protocol['average']:g}" if protocol["average"] else ""
     real = [row["real_class_loss"] for row in rows if row["real_class_loss"] is not None]
     judged = f" The classifier's log loss of the real test pictures is {number(real[0], 3)} nats." if real else ""
     return (
