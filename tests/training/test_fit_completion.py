@@ -84,6 +84,8 @@ def test_of_codes_the_fitted_law_is_how_often_they_come_among_what_agrees() -> N
     small: dict[str, Any] = {"device": "cpu", "progress": False, "batch_size": 50}
     run = pv.fit(pv.recipes.vq_vae(data.spec, codes=3, dim=2, widths=(8,), seed=1), data, epochs=1, **small)
     asked: dict[str, Any] = {"mask": "points", "positions": [0, 1], "widths": (16,), "layers": 2, "lr": 3e-3}
+    with pytest.raises(ValueError, match="law: full is a law of vectors, and z of this run is none; leave law out"):
+        pv.fit_completion(run, data, law="full", **asked, **small)
     made = pv.fit_completion(run, data, epochs=40, schedule="cosine", **asked, **small)
     codes = run.model.encode({"x": x})["z"].codes
     maps = torch.tensor(list(product(range(3), repeat=2)))

@@ -221,7 +221,8 @@ def device_name(device: torch.device) -> str:
     """What a table calls a device: a GPU by its name, a CPU with its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    count = torch.get_num_threads()
+    return f"{device.type}, {count} thread{'s' * (count > 1)}" if device.type == "cpu" else device.type
 
 
 def commit_of(state: Mapping[str, Any] | None) -> str:

@@ -17,8 +17,9 @@ Reader = Literal["conv", "residual", "strided", "mlp"]
 class Matching:
     """The law q(z | m) that is fitted to a run's posterior, and the observations m that it is shown.
 
-    law: of a vector: autoregressive, one value after the other, each a mixture of normals; a mixture of normals; one
-        normal, with full covariance or diagonal. Codes have a PixelCNN, maps of numbers independent normals.
+    law: of a vector: autoregressive, one value after the other, each a mixture of normals, where none is given; a
+        mixture of normals; one normal, with full covariance or diagonal. Codes have a PixelCNN, maps of numbers
+        independent normals, and no other.
     components: normals in a mixture.
     network: that reads m where z is a vector; conv of pictures and mlp of tables where none is given.
     widths: of its layers, or their channels; of the PixelCNN and what it reads, the first is the channels of all.
@@ -30,7 +31,7 @@ class Matching:
     positions: of mask points, row,column,row,column... of a picture or columns of a table.
     """
 
-    law: Law = "autoregressive"
+    law: Law | None = None
     components: Count = 10
     network: Reader | None = None
     widths: Widths | None = None

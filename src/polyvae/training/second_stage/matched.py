@@ -101,6 +101,9 @@ def matched(latents: Latents, asked: Matching, seed: int) -> Recipe:
 
     Its bound is log q(z_1 | m) + log q(z_2 | z_1, m) + ... at the draws that the data hold.
     """
+    if asked.law is not None and not any(_is_vector(latents, name) for name in latents.names):
+        held = " and ".join(latents.names)
+        raise ValueError(f"law: {asked.law} is a law of vectors, and {held} of this run is none; leave law out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         laws = {name: _law(latents, asked, name) for name in latents.names}
@@ -130,13 +133,20 @@ def _law(latents: Latents, asked: Matching, name: str) -> nn.Module:
         net = ToMap(m, others, (size[1], size[2]), channels, family.size(size[0]))
         return Conditional(prepared(net, spec, given), family, given)
     dimensions = prod(size)
-    family = OneHot() if name in latents.run.model.summed else find(LAWS, asked.law, "law")(dimensions, asked)
+    usual = find(LAWS, asked.law or USUAL, "law")
+    family = OneHot() if name in latents.run.model.summed else usual(dimensions, asked)
     reading = asked.network or ("conv" if is_picture(spec.x) else "mlp")
     build = network_of(Gaussian(dimensions, reading, asked.widths))
     net = ToVector(m, others, family.size(dimensions), build)
     return Conditional(prepared(net, spec, given), family, given)
 
 
+def _is_vector(latents: Latents, name: str) -> bool:
+    codes = isinstance(_own(latents.run.model.prior[name]), (UniformPrior, PixelCNNPrior))
+    return not codes and not is_picture(latents.sizes[name]) and name not in latents.run.model.summed
+
+
+USUAL = "autoregressive"
 LAWS: dict[str, Any] = {
     "autoregressive": lambda size, asked: Autoregressive(size, components=asked.components),
     "mixture": lambda size, asked: MixtureNormal(asked.components),
