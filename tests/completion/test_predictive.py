@@ -10,7 +10,7 @@ import torch
 import polyvae as pv
 from helpers.completing import SEEN, SHAPE, Around, Sum, close, data, decoder, encoder, maps, random, semi_conditional
 from polyvae.completion.completer import Completer
-from polyvae.completion.predictive import predicted
+from polyvae.completion.predictive import Predictive, between, predicted
 from polyvae.model.families.pixels import Bernoulli, DiscretisedLogistic
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.laws import value_log_prob
@@ -139,29 +139,51 @@ def test_every_likelihood_scores_its_values_one_by_one() -> None:
         value_log_prob(torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2)), torch.zeros(2))
 
 
-@pytest.mark.parametrize("latents", ["prior", "weighed"])
-def test_of_a_direct_head_the_mean_is_half_way_to_what_it_says_at_zero(latents: str) -> None:
+@pytest.mark.parametrize("draws", [1, 3, 400])
+def test_of_a_direct_head_the_mean_lies_between_what_it_says_at_zero_and_its_draws(draws: int) -> None:
     model = semi_conditional()
     x, mask = data()
-    weigh = "none" if latents == "prior" else "seen"
-    plain = pv.complete(model, x, mask, draws=50, weigh=weigh)
+    plain = pv.complete(model, x, mask, draws=draws, quantiles=())
     model.heads["x"].direct = True
-    found = pv.complete(model, x, mask, draws=50, weigh=weigh)
+    found = pv.complete(model, x, mask, draws=draws, quantiles=())
     _, b = maps(model)
     zero = (sparse(x, mask).flatten(1) @ b.T).view_as(x)
-    assert close(found.mean, 0.5 * (plain.mean + zero) if latents == "prior" else plain.mean, 1e-5)
-    for name in ("std", "samples", "quantiles", "effective"):
+    share = draws / (2 * (draws + 30))
+    assert close(found.mean, share * plain.mean + (1 - share) * zero, 1e-5)
+    for name in ("std", "samples", "effective"):
         assert torch.equal(getattr(found, name), getattr(plain, name))
+    model.heads["x"].direct = False
+    weighed = pv.complete(model, x, mask, draws=20, weigh="seen").mean
+    model.heads["x"].direct = True
+    assert torch.equal(pv.complete(model, x, mask, draws=20, weigh="seen").mean, weighed)
 
 
-def test_of_a_direct_head_chances_of_categories_are_half_way_and_the_mean_their_most_probable() -> None:
-    frame = pd.DataFrame({"a": np.arange(40) % 3, "b": np.linspace(0, 1, 40), "c": [f"{k % 4}" for k in range(40)]})
+def test_of_two_estimates_the_noisier_counts_less() -> None:
+    """Draws of a law around the truth, and an estimate that is off by as much as the mean of infinitely many draws."""
+    torch.manual_seed(0)
+    truth = torch.randn(300, 1, 8, 8)
+    own, other = (truth + 0.3 * torch.randn_like(truth) for _ in range(2))
+    left, one = torch.zeros(0, dtype=torch.int64), torch.ones(300)
+    direct = Predictive(other, other, other[None], other[None], one, left, ())
+    errors = []
+    for draws in (2, 20, 500):
+        means = own + 2 * torch.randn(draws, *truth.shape)  # 4 is 44 times 0.09, the square of the estimates' errors
+        drawn = Predictive(means.mean(0), means[0], means, means, one, left, ())
+        errors.append(float((between(drawn, direct).mean - truth).square().mean()))
+        even = float((0.5 * (drawn.mean + other) - truth).square().mean())
+        assert errors[-1] < min(even, float((drawn.mean - truth).square().mean())) + 0.0005
+    assert errors[0] < 0.1
+    assert errors[-1] == pytest.approx(0.0465, abs=0.002)  # of means without noise half of 0.09
+
+
+def test_of_a_direct_head_chances_of_categories_lie_between_and_the_mean_is_the_most_probable() -> None:
+    frame = pd.DataFrame({"a": np.arange(40) % 3, "c": [f"{k % 4}" for k in range(40)]})
     data = pv.data.wrap(frame.assign(a=frame["a"].astype("category")))
     recipe = pv.recipes.arbitrary_conditioning(data, decoder="flat", direct=0.2, latent=2, widths=(8,), seed=0)
     head, model = recipe.model.heads["x"], recipe.model.eval()
     batch = {
         **data.train.batch(torch.arange(6)),
-        "m": sparse(data.train.batch(torch.arange(6))["x"], torch.zeros(6, 3)),
+        "m": sparse(data.train.batch(torch.arange(6))["x"], torch.zeros(6, 2)),
     }
     law = {}
     for direct in (False, True):
@@ -175,7 +197,7 @@ def test_of_a_direct_head_chances_of_categories_are_half_way_and_the_mean_their_
     for (place, chance), (_, before), (_, alone) in zip(
         law[True].chances, law[False].chances, zero.chances, strict=True
     ):
-        assert torch.allclose(chance, 0.5 * (before + alone), atol=1e-6)
+        assert torch.allclose(chance, 0.25 * before + 0.75 * alone, atol=1e-6)
         assert torch.allclose(chance.sum(-1), torch.ones(()))
         if set(place.tolist()) <= set(law[True].codes.tolist()):
             assert torch.equal(law[True].mean[:, place], chance.argmax(-1).to(chance))

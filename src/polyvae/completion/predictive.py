@@ -12,14 +12,16 @@ from torch.distributions import Distribution
 from polyvae.model.distributions.bernoulli import Bernoulli
 from polyvae.model.distributions.columns import Categories, Product
 
+EVEN = 30  # draws whose noise is as large as the errors of both estimates; of digits from 9 to 70, with 40 to 5 pixels
+
 
 @dataclass(frozen=True)
 class Predictive:
     """The predictive distribution of n examples, from S draws z_s.
 
     `mean` [n, ...]: E p(x | z), mu = 1/S sum_s mu_s; of a head whose law at z = 0 is trained to be that given m alone,
-    the mean of mu and of what that expects, two estimates of one number whose errors differ. `std` [n, ...]: of the
-    mixture of likelihoods, by the law of total variance
+    between mu and what that expects, two estimates of one number whose errors differ, see `between`. `std` [n, ...]:
+    of the mixture of likelihoods, by the law of total variance
     sqrt(1/S sum_s Var p(x | z_s) + 1/(S - 1) sum_s (mu_s - mu)^2); infinite where a square overflows, as of positive
     values over tens of powers of ten. `means` [S, n, ...]: the mu_s. `draws` [S, n, ...]: one x_s ~ p(x | z_s) each.
     `effective` [n]: the effective number of draws of z under their weights, S without weights. `codes`: the columns of
@@ -74,12 +76,19 @@ def predicted(
 
 
 def between(drawn: Predictive, direct: Predictive) -> Predictive:
-    """What draws of the latents say, with a mean and chances half way to what is expected without them."""
-    chances = tuple(
-        (place, 0.5 * (chance + other))
-        for (place, chance), (_, other) in zip(drawn.chances, direct.chances, strict=True)
-    )
-    mean = 0.5 * (drawn.mean + direct.mean)
+    """What S draws of the latents say, with a mean and chances between theirs and what is expected without them.
+
+    Two estimates whose own errors are as large; the mean of draws also has noise, which falls as 1 / S. So it counts
+    S / (2 (S + `EVEN`)), half where draws are many.
+    """
+    share = 0.5 * len(drawn.means) / (len(drawn.means) + EVEN)
+
+    def mixed(theirs: Tensor, other: Tensor) -> Tensor:
+        return torch.lerp(other, theirs, share)
+
+    pairs = zip(drawn.chances, direct.chances, strict=True)
+    chances = tuple((place, mixed(chance, other)) for (place, chance), (_, other) in pairs)
+    mean = mixed(drawn.mean, direct.mean)
     for place, chance in chances:
         if bool(torch.isin(place, drawn.codes).all()):  # a category, whose codes have no mean
             mean[:, place] = chance.argmax(-1).to(mean)

@@ -15,7 +15,7 @@ from polyvae.model.clusters import k_means
 LEAST = 0.01  # of the mean variance of a channel's values: the least that a value has of its own
 TINY = 1e-12
 UNUSED = -1e4  # the logarithm of a weight that stands for none, and is a finite number
-POWERS = (1.0, 0.7, 0.5, 0.35, 0.25)
+POWERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 PART = 64  # examples at once
 
 

@@ -94,7 +94,7 @@ class Head(nn.Module):
     `of` names the value it explains. `weight` multiplies its log-likelihood in training, never in a reported bound.
     `where` names a boolean value, [B] or of the shape of what is explained: rows, or values, that are False are not
     scored. Values are scored one by one only by a likelihood under which they are independent. `direct`: its law at
-    latents of zero is trained too, see `polyvae.objectives.direct`, and counts half in the mean of a completion.
+    latents of zero is trained too, see `polyvae.objectives.direct`, and counts in the mean of a completion.
     """
 
     def __init__(

@@ -163,8 +163,8 @@ def arbitrary_conditioning(
     analysers of the training pictures expects given m, as p(z | m) then does, or "flat", the network's own with z and m
     flattened and joined. `prior`: "standard" alone, since that given m is learned. `prior_network`: of p(z | m),
     "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
-    flattened. `direct`: the share of the examples of a batch that are decoded at z = 0, as a network without z, whose
-    expectation is then half of a completion's mean; by default 0.1 with analysers, else 0. `count`: how many, a number
+    flattened. `direct`: the share of the examples of a batch that are decoded at z = 0, as a network without z, which
+    then counts half or more in a completion's mean; by default 0.1 with analysers, else 0. `count`: how many, a number
     or a share below 1; by default drawn, of pictures as often from one to
     ten as from ten to a hundred, from none to all, of tables any number alike. `exponent`: how many is drawn for
     each example, N (1 - u^(1/exponent)), down to none. `condition`: posterior, prior and likelihood also read y, or
