@@ -43,7 +43,7 @@ def test_figures_arrays_and_a_table(say: Say, runs: Path) -> None:
         "polyvae: note: grey pictures under a Bernoulli likelihood: the spread is that of bits, the widest that such "
         "a mean allows\n"
     )
-    assert "uniform masks, 40 draws, 20 examples of the test part" in " ".join(out.split())
+    assert "uniform masks, 40 draws of z from p(z), 20 examples of the test part" in " ".join(out.split())
     for words in (
         "model",
         "nearest",

@@ -47,11 +47,15 @@ def test_the_command_fits_and_complete_draws_from_it(folder: Path, tmp_path: Pat
     assert found["own_nats"] < 0
     code, out, _ = say(*asked)
     scores = json.loads(out)["scores"]
-    assert code == 0
+    assert (code, json.loads(out)["latents"]) == (0, "the fitted q(z | m)")
     assert scores[0]["method"] == "model"
-    weighed = json.loads(say(*asked, "--weigh", "seen")[1])["scores"][0]["unseen"]
+    weighed = json.loads(say(*asked, "--weigh", "seen")[1])
+    assert weighed["latents"] == "the fitted q(z | m), weighed"
+    weighed = weighed["scores"][0]["unseen"]
     moved = json.loads(say(*asked, "--weigh", "hamiltonian", "--moves", 2)[1])["scores"][0]["unseen"]
-    without = json.loads(say(*asked, "--weigh", "seen", "--code-prior", "own")[1])["scores"][0]["unseen"]
+    without = json.loads(say(*asked, "--weigh", "seen", "--code-prior", "own")[1])
+    assert without["latents"] == "p(z), weighed"
+    without = without["scores"][0]["unseen"]
     assert len({each["mse"] for each in (scores[0]["unseen"], weighed, moved, without)}) == 4
     assert say("sample", folder, "--number", 4, "--out", tmp_path / "s.png")[0] == 0
     assert own == (0, (tmp_path / "s.png").read_bytes())

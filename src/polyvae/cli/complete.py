@@ -21,13 +21,15 @@ from polyvae.cli.runs import Opened, check_place, completing, opened
 from polyvae.cli.runs import device as usable
 from polyvae.completion.baselines import Learned
 from polyvae.completion.complete import latents_of
-from polyvae.completion.completer import Completer
+from polyvae.completion.completer import Completer, sees
+from polyvae.completion.masked import masked
 from polyvae.completion.scores import Score, score_completions
 from polyvae.data import Split
 from polyvae.data.cuts import subset
 from polyvae.evaluation.blocks import evaluating
 from polyvae.evaluation.classifier import train_classifier
 from polyvae.model.families.pixels import Bernoulli
+from polyvae.model.priors.completing import Completing
 from polyvae.observe.masks import SparsePixels
 from polyvae.recipes.observing import sparse_pixels
 from polyvae.recipes.options import Mask
@@ -98,6 +100,7 @@ def complete(
     notes = [GREY] if predicting.noise and _grey(found, completer, chosen) else []
     notes += [FEW.format(draws=predicting.draws)] if score and predicting.draws < RESOLVED else []
     told = {"run": str(reading.run), "split": part, "mask": masks.mask, "draws": predicting.draws}
+    told["latents"] = _whence(found.run, completer)
     _say({**told, "examples": len(scored), "notes": notes}, scores, files, writing.json)
 
 
@@ -117,7 +120,7 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
         print(f"polyvae: note: {note}", file=sys.stderr)
     shown = console()
     if scores:
-        words = "{run}: {mask} masks, {draws} draws, {examples} examples of the {split} part"
+        words = "{run}: {mask} masks, {draws} draws of z from {latents}, {examples} examples of the {split} part"
         for part in stacked(table(scores, words.format(**told)), shown.width):
             shown.print(part)
     for each in scores:
@@ -126,6 +129,17 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
             shown.print(f"class log loss of completions from {each.points:g} points ({each.method}): {loss}")
     for file in files:
         shown.print(str(file), markup=False, soft_wrap=True)
+
+
+def _whence(run: Run, completer: Completer) -> str:
+    """Where draws of z come from, in words."""
+    if completer.latents == "posterior":
+        return "q(z | x)"
+    made = masked(run)
+    laws = list(made.model.prior.values())
+    own = "p(z | m)" if any(sees(made.model, law, made.name) for law in laws) else "p(z)"
+    drawn = "the fitted q(z | m)" if any(isinstance(law, Completing) for law in laws) else own
+    return drawn + {"weighed": ", weighed", "moved": ", weighed and moved"}.get(completer.latents, "")
 
 
 def _draw(
