@@ -150,7 +150,8 @@ def test_of_a_direct_head_the_mean_lies_between_what_it_says_at_zero_and_its_dra
     zero = (sparse(x, mask).flatten(1) @ b.T).view_as(x)
     share = draws / (2 * (draws + 30))
     assert close(found.mean, share * plain.mean + (1 - share) * zero, 1e-5)
-    for name in ("std", "samples", "effective"):
+    assert close(found.std, (plain.std.square() + (plain.mean - found.mean).square()).sqrt(), 1e-5)
+    for name in ("samples", "effective"):
         assert torch.equal(getattr(found, name), getattr(plain, name))
     model.heads["x"].direct = False
     weighed = pv.complete(model, x, mask, draws=20, weigh="seen").mean
@@ -174,6 +175,17 @@ def test_of_two_estimates_the_noisier_counts_less() -> None:
         assert errors[-1] < min(even, float((drawn.mean - truth).square().mean())) + 0.0005
     assert errors[0] < 0.1
     assert errors[-1] == pytest.approx(0.0465, abs=0.002)  # of means without noise half of 0.09
+
+
+def test_an_infinite_mean_stays_one_beside_what_is_expected_at_zero() -> None:
+    left, one = torch.zeros(0, dtype=torch.int64), torch.ones(1)
+    drawn, direct = (
+        Predictive(each[None], torch.full((1, 3), torch.inf), each[None, None], each[None, None], one, left, ())
+        for each in (torch.tensor([torch.inf, 1.0, torch.inf]), torch.tensor([1.0, torch.inf, torch.inf]))
+    )
+    found = between(drawn, direct)
+    assert found.mean.isinf().all()
+    assert found.std.isinf().all()
 
 
 def test_of_a_direct_head_chances_of_categories_lie_between_and_the_mean_is_the_most_probable() -> None:

@@ -102,7 +102,7 @@ def test_held_out_errors_give_baselines_a_spread_that_covers_as_it_says(scored: 
 
 
 def test_baselines_see_the_same_pixels_and_are_scored_by_their_own_functions(linear: recipes.Recipe) -> None:
-    x, train, held = drawn(150, 2), drawn(500, 3), drawn(150, 4)
+    x, train, held = drawn(150, 2), drawn(160, 3), drawn(150, 4)
     mask = observation("grid", 4)
     found = score_completions(
         linear, Split({"x": x}), {4: mask}, Completer(10, "weighed"), Learned(Split({"x": train}), Split({"x": held}))

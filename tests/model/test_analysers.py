@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from io import BytesIO
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -220,3 +223,20 @@ def test_what_the_parameters_make_is_kept_until_one_of_them_changes() -> None:
     law(x.double(), seen)
     assert made == law._made[1]
     assert set(made) == {"products", "twice"}
+
+
+def test_a_copy_makes_its_own_products() -> None:
+    torch.manual_seed(3)
+    x, seen = torch.rand(60, 1, 3, 4), (torch.rand(60, 1, 3, 4) < 0.4).float()
+    first, second = (Analysers((1, 3, 4), 3, 2).fit(each) for each in (x, x.square()))
+    first.load_state_dict(first.state_dict())
+    first(x, seen)
+    file = BytesIO()
+    torch.save(first, file)
+    file.seek(0)
+    for copy in (deepcopy(first), deepcopy(deepcopy(first)), torch.load(file, weights_only=False)):
+        assert copy._made == ([], {})
+        copy.load_state_dict(second.state_dict())
+        assert torch.equal(copy(x, seen)[0], second(x, seen)[0])
+        copy.load_state_dict(first.state_dict())
+        assert torch.equal(copy(x, seen)[0], first(x, seen)[0])

@@ -32,12 +32,13 @@ from polyvae.model.vae import VAE, Values
 class Completion:
     """The predictive distribution of every value of N examples, on the device of x.
 
-    `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included. `samples` [S, N,
-    ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood. `quantiles` [Q, N, ...]:
-    of draws of the likelihood, at the probabilities `levels`. `effective` [N]: the effective number of draws of z under
-    their weights, or after their moves. `draws` [S, N, ...]: one draw of the likelihood at each z, none unless `pixels`
-    or `both` ask for them. `law`: the same law as a distribution of tensors, to draw from and to score a truth by; None
-    of translations.
+    `mean`, `std` [N, ...]: of the mixture over z of the likelihoods p(x | z), seen values included; of a model that is
+    trained at z = 0 too the mean lies between theirs and what is expected there, and `std` is the spread around it.
+    `samples` [S, N, ...]: the expected example of each draw of z, or with `pixels` a draw of the likelihood.
+    `quantiles` [Q, N, ...]: of draws of the likelihood, at the probabilities `levels`. `effective` [N]: the effective
+    number of draws of z under their weights, or after their moves. `draws` [S, N, ...]: one draw of the likelihood at
+    each z, none unless `pixels` or `both` ask for them. `law`: the same law as a distribution of tensors, to draw from
+    and to score a truth by; None of translations.
     For a category, `mean` is the most probable label, as its code or, in a DataFrame, by its name; codes have no spread
     and no order, so their `std` and `quantiles` are NaN. A `std` whose square overflows is infinite, never NaN.
     """

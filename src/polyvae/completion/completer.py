@@ -69,9 +69,10 @@ class Completer:
             raise ValueError(f"{sorted(model.summed)} are summed over, not drawn: complete with latents from the prior")
         if self.head is not None:
             find(dict(model.heads.items()), self.head, "a head of the model")
-            return self.head
         if self.latents == "none":
             return self._direct_head(model)
+        if self.head is not None:
+            return self.head
         heads = [name for name, head in model.heads.items() if head.of == self.of]
         if not heads:
             raise ValueError(f"no head of this model explains {self.of!r}; its heads are {list(model.heads)}")
@@ -135,7 +136,7 @@ class Completer:
 
     def _direct_head(self, model: VAE) -> str:
         for name, head in model.heads.items():
-            if isinstance(head, Head) and head.of == self.of and head.direct:
+            if isinstance(head, Head) and head.of == self.of and head.direct and self.head in (None, name):
                 return name
         raise ValueError(
             "no head of this model is trained at z = 0: take one that is, such as arbitrary_conditioning with direct"

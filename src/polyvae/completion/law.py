@@ -62,8 +62,8 @@ class Known:
 class Predicted(Law):
     """p(x | m) of N examples, the mixture over z of the likelihoods p(x | z, m): batch [N], event that of x.
 
-    `mean`, `variance`: those of the completion. `sample` and `log_prob` ask the model again, which is kept, and not
-    copied: one that has been trained on since answers as it is now.
+    `mean`, `variance`: those of the completion, the variance that of draws around the mean. `sample` and `log_prob` ask
+    the model again, which is kept, and not copied: one that has been trained on since answers as it is now.
     """
 
     def __init__(self, known: Known, mean: Tensor, std: Tensor) -> None:

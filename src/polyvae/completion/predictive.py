@@ -79,20 +79,21 @@ def between(drawn: Predictive, direct: Predictive) -> Predictive:
     """What S draws of the latents say, with a mean and chances between theirs and what is expected without them.
 
     Two estimates whose own errors are as large; the mean of draws also has noise, which falls as 1 / S. So it counts
-    S / (2 (S + `EVEN`)), half where draws are many.
+    S / (2 (S + `EVEN`)), half where draws are many. The spread is that of the draws around this mean.
     """
     share = 0.5 * len(drawn.means) / (len(drawn.means) + EVEN)
 
     def mixed(theirs: Tensor, other: Tensor) -> Tensor:
-        return torch.lerp(other, theirs, share)
+        return share * theirs + (1 - share) * other  # not lerp, of which infinities are no numbers
 
     pairs = zip(drawn.chances, direct.chances, strict=True)
     chances = tuple((place, mixed(chance, other)) for (place, chance), (_, other) in pairs)
     mean = mixed(drawn.mean, direct.mean)
+    std = torch.where(mean.isinf(), torch.inf, (drawn.std.square() + (drawn.mean - mean).square()).sqrt())
     for place, chance in chances:
         if bool(torch.isin(place, drawn.codes).all()):  # a category, whose codes have no mean
             mean[:, place] = chance.argmax(-1).to(mean)
-    return replace(drawn, mean=mean, chances=chances)
+    return replace(drawn, mean=mean, std=std, chances=chances)
 
 
 def _coded(law: Distribution) -> list[tuple[Tensor, Categories | Bernoulli]]:

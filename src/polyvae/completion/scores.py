@@ -174,7 +174,7 @@ def _measured(
             told["y"] = batch["y"] if batch["y"].ndim == 1 else batch["y"].argmax(1)
         found = _errors(MODEL, told, completer, model, batch, by, classifier)
         if completer.latents == "prior" and cast(Any, model.heads[completer.head_of(model)]).direct:
-            bare = replace(completer, latents="none")
+            bare = replace(completer, latents="none", head=completer.head_of(model))
             found |= _errors(BARE, told, bare, model, batch, replace(by, factors=None), classifier)
         if completer.latents == "posterior":
             blind = replace(completer, head=_blind_head(model, completer))
