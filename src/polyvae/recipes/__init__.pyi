@@ -43,6 +43,7 @@ from .options import Adversary as Adversary
 from .options import Codes as Codes
 from .options import Conditions as Conditions
 from .options import Gaussian as Gaussian
+from .options import GivenM as GivenM
 from .options import Groups as Groups
 from .options import Mask as Mask
 from .options import Modal as Modal

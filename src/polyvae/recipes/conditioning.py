@@ -12,7 +12,6 @@ from dataclasses import astuple
 from torch import nn
 
 from polyvae.checks.names import find
-from polyvae.checks.ranges import Share
 from polyvae.model.families.real import DiagonalNormal
 from polyvae.model.networks import Shape, mlp
 from polyvae.model.networks.layers import Stacked, is_picture
@@ -34,10 +33,10 @@ from polyvae.recipes.options import (
     Conditions,
     Decoder,
     Gaussian,
+    GivenM,
     Likelihood,
     Mask,
     Module,
-    PriorNetwork,
     Tasks,
 )
 from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
@@ -150,8 +149,7 @@ def arbitrary_conditioning(
     latent: Gaussian = Gaussian(),
     likelihood: Likelihood | None = None,
     decoder: Decoder = "multiscale",
-    prior_network: PriorNetwork = "encoder",
-    direct: Share | None = None,
+    given: GivenM = GivenM(),
     mask: Mask = Mask(),
     condition: Conditions = Conditions(),
     objective: Module | None = None,
@@ -161,11 +159,8 @@ def arbitrary_conditioning(
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "multiscale", convolutions with the
     network's widths that meet m at every scale, "analysers", the same, which also reads what a mixture of factor
     analysers of the training pictures expects given m, as p(z | m) then does, or "flat", the network's own with z and m
-    flattened and joined. `prior`: "standard" alone, since that given m is learned. `prior_network`: of p(z | m),
-    "encoder", built like the encoder over m and, of a picture, m filled in from what is seen, or "perceptron", of m
-    flattened. `direct`: the share of the examples of a batch that are decoded at z = 0, as a network without z, which
-    then counts half or more in a completion's mean; by default 0.1 with analysers, else 0. `count`: how many, a number
-    or a share below 1; by default drawn, of pictures as often from one to
+    flattened and joined. `prior`: "standard" alone, since that given m is learned. `count`: how many,
+    a number or a share below 1; by default drawn, of pictures as often from one to
     ten as from ten to a hundred, from none to all, of tables any number alike. `exponent`: how many is drawn for
     each example, N (1 - u^(1/exponent)), down to none. `condition`: posterior, prior and likelihood also read y, or
     the values named. `objective`: what is minimised, by default minus the bound.
@@ -177,10 +172,10 @@ def arbitrary_conditioning(
         raise ValueError(f"prior is learned given m, which prior_network says more of; got {latent.prior!r}")
     y, read = Condition(spec, condition), read_of(spec, mask, decoder)
     features = {**y.features, **features_of(spec, latent, decoder, mask)}
-    network = find(PRIOR_NETWORKS, prior_network, "prior_network")
+    network = find(PRIOR_NETWORKS, given.network, "prior_network")
     z = _placed_by_m(at_sensors(latent, spec, mask, y), spec, y, shown_shape(spec, mask), read, network)
     (p,) = decoders_of(spec, z, likelihood, decoder, y, [read])
-    share = _direct_share(direct, decoder, objective)
+    share = _direct_share(given.direct, decoder, objective)
     loss = Direct({"z": z.shape}, share) if share else trained_by(objective, z, {"reconstruction": Reconstruction()})
     model = VAE(z.posterior, z.prior(), Head(p, direct=share > 0), features)
     return finished(model, loss, observed(spec, mask, y, usual_counts(spec)))

@@ -241,6 +241,19 @@ class Mask:
 
 
 @bundle
+class GivenM:
+    """What an observation m alone tells of z and x.
+
+    `network`: of p(z | m), "encoder", built like the encoder over m and, of a picture, m filled in from what is seen,
+    or "perceptron", of m flattened. `direct`: the share of the examples of a batch that are decoded at z = 0, as by a
+    network without z, which then counts half or more in a completion's mean; by default 0.1 with analysers, else 0.
+    """
+
+    network: Annotated[PriorNetwork, Flat("prior_network")] = "encoder"
+    direct: Share | None = None
+
+
+@bundle
 class SoftAdapt:
     """Factors that sum to one and multiply the weights of two reconstructions, the larger for what falls more slowly.
 
