@@ -90,7 +90,7 @@ class Analysers(nn.Module):
         """E[x | y] and the standard deviation of each value, like x [B, ...]; of what is seen itself and 0."""
         told = self.given(x, seen)
         shares = self.shares(told)
-        products = self._once("products", self._products)
+        products = self.products
         coded, mean = self._expected(shares, told)
         # E x^2 = sum_k r_k (mu^2 + d + 2 mu R'c + R'(S + c c')R), each a product of matrices, of x beside the centre
         second = self._lower(told.mean.unsqueeze(3) * told.mean.unsqueeze(2)) + told.covariance
@@ -108,7 +108,7 @@ class Analysers(nn.Module):
 
     def given(self, x: Tensor, seen: Tensor) -> Given:
         """What each analyser says of the factors, given x [B, ...] where it is `seen`."""
-        made: Products = self._once("products", self._products)
+        made = self.products
         where = (seen != 0).to(x)
         y = torch.where(where != 0, x - made.centre.view(x.shape[1:]), 0.0).flatten(1)
         where = where.flatten(1)
@@ -145,7 +145,7 @@ class Analysers(nn.Module):
     @torch.no_grad()
     def choose_power(self, x: Tensor, seen: Tensor) -> Analysers:
         """Takes the power of `POWERS` whose E[x | y] is nearest to held-out x beside what is `seen`; returns itself."""
-        centre = self._once("products", self._products).centre
+        centre = self.products.centre
         errors = dict.fromkeys(POWERS, 0.0)
         for some, here in zip(x.split(PART), seen.split(PART), strict=True):
             told, unseen = self.given(some, here), (here == 0).expand_as(some).flatten(1)
@@ -206,7 +206,7 @@ class Analysers(nn.Module):
         across = x.new_zeros(count, factors + 1, size)
         squares = x.new_zeros(count, size)
         seen = torch.ones_like(x[:1, :1]) if x.ndim == 4 else torch.ones_like(x[:1])  # one row, for all
-        centre = self._once("products", self._products).centre
+        centre = self.products.centre
         for some in x.split(512):
             told = self.given(some, seen)
             shares = told.log_joint.softmax(1)
@@ -234,7 +234,12 @@ class Analysers(nn.Module):
     def _expected(self, shares: Tensor, told: Given) -> tuple[Tensor, Tensor]:
         """What each analyser adds by its factors, r_k E[c | y, k] [B, K r], and E[x | y] beside the centre [B, D]."""
         coded = (shares.unsqueeze(2) * told.mean).flatten(1)
-        return coded, shares @ self._once("products", self._products).mean + coded @ self.root.flatten(0, 1)
+        return coded, shares @ self.products.mean + coded @ self.root.flatten(0, 1)
+
+    @property
+    def products(self) -> Products:
+        """What the parameters alone make, kept until one of them changes."""
+        return self._once("products", self._products)
 
     def _products(self) -> Products:
         centre = self.log_weights.softmax(0) @ self.mean
@@ -247,11 +252,8 @@ class Analysers(nn.Module):
 
     def _together(self, values: Tensor) -> Tensor:
         """Values [K, n, D] of which all channels are seen or none, summed over channels, [K n, D]."""
-        return (
-            values.flatten(0, 1).unflatten(1, self.shape).sum(1).flatten(1)
-            if len(self.shape) == 3
-            else values.flatten(0, 1)
-        )
+        rows = values.flatten(0, 1)
+        return rows.unflatten(1, self.shape).sum(1).flatten(1) if len(self.shape) == 3 else rows
 
     def _twice(self) -> Tensor:
         """R_i R_j, twice where i is not j: what a symmetric matrix of factors adds up to, [K r (r + 1) / 2, D]."""
