@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,21 @@ def test_the_command_takes_minutes(clock: Clock, tmp_path: Path, capsys: pytest.
     assert "--minutes" in capsys.readouterr().out
     assert main(["train", "--resume", "--run", str(tmp_path / "run")]) in (0, None)
     assert "has had all its 0.116667 minutes; ask for more with --minutes" in capsys.readouterr().err
+
+
+def test_a_processor_s_time_passes_while_it_works_and_not_while_it_waits() -> None:
+    waiting, working = Budget(1, "processor"), Budget(1, "processor")
+    waiting.begin()
+    time.sleep(0.3)
+    assert waiting.spent < 0.1
+    working.begin()
+    begun = time.process_time()
+    while time.process_time() < begun + 0.2:
+        pass
+    assert 0.2 <= working.spent < 0.3
+
+
+def test_minutes_of_processors_end_a_training_by_their_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = iter(range(10_000))
+    monkeypatch.setattr(budget, "process_time", lambda: float(next(spent)))
+    assert trained(minutes=1, clock="processor").history[-1]["step"] < 60

@@ -29,6 +29,7 @@ BAD: dict[str, list[Any]] = {
     "patience": [0, 1.5],
     "max_steps": [0, -1, 2.5],
     "minutes": [0.0, -1, math.inf, "5"],
+    "clock": ["cpu", "Wall", None, 1],
     "seed": [-1, 2**63, 0.5, None],
     "device": ["gpu", "cuda:0", None],
     "devices": [0, -1, None, "2"],
@@ -103,7 +104,7 @@ def test_what_decides_the_weights_may_not_change_when_a_run_goes_on() -> None:
     recorded = json.loads(json.dumps(asdict(Settings())))
     free = {
         "epochs": 20, "max_steps": 5, "patience": 3, "device": "cpu", "compile": True, "tensorboard": True,
-        "save_every": 1.0, "minutes": 2.5,
+        "save_every": 1.0, "minutes": 2.5, "clock": "processor",
     }  # fmt: skip
     assert Settings(**free).differences(recorded) == []
     others = {

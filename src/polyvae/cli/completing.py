@@ -30,14 +30,14 @@ def completing(
     `--models "arbitrary_conditioning:likelihood=bernoulli,z=none as network"`, where z=none takes its latents away.
     What is done is skipped: the same command goes on after Ctrl-C or a kill, and models and seeds may be added. The
     report is written anew at the end, and by `--report-only` at any time: REPORT.md with figures, report.html, which is
-    one file, table.csv and table.json. Say OMP_NUM_THREADS=1 for minutes of one thread.
+    one file, table.csv and table.json. Minutes are those of processors, all threads of a run together.
 
     out: the study's folder, by default results/completion-DATA.
     report_only: write the report of what the folder holds, and run nothing.
     json: print the result as one JSON document.
 
     Example: polyvae study completion --data digits --points 3,10 --limit 1000 --minutes 0.2 --test 100
-    OMP_NUM_THREADS=1 polyvae study completion --data mnist --minutes 5 --limit 10000 --test 500
+    OMP_NUM_THREADS=1 polyvae study completion --data mnist --minutes 5 --test 500
     polyvae study completion --data cifar10 --masks left,box --against "normal-law, u-net"
     polyvae study completion --report-only --out results/completion-mnist
     """

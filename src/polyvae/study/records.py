@@ -90,8 +90,11 @@ def read_result(folder: Path, parts: Collection[str] = ("row",)) -> dict[str, An
         raise StudyError(f"{path} is not the result of a run ({error}); remove it to measure again") from None
 
 
-def open_study(folder: Path, name: str, protocol: Mapping[str, Any]) -> None:
-    """Starts the folder of a study, or checks that it holds one of the same settings. Raises StudyError."""
+def open_study(folder: Path, name: str, protocol: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> None:
+    """Starts the folder of a study, or checks that it holds one of the same settings. Raises StudyError.
+
+    `before`: settings that came later, as studies without them meant them.
+    """
     path = folder / STUDY
     mine = json.loads(json.dumps({"study": name, "protocol": protocol}))
     if not path.exists():
@@ -100,7 +103,7 @@ def open_study(folder: Path, name: str, protocol: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(mine, indent=2) + "\n")
         return
     theirs = read_study(folder)
-    then, now = theirs["protocol"], mine["protocol"]
+    then, now = {**(before or {}), **theirs["protocol"]}, mine["protocol"]
     if differences := [
         f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]
     ]:

@@ -201,7 +201,7 @@ def _train(fabric: Fabric, job: Job) -> list[dict[str, Any]]:
     """One process's part of a run, from a saved state where there is one; leaves the best weights in the model."""
     recipe, data, folder, settings = job.recipe, job.data, job.folder, job.settings
     going_on = folder is not None and (folder / STATE).exists()
-    starting = Budget(None)
+    starting = Budget(None, settings.clock)
     starting.begin()
     if not going_on:
         _start(recipe, data, settings.seed)

@@ -79,7 +79,7 @@ class Loop:
         self.settled: int | None = None  # after how many epochs it did
         self.epoch = self.batch = self.step = 0
         self.seconds = 0.0
-        self.budget = Budget(settings.minutes)
+        self.budget = Budget(settings.minutes, settings.clock)
 
     def run(self, asked: Event, shown: Reporter) -> None:
         """Trains until epochs, minutes, patience or `max_steps` run out; KeyboardInterrupt once `asked`, or

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from polyvae.checks.names import gathered
 from polyvae.checks.ranges import Amount, Count, Positive, Range, Seed, Weight, ranges_of
+from polyvae.training.budget import Clock
 
 Decay = Annotated[float, Range(0, 1, open=True, below=True)]
 
@@ -22,7 +23,8 @@ OF_PRIORS: dict[str, dict[str, Any]] = {
     "flow-matching": {"batch_size": 512, "lr": 2e-3, "schedule": "cosine", "average": 0.995}
 }
 # What may differ when a run is resumed: how far, where and how it is watched. The rest decides the weights.
-FREE = frozenset({"epochs", "max_steps", "minutes", "patience", "device", "compile", "tensorboard", "save_every"})
+TIME = frozenset({"epochs", "minutes", "clock"})
+FREE = TIME | {"max_steps", "patience", "device", "compile", "tensorboard", "save_every"}
 
 
 # What other libraries call a setting.
@@ -48,6 +50,8 @@ class Settings:
     max_steps: stop after so many steps, leaving a run that can be resumed.
     minutes: stop when training has taken so many, over all resumes, and validate once more; without epochs it goes on
         until then, and a schedule falls with the time.
+    clock: whose minutes: of the wall, or of the processors, which this process's threads take together and which other
+        work on the machine changes little.
     seed: of the weights a recipe's name stands for, the shuffles and the noise.
     device: cpu, cuda or mps; auto is cuda where there is one.
     devices: how many processes, a GPU or a core each.
@@ -68,6 +72,7 @@ class Settings:
     patience: Count | None = None
     max_steps: Count | None = None
     minutes: Positive | None = None
+    clock: Clock = "wall"
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: Count = 1
@@ -116,9 +121,11 @@ class Settings:
     def differences(self, recorded: Mapping[str, Any]) -> list[str]:
         """Settings that decide the weights and are not what a run recorded."""
         # A schedule ends with the last epoch or minute, so there another number of them changes every step.
-        free = FREE if self.schedule == "constant" else FREE - {"epochs", "minutes"}
+        free = FREE if self.schedule == "constant" else FREE - TIME
         mine = {name: value for name, value in asdict(self).items() if name not in free}
-        return [f"{n}: {recorded.get(n)} then, {value} now" for n, value in mine.items() if recorded.get(n) != value]
+        # What a run did not record came later, and by default leaves runs as they were.
+        then = {each.name: each.default for each in fields(Settings)} | dict(recorded)
+        return [f"{n}: {then[n]} then, {value} now" for n, value in mine.items() if then[n] != value]
 
 
 def chosen(

@@ -23,6 +23,7 @@ from polyvae.data.files.sealed import (
 )
 from polyvae.data.files.writing import write_text
 from polyvae.model.sized import resize
+from polyvae.training.earlier import as_now
 
 DESCRIPTION, WEIGHTS, STATE, METRICS = "run.json", "weights.safetensors", "state.safetensors", "metrics.csv"
 MENDED = "go on with the run, which writes it again from its state"
@@ -33,10 +34,10 @@ class RunError(ValueError):
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """`run.json` of a run folder."""
+    """`run.json` of a run folder, of an earlier version as it would be written now."""
     path = folder / DESCRIPTION
     try:
-        return read_sealed_json(path, "settings")
+        return as_now(read_sealed_json(path, "settings"))
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} is no run folder: it has no {DESCRIPTION}; train one with `polyvae train`") from None
     except (ValueError, OSError) as error:

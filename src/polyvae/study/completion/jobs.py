@@ -53,7 +53,7 @@ class CompletionJob(Job):
 
     @property
     def settings(self) -> dict[str, Any]:
-        timed = {} if self.effort.epochs else {"minutes": self.effort.minutes}
+        timed = {} if self.effort.epochs else {"minutes": self.effort.minutes, "clock": self.effort.clock}
         how = {name: getattr(self.effort, name) for name in ("schedule", "warmup", "average")}
         return {**super().settings, **how, **timed}
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from polyvae.checks.ranges import LARGEST, Amount, Count, Positive, Range, Seed, check
 from polyvae.recipes.options import Within
+from polyvae.training.budget import Clock
 
 Draws = Annotated[int, Range(2, LARGEST, whole=True)]
 Points = Annotated[Sequence[int], Range(0, LARGEST, whole=True)]
@@ -27,6 +28,8 @@ UNET = "u-net"
 # These have no weights that a seed would decide.
 FITTED = ("normal-law", "normal-mixture", "kriging", "gappy-pca", "linear", "nearest")
 BASELINES = (*FITTED, UNET)
+# What studies meant that were begun before these were settings.
+BEFORE: dict[str, Any] = {"clock": "wall", "warmup": 0, "average": None}
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Completed:
 class Effort:
     """What every model is given; the optimiser is Adam.
 
-    minutes: of training each, on the threads that there are, OMP_NUM_THREADS=1 for one.
+    minutes: of training each.
+    clock: whose minutes: of the processors, all threads together, or of the wall, which is for a GPU.
     epochs: passes over the training part in the place of minutes.
     seeds: runs of each model, with seeds from 0 on, of the weights, the order and the noise.
     batch_size: pictures a step.
@@ -65,6 +69,7 @@ class Effort:
     """
 
     minutes: Positive = 5.0
+    clock: Clock = "processor"
     epochs: Count | None = None
     seeds: Count = 1
     batch_size: Count = 128

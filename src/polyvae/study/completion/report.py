@@ -19,6 +19,7 @@ from polyvae.figures.plots import save
 from polyvae.study.completion.figures import curves, sheet
 from polyvae.study.completion.jobs import MODEL
 from polyvae.study.completion.masks import words
+from polyvae.study.completion.protocol import BEFORE
 from polyvae.study.completion.published import Quoted, quoted
 from polyvae.study.completion.readings import READINGS
 from polyvae.study.completion.sections import HOW, SCORES, chosen, costs, fields, made_by, setup, sources, stated, table
@@ -88,7 +89,7 @@ def report(folder: str | Path) -> Report:
     Raises StudyError without a run.
     """
     folder = Path(folder)
-    protocol, records = read_study(folder)["protocol"], tables().filled(folder)
+    protocol, records = {**BEFORE, **read_study(folder)["protocol"]}, tables().filled(folder)
     if not records.rows:
         raise StudyError(f"{folder} holds no run yet; start the study without --report-only")
     found, names, told = lines(records), masks(records), quoted(protocol["data"])

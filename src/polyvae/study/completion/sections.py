@@ -60,11 +60,18 @@ HOW = (
 )
 
 
+_MINUTES = {"wall": "minutes of training", "processor": "minutes of a processor in training"}
+
+
 def setup(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     """What was run: how much, on what, with what."""
     rows = [run for line in found for run in line.runs]
     first = rows[0]
-    time = f"{protocol['epochs']} epochs" if protocol["epochs"] else f"{protocol['minutes']:g} minutes of training"
+    time = (
+        f"{protocol['epochs']} epochs"
+        if protocol["epochs"]
+        else f"{protocol['minutes']:g} {_MINUTES[protocol['clock']]}"
+    )
     devices = ", ".join(sorted({row["device"] for row in rows}))
     spent = duration(sum(row["seconds"] for row in rows))
     warmed = f" after {protocol['warmup']} steps of warm-up" if protocol["warmup"] else ""
@@ -88,7 +95,7 @@ def made_by(found: Sequence[Line], protocol: Mapping[str, Any]) -> str:
     line = ["polyvae", "study", "completion", "--data", protocol["data"]]
     line += ["--models", models or "none", "--against", against or "none", "--seeds", str(seeds)]
     for name, value in protocol.items():
-        if name == "minutes" and protocol["epochs"]:
+        if name in ("minutes", "clock") and protocol["epochs"]:
             continue
         if isinstance(value, bool):
             line += [f"--no-{name}"] * (not value)

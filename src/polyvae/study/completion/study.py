@@ -10,7 +10,7 @@ from typing import Any
 from polyvae.checks.ranges import at_least
 from polyvae.study.completion.jobs import RUNNER, CompletionJob, jobs_of
 from polyvae.study.completion.measure import MEASURED, SIDES
-from polyvae.study.completion.protocol import Completed, Effort, Seen
+from polyvae.study.completion.protocol import BEFORE, Completed, Effort, Seen
 from polyvae.study.grid import check_labels
 from polyvae.study.grown import Keep, Outcome, Study, grown
 from polyvae.study.records import open_study
@@ -52,7 +52,7 @@ def completion(
     out, effort, seen = Path(out), effort or Effort(), seen or Seen()
     at_least("workers", workers, 1, "runs at once")
     jobs = jobs_of(chosen, effort, seen, out, device)
-    open_study(out, NAME, protocol(chosen, effort, seen))
+    open_study(out, NAME, protocol(chosen, effort, seen), BEFORE)
     check_labels(tables().filled(out), jobs, out)
     return grown(Study(out, tables, RUNNER, _said, keep=keep), jobs, workers, ray, progress)
 

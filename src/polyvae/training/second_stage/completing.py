@@ -39,7 +39,7 @@ from polyvae.training.second_stage.kept import (
     replaced,
 )
 from polyvae.training.second_stage.latents import ROWS, normals_of
-from polyvae.training.second_stage.matched import DRAWN, Latents, check_matched, masks_of, matched
+from polyvae.training.second_stage.matched import DRAWN, Latents, check_law, check_matched, masks_of, matched
 from polyvae.training.store import WEIGHTS, RunError
 
 NORMALS = "normals of z"  # means and scales of posteriors beside their examples
@@ -68,6 +68,8 @@ def fit_completion(run: Run, data: Any, *, resume: bool = False, progress: bool 
     asked, rest = _asked(run, settings, resume)
     found = retold(as_data(data), run.spec)
     latents = Latents(run, _sizes(run, found.train, made.name), made)
+    if (law := settings.get("law")) is not None:  # earlier versions recorded one of codes too
+        check_law(latents, law)
     recipe = matched(latents, asked, rest.get("seed", 0))
     return fit(recipe, _data(latents, found, asked), place_of(run), resume=resume, progress=progress, **rest)
 

@@ -91,6 +91,13 @@ def check_matched(run: Run) -> Masked:
     return made
 
 
+def check_law(latents: Latents, law: str) -> None:
+    """ValueError where no latent of the run has the choice of a law."""
+    if not any(_is_vector(latents, name) for name in latents.names):
+        held = " and ".join(latents.names)
+        raise ValueError(f"law: {law} is a law of vectors, and {held} of this run is none; leave law out")
+
+
 def masks_of(spec: Spec, asked: Matching) -> SparsePixels:
     """The observations that a law is fitted by."""
     return sparse_pixels(spec, Mask(asked.mask, asked.count, asked.exponent, asked.positions), LogUniform())
@@ -101,9 +108,6 @@ def matched(latents: Latents, asked: Matching, seed: int) -> Recipe:
 
     Its bound is log q(z_1 | m) + log q(z_2 | z_1, m) + ... at the draws that the data hold.
     """
-    if asked.law is not None and not any(_is_vector(latents, name) for name in latents.names):
-        held = " and ".join(latents.names)
-        raise ValueError(f"law: {asked.law} is a law of vectors, and {held} of this run is none; leave law out")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         laws = {name: _law(latents, asked, name) for name in latents.names}
