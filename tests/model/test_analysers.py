@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from polyvae.model.analysers import Analysers
-from polyvae.model.networks.analysed import PAIRS, Analysed, analysed
+from polyvae.model.networks.expected import PAIRS, Analysed, analysed
 
 
 def made(shape: tuple[int, ...], count: int, factors: int, seed: int = 0) -> Analysers:
@@ -219,9 +219,9 @@ def test_what_the_parameters_make_is_kept_until_one_of_them_changes() -> None:
     law(x, seen)[0].sum()
     law.to(torch.float64)
     assert torch.allclose(law(x.double(), seen)[0].float(), anew()(x, seen)[0], atol=1e-5)
-    made = dict(law._made[1])
+    made = dict(law._kept._made)
     law(x.double(), seen)
-    assert made == law._made[1]
+    assert made == law._kept._made
     assert set(made) == {"products", "twice"}
 
 
@@ -235,7 +235,7 @@ def test_a_copy_makes_its_own_products() -> None:
     torch.save(first, file)
     file.seek(0)
     for copy in (deepcopy(first), deepcopy(deepcopy(first)), torch.load(file, weights_only=False)):
-        assert copy._made == ([], {})
+        assert copy._kept._made == {}
         copy.load_state_dict(second.state_dict())
         assert torch.equal(copy(x, seen)[0], second(x, seen)[0])
         copy.load_state_dict(first.state_dict())

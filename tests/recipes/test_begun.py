@@ -11,18 +11,21 @@ import polyvae as pv
 from helpers.observing import NAMES, made
 from helpers.runs import pictures
 from polyvae.completion.completer import Completer
-from polyvae.model.networks.analysed import Analysed
+from polyvae.model.networks.expected import Analysed, NormalExpected
 from polyvae.observe.counts import LogUniform
 from polyvae.observe.masks import sparse
 from polyvae.recipes.recording import SHOWN
 
 
+@pytest.mark.parametrize(
+    ("decoder", "feature", "kind"), [("analysers", "analysed", Analysed), ("normal-law", "expected", NormalExpected)]
+)
 @pytest.mark.parametrize("name", NAMES)
-def test_each_recipe_that_reads_m_has_such_a_decoder(name, tmp_path: Path) -> None:
+def test_each_recipe_that_reads_m_has_such_a_decoder(name, decoder, feature, kind, tmp_path: Path) -> None:
     data = pictures(side=8)
-    recipe = made(name, data.spec, decoder="analysers")
+    recipe = made(name, data.spec, decoder=decoder)
     assert recipe.shown == 4 * SHOWN
-    assert isinstance(recipe.model.features["analysed"], Analysed)
+    assert isinstance(recipe.model.features[feature], kind)
     run = pv.fit(recipe, data, tmp_path / "run", epochs=1, progress=False)
     again = pv.Run.load(tmp_path / "run")
     x = data.train.tensors["x"][:3].float() / 255
@@ -32,7 +35,7 @@ def test_each_recipe_that_reads_m_has_such_a_decoder(name, tmp_path: Path) -> No
     assert not torch.equal(first.mean, pv.complete(run, x, mask.flip(0), draws=4, seed=1).mean)
 
 
-@pytest.mark.parametrize("decoder", ["analysers", "multiscale"])
+@pytest.mark.parametrize("decoder", ["analysers", "normal-law", "multiscale"])
 def test_what_reads_no_latent_is_computed_once_and_says_the_same(decoder) -> None:
     data = pictures(side=8)
     recipe = made("arbitrary_conditioning", data.spec, decoder=decoder)
@@ -45,7 +48,7 @@ def test_what_reads_no_latent_is_computed_once_and_says_the_same(decoder) -> Non
         latents = Completer(5).drawn(model, batch, 5)
         law, _ = next(Completer(5).decoded(model, "x", batch, latents))
         wide = {name: value.repeat(5, 1, 1, 1) for name, value in batch.items()}
-        values = model.featured({**wide, "z": latents["z"].flatten(0, 1)}, ["analysed", "m", "z"])
+        values = model.featured({**wide, "z": latents["z"].flatten(0, 1)}, [name for name in model.features] + ["m", "z"])
         torch.testing.assert_close(law.mean, model.heads["x"](values).mean, atol=1e-5, rtol=1e-5)
 
 
@@ -71,7 +74,7 @@ def test_how_many_are_seen_is_log_uniform_unless_it_is_said() -> None:
     ("spec", "options", "message"),
     [
         (pv.Spec((5,)), {}, "pictures of grey levels or bits; take multiscale or flat"),
-        (pv.Spec((1, 8, 8)), {"noise": 0.1}, "take what is seen as it is; take multiscale beside noise"),
+        (pv.Spec((1, 8, 8)), {"noise": 0.1}, "takes what is seen as it is; take multiscale beside noise"),
         (pv.Spec((1, 8, 8)), {"network": "sensing", "mask": "points", "positions": (1, 1)}, "sensing reads sensors"),
     ],
 )

@@ -92,8 +92,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"count": 9, "exponent": 2.0},
         "count and exponent exclude each other, fixed or drawn; got 9 and 2.0",
     ),
-    ("semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers; got 'map'"),
-    ("vq_semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers; got 'map'"),
+    ("semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers, normal-law; got 'map'"),
+    ("vq_semi_conditional", {"decoder": "map"}, "decoder is one of flat, multiscale, analysers, normal-law; got 'map'"),
     ("semi_conditional", {"mask": "points", "positions": (1, 2, 3)}, "row,column,row,column...; got an odd number, 3"),
     ("arbitrary_conditioning", {"prior_network": "conv"}, "prior_network is one of encoder, perceptron; got 'conv'"),
 ]

@@ -20,9 +20,11 @@ from polyvae.completion.regression import best_regression
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Split
 from polyvae.model.analysers import Analysers, few_factors
+from polyvae.model.separable import LARGEST, SeparableNormal
 
 Limits = tuple[float, float]
 GAPPY, NORMAL, MIXTURE, KRIGING, PROCESS = "gappy PCA", "normal law", "normal mixture", "kriging", "Gaussian process"
+SEPARABLE = "separable normal law"
 DRAWS = 200  # of a law that is not normal
 ANALYSERS, HELD, ROWS = 30, 128, 100  # of a mixture; held-out examples that choose its power; examples at once
 PAIRS = 2_000  # examples at most that a regression rests on
@@ -146,6 +148,37 @@ class FittedAnalysers:
 
 
 @dataclass(frozen=True)
+class FittedSeparable:
+    """A normal law of pictures whose colours share one covariance in space, at the ridge that is best on the held-out
+    examples, cut off at the `limits`."""
+
+    law: SeparableNormal
+    limits: Limits | None = None
+
+    @classmethod
+    def fit(cls, x: Tensor, limits: Limits | None = None) -> FittedSeparable:
+        """Fitted to whole pictures x [M, C, H, W]."""
+        return cls(SeparableNormal(tuple(x.shape[1:])).fit(x), limits)
+
+    def chosen(self, held: Mapping[str, Tensor]) -> SeparableNormal:
+        """The law with the best ridge."""
+        x, seen = (held[name][:HELD].to(self.law.mean) for name in ("x", "seen"))
+        return deepcopy(self.law).choose_ridge(x, seen[:, :1].expand(len(x), 1, *x.shape[2:]))
+
+    def at(self, held: Mapping[str, Tensor]) -> Baseline:
+        """With the best ridge."""
+        law = self.chosen(held)
+
+        def complete(x: Tensor, mask: Tensor) -> Completed:
+            seen = mask.expand(len(x), *mask.shape[1:])
+            parts = zip(x.to(law.mean).split(ROWS), seen.split(ROWS), strict=True)
+            mean, std = zip(*(law(some, here) for some, here in parts), strict=True)
+            return Completed(torch.cat(mean).to(x), torch.cat(std).to(x), limits=self.limits)
+
+        return Baseline(SEPARABLE, complete)
+
+
+@dataclass(frozen=True)
 class FittedKriging:
     """Kriging, the same for all masks, cut off at the `limits`."""
 
@@ -185,6 +218,8 @@ def fitted(x: Tensor, validation: Tensor, limits: Limits | None = None) -> list[
         found.append(FittedMixture(best_mixture(x, validation)))
     else:
         found += [FittedAnalysers.fit(x, limits), FittedKriging(Kriging.fit(x), limits)]
+        if x.shape[1] > 1 and x[0, 0].numel() <= LARGEST:
+            found.append(FittedSeparable.fit(x, limits))
     return [*found, FittedRegression(basis, x[:PAIRS], limits)]
 
 

@@ -14,6 +14,7 @@ from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
 from polyvae.completion.gappy_pca import rows_of
 from polyvae.evaluation.calibration import mean_where, normal_crps
+from polyvae.model.conditioned import conditioned
 
 WHOLE = 4096  # values of an example, up to which their covariance is held as one matrix
 PIECE = 2**24  # numbers of an array at once, 128 MiB
@@ -188,16 +189,8 @@ class ConditionedNormal:
         count = int(seen.sum(1).max())
         index = seen.byte().argsort(dim=1, descending=True, stable=True)[:, :count]
         valid = seen.gather(1, index)
-        across = self._across(index) * valid.unsqueeze(-1)
-        # Groups of fewer readings are filled up with readings of nothing: 0 = 0, of variance 1.
-        inside = across.gather(2, index.unsqueeze(1).expand(-1, count, -1)) * valid.unsqueeze(1)
         noise = self.noise.expand_as(self.mean)[index]
-        inside.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, 1.0))
-        lower = torch.linalg.cholesky(inside)
-        slopes = torch.linalg.solve_triangular(lower, across, upper=False)
-        places = index.unsqueeze(1).expand(-1, values.shape[1], -1)
-        rest = (values.gather(2, places) - self.mean[places]) * valid.unsqueeze(1)
-        read = torch.linalg.solve_triangular(lower, rest.mT, upper=False)
+        slopes, read, lower = conditioned(self._across, values - self.mean, index, valid, noise)
         constant = 2 * lower.diagonal(dim1=1, dim2=2).log().sum(1) + log(2 * pi) * valid.double().sum(1)
         return Given(self.mean + read.mT @ slopes, slopes, -0.5 * (read.square().sum(1) + constant.unsqueeze(1)))
 

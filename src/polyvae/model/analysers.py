@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polyvae.checks.ranges import at_least
 from polyvae.model.clusters import k_means
-from polyvae.model.precision import full_precision
+from polyvae.model.kept import Kept
 
 LEAST = 0.01  # of the mean variance of a channel's values: the least that a value has of its own
 TINY = 1e-12
@@ -84,7 +84,7 @@ class Analysers(nn.Module):
         row, column = torch.tril_indices(factors, factors)
         self.register_buffer("row", row, persistent=False)
         self.register_buffer("column", column, persistent=False)
-        self._made: tuple[list[tuple[Tensor, int]], dict[str, Any]] = ([], {})
+        self._kept = Kept()
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """E[x | y] and the standard deviation of each value, like x [B, ...]; of what is seen itself and 0."""
@@ -260,25 +260,9 @@ class Analysers(nn.Module):
         twice = torch.where(self.row == self.column, 1.0, 2.0).to(self.root).unsqueeze(1)
         return (self.root[:, self.row] * self.root[:, self.column] * twice).flatten(0, 1)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes along: nothing that is made of parameters, whose changes its own would count anew."""
-        return {**self.__dict__, "_made": ([], {})}
-
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` makes of the parameters, kept until one of them changes: it takes longer than a batch does."""
-        parts = (self.log_weights, self.mean, self.root, self.variance)
-        # Changes of tensors made in inference mode are not counted, and a compiled graph holds no count.
-        if torch.compiler.is_compiling() or any(part.is_inference() for part in parts):
-            return make()
-        state = [(part, part._version) for part in parts]
-        if len(self._made[0]) != len(state) or any(
-            old is not new or before != now for (old, before), (new, now) in zip(self._made[0], state, strict=True)
-        ):
-            self._made = (state, {})
-        if name not in self._made[1]:
-            with torch.inference_mode(False), torch.no_grad(), full_precision(self.mean.device):
-                self._made[1][name] = make()
-        return self._made[1][name]
+        """What `make` makes of the parameters, kept until one of them changes."""
+        return self._kept.once(name, (self.log_weights, self.mean, self.root, self.variance), make)
 
     def _lower(self, matrix: Tensor) -> Tensor:
         return matrix[..., self.row, self.column]

@@ -1,11 +1,13 @@
-"""What decoders, and a prior given m, read of an observation: m, or with it what analysers expect of the whole."""
+"""What decoders, and a prior given m, read of an observation: m, or with it what a law expects of the whole."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import nn
 
 from polyvae.model.networks import Shape
-from polyvae.model.networks.analysed import analysed
+from polyvae.model.networks.expected import Expected, NormalExpected, analysed
 from polyvae.model.networks.layers import is_picture
 from polyvae.model.networks.prepared import prepared_observation
 from polyvae.model.spec import Spec
@@ -14,29 +16,37 @@ from polyvae.recipes.options import Codes, Gaussian, Mask
 from polyvae.recipes.parts import reads_sensors, weights_apart
 from polyvae.recipes.sensed import NAME as SENSING
 
-ANALYSERS, ANALYSED = "analysers", "analysed"  # the decoder's name, and that of the feature that it reads
+# By the names of decoders the features that they read, and how these are made for pictures of a shape.
+LAWS: dict[str, tuple[str, Callable[[Shape], Expected]]] = {
+    "analysers": ("analysed", analysed),
+    "normal-law": ("expected", NormalExpected),
+}
 
 
 def read_of(spec: Spec, mask: Mask, decoder: str) -> dict[str, Shape]:
     """Its name, and its shape as networks read it."""
-    if decoder != ANALYSERS:
+    if decoder not in LAWS:
         return {"m": prepared_observation(spec, shown_shape(spec, mask))}
-    return {ANALYSED: (3 * spec.x[0] + 1, *spec.x[1:])}
+    return {LAWS[decoder][0]: (3 * spec.x[0] + 1, *spec.x[1:])}
 
 
 def features_of(spec: Spec, latent: Gaussian | Codes, decoder: str, mask: Mask) -> dict[str, nn.Module]:
-    """The feature that the decoder "analysers" reads, none for another.
+    """The feature that such a decoder reads, none for another.
 
     ValueError, by name, for data that are no pictures of grey levels or bits, for a network of sensors, and beside
     noise of what is seen.
     """
-    if decoder != ANALYSERS:
+    if decoder not in LAWS:
         return {}
     if not is_picture(spec.x) or spec.columns or spec.levels is None:
-        raise ValueError("decoder: analysers are of pictures of grey levels or bits; take multiscale or flat")
+        raise ValueError(f"decoder: {decoder} is for pictures of grey levels or bits; take multiscale or flat")
     if isinstance(latent, Gaussian) and (latent.network == SENSING or reads_sensors(latent)):
-        raise ValueError("decoder: analysers read pictures, and the network sensing reads sensors; take flat")
+        raise ValueError(f"decoder: {decoder} reads pictures, and the network sensing reads sensors; take flat")
     if any(noises(spec, mask)):
-        raise ValueError("decoder: analysers take what is seen as it is; take multiscale beside noise")
-    with weights_apart():
-        return {ANALYSED: analysed(spec.x)}
+        raise ValueError(f"decoder: {decoder} takes what is seen as it is; take multiscale beside noise")
+    name, build = LAWS[decoder]
+    try:
+        with weights_apart():
+            return {name: build(spec.x)}
+    except ValueError as error:
+        raise ValueError(f"decoder: {decoder}: {error}; take analysers or multiscale") from error

@@ -23,7 +23,7 @@ from polyvae.objectives import balance
 from polyvae.objectives.direct import Direct
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
-from polyvae.recipes.begun import ANALYSED, ANALYSERS, features_of, read_of
+from polyvae.recipes.begun import LAWS, features_of, read_of
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoders_of, finished, trained_by
 from polyvae.recipes.latents import LatentPart, divergence, latent_part, vector_decoders
@@ -185,7 +185,7 @@ def _direct_share(asked: float | None, decoder: str, objective: nn.Module | None
     """The share of examples decoded at z = 0; ValueError where an objective of one's own leaves none."""
     if objective is not None and asked:
         raise ValueError("direct is a part of the recipe's own objective; leave out objective, or take Direct for it")
-    usual = DIRECT if decoder == ANALYSERS and objective is None else 0.0
+    usual = DIRECT if decoder in LAWS and objective is None else 0.0
     return usual if asked is None else asked
 
 
@@ -199,7 +199,7 @@ def _placed_by_m(
     both = [x, m] if apart else [(x[0] + m[0], *m[1:])]
     q_net = network_of(latent)((*both, *others), size)
     q_net = q_net if apart else Stacked(q_net, 2)
-    p_net = network(latent, (*read.values(), *others), (p_family.size(latent.dimensions),), ANALYSED in read)
+    p_net = network(latent, (*read.values(), *others), (p_family.size(latent.dimensions),), "m" not in read)
     q_given, p_given = ("x", "m", *y.shapes), (*read, *y.shapes)
     q = Conditional(prepared(q_net, spec, q_given), q_family, q_given)
     p = Conditional(prepared(p_net, spec, p_given), p_family, p_given)

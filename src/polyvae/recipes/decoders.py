@@ -12,7 +12,7 @@ from torch import nn
 from polyvae.checks.names import find
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
-from polyvae.model.networks.analysed import Analysed
+from polyvae.model.networks.expected import Expected
 from polyvae.model.networks.prepared import centring, prepared
 from polyvae.model.parts import Head, by_name, evaluation_mode, given, home
 from polyvae.model.posteriors.quantiser import Quantiser
@@ -23,6 +23,7 @@ from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.bounds import Bound
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
+from polyvae.recipes.begun import LAWS
 from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
@@ -51,9 +52,9 @@ def decoders_of(
 ) -> list[Conditional]:
     """A decoder for each entry of `beside`, of z and y, and of what it reads of m, see `begun.read_of`.
 
-    `which`: "flat", or "multiscale" or "analysers", beside which one without m has no layer that flattens a map.
+    `which`: "flat", or "multiscale" or one of `begun.LAWS`: beside these one without m has no layer that flattens maps.
     """
-    alone = find({"flat": "flat", "multiscale": "map", "analysers": "map"}, which, "decoder")
+    alone = find({"flat": "flat", "multiscale": "map", **dict.fromkeys(LAWS, "map")}, which, "decoder")
     made = []
     for m in beside:
         build = z.decoders[which if m else alone]
@@ -116,7 +117,7 @@ def finished(
             raise ValueError("prior: no term of the objective trains it; add the KL, or take the standard prior")
     monitor = "reconstruction" if point else _monitored(model, objective)
     # A mixture of many laws is fitted to more examples than a codebook.
-    shown = 4 * SHOWN if any(isinstance(part, Analysed) for part in model.features.values()) else SHOWN
+    shown = 4 * SHOWN if any(isinstance(part, Expected) for part in model.features.values()) else SHOWN
     return Recipe(model, objective, observe, monitor, start=_started(model, start), shown=shown)
 
 
@@ -154,7 +155,7 @@ def _trains(weighted: Weighted, priors: Sequence[nn.Module]) -> bool:
 def _started(model: VAE, first: Callable[[Values], None] | None) -> Callable[[Values], None] | None:
     """What a recipe shows the first examples to: layers that centre, what is said, priors and heads that start."""
     parts: list[Callable[[Values], None]] = [] if first is None else [first]
-    parts += [feature.start for feature in model.features.values() if isinstance(feature, Analysed)]
+    parts += [feature.start for feature in model.features.values() if isinstance(feature, Expected)]
     parts += [prior.start for prior in model.prior.values() if isinstance(prior, Starts)]
     canonical = Canonical.of(model)
     sensed = Sensed.of(model)

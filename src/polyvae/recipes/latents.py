@@ -22,6 +22,7 @@ from polyvae.model.spec import Spec
 from polyvae.model.vae import Conditional, Values
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import KL
+from polyvae.recipes.begun import LAWS
 from polyvae.recipes.options import Codes, Gaussian
 from polyvae.recipes.parts import encoder_family, is_perceptron, network_of, prior_of, reads_sensors
 from polyvae.recipes.quantisers import coder_of
@@ -97,7 +98,7 @@ def vector_decoders(latent: Gaussian, spec: Spec) -> dict[str, Reader]:
         "flat": own,
         "map": own,
         "multiscale": scales if is_picture(spec.x) and not reads_sensors(latent) else own,
-        "analysers": partial(scales, dense=2 * spec.x[0]),
+        **dict.fromkeys(LAWS, partial(scales, dense=2 * spec.x[0])),
     }
     return {**decoders, "maps": own if is_perceptron(latent) else maps}
 
@@ -130,7 +131,8 @@ def map_decoders(latent: Codes, spec: Spec) -> dict[str, Reader]:
         return _meeting(inputs, lambda z, m: multiscale((z, m), output, widths, blocks, False, dense))
 
     met = scales if is_picture(spec.x) else flattened
-    return {"flat": flattened, "map": mapped, "multiscale": met, "analysers": partial(scales, dense=2 * spec.x[0])}
+    laws = dict.fromkeys(LAWS, partial(scales, dense=2 * spec.x[0]))
+    return {"flat": flattened, "map": mapped, "multiscale": met, **laws}
 
 
 def _meeting(inputs: Sequence[Shape], build: Callable[[Shape, Shape], nn.Module]) -> nn.Module:

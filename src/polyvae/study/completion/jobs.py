@@ -176,7 +176,9 @@ def jobs_of(chosen: Completed, effort: Effort, seen: Seen, study: Path, device: 
     data = trained.budgeted(same[0], place, budget)
     _check(data, seen)
     text = chosen.models or (MODELS if data.spec.x[0] == 1 else COLOURS)
-    against = _said("against", chosen.against, BASELINES) if words(chosen.against) else []
+    usual = ", ".join(name for name in BASELINES if data.spec.x[0] > 1 or name != "separable-normal")
+    asked = usual if chosen.against is None else chosen.against
+    against = _said("against", asked, BASELINES) if words(asked) else []
     models = _said("models", text, None) if words(text) else []
     if twice := {each.place for each in models} & {each.place for each in against}:
         raise ValueError(f"models: {min(twice)!r} is a baseline too; give one another label, {min(twice)} as NAME")

@@ -26,7 +26,7 @@ COLOURS = (
 )
 UNET = "u-net"
 # These have no weights that a seed would decide.
-FITTED = ("normal-law", "normal-mixture", "kriging", "gappy-pca", "linear", "nearest")
+FITTED = ("normal-law", "separable-normal", "normal-mixture", "kriging", "gappy-pca", "linear", "nearest")
 BASELINES = (*FITTED, UNET)
 # What studies meant that were begun before these were settings.
 BEFORE: dict[str, Any] = {"clock": "wall", "warmup": 0, "average": None}
@@ -39,14 +39,14 @@ class Completed:
     models: recipes that read a few pixels, with commas between them, each with options of its own behind a colon and a
         label behind " as "; the option z=none takes its latents away. By default arbitrary_conditioning and the same
         network without z.
-    against: baselines, of normal-law, normal-mixture, kriging, gappy-pca, linear, nearest and u-net, with commas
-        between them; none for none.
+    against: baselines, of normal-law, separable-normal, normal-mixture, kriging, gappy-pca, linear, nearest and u-net,
+        with commas between them; none for none. By default all, separable-normal of colours alone.
     data: a name of `polyvae datasets`, or a path.
     data_dir: where the files of the data lie, in DIR/NAME; else $POLYVAE_DATA and the user's cache.
     """
 
     models: str | None = None
-    against: str = ", ".join(BASELINES)
+    against: str | None = None
     data: str = "mnist"
     data_dir: Path | None = None
 

@@ -44,17 +44,18 @@ HOW = (
     "the values of the other half of the held-out pictures at which the method had predicted about the same mean, a "
     "hundredth of them; single values then know nothing of each other. Every reading of every method is in cells.csv.",
     "Baselines: normal-law, the normal law with the training part's mean and covariance, and the ridge that is best on "
-    "held-out pictures, conditioned on what is seen; normal-mixture, thirty factor analysers, conditioned likewise, at "
-    "the power that is best there; kriging, a stationary law whose kernel is fitted to the training part; gappy-pca, "
-    "principal components fitted to the seen pixels, at the rank that is best on held-out pictures; linear and "
-    "nearest, interpolation; u-net, a U-Net of 1.3 million parameters that reads (picture, mask), trained on the same "
-    "masks for the same time with the cross-entropy of grey levels, whose minimum is their mean, or with the squared "
-    "error of colours.",
+    "held-out pictures, conditioned on what is seen; separable-normal, a normal law whose colours share one covariance "
+    "between pixels, at the ridge that is best there; normal-mixture, thirty factor analysers, conditioned likewise, "
+    "at the power that is best there; kriging, a stationary law whose kernel is fitted to the training part; "
+    "gappy-pca, principal components fitted to the seen pixels, at the rank that is best on held-out pictures; linear "
+    "and nearest, interpolation; u-net, a U-Net of 1.3 million parameters that reads (picture, mask), trained on the "
+    "same masks for the same time with the cross-entropy of grey levels, whose minimum is their mean, or with the "
+    "squared error of colours.",
     "Models: trained for so many minutes each, with validation; the weights of the epoch with the best bound on the "
     "validation part count. The network without z is the decoder of the model with z = 0, trained alone on -log "
     "p(x | m) for as many minutes: the difference is what the latents are worth. A model with "
-    "decoder=analysers also reads what thirty factor analysers expect given m, whose fit to the training part is "
-    "counted in those minutes.",
+    "decoder=analysers also reads what thirty factor analysers expect given m, one with decoder=normal-law what a "
+    "separable normal law does, whose fit to the training part is counted in those minutes.",
     "Standard errors are over test pictures: s / sqrt(n), of differences between two methods over the differences of "
     "single pictures. Several seeds of one method are averaged picture by picture first.",
 )

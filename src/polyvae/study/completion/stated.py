@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from polyvae.completion.baselines import FittedAnalysers, FittedPCA, Limits
+from polyvae.completion.baselines import FittedAnalysers, FittedPCA, FittedSeparable, Limits
 from polyvae.completion.completer import Completer
 from polyvae.completion.gappy_pca import MOST, GappyPCA
 from polyvae.completion.interpolation import interpolate
@@ -86,6 +86,22 @@ def normal_mixture(x: Tensor, limits: Limits | None) -> At:
     return at
 
 
+def separable_normal(x: Tensor, limits: Limits | None) -> At:
+    """A normal law of the training part x whose colours share one covariance in space, cut off at the limits."""
+    fit = FittedSeparable.fit(x)
+
+    def at(held: Tensor, seen: Tensor) -> Complete:
+        law = fit.chosen({"x": held, "seen": seen})
+
+        def complete(x: Tensor, mask: Tensor, draws: int) -> Stated:
+            rows, here = x.to(law.mean), mask[:, :1].expand(len(x), 1, *x.shape[2:])
+            return Stated(_cut(law(rows, here)[0], limits), {LAW: _cut(law.draw(rows, here, draws), limits)})
+
+        return complete
+
+    return at
+
+
 def kriging(x: Tensor, limits: Limits | None) -> At:
     """Kriging with a kernel fitted to the training part x, cut off at the limits."""
     law = Kriging.fit(x).joint()
@@ -125,6 +141,7 @@ def _cut(values: Tensor, limits: Limits | None) -> Tensor:
 
 METHODS: dict[str, Callable[[Tensor, Limits | None], At]] = {
     "normal-law": normal_law,
+    "separable-normal": separable_normal,
     "normal-mixture": normal_mixture,
     "kriging": kriging,
     "gappy-pca": gappy_pca,

@@ -1,0 +1,100 @@
+"""An observation, and what a law of whole pictures expects given it: what decoders begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polyvae.model.analysers import Analysers, few_factors
+from polyvae.model.draw import Values
+from polyvae.model.precision import full, full_precision
+from polyvae.model.separable import SeparableNormal
+
+COUNT, FACTORS = 30, 20
+PAIRS = 2**23  # numbers at most in the products of every pair of factors, 32 MiB
+ROUNDS, FLOOR = 5, 0.2  # of EM, and the least variance of a value's own: means count here, not densities
+JUDGES = 256
+
+
+class Expected(nn.Module):
+    """An observation of pictures, and before it what a law says of the whole: the decoder and p(z | m) read both.
+
+    m = (x mask, mask), [B, C + 1, H, W] -> (E[x | m], standard deviation, m), [B, 3 C + 1, H, W]. The law starts at
+    training examples, and what of it is chosen at `JUDGES` others, seen as m shows them. `values`: the names of x and
+    m.
+    """
+
+    def __init__(self, of: str = "x", given: str = "m") -> None:
+        super().__init__()
+        self.of, self.given = of, (given,)
+
+    @torch.no_grad()
+    def forward(self, values: Values) -> Tensor:
+        m = values[self.given[0]]
+        # Products over hundreds of values lose what tells laws apart in half precision.
+        with full_precision(m.device):
+            m = full(m)
+            mean, std = self.expect(m[:, :-1], m[:, -1:])
+            return torch.cat([mean, std, m], 1)
+
+    @torch.no_grad()
+    def start(self, values: Values) -> None:
+        """Fits the law to examples and what is seen of them."""
+        x, m = full(values[self.of]), full(values[self.given[0]])
+        judges = min(JUDGES, len(x) // 4)
+        self.fit(x[judges:])
+        if judges:
+            self.choose(x[:judges], m[:judges, -1:])
+
+    def expect(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x | m] and the standard deviation of each value, like x [B, C, H, W]."""
+        raise NotImplementedError
+
+    def fit(self, x: Tensor) -> None:
+        """Fits the law to whole pictures."""
+        raise NotImplementedError
+
+    def choose(self, x: Tensor, seen: Tensor) -> None:
+        """Chooses what is chosen by pictures that it was not fitted to."""
+        raise NotImplementedError
+
+
+class Analysed(Expected):
+    """What a mixture of `Analysers` expects, whose power is chosen."""
+
+    def __init__(self, shape: Sequence[int], count: int, factors: int, of: str = "x", given: str = "m") -> None:
+        super().__init__(of, given)
+        self.analysers = Analysers(shape, count, factors)
+
+    def expect(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        return self.analysers(x, seen)
+
+    def fit(self, x: Tensor) -> None:
+        self.analysers.fit(x, ROUNDS, FLOOR)
+
+    def choose(self, x: Tensor, seen: Tensor) -> None:
+        self.analysers.choose_power(x, seen)
+
+
+class NormalExpected(Expected):
+    """What a `SeparableNormal` expects, whose ridge is chosen."""
+
+    def __init__(self, shape: Sequence[int], of: str = "x", given: str = "m") -> None:
+        super().__init__(of, given)
+        self.law = SeparableNormal(shape)
+
+    def expect(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        return self.law(x, seen)
+
+    def fit(self, x: Tensor) -> None:
+        self.law.fit(x)
+
+    def choose(self, x: Tensor, seen: Tensor) -> None:
+        self.law.choose_ridge(x, seen)
+
+
+def analysed(shape: Sequence[int]) -> Analysed:
+    """`Analysed` of `COUNT` analysers of up to `FACTORS` factors."""
+    return Analysed(shape, COUNT, few_factors(shape, COUNT, FACTORS, PAIRS))
