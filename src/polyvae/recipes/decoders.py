@@ -12,7 +12,7 @@ from torch import nn
 from polyvae.checks.names import find
 from polyvae.model.families.real import Point
 from polyvae.model.networks import Shape
-from polyvae.model.networks.expected import Expected
+from polyvae.model.networks.expected import Around, Expected
 from polyvae.model.networks.prepared import centring, prepared
 from polyvae.model.parts import Head, by_name, evaluation_mode, given, home
 from polyvae.model.posteriors.quantiser import Quantiser
@@ -39,7 +39,8 @@ def decoder_of(
     family = decoder_family(likelihood, spec)
     family = deepcopy(family) if own else family
     net = build(list(given.values()), (family.size(spec.x[0]), *spec.x[1:]))
-    return Conditional(prepared(net, spec, tuple(given)), family, tuple(given))
+    begins = {name for name, _ in LAWS.values()} & set(given) and hasattr(family, "around")
+    return (Around if begins else Conditional)(prepared(net, spec, tuple(given)), family, tuple(given))
 
 
 def decoders_of(

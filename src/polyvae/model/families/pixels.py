@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import pi, sqrt
+
 import torch
 from torch import Tensor
 from torch import distributions as td
@@ -12,9 +14,11 @@ from polyvae.model import distributions
 from polyvae.model.distributions import grey as discretised
 from polyvae.model.distributions.hats import hats_of
 from polyvae.model.distributions.law import whole
-from polyvae.model.families.scales import between
+from polyvae.model.families.scales import between, raw_between
 from polyvae.model.parts import Family, features_of
 from polyvae.model.precision import full
+
+SURE = 1 / 512  # half a grey level: what bits are kept from either end that a network is to move
 
 
 class DiscretisedLogistic(Family):
@@ -29,6 +33,10 @@ class DiscretisedLogistic(Family):
 
     def size(self, features: int) -> int:
         return 2 * features
+
+    def around(self, mean: Tensor, std: Tensor) -> Tensor:
+        """The raw output whose law has this mean and about this standard deviation."""
+        return torch.cat([mean, raw_between(std * (sqrt(3) / pi), *_ends(self.levels))], 1)
 
     def forward(self, raw: Tensor) -> Distribution:
         loc, scale = full(raw).chunk(2, 1)
@@ -150,7 +158,12 @@ def _logistic(loc: Tensor, scale: Tensor, levels: int) -> Distribution:
 
 
 def _scale(raw: Tensor, levels: int) -> Tensor:
-    return between(raw, 1 / (16 * (levels - 1)), 4.0)
+    return between(raw, *_ends(levels))
+
+
+def _ends(levels: int) -> tuple[float, float]:
+    """Between which a scale lies."""
+    return 1 / (16 * (levels - 1)), 4.0
 
 
 def grey(levels: int | None) -> int:
@@ -168,6 +181,10 @@ class Bernoulli(Family):
     def raw(self, mean: Tensor) -> Tensor:
         """The raw output whose law has this mean."""
         return mean.logit()
+
+    def around(self, mean: Tensor, std: Tensor) -> Tensor:
+        """The raw output whose law has about this mean: at its ends a network would move nothing."""
+        return mean.logit(SURE)
 
     def forward(self, raw: Tensor) -> Distribution:
         raw = full(raw)

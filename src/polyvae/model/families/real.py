@@ -127,6 +127,10 @@ class PixelNormal(Family):
     def size(self, features: int) -> int:
         return self.scale.outputs * features
 
+    def around(self, mean: Tensor, std: Tensor) -> Tensor:
+        """The raw output whose law has this mean and, where the network says one, about this standard deviation."""
+        return self.scale.around(mean, std)
+
     def forward(self, raw: Tensor) -> Distribution:
         return self.scale(full(raw), _pixel_normal)
 

@@ -14,6 +14,7 @@ from polyvae.checks.names import find
 from polyvae.model import distributions
 
 LOWEST, HIGHEST = 1 / 256, 16.0  # a network's scale: from a grey level to standardised tables
+EDGE = 0.02  # a share of what lies between two ends, kept from either: there a network would move nothing
 MakeLaw = Callable[[Tensor, Tensor], Distribution]
 T = TypeVar("T")
 
@@ -25,6 +26,10 @@ class Scale(nn.Module):
 
     def forward(self, raw: Tensor, law: MakeLaw) -> Distribution:
         raise NotImplementedError
+
+    def around(self, loc: Tensor, scale: Tensor) -> Tensor:
+        """The raw output whose law has this loc and, where the network says one, about this scale."""
+        return loc
 
 
 class _Fixed(Scale):
@@ -62,6 +67,9 @@ class _Network(Scale):
     def forward(self, raw: Tensor, law: MakeLaw) -> Distribution:
         loc, scale = raw.chunk(2, 1)
         return law(loc, between(scale, LOWEST, HIGHEST))
+
+    def around(self, loc: Tensor, scale: Tensor) -> Tensor:
+        return torch.cat([loc, raw_between(scale, LOWEST, HIGHEST)], 1)
 
 
 class _Optimal(Scale):
@@ -107,3 +115,9 @@ def learned_scale(raw: Tensor) -> Tensor:
 def between(raw: Tensor, low: float, high: float) -> Tensor:
     """A positive number between low and high, their geometric mean at raw = 0."""
     return (log(low) + (log(high) - log(low)) * raw.sigmoid()).exp()
+
+
+def raw_between(value: Tensor, low: float, high: float) -> Tensor:
+    """The raw number of which `between` makes about this value, not quite at either end."""
+    share = (value.clamp(low, high) / low).log() / log(high / low)
+    return share.logit(EDGE)

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from polyvae.model.analysers import Analysers, few_factors
 from polyvae.model.draw import Values
+from polyvae.model.networks.layers import LastConvolution
+from polyvae.model.parts import Conditional, Family
 from polyvae.model.precision import full, full_precision
 from polyvae.model.separable import SeparableNormal
+from polyvae.model.sized import Sized
 
 COUNT, FACTORS = 30, 20
 PAIRS = 2**23  # numbers at most in the products of every pair of factors, 32 MiB
 ROUNDS, FLOOR = 5, 0.2  # of EM, and the least variance of a value's own: means count here, not densities
 JUDGES = 256
+
+
+class Around(Sized, Conditional):
+    """p(x | ., e) that begins at the law of which e is what it expects: raw = net(., e) + family.around(mean, std).
+
+    The last name in `given` is that of e, (mean, std, m) as `Expected` says it, of which there may be fewer rows than
+    of what the network makes. `family` has a function `around`: the raw output whose law has such a mean and spread.
+    Weights of before there was that, which lack `begins`, are taken for those of a plain `Conditional`.
+    """
+
+    begins: Tensor | None
+
+    def __init__(self, net: nn.Module, family: Family, given: str | Sequence[str]) -> None:
+        super().__init__(net, family, given)
+        self.register_buffer("begins", torch.ones(()))
+        for part in net.modules():
+            if isinstance(part, LastConvolution):
+                for parameter in part.parameters():
+                    nn.init.zeros_(parameter)
+
+    def forward(self, values: Values) -> Distribution:
+        if self.begins is None:
+            return super().forward(values)
+        raw, e = (full(each) for each in (self.net(*[values[name] for name in self.given]), values[self.given[-1]]))
+        mean, std, _ = e.tensor_split([e.shape[1] // 3, 2 * (e.shape[1] // 3)], 1)
+        begun = cast(Any, self.family).around(mean, std)
+        return self.family((raw.unflatten(0, (-1, len(e))) + begun).flatten(0, 1))
+
+    def resize(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Begins nowhere where what is to be loaded does not say so."""
+        if "begins" not in shapes:
+            self.begins = None
 
 
 class Expected(nn.Module):
