@@ -291,3 +291,34 @@ def test_the_catalogue_lists_what_it_knows() -> None:
         families.PixelNormal("shared")
     with pytest.raises(ValueError, match="grey levels"):
         likelihood("logistic", None)
+
+
+@pytest.mark.parametrize(
+    "name", ["bernoulli", "logistic", "normal", "normal-learned", "normal-network", "normal-optimal"]
+)
+@given(mean=st.floats(0.35, 0.65), std=st.floats(0.02, 0.08))
+def test_a_law_around_a_mean_and_a_spread_has_them(name: str, mean: float, std: float) -> None:
+    family = likelihood(name, 256, (2, 3, 3)).eval()
+    means, stds = (torch.full((4, 2, 3, 3), value, dtype=torch.float64) for value in (mean, std))
+    raw = family.around(means, stds)
+    assert raw.shape == (4, family.size(2), 3, 3)
+    law = family(raw)
+    assert torch.allclose(law.mean, means, atol=1e-4)
+    if name == "normal-network":
+        assert torch.allclose(law.stddev, stds, rtol=1e-4)
+    if name == "logistic":
+        grey = torch.linspace(0, 1, 256, dtype=torch.float64)
+        p = torch.stack([law.base_dist.log_prob(torch.full_like(means, level)) for level in grey]).exp()
+        spread = (p * (grey.view(-1, 1, 1, 1, 1) - means).square()).sum(0).sqrt()
+        assert torch.allclose(spread, stds, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "logistic", "normal-network"])
+def test_around_the_ends_a_network_still_moves_the_law(name: str) -> None:
+    family = likelihood(name, 256, (1, 1, 2))
+    raw = family.around(torch.tensor([[[[0.0, 1.0]]]]), torch.zeros(1, 1, 1, 2)).requires_grad_()
+    family(raw).log_prob(torch.tensor([[[[1.0, 0.0]]]])).sum().backward()
+    assert raw.isfinite().all()
+    assert raw.grad is not None
+    assert (raw.grad.abs() > 1e-3).any()
+    assert raw.grad.isfinite().all()

@@ -1,4 +1,4 @@
-"""Decoders that begin at what a mixture of factor analysers expects of the whole."""
+"""Decoders that begin at what a law of whole pictures expects."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import polyvae as pv
 from helpers.observing import NAMES, made
 from helpers.runs import pictures
 from polyvae.completion.completer import Completer
-from polyvae.model.networks.expected import Analysed, NormalExpected
+from polyvae.model.networks.expected import Analysed, Around, Expected, NormalExpected
+from polyvae.model.parts import Conditional, Head
 from polyvae.observe.counts import LogUniform
 from polyvae.observe.masks import sparse
 from polyvae.recipes.recording import SHOWN
+from polyvae.training.store import RunError
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_what_reads_no_latent_is_computed_once_and_says_the_same(decoder) -> Non
         latents = Completer(5).drawn(model, batch, 5)
         law, _ = next(Completer(5).decoded(model, "x", batch, latents))
         wide = {name: value.repeat(5, 1, 1, 1) for name, value in batch.items()}
-        values = model.featured({**wide, "z": latents["z"].flatten(0, 1)}, [name for name in model.features] + ["m", "z"])
+        values = model.featured({**wide, "z": latents["z"].flatten(0, 1)}, [*model.features, "m", "z"])
         torch.testing.assert_close(law.mean, model.heads["x"](values).mean, atol=1e-5, rtol=1e-5)
 
 
@@ -81,3 +83,55 @@ def test_how_many_are_seen_is_log_uniform_unless_it_is_said() -> None:
 def test_what_analysers_are_not_of_is_refused(spec, options, message) -> None:
     with pytest.raises(ValueError, match=message):
         pv.recipes.arbitrary_conditioning(spec, decoder="analysers", **options)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "logistic", "normal", "normal-learned", "normal-network"])
+@pytest.mark.parametrize("decoder", ["analysers", "normal-law"])
+def test_before_a_step_the_likelihood_says_what_the_law_expects(decoder, likelihood) -> None:
+    data = pictures(side=8)
+    recipe = made("arbitrary_conditioning", data.spec, decoder=decoder, likelihood=likelihood)
+    x = data.train.tensors["x"].float() / 255
+    assert recipe.start is not None
+    recipe.start(recipe.observe({"x": x}))
+    model = recipe.model.eval()
+    m = sparse(x[:5], torch.rand(5, 1, 8, 8) < 0.3)
+    (expected,) = (part({"m": m}) for part in model.features.values() if isinstance(part, Expected))
+    with torch.no_grad():
+        values = model.featured({"x": x[:5], "m": m, "z": torch.randn(5, 3)}, [*model.features, "m", "z"])
+        law = model.heads["x"](values)
+    # Half a grey level is kept from either end of bits; what a logistic law has beyond the levels falls on them.
+    atol = {"logistic": 0.1, "bernoulli": 0.002}.get(likelihood, 1e-6)
+    assert torch.allclose(law.mean, expected[:, :1], atol=atol)
+    if likelihood == "normal-network":
+        assert torch.allclose(law.stddev, expected[:, 1:2].clamp(min=1.18 / 256), rtol=1e-3)
+
+
+def test_a_likelihood_that_does_not_know_how_to_begin_reads_alone() -> None:
+    recipe = made("arbitrary_conditioning", pictures(side=8).spec, decoder="analysers", likelihood="logistic-mixture")
+    (head,) = recipe.model.heads.values()
+    assert isinstance(head, Head)
+    assert type(head.likelihood) is Conditional
+
+
+def test_weights_of_before_likelihoods_began_somewhere_say_what_they_said(tmp_path: Path) -> None:
+    data = pictures(side=8)
+    recipe = made("arbitrary_conditioning", data.spec, decoder="analysers", seed=3)
+    (head,) = recipe.model.heads.values()
+    assert isinstance(head, Head)
+    assert isinstance(head.likelihood, Around)
+    head.likelihood.begins = None
+    run = pv.fit(recipe, data, tmp_path / "run", epochs=1, progress=False)
+    assert not [name for name in recipe.model.state_dict() if name.endswith("begins")]
+    again = pv.Run.load(tmp_path / "run")
+    x, mask = data.train.tensors["x"][:3].float() / 255, torch.rand(3, 1, 8, 8) < 0.3
+    first, second = (pv.complete(each, x, mask, draws=4, seed=1).mean for each in (run, again))
+    assert torch.equal(first, second)
+    with pytest.raises(RunError, match="begins"):
+        pv.fit(
+            made("arbitrary_conditioning", data.spec, decoder="analysers", seed=3),
+            data,
+            tmp_path / "run",
+            epochs=2,
+            progress=False,
+            resume=True,
+        )
