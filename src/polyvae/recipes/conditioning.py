@@ -60,8 +60,9 @@ def semi_conditional(
     """log p(x | m) >= E_q(z | x)[log p(x | z, m)] - KL(q(z | x) || p(z)), m = (x * mask, mask) a few pixels of x.
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "flat", the network's own with z and m
-    flattened and joined, "multiscale", convolutions with the network's widths that meet m at every scale, or
-    "analysers", the same, which also reads what a mixture of factor analysers of the training pictures expects given m.
+    flattened and joined, "multiscale", convolutions with the network's widths that meet m at every scale, or the same
+    begun at what a law of the training pictures expects given m: "analysers", a mixture of factor analysers, or
+    "normal-law", one normal law whose colours share a covariance.
     `condition`: posterior and likelihood also read y, or the values named. `objective`: what is minimised, by default
     minus the bound. `network`: beside the usual ones "sensing", for fields seen at fixed places, of which readings
     alone are read and which are written in principal axes.
@@ -157,9 +158,9 @@ def arbitrary_conditioning(
     """log p(x | m) >= E_q(z | x, m)[log p(x | z, m)] - KL(q(z | x, m) || p(z | m)): m alone places z.
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "multiscale", convolutions with the
-    network's widths that meet m at every scale, "analysers", the same, which also reads what a mixture of factor
-    analysers of the training pictures expects given m, as p(z | m) then does, or "flat", the network's own with z and m
-    flattened and joined. `prior`: "standard" alone, since that given m is learned. `count`: how many,
+    network's widths that meet m at every scale, "analysers" or "normal-law", the same begun at what a mixture of factor
+    analysers of the training pictures, or a normal law whose colours share a covariance, expects given m, which
+    p(z | m) then reads too, or "flat", the network's own with z and m flattened and joined. `prior`: "standard" alone, since that given m is learned. `count`: how many,
     a number or a share below 1; by default drawn, of pictures as often from one to
     ten as from ten to a hundred, from none to all, of tables any number alike. `exponent`: how many is drawn for
     each example, N (1 - u^(1/exponent)), down to none. `condition`: posterior, prior and likelihood also read y, or

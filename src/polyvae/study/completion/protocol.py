@@ -21,8 +21,8 @@ MODELS = (
     "arbitrary_conditioning:likelihood=bernoulli,decoder=analysers,z=none as network without z"
 )
 COLOURS = (
-    "arbitrary_conditioning:decoder=analysers as arbitrary_conditioning; "
-    "arbitrary_conditioning:decoder=analysers,z=none as network without z"
+    "arbitrary_conditioning:likelihood=normal-network,decoder=normal-law as arbitrary_conditioning; "
+    "arbitrary_conditioning:likelihood=normal-network,decoder=normal-law,z=none as network without z"
 )
 UNET = "u-net"
 # These have no weights that a seed would decide.
