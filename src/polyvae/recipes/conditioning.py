@@ -159,12 +159,12 @@ def arbitrary_conditioning(
 
     `likelihood`: by default what the kinds of the data ask for. `decoder`: "multiscale", convolutions with the
     network's widths that meet m at every scale, "analysers" or "normal-law", the same begun at what a mixture of factor
-    analysers of the training pictures, or a normal law whose colours share a covariance, expects given m, which
-    p(z | m) then reads too, or "flat", the network's own with z and m flattened and joined. `prior`: "standard" alone, since that given m is learned. `count`: how many,
-    a number or a share below 1; by default drawn, of pictures as often from one to
-    ten as from ten to a hundred, from none to all, of tables any number alike. `exponent`: how many is drawn for
-    each example, N (1 - u^(1/exponent)), down to none. `condition`: posterior, prior and likelihood also read y, or
-    the values named. `objective`: what is minimised, by default minus the bound.
+    analysers of the training pictures, or a normal law whose colours share a covariance, expects given m, which p(z |
+    m) then reads too, or "flat", the network's own with z and m flattened and joined. `prior`: "standard" alone, since
+    that given m is learned. `count`: how many, a number or a share below 1; by default drawn, of pictures as often from
+    one to ten as from ten to a hundred, from none to all, of tables any number alike. `exponent`: how many is drawn for
+    each example, N (1 - u^(1/exponent)), down to none. `condition`: posterior, prior and likelihood also read y, or the
+    values named. `objective`: what is minimised, by default minus the bound.
 
     Ivanov, Figurnov, Vetrov: Variational Autoencoder with Arbitrary Conditioning, 2019; Sohn, Lee, Yan: Learning
     Structured Output Representation using Deep Conditional Generative Models, 2015.
