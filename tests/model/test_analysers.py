@@ -240,3 +240,13 @@ def test_a_copy_makes_its_own_products() -> None:
         assert torch.equal(copy(x, seen)[0], second(x, seen)[0])
         copy.load_state_dict(first.state_dict())
         assert torch.equal(copy(x, seen)[0], first(x, seen)[0])
+
+
+def test_weights_of_other_analysers_make_as_many_as_they_are() -> None:
+    torch.manual_seed(3)
+    x, seen = torch.rand(60, 1, 3, 4), (torch.rand(60, 1, 3, 4) < 0.4).float()
+    law, other = Analysers((1, 3, 4), 3, 2).fit(x), Analysers((1, 3, 4), 5, 4).fit(x.square())
+    law(x, seen)
+    law.load_state_dict(other.state_dict())
+    assert torch.equal(law(x, seen)[0], other(x, seen)[0])
+    assert torch.equal(law.draw(x, seen, 2)[:, seen == 1], other.draw(x, seen, 2)[:, seen == 1])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log, pi, prod
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polyvae.checks.ranges import at_least
 from polyvae.model.clusters import k_means
 from polyvae.model.kept import Kept
+from polyvae.model.sized import Sized
 
 LEAST = 0.01  # of the mean variance of a channel's values: the least that a value has of its own
 TINY = 1e-12
@@ -49,7 +50,7 @@ class Given(NamedTuple):
     covariance: Tensor
 
 
-class Analysers(nn.Module):
+class Analysers(Sized):
     """x ~ sum_k w_k N(mu_k, R_k' R_k + diag d_k), given the values y that are seen of each example.
 
     p(c | y, k) = N(S_k R_k D_k^-1 (y - mu_k), S_k), S_k = (I + R_k D_k^-1 R_k')^-1, over the seen values alone
@@ -85,6 +86,12 @@ class Analysers(nn.Module):
         self.register_buffer("row", row, persistent=False)
         self.register_buffer("column", column, persistent=False)
         self._kept = Kept()
+
+    def resize(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """As many analysers of as many factors as what is to be loaded has."""
+        super().resize(shapes)
+        factors = self.root.shape[1]
+        self.row, self.column = torch.tril_indices(factors, factors, device=self.root.device)
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """E[x | y] and the standard deviation of each value, like x [B, ...]; of what is seen itself and 0."""
