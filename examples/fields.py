@@ -25,11 +25,16 @@ from fields_scores import Field, Predictions, Trial, score
 import polyvae as pv
 
 OWN = Case()
+MANY = Case(150, (256, 256, 256), 30, 8, steps=3_000, batch=256, lr=2e-3, passes=1, draws=20, group=30)
 CASES = {
     "cylinder_flow": OWN,
-    "vortices": Case(150, (256, 256, 256), 30, 8, steps=3_000, batch=256, lr=2e-3, passes=1, draws=20, group=30),
+    "vortices": MANY,
+    "turbulence": MANY,
 }
-NOISE_DRAWS = {"vortices": 1}  # of the sensors' noise in scoring, where the held-out parts are large; elsewhere 5
+NOISE_DRAWS = {
+    "vortices": 1,
+    "turbulence": 1,
+}  # of the sensors' noise in scoring, where the held-out parts are large; elsewhere 5
 QUICK = {"steps": 20, "draws": 4, "hidden": (16,), "modes": 8, "group": 8}
 BASELINE, STRONGEST = "gappy PCA", "Gaussian process"  # what errors are set beside
 Row = dict[str, Any]
@@ -37,7 +42,9 @@ Row = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cylinder_flow", help="cylinder_flow, vortices or a file of fields, .npz")
+    parser.add_argument(
+        "--data", default="cylinder_flow", help="cylinder_flow, vortices, turbulence or a file of fields, .npz"
+    )
     parser.add_argument("--sensors", type=int, nargs="+", default=[3, 5, 10], help="how many, one comparison each")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.05], help="in standard deviations")
     parser.add_argument("--splits", type=int, default=1, help="ways to hold out blocks, one after another")
