@@ -113,7 +113,7 @@ def test_of_more_pixels_than_are_read_those_near_what_is_unseen_count(monkeypatc
     seen = torch.ones(2, 1, 6, 6, dtype=torch.float64)
     seen[..., :2] = 0  # two columns
     whole, _ = law(x, seen)
-    monkeypatch.setattr(separable, "READ", 6)
+    monkeypatch.setattr(separable, "READ", 6 * 36)
     monkeypatch.setattr(separable, "NEAR", 3)
     near = seen.clone()
     near[..., 3:] = 0

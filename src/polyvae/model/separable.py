@@ -12,12 +12,13 @@ from polyvae.model.conditioned import conditioned
 from polyvae.model.kept import Kept
 
 LARGEST = 4096  # pixels: their covariance is one matrix
-READ = 1024  # pixels at most that are conditioned on
+READ = 2**21  # numbers in the rows of a covariance that are conditioned on, 8 MiB an example
 NUMBERS = 2**22  # in the root of a covariance, 16 MiB
 PIECE = 2**24  # numbers of an array at once, 64 MiB
 RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of the mean variance, that are tried
 NEAR = 7  # the side of what is around a pixel
 TINY = 1e-6
+GOLDEN, TIE = (5**0.5 - 1) / 2, 0.01
 PART = 64  # examples at once, of those that judge
 
 
@@ -28,8 +29,8 @@ class SeparableNormal(nn.Module):
     Var[x_c | y] = A_cc (K - K_:s K_ss^-1 K_s:)
 
     of pictures of a `shape` (C, H, W), P = H W. All colours of a pixel are seen or none, so that A cancels from the
-    mean. What is seen is [B, 1, H, W], 1 or 0; of more than `READ` pixels those count that have most unseen ones
-    around. Before `fit` mu = 0, A = I, K = I. Raises ValueError for more than `LARGEST` pixels.
+    mean. What is seen is [B, 1, H, W], 1 or 0; of more than `READ` / P pixels those count that have most unseen ones
+    around, spread evenly. Before `fit` mu = 0, A = I, K = I. Raises ValueError for more than `LARGEST` pixels.
 
     Dutilleul: The MLE algorithm for the matrix normal distribution, 1999.
     """
@@ -38,6 +39,7 @@ class SeparableNormal(nn.Module):
     colours: Tensor  # A
     root: Tensor  # R [r, P]
     ridge: Tensor
+    tie: Tensor  # [P]
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -49,6 +51,9 @@ class SeparableNormal(nn.Module):
         self.register_buffer("colours", torch.eye(channels))
         self.register_buffer("root", torch.zeros(min(pixels, NUMBERS // pixels), pixels))
         self.register_buffer("ridge", torch.ones(()))
+        # Among pixels alike no part of the picture comes first: multiples of the golden ratio are spread evenly.
+        tie = torch.arange(pixels, dtype=torch.float64) * GOLDEN % 1
+        self.register_buffer("tie", (TIE * tie).float(), persistent=False)
         self._kept = Kept()
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,10 +139,10 @@ class SeparableNormal(nn.Module):
 
     def _rank(self, where: Tensor) -> Tensor:
         """Which pixels are to be read first, [B, P]: what is seen, and of that what has most unseen ones around."""
-        if where[0].numel() <= READ:
+        if where[0].numel() <= _most(where[0].numel()):
             return where.flatten(1).byte()
         near = F.avg_pool2d(1.0 - where.to(self.mean), NEAR, 1, NEAR // 2, count_include_pad=False)
-        return torch.where(where, 1 + near, 0.0).flatten(1)
+        return torch.where(where, 1 + near, 0.0).flatten(1) + self.tie
 
     def _groups(self, within: Tensor) -> Iterator[tuple[Tensor, int]]:
         """Pictures of which about as many pixels are seen, and how many are read of each.
@@ -145,7 +150,7 @@ class SeparableNormal(nn.Module):
         On an accelerator all together, since it would have to be waited for: there the most that are read of any.
         """
         count, pixels = len(within), within.shape[1]
-        most = min(READ, pixels)
+        most = _most(pixels)
         if within.device.type != "cpu":
             for rows in torch.arange(count, device=within.device).split(max(1, 16 * PIECE // (most * pixels))):
                 yield rows, most
@@ -157,6 +162,11 @@ class SeparableNormal(nn.Module):
             size = min(size, max(1, PIECE // (2 * int(counts[start]) * pixels)))
             yield order[start : start + size], int(counts[start + size - 1])
             start += size
+
+
+def _most(pixels: int) -> int:
+    """How many pixels at most are read."""
+    return min(pixels, max(1, READ // pixels))
 
 
 def _root(rows: Tensor, most: int) -> Tensor:
