@@ -63,7 +63,7 @@ def test_what_is_expected_is_the_conditional_of_the_kronecker_product(
     assert torch.allclose(mean.flatten(1), expected, atol=1e-6)
     assert torch.allclose(std.flatten(1), spread, atol=1e-5)
     # Nothing of what is not seen is read, and every example stands for itself.
-    other = torch.where(seen != 0, x, 7.0)
+    other = torch.where(seen != 0, x, torch.nan)
     assert torch.allclose(law(other, seen)[0], mean)
     assert torch.allclose(law(x[-1:], seen[-1:])[0], mean[-1:], atol=1e-9)
 
@@ -187,3 +187,12 @@ def test_what_decoders_read_is_what_it_expects_its_spread_and_m() -> None:
     copy.law.root.mul_(0.5)
     assert not torch.allclose(copy({"m": m}), read)
     assert torch.equal(part({"m": m}), read)
+
+
+def test_no_pictures_are_completed_to_none_and_a_graph_says_the_same() -> None:
+    law, x = fitted((2, 4, 4)), pictures(5, (2, 4, 4), 1)
+    assert law(x[:0], torch.zeros(0, 1, 4, 4))[0].shape == (0, 2, 4, 4)
+    seen = (torch.rand(5, 1, 4, 4) < 0.4).double()
+    exported = torch.export.export(law, (x, seen)).module()
+    for found, expected in zip(exported(x, seen), law(x, seen), strict=True):
+        assert torch.allclose(found, expected)

@@ -9,14 +9,13 @@ import torch
 
 import polyvae as pv
 from helpers.observing import NAMES, made
-from helpers.runs import pictures
+from helpers.runs import pictures, same, timeless, weights
 from polyvae.completion.completer import Completer
 from polyvae.model.networks.expected import Analysed, Around, Expected, NormalExpected
 from polyvae.model.parts import Conditional, Head
 from polyvae.observe.counts import LogUniform
 from polyvae.observe.masks import sparse
 from polyvae.recipes.recording import SHOWN
-from polyvae.training.store import RunError
 
 
 @pytest.mark.parametrize(
@@ -126,12 +125,24 @@ def test_weights_of_before_likelihoods_began_somewhere_say_what_they_said(tmp_pa
     x, mask = data.train.tensors["x"][:3].float() / 255, torch.rand(3, 1, 8, 8) < 0.3
     first, second = (pv.complete(each, x, mask, draws=4, seed=1).mean for each in (run, again))
     assert torch.equal(first, second)
-    with pytest.raises(RunError, match="begins"):
-        pv.fit(
-            made("arbitrary_conditioning", data.spec, decoder="analysers", seed=3),
-            data,
-            tmp_path / "run",
-            epochs=2,
-            progress=False,
-            resume=True,
-        )
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_runs_of_before_likelihoods_began_somewhere_go_on_as_if_they_had_not_stopped(average, tmp_path: Path) -> None:
+    data = pictures(side=8)
+
+    def old() -> pv.Recipe:
+        recipe = made("arbitrary_conditioning", data.spec, decoder="analysers", seed=3)
+        (head,) = recipe.model.heads.values()
+        assert isinstance(head, Head)
+        assert isinstance(head.likelihood, Around)
+        head.likelihood.begins = None
+        return recipe
+
+    given = {"epochs": 2, "batch_size": 12, "average": average, "progress": False}
+    whole = pv.fit(old(), data, tmp_path / "whole", **given)
+    pv.fit(old(), data, tmp_path / "run", **given, max_steps=5)
+    now = made("arbitrary_conditioning", data.spec, decoder="analysers", seed=3)
+    again = pv.fit(now, data, tmp_path / "run", **given, resume=True)
+    assert same(weights(again.recipe), weights(whole.recipe))
+    assert timeless(again.history) == timeless(whole.history)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
@@ -129,3 +129,11 @@ def test_a_falling_schedule_fixes_the_number_of_epochs() -> None:
 def test_what_is_given_in_the_place_of_a_folder_is_told(given: Any, told: str) -> None:
     with pytest.raises(TypeError, match=f"run is a folder; got {told}"):
         pv.fit("vae", torch.zeros(20, 3), given)
+
+
+def test_whose_minutes_count_does_not_matter_where_none_are_counted() -> None:
+    falling = Settings(epochs=3, schedule="cosine")
+    recorded = json.loads(json.dumps(asdict(falling)))
+    assert replace(falling, clock="processor").differences(recorded) == []
+    recorded["minutes"] = 2.0
+    assert replace(falling, minutes=2.0, clock="processor").differences(recorded) == ["clock: wall then, processor now"]

@@ -25,7 +25,7 @@ def conditioned(
     inside.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, 1.0))
     lower = torch.linalg.cholesky(inside)
     places = index.unsqueeze(1).expand(-1, rest.shape[1], -1)
-    y = rest.gather(2, places) * valid.unsqueeze(1)
+    y = torch.where(valid.unsqueeze(1), rest.gather(2, places), 0.0)  # which may be NaN where nothing is seen
     return _solved(lower, across), _solved(lower, y.mT), lower
 
 

@@ -124,7 +124,7 @@ class SeparableNormal(nn.Module):
 
     def _read(self, rest: Tensor, where: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """K_:s K_ss^-1 r_s of rows [B, n, H, W] or [B, n, P], and T with Cov = K - T'T, for some examples at a time."""
-        rest, within = rest.view(*rest.shape[:2], -1), where.flatten(1)
+        rest, within = rest.flatten(2), where.flatten(1)
         order = self._rank(where).argsort(dim=1, descending=True, stable=True)
         for rows, count in self._groups(within):
             index = order[rows, :count]
@@ -139,7 +139,7 @@ class SeparableNormal(nn.Module):
 
     def _rank(self, where: Tensor) -> Tensor:
         """Which pixels are to be read first, [B, P]: what is seen, and of that what has most unseen ones around."""
-        if where[0].numel() <= _most(where[0].numel()):
+        if where.shape[2:].numel() <= _most(where.shape[2:].numel()):
             return where.flatten(1).byte()
         near = F.avg_pool2d(1.0 - where.to(self.mean), NEAR, 1, NEAR // 2, count_include_pad=False)
         return torch.where(where, 1 + near, 0.0).flatten(1) + self.tie
@@ -147,11 +147,12 @@ class SeparableNormal(nn.Module):
     def _groups(self, within: Tensor) -> Iterator[tuple[Tensor, int]]:
         """Pictures of which about as many pixels are seen, and how many are read of each.
 
-        On an accelerator all together, since it would have to be waited for: there the most that are read of any.
+        On an accelerator, which would have to be waited for, and in a compiled graph all together: the most that may be
+        read of any.
         """
         count, pixels = len(within), within.shape[1]
         most = _most(pixels)
-        if within.device.type != "cpu":
+        if within.device.type != "cpu" or torch.compiler.is_compiling():
             for rows in torch.arange(count, device=within.device).split(max(1, 16 * PIECE // (most * pixels))):
                 yield rows, most
             return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from polyvae.model.sized import resize
 from polyvae.training.optimizer import moments, numbers_of, put_back
 from polyvae.training.store import STATE, WEIGHTS, RunError, copy_tensors, read_tensors, unique_tensors, write_tensors
 
@@ -43,6 +44,8 @@ def restore_state(loop: Loop) -> None:
         or "" not in theirs["totals"]
     ):
         raise RunError(f"{path} does not hold the state of such a run; restore it, or train again elsewhere")
+    _resize(loop, theirs)
+    mine = _groups(loop)
     for group, held in mine.items():
         copy_tensors(held, theirs[group], path)
     if numbers["step"]:
@@ -58,6 +61,14 @@ def restore_state(loop: Loop) -> None:
         loop.fabric.strategy.precision.scaler.load_state_dict(numbers["scaler"])
     if loop.best.epoch:
         _repair(loop)
+
+
+def _resize(loop: Loop, theirs: Groups) -> None:
+    """Gives the parts of a run of an earlier version the buffers that they had."""
+    resize(loop.plain, theirs["step"])
+    if loop.best.average is not None:
+        resize(loop.best.model, theirs["average"])
+    loop.best.tensors = {name: tensor.clone() for name, tensor in unique_tensors(loop.best.model).items()}
 
 
 def _groups(loop: Loop) -> Groups:

@@ -122,6 +122,8 @@ class Settings:
         """Settings that decide the weights and are not what a run recorded."""
         # A schedule ends with the last epoch or minute, so there another number of them changes every step.
         free = FREE if self.schedule == "constant" else FREE - TIME
+        if self.minutes is None and recorded.get("minutes") is None:
+            free |= {"clock"}
         mine = {name: value for name, value in asdict(self).items() if name not in free}
         # What a run did not record came later, and by default leaves runs as they were.
         then = {each.name: each.default for each in fields(Settings)} | dict(recorded)
