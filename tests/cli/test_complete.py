@@ -226,3 +226,21 @@ def test_a_failure_while_running_is_one_line_and_1(case: str, say: Say, runs: Pa
     assert err.startswith("polyvae: ")
     assert err.count("\n") == 1
     assert expected in err
+
+
+def test_a_run_of_sensors_that_stay_where_they_are_is_shown_those(say: Say, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    phase = rng.uniform(0, 6, 60)[:, None, None, None] + np.linspace(0, 3, 6)[:, None] + np.linspace(0, 2, 8)
+    np.savez(tmp_path / "flow.npz", x=np.sin(phase).astype(np.float32))
+    run, sensors = tmp_path / "run", ["--mask", "points", "--positions", "1,2,4,6"]
+    assert say("train", "gaussian_process", "--data", tmp_path / "flow.npz", *sensors, "--run", run)[0] == 0
+    asked = ["complete", run, "--draws", 3, "--score", 5]
+    own = json.loads(say(*asked, "--json")[1])
+    said = json.loads(say(*asked, *sensors, "--json")[1])
+    assert (own["mask"], said["mask"]) == ("sensors", "points")
+    assert own["scores"] == said["scores"]
+    assert own["scores"][0]["points"] == 2
+    assert own["scores"][0]["unseen"]["mse"] < 0.01
+    assert "the sensors that it reads, 3 draws of z" in " ".join(say(*asked)[1].split())
+    other = json.loads(say(*asked, "--count", 6, "--json")[1])
+    assert other["mask"] == "uniform"

@@ -73,6 +73,15 @@ def test_it_is_gone_on_with_and_told_in_words(folder: Path, say: Say) -> None:
     assert f"next: polyvae complete {folder}" in out
 
 
+def test_one_that_says_less_than_the_own_prior_says_so(folder: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyvae.training.second_stage.completing.own_nats", lambda run, data: 100.0)
+    code, out, err = say("fit-completion", folder, *QUICK, "--epochs", 1)
+    assert code == 0
+    assert "100.00 by the run's own prior" in out
+    more = f"`polyvae fit-completion {folder} --resume --epochs 2` goes on"
+    assert f"polyvae: note: so far it says less of z than the run's own prior; {more}" in err
+
+
 def test_ctrl_c_leaves_one_that_goes_on(folder: Path, tmp_path: Path, say: Say, ctrl_c: Any) -> None:
     with ctrl_c():
         code, _, err = say("fit-completion", folder, *QUICK, "--epochs", 3, "--batch-size", 32)

@@ -5,6 +5,7 @@ import torch
 
 import polyvae as pv
 from helpers.completing import SHAPE, close, data, decoder, encoder, semi_conditional
+from helpers.runs import pictures
 from polyvae.completion.completer import Completer
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.priors.normal import StandardNormal
@@ -87,3 +88,21 @@ def test_what_no_candidate_explains_is_refused_by_name() -> None:
     x, mask = data()
     with pytest.raises(ValueError, match="no finite likelihood at any of its candidates"):
         pv.complete(narrow, 1e3 * x, mask, weigh="seen")
+
+
+def test_what_is_not_like_the_data_of_a_run_is_refused_in_words() -> None:
+    found = pictures(side=8)
+    recipe = pv.recipes.arbitrary_conditioning(found.spec, widths=(4, 8), latent=2)
+    run = pv.fit(recipe, found, epochs=1, device="cpu", progress=False)
+    x, mask = found.train.tensors["x"][:3].float() / 255, torch.rand(3, 1, 8, 8) < 0.5
+    with pytest.raises(ValueError, match=r"x is \[N, 1, 8, 8\] for this run; got \[3, 64\]"):
+        pv.complete(run, x.flatten(1), mask.flatten(1))
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\], and x holds values beyond; divide by 255, or give bytes"):
+        pv.complete(run, x * 255, mask)
+    as_bytes = pv.complete(run, (x * 255).round().to(torch.uint8), mask, draws=3)
+    assert torch.allclose(as_bytes.mean, pv.complete(run, x, mask, draws=3).mean, atol=1e-5)
+    pv.complete(run, torch.where(mask, x, 300.0), mask, draws=3)  # nothing of which is read
+    with pytest.raises(TypeError, match=r"Run\.load\('runs/first'\) reads; got its name"):
+        pv.complete("runs/first", x, mask)
+    with pytest.raises(ValueError, match=r"quantiles are several probabilities, such as \(0\.05, 0\.95\); got 0\.5"):
+        pv.complete(run, x, mask, quantiles=0.5)

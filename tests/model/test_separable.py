@@ -196,3 +196,29 @@ def test_no_pictures_are_completed_to_none_and_a_graph_says_the_same() -> None:
     exported = torch.export.export(law, (x, seen)).module()
     for found, expected in zip(exported(x, seen), law(x, seen), strict=True):
         assert torch.allclose(found, expected)
+
+
+def test_mirror_images_count_where_they_are_like_the_pictures() -> None:
+    shape, draws = (1, 3, 4), torch.Generator().manual_seed(0)
+    x = pictures(40, shape)
+    law = SeparableNormal(shape).double().fit(x, mirrored=True)
+    both = torch.cat([x, x.flip(3)])
+    assert torch.allclose(
+        law.kernel - law.ridge * torch.eye(12), torch.cov(both.flatten(1).T, correction=0) / law.colours
+    )
+    seen = (torch.rand(120, 1, 3, 4, generator=draws) < 0.5).double()
+    either, leaning = pictures(120, shape, 1), pictures(120, shape, 2)
+    sided = leaning + 3 * torch.linspace(0, 1, 4)
+    for few, rest, expected in ((either[:20], either[20:], True), (sided[:60], sided[60:], False)):
+        part = NormalExpected(shape).double()
+        part.fit(few, rest, seen[: len(rest)])
+        assert part.mirrored is expected
+
+
+def test_of_few_pictures_those_that_chose_count_as_well() -> None:
+    x = pictures(40, (2, 3, 3)).float()
+    m = sparse(x, (torch.rand(40, 1, 3, 3) < 0.5).float())
+    part = NormalExpected((2, 3, 3))
+    part.start({"x": x, "m": m})
+    mean = torch.cat([x, x.flip(3)]).mean(0) if part.mirrored else x.mean(0)
+    assert torch.allclose(part.law.mean, mean, atol=1e-5)

@@ -29,7 +29,16 @@ from polyvae.study.completion.protocol import COLOURS
 from polyvae.study.completion.protocol import MODELS as MODELS_OF_GREY
 from polyvae.study.completion.published import quoted
 from polyvae.study.completion.readings import Alike, Judge, best, class_loss, readings
-from polyvae.study.completion.stated import LAW, Stated, gappy_pca, interpolated, kriging, normal_law, of_run
+from polyvae.study.completion.stated import (
+    LAW,
+    Stated,
+    gappy_pca,
+    interpolated,
+    kriging,
+    normal_law,
+    of_run,
+    separable_normal,
+)
 from polyvae.study.completion.study import tables
 from polyvae.study.completion.table import Line, Mean, ablation, compared, lines
 from polyvae.study.completion.unet import unet
@@ -419,7 +428,8 @@ def test_the_command_from_its_first_run_to_its_page(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (["--against", "normal-lw"], "did you mean normal-law"),
+        (["--against", "normal-lw"], "--against: a baseline is one of"),
+        (["--against", "vae"], "--against: a baseline is one of"),
         (["--against", "linear:rank=3"], "--against: linear:rank=3: baselines but u-net have no options"),
         (["--against", "u-net:depth=3"], "--against: u-net:depth=3"),
         (["--models", "arbitrary_conditionin"], "did you mean arbitrary_conditioning or"),
@@ -470,3 +480,22 @@ def test_a_killed_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert main([*line, "--epochs", "20"]) == 0
     assert (out / "pictures.csv").read_text() == (whole / "pictures.csv").read_text()
     assert LAW in (out / "cells.csv").read_text()
+
+
+def test_pictures_larger_than_a_covariance_in_space_have_other_usual_methods(tmp_path: Path) -> None:
+    path = tmp_path / "large.npz"
+    np.savez(path, x=np.random.default_rng(0).integers(0, 256, (60, 3, 66, 64)).astype(np.uint8))
+    seen = Seen(points=(9,), test=4, held=4, draws=2, shown=0, steps=0)
+    jobs = jobs_of(Completed(data=str(path)), Effort(epochs=1, limit=40), seen, tmp_path / "out", "cpu")
+    assert "separable-normal" not in {job.variant.recipe for job in jobs}
+    assert {job.options["decoder"] for job in jobs if job.kind == MODEL} == {"analysers"}
+
+
+def test_the_separable_law_draws_what_it_expects() -> None:
+    torch.manual_seed(0)
+    x = pictures(300).expand(-1, 3, -1, -1) * torch.tensor([1.0, 0.6, 0.3]).view(-1, 1, 1)
+    mask = (torch.rand(20, 1, 6, 6) < 0.4).float()
+    told = separable_normal(x[40:], None)(x[20:40], mask)(x[:20], mask, 2000)
+    assert torch.allclose(told.draws[LAW].mean(0), told.mean, atol=0.03)
+    unseen = (mask == 0).expand_as(x[:20])
+    assert (told.mean - x[:20])[unseen].square().mean() < 0.2 * (x.mean(0) - x[:20])[unseen].square().mean()

@@ -99,7 +99,7 @@ class Codes:
 class Masks:
     """Which pixels a completion sees.
 
-    mask: which pixels are seen.
+    mask: which pixels are seen; where nothing is said of them, the sensors of a run whose sensors stay where they are.
     count: how many of them, or a share below 1; by default a twentieth, of a table's columns half, a quarter
         for a box, all of a half.
     counts: several such numbers, at each of which the errors are told and drawn.

@@ -31,6 +31,8 @@ from polyvae.evaluation.classifier import train_classifier
 from polyvae.model.families.pixels import Bernoulli
 from polyvae.model.priors.completing import Completing
 from polyvae.observe.masks import SparsePixels
+from polyvae.observe.sensors import Fixed
+from polyvae.observe.transforms import Chain
 from polyvae.recipes.observing import sparse_pixels
 from polyvae.recipes.options import Mask
 from polyvae.training.progress import counted
@@ -84,10 +86,12 @@ def complete(
         raise UsageError(f"--classifier: it reads pictures with labels, which {found.data.name} are not")
     found = replace(found, run=completing(found.run, code_prior))
     part, chosen = found.split(reading.split)
-    several = _masks(found, chosen, masks)
     first = masks.counts[0] if masks.counts and masks.count is None else masks.count
     how = (reading.seed, place)
-    files = _draw(found.run, chosen, _observed(found, masks, first), completer, showing, how, (png, writing.npz))
+    own = None if masks != Masks() else _sensors(found.run)
+    several = _masks(found, chosen, masks) if own is None else _alone(chosen, own)
+    seen = own or _observed(found, masks, first)
+    files = _draw(found.run, chosen, seen, completer, showing, how, (png, writing.npz))
     scored = subset(chosen, score, reading.seed)
     scores: list[Score] = []
     if score:
@@ -99,7 +103,8 @@ def complete(
     files += _draw_errors(scores, png, of) if scores and len(several) > 1 else []
     notes = [GREY] if predicting.noise and _grey(found, completer, chosen) else []
     notes += [FEW.format(draws=predicting.draws)] if score and predicting.draws < RESOLVED else []
-    told = {"run": str(reading.run), "split": part, "mask": masks.mask, "draws": predicting.draws}
+    kind = masks.mask if own is None else "sensors"
+    told = {"run": str(reading.run), "split": part, "mask": kind, "draws": predicting.draws}
     told["latents"] = _whence(found.run, completer)
     _say({**told, "examples": len(scored), "notes": notes}, scores, files, writing.json)
 
@@ -120,8 +125,9 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
         print(f"polyvae: note: {note}", file=sys.stderr)
     shown = console()
     if scores:
-        words = "{run}: {mask} masks, {draws} draws of z from {latents}, {examples} examples of the {split} part"
-        for part in stacked(table(scores, words.format(**told)), shown.width):
+        words = "{run}: {seen}, {draws} draws of z from {latents}, {examples} examples of the {split} part"
+        seen = "the sensors that it reads" if told["mask"] == "sensors" else f"{told['mask']} masks"
+        for part in stacked(table(scores, words.format(**told, seen=seen)), shown.width):
             shown.print(part)
     for each in scores:
         if each.unseen.class_loss is not None:
@@ -188,6 +194,19 @@ def _masks(found: Opened, split: Split, masks: Masks) -> dict[int | float, Spars
         sized.append((int(seen.sum()), many, made))
     sized.sort(key=lambda each: each[0])
     return {points if many is None else many: made for points, many, made in sized}
+
+
+def _sensors(run: Run) -> SparsePixels | None:
+    """What a run shows that reads sensors which stay where they are; None of any other."""
+    parts = run.recipe.observe.transforms if isinstance(run.recipe.observe, Chain) else [run.recipe.observe]
+    shown = (each for each in parts if isinstance(each, SparsePixels))
+    return next((each for each in shown if isinstance(each.where, Fixed)), None)
+
+
+def _alone(split: Split, seen: SparsePixels) -> dict[int | float, SparsePixels]:
+    """One mask, by its pixels."""
+    one = split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]
+    return {int(seen.mask(one).sum()): seen}
 
 
 def _observed(found: Opened, masks: Masks, count: int | float | None) -> SparsePixels:

@@ -83,4 +83,8 @@ def _report(folder: Path, made: Run, found: Opened, as_json: bool) -> None:
         print(f"best epoch: {best['epoch']} of {len(made.history)}")
         beside = "" if own is None else f", {own:.2f} by the run's own prior"
         print(f"log q(z | m) of the validation part: {fitted:.2f} nats an example{beside}")
-    print(f"next: polyvae complete {shlex.quote(str(folder))}")
+    place = shlex.quote(str(folder))
+    if fitted is not None and own is not None and fitted < own and made.history:
+        more = f"polyvae fit-completion {place} --resume --epochs {2 * len(made.history)}"
+        print(f"polyvae: note: so far it says less of z than the run's own prior; `{more}` goes on", file=sys.stderr)
+    print(f"next: polyvae complete {place}")

@@ -149,21 +149,27 @@ class FittedAnalysers:
 
 @dataclass(frozen=True)
 class FittedSeparable:
-    """A normal law of pictures whose colours share one covariance in space, at the ridge that is best on the held-out
-    examples, cut off at the `limits`."""
+    """Normal laws of pictures whose colours share one covariance in space, without and with mirror images: the one, and
+    the ridge, that are best on the held-out examples, cut off at the `limits`."""
 
-    law: SeparableNormal
+    laws: tuple[SeparableNormal, ...]
     limits: Limits | None = None
 
     @classmethod
     def fit(cls, x: Tensor, limits: Limits | None = None) -> FittedSeparable:
         """Fitted to whole pictures x [M, C, H, W]."""
-        return cls(SeparableNormal(tuple(x.shape[1:])).fit(x), limits)
+        made = (SeparableNormal(tuple(x.shape[1:])).fit(x, mirrored) for mirrored in (False, True))
+        return cls(tuple(made), limits)
 
     def chosen(self, held: Mapping[str, Tensor]) -> SeparableNormal:
-        """The law with the best ridge."""
-        x, seen = (held[name][:HELD].to(self.law.mean) for name in ("x", "seen"))
-        return deepcopy(self.law).choose_ridge(x, seen[:, :1].expand(len(x), 1, *x.shape[2:]))
+        """The best law with the best ridge."""
+        x, seen = (held[name][:HELD].to(self.laws[0].mean) for name in ("x", "seen"))
+        seen = seen[:, :1].expand(len(x), 1, *x.shape[2:])
+        tried = [(*min((error, ridge) for ridge, error in law.errors(x, seen).items()), law) for law in self.laws]
+        _, ridge, law = min(tried, key=lambda each: each[0])
+        law = deepcopy(law)
+        law.ridge.fill_(ridge)
+        return law
 
     def at(self, held: Mapping[str, Tensor]) -> Baseline:
         """With the best ridge."""

@@ -25,6 +25,7 @@ from polyvae.evaluation.blocks import check_known
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.model.conditions import dispensable, flag
+from polyvae.model.spec import Spec
 from polyvae.model.vae import VAE, Values
 
 
@@ -101,6 +102,8 @@ class CompletionSettings:
         check(CompletionSettings, vars(self))
         if self.pixels and self.both:
             raise ValueError("pixels makes the samples draws of the likelihood; with both they stand beside: say one")
+        if isinstance(self.quantiles, (int, float)):
+            raise ValueError(f"quantiles are several probabilities, such as (0.05, 0.95); got {self.quantiles}")
         if wrong := [level for level in self.quantiles if not 0 < level < 1]:
             raise ValueError(f"a quantile's probability lies between 0 and 1; got {wrong}")
 
@@ -174,6 +177,8 @@ def complete(
     m = None
     if made.sensors is None:
         x, mask = _checked(x, mask, asked.use_x)
+        if spec is not None and made.of == "x":
+            _check_like(x, mask, spec)
         check_values(x if asked.use_x else x.masked_fill(~mask, torch.nan), columns)
     elif latents != "prior":
         raise ValueError("readings are no values of x: z comes from the prior alone; leave use_x and weigh out")
@@ -223,6 +228,15 @@ def _checked(x: Any, mask: Any, use_x: bool) -> tuple[Tensor, Tensor]:
     if use_x and not bool(x.isfinite().all()):
         raise ValueError("with use_x the posterior reads all of x, and some of it is not finite; complete from m alone")
     return x, seen
+
+
+def _check_like(x: Tensor, mask: Tensor, spec: Spec) -> None:
+    """ValueError for examples that are not like those of the run: of another shape, or bytes told as floats."""
+    if tuple(x.shape[1:]) != spec.x:
+        wanted = ", ".join(map(str, ("N", *spec.x)))
+        raise ValueError(f"x is [{wanted}] for this run; got {list(x.shape)}")
+    if spec.grey and float(torch.where(mask, x, 0.0).abs().max()) > 2:
+        raise ValueError("the run's pictures lie in [0, 1], and x holds values beyond; divide by 255, or give bytes")
 
 
 def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -40,6 +41,8 @@ def source_of(source: Any, *needed: str, what: str = "this") -> Source:
     A model is a VAE, or any module that called with a batch and a number of samples returns a `Draw`, which is enough
     for bounds. `needed`: what else of a VAE `what` is asked for takes. Raises TypeError, naming what is missing.
     """
+    if isinstance(source, (str, Path)):
+        raise TypeError(f"{what} is asked of a run itself, which Run.load({str(source)!r}) reads; got its name")
     source = getattr(source, "recipe", source)
     model = getattr(source, "model", source)
     if not isinstance(model, nn.Module) or not _draws(model):

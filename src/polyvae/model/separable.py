@@ -90,11 +90,13 @@ class SeparableNormal(nn.Module):
         return self._kept.once("kernel", (self.root, self.ridge), self._made)
 
     @torch.no_grad()
-    def fit(self, x: Tensor) -> SeparableNormal:
+    def fit(self, x: Tensor, mirrored: bool = False) -> SeparableNormal:
         """Moments of whole pictures x [N, C, H, W]: A their mean over pixels, K given A; returns itself.
 
+        `mirrored`: also of their mirror images, left and right exchanged, which are photographs as well.
         Raises ValueError for fewer than two pictures.
         """
+        x = torch.cat([x, x.flip(3)]) if mirrored else x
         if len(x) < 2:
             raise ValueError(f"a covariance needs at least two pictures; got {len(x)}")
         x = x.to(self.mean)
@@ -112,15 +114,21 @@ class SeparableNormal(nn.Module):
     @torch.no_grad()
     def choose_ridge(self, x: Tensor, seen: Tensor) -> SeparableNormal:
         """Takes the ridge of `RIDGES` whose E[x | y] is nearest to held-out x beside what is `seen`; returns itself."""
-        unit = self.root.square().sum(0).mean()
-        unit = torch.where(unit > 0, unit, 1.0)
-        errors = {}
-        for ridge in RIDGES:
-            self.ridge.copy_(ridge * unit)
-            parts = zip(x.split(PART), seen.split(PART), strict=True)
-            errors[ridge] = sum(float((self(some, here)[0] - some).square().sum()) for some, here in parts)
-        self.ridge.copy_(min(errors, key=lambda ridge: errors[ridge]) * unit)
+        self.ridge.fill_(min(errors := self.errors(x, seen), key=lambda ridge: errors[ridge]))
         return self
+
+    @torch.no_grad()
+    def errors(self, x: Tensor, seen: Tensor) -> dict[float, float]:
+        """The squared error of E[x | y] of x beside what is `seen`, in sum, with each of `RIDGES`."""
+        unit = self.root.square().sum(0).mean()
+        unit = float(torch.where(unit > 0, unit, 1.0))
+        errors, before = {}, self.ridge.clone()
+        for ridge in RIDGES:
+            self.ridge.fill_(ridge * unit)
+            parts = zip(x.split(PART), seen.split(PART), strict=True)
+            errors[ridge * unit] = sum(float((self(some, here)[0] - some).square().sum()) for some, here in parts)
+        self.ridge.copy_(before)
+        return errors
 
     def _read(self, rest: Tensor, where: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """K_:s K_ss^-1 r_s of rows [B, n, H, W] or [B, n, P], and T with Cov = K - T'T, for some examples at a time."""

@@ -21,6 +21,7 @@ LAWS: dict[str, tuple[str, Callable[[Shape], Expected]]] = {
     "analysers": ("analysed", analysed),
     "normal-law": ("expected", NormalExpected),
 }
+SPREAD = "expected"  # the feature beside which the usual likelihood has a spread for every value
 
 
 def read_of(spec: Spec, mask: Mask, decoder: str) -> dict[str, Shape]:
@@ -49,4 +50,4 @@ def features_of(spec: Spec, latent: Gaussian | Codes, decoder: str, mask: Mask) 
         with weights_apart():
             return {name: build(spec.x)}
     except ValueError as error:
-        raise ValueError(f"decoder: {decoder}: {error}; take analysers or multiscale") from error
+        raise ValueError(f"decoder: {decoder}: {error}; take smaller pictures, analysers or multiscale") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,13 +82,20 @@ def features(array: np.ndarray, name: str, where: str) -> Tensor:
     if array.dtype != np.uint8:
         array = float32(array)
         check_numbers(array, place)
-    tensor = torch.from_numpy(array if is_large(array.nbytes) else np.ascontiguousarray(array))
+    tensor = _shared(array if is_large(array.nbytes) else np.ascontiguousarray(array))
     if array.ndim in (1, 3):
         return tensor[:, None]
     if name == "x" and array.ndim == 4 and array.shape[3] <= 3 < array.shape[1]:
         tensor = tensor.permute(0, 3, 1, 2)  # channels last
         return tensor if is_large(array.nbytes) else tensor.contiguous()
     return tensor
+
+
+def _shared(array: np.ndarray) -> Tensor:
+    """A tensor of the same memory, which nothing here writes to, be it a file that may only be read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def mask(array: np.ndarray, name: str, where: str) -> Tensor:

@@ -20,7 +20,7 @@ from polyvae.model.sized import Sized
 COUNT, FACTORS = 30, 20
 PAIRS = 2**23  # numbers at most in the products of every pair of factors, 32 MiB
 ROUNDS, FLOOR = 5, 0.2  # of EM, and the least variance of a value's own: means count here, not densities
-JUDGES = 256
+JUDGES, FEW = 256, 16
 
 
 class Around(Sized, Conditional):
@@ -81,20 +81,19 @@ class Expected(nn.Module):
         """Fits the law to examples and what is seen of them."""
         x, m = full(values[self.of]), full(values[self.given[0]])
         judges = min(JUDGES, len(x) // 4)
-        self.fit(x[judges:])
-        if judges:
-            self.choose(x[:judges], m[:judges, -1:])
+        self.fit(x[judges:], x[:judges], m[:judges, -1:])
+        if FEW * judges > len(x):  # where they are few, those that chose are told of as well
+            self.fit(x, x[:0], m[:0, -1:])
 
     def expect(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """E[x | m] and the standard deviation of each value, like x [B, C, H, W]."""
         raise NotImplementedError
 
-    def fit(self, x: Tensor) -> None:
-        """Fits the law to whole pictures."""
-        raise NotImplementedError
+    def fit(self, x: Tensor, judges: Tensor, seen: Tensor) -> None:
+        """Fits the law to whole pictures, and chooses what is chosen of it by `judges` and what is `seen` of them.
 
-    def choose(self, x: Tensor, seen: Tensor) -> None:
-        """Chooses what is chosen by pictures that it was not fitted to."""
+        Where there are none, that stays as it was.
+        """
         raise NotImplementedError
 
 
@@ -108,28 +107,28 @@ class Analysed(Expected):
     def expect(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         return self.analysers(x, seen)
 
-    def fit(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, judges: Tensor, seen: Tensor) -> None:
         self.analysers.fit(x, ROUNDS, FLOOR)
-
-    def choose(self, x: Tensor, seen: Tensor) -> None:
-        self.analysers.choose_power(x, seen)
+        if len(judges):
+            self.analysers.choose_power(judges, seen)
 
 
 class NormalExpected(Expected):
-    """What a `SeparableNormal` expects, whose ridge is chosen."""
+    """What a `SeparableNormal` expects; its ridge, and whether mirror images count, are chosen."""
 
     def __init__(self, shape: Sequence[int], of: str = "x", given: str = "m") -> None:
         super().__init__(of, given)
-        self.law = SeparableNormal(shape)
+        self.law, self.mirrored = SeparableNormal(shape), False
 
     def expect(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         return self.law(x, seen)
 
-    def fit(self, x: Tensor) -> None:
-        self.law.fit(x)
-
-    def choose(self, x: Tensor, seen: Tensor) -> None:
-        self.law.choose_ridge(x, seen)
+    def fit(self, x: Tensor, judges: Tensor, seen: Tensor) -> None:
+        if len(judges):
+            tried = {way: self.law.fit(x, way).errors(judges, seen) for way in (False, True)}
+            self.mirrored = min(tried, key=lambda way: min(tried[way].values()))
+            self.law.ridge.fill_(min(errors := tried[self.mirrored], key=lambda ridge: errors[ridge]))
+        self.law.fit(x, self.mirrored)
 
 
 def analysed(shape: Sequence[int]) -> Analysed:

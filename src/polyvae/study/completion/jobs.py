@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from polyvae.completion.masked import masked
 from polyvae.data import Data
 from polyvae.data.split import floats
 from polyvae.evaluation.blocks import evaluating
+from polyvae.model.separable import LARGEST
 from polyvae.recipes import Recipe
 from polyvae.recipes.without_z import without_latents
 from polyvae.study import trained
 from polyvae.study.budget import Budget
 from polyvae.study.completion.masks import masks
 from polyvae.study.completion.measure import Task, judged_by, measured
-from polyvae.study.completion.protocol import BASELINES, COLOURS, MODELS, UNET, Completed, Effort, Seen, words
+from polyvae.study.completion.protocol import BASELINES, COLOURS, LARGE, MODELS, UNET, Completed, Effort, Seen, words
 from polyvae.study.completion.stated import METHODS, of_run
 from polyvae.study.completion.unet import unet
 from polyvae.study.grid import home
@@ -175,8 +177,9 @@ def jobs_of(chosen: Completed, effort: Effort, seen: Seen, study: Path, device: 
 
     data = trained.budgeted(same[0], place, budget)
     _check(data, seen)
-    text = chosen.models or (MODELS if data.spec.x[0] == 1 else COLOURS)
-    usual = ", ".join(name for name in BASELINES if data.spec.x[0] > 1 or name != "separable-normal")
+    separable = data.spec.x[0] > 1 and prod(data.spec.x[1:]) <= LARGEST
+    usual = ", ".join(name for name in BASELINES if separable or name != "separable-normal")
+    text = chosen.models or (MODELS if data.spec.x[0] == 1 else COLOURS if separable else LARGE)
     asked = usual if chosen.against is None else chosen.against
     against = _said("against", asked, BASELINES) if words(asked) else []
     models = _said("models", text, None) if words(text) else []

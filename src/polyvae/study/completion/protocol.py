@@ -24,6 +24,7 @@ COLOURS = (
     "arbitrary_conditioning:likelihood=normal-network,decoder=normal-law as arbitrary_conditioning; "
     "arbitrary_conditioning:likelihood=normal-network,decoder=normal-law,z=none as network without z"
 )
+LARGE = COLOURS.replace("normal-law", "analysers")  # more pixels than a covariance in space is of
 UNET = "u-net"
 # These have no weights that a seed would decide.
 FITTED = ("normal-law", "separable-normal", "normal-mixture", "kriging", "gappy-pca", "linear", "nearest")
