@@ -253,8 +253,9 @@ def test_a_sheet_has_every_picture_beside_its_own_draws_however_many_there_are(c
     drawn = sheet({"one": told, "other": {**told, "draws": told["draws"][:0]}}, "7")
     assert len(drawn.axes) == -(-count // 4)
     labels = [tick.get_text() for tick in drawn.axes[0].get_xticklabels()]
-    assert labels == ["mean", *["draw"] * max(1, draws)] * min(4, count)
-    assert [tick.get_text() for tick in drawn.axes[-1].get_yticklabels()] == ["truth, seen", "one", "other"]
+    first = ["truth\nmean", "seen\ndraw", *["draw"] * (draws - 1)]
+    assert labels == first * min(4, count)
+    assert [tick.get_text() for tick in drawn.axes[-1].get_yticklabels()] == ["the picture", "one", "other"]
 
 
 # runs

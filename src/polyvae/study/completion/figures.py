@@ -62,9 +62,10 @@ def _top(found: Sequence[Line], points: Sequence[str], score: str) -> float:
 
 
 def sheet(arrays: Mapping[str, Mapping[str, np.ndarray]], mask: str) -> Figure:
-    """Completed pictures: a row a method, of each picture its mean, then draws; `arrays`: of each method by name.
+    """Completed pictures: what is true and seen of each, and in a row a method its mean, then draws.
 
-    "truth", "mean" [N, C, H, W], "seen" [N, 1, H, W] and "draws" [S, N, C, H, W], all bytes.
+    `arrays`: of each method by name "truth", "mean" [N, C, H, W], "seen" [N, 1, H, W] and "draws" [S, N, C, H, W],
+    all bytes.
     """
     first = next(iter(arrays.values()))
     count, most = len(first["truth"]), max(1, *(len(each["draws"]) for each in arrays.values()))
@@ -83,8 +84,8 @@ def sheet(arrays: Mapping[str, Mapping[str, np.ndarray]], mask: str) -> Figure:
             whole.append(np.stack(parts, 1).reshape(-1, *truth.shape[1:]))
         wide = (most + 1) * min(BESIDE, count)  # a last block of fewer pictures is filled up with white
         whole = [np.concatenate([row, np.ones((wide - len(row), *row.shape[1:]), np.float32)]) for row in whole]
-        made.append(Block(np.stack(whole), rows=("truth, seen", *arrays)))
-    columns = ["mean", *["draw"] * most] * min(BESIDE, count)
+        made.append(Block(np.stack(whole), rows=("the picture", *arrays)))
+    columns = ["truth\nmean", "seen\ndraw", *["draw"] * (most - 1)] * min(BESIDE, count)
     return grid(made, f"Completed: {words(mask)}", [], columns, side=SIDE, edges=False)
 
 

@@ -45,12 +45,12 @@ HOW = (
     "hundredth of them; single values then know nothing of each other. Every reading of every method is in cells.csv.",
     "Baselines: normal-law, the normal law with the training part's mean and covariance, and the ridge that is best on "
     "held-out pictures, conditioned on what is seen; separable-normal, a normal law whose colours share one covariance "
-    "between pixels, at the ridge that is best there; normal-mixture, thirty factor analysers, conditioned likewise, "
-    "at the power that is best there; kriging, a stationary law whose kernel is fitted to the training part; "
-    "gappy-pca, principal components fitted to the seen pixels, at the rank that is best on held-out pictures; linear "
-    "and nearest, interpolation; u-net, a U-Net of 1.3 million parameters that reads (picture, mask), trained on the "
-    "same masks for the same time with the cross-entropy of grey levels, whose minimum is their mean, or with the "
-    "squared error of colours.",
+    "between pixels, with or without mirror images and at the ridge that is best there; normal-mixture, thirty factor "
+    "analysers, conditioned likewise, at the power that is best there; kriging, a stationary law whose kernel is "
+    "fitted to the training part; gappy-pca, principal components fitted to the seen pixels, at the rank that is best "
+    "on held-out pictures; linear and nearest, interpolation; u-net, a U-Net of 1.3 million parameters that reads "
+    "(picture, mask), trained on the same masks for the same time with the cross-entropy of grey levels, whose minimum "
+    "is their mean, or with the squared error of colours.",
     "Models: trained for so many minutes each, with validation; the weights of the epoch with the best bound on the "
     "validation part count. The network without z is the decoder of the model with z = 0, trained alone on -log "
     "p(x | m) for as many minutes: the difference is what the latents are worth. A model with "
