@@ -13,7 +13,7 @@ from torch import Tensor
 from polyvae.completion.normal import ConditionedNormal
 from polyvae.model import separable
 from polyvae.model.networks.expected import NormalExpected
-from polyvae.model.separable import RIDGES, SeparableNormal
+from polyvae.model.separable import RIDGES, SeparableNormal, nearest
 from polyvae.observe.masks import sparse
 
 
@@ -140,7 +140,7 @@ def test_the_ridge_is_that_of_the_least_error_of_what_is_not_seen() -> None:
     shape = (2, 4, 4)
     law, x = SeparableNormal(shape).double().fit(pictures(30, shape)), pictures(40, shape, 1)
     seen = (torch.rand(40, 1, 4, 4) < 0.4).double()
-    law.choose_ridge(x, seen)
+    law = nearest([law], x, seen)
     unit = law.root.square().sum(0).mean()
     chosen = float(law.ridge / unit)
 
@@ -162,15 +162,15 @@ def test_pictures_that_do_not_vary_and_colours_that_say_the_same() -> None:
     flat = SeparableNormal((2, 3, 3)).fit(torch.full((5, 2, 3, 3), 0.25))
     seen = torch.zeros(2, 1, 3, 3)
     seen[0, 0, 0] = 1
-    flat.choose_ridge(torch.full((2, 2, 3, 3), 0.25), seen)
+    flat = nearest([flat], torch.full((2, 2, 3, 3), 0.25), seen)
     mean, std = flat(torch.full((2, 2, 3, 3), 0.25), seen)
     assert torch.allclose(mean, torch.full_like(mean, 0.25))
     assert (std == 0).all()
     grey = pictures(50, (1, 3, 3)).expand(-1, 3, -1, -1)
     same = SeparableNormal((3, 3, 3)).double().fit(grey)
-    same.choose_ridge(grey[:4], seen[:1].double().expand(4, -1, -1, -1))
+    same = nearest([same], grey[:4], seen[:1].double().expand(4, -1, -1, -1))
     one = SeparableNormal((1, 3, 3)).double().fit(grey[:, :1])
-    one.choose_ridge(grey[:4, :1], seen[:1].double().expand(4, -1, -1, -1))
+    one = nearest([one], grey[:4, :1], seen[:1].double().expand(4, -1, -1, -1))
     found, alone = (law(grey[:2, :n], seen.double())[0] for law, n in ((same, 3), (one, 1)))
     assert torch.allclose(found, alone.expand_as(found), atol=1e-6)
 
@@ -212,7 +212,7 @@ def test_mirror_images_count_where_they_are_like_the_pictures() -> None:
     for few, rest, expected in ((either[:20], either[20:], True), (sided[:60], sided[60:], False)):
         part = NormalExpected(shape).double()
         part.fit(few, rest, seen[: len(rest)])
-        assert part.mirrored is expected
+        assert part.law.mirrored is expected
 
 
 def test_of_few_pictures_those_that_chose_count_as_well() -> None:
@@ -220,5 +220,5 @@ def test_of_few_pictures_those_that_chose_count_as_well() -> None:
     m = sparse(x, (torch.rand(40, 1, 3, 3) < 0.5).float())
     part = NormalExpected((2, 3, 3))
     part.start({"x": x, "m": m})
-    mean = torch.cat([x, x.flip(3)]).mean(0) if part.mirrored else x.mean(0)
+    mean = torch.cat([x, x.flip(3)]).mean(0) if part.law.mirrored else x.mean(0)
     assert torch.allclose(part.law.mean, mean, atol=1e-5)

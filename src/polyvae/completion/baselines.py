@@ -20,7 +20,7 @@ from polyvae.completion.regression import best_regression
 from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Split
 from polyvae.model.analysers import Analysers, few_factors
-from polyvae.model.separable import LARGEST, SeparableNormal
+from polyvae.model.separable import LARGEST, SeparableNormal, nearest
 
 Limits = tuple[float, float]
 GAPPY, NORMAL, MIXTURE, KRIGING, PROCESS = "gappy PCA", "normal law", "normal mixture", "kriging", "Gaussian process"
@@ -164,12 +164,7 @@ class FittedSeparable:
     def chosen(self, held: Mapping[str, Tensor]) -> SeparableNormal:
         """The best law with the best ridge."""
         x, seen = (held[name][:HELD].to(self.laws[0].mean) for name in ("x", "seen"))
-        seen = seen[:, :1].expand(len(x), 1, *x.shape[2:])
-        tried = [(*min((error, ridge) for ridge, error in law.errors(x, seen).items()), law) for law in self.laws]
-        _, ridge, law = min(tried, key=lambda each: each[0])
-        law = deepcopy(law)
-        law.ridge.fill_(ridge)
-        return law
+        return nearest(self.laws, x, seen[:, :1].expand(len(x), 1, *x.shape[2:]))
 
     def at(self, held: Mapping[str, Tensor]) -> Baseline:
         """With the best ridge."""

@@ -122,7 +122,7 @@ class Analysers(Sized):
         count, factors, _ = self.root.shape
         inside = (where @ made.inside.T).unflatten(1, (count, -1))
         matrix = self._square(inside) + torch.eye(factors, dtype=x.dtype, device=x.device)
-        lower = torch.linalg.cholesky(matrix)
+        lower, _ = torch.linalg.cholesky_ex(matrix)  # which is I and more: a check would have to be waited for
         inverse = torch.cholesky_inverse(lower)
         toward = (y @ made.read.T - where @ made.toward.T).unflatten(1, (count, -1))
         codes = (inverse @ toward.unsqueeze(3)).squeeze(3)

@@ -23,7 +23,8 @@ def conditioned(
     # Groups of fewer readings are filled up with readings of nothing: 0 = 0, of variance 1.
     inside = across.gather(2, index.unsqueeze(1).expand(-1, count, -1)) * valid.unsqueeze(1)
     inside.diagonal(dim1=1, dim2=2).add_(torch.where(valid, noise, 1.0))
-    lower = torch.linalg.cholesky(inside)
+    # On an accelerator a check would have to be waited for.
+    lower, _ = torch.linalg.cholesky_ex(inside, check_errors=inside.is_cpu)
     places = index.unsqueeze(1).expand(-1, rest.shape[1], -1)
     y = torch.where(valid.unsqueeze(1), rest.gather(2, places), 0.0)  # which may be NaN where nothing is seen
     return _solved(lower, across), _solved(lower, y.mT), lower

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ class SeparableNormal(nn.Module):
         # Among pixels alike no part of the picture comes first: multiples of the golden ratio are spread evenly.
         tie = torch.arange(pixels, dtype=torch.float64) * GOLDEN % 1
         self.register_buffer("tie", (TIE * tie).float(), persistent=False)
+        self.mirrored = False
         self._kept = Kept()
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +98,7 @@ class SeparableNormal(nn.Module):
         `mirrored`: also of their mirror images, left and right exchanged, which are photographs as well.
         Raises ValueError for fewer than two pictures.
         """
-        x = torch.cat([x, x.flip(3)]) if mirrored else x
+        x, self.mirrored = torch.cat([x, x.flip(3)]) if mirrored else x, mirrored
         if len(x) < 2:
             raise ValueError(f"a covariance needs at least two pictures; got {len(x)}")
         x = x.to(self.mean)
@@ -112,14 +114,8 @@ class SeparableNormal(nn.Module):
         return self
 
     @torch.no_grad()
-    def choose_ridge(self, x: Tensor, seen: Tensor) -> SeparableNormal:
-        """Takes the ridge of `RIDGES` whose E[x | y] is nearest to held-out x beside what is `seen`; returns itself."""
-        self.ridge.fill_(min(errors := self.errors(x, seen), key=lambda ridge: errors[ridge]))
-        return self
-
-    @torch.no_grad()
     def errors(self, x: Tensor, seen: Tensor) -> dict[float, float]:
-        """The squared error of E[x | y] of x beside what is `seen`, in sum, with each of `RIDGES`."""
+        """By ridge, `RIDGES` times the mean variance, the squared error of E[x | y] beside what is `seen`, in sum."""
         unit = self.root.square().sum(0).mean()
         unit = float(torch.where(unit > 0, unit, 1.0))
         errors, before = {}, self.ridge.clone()
@@ -171,6 +167,15 @@ class SeparableNormal(nn.Module):
             size = min(size, max(1, PIECE // (2 * int(counts[start]) * pixels)))
             yield order[start : start + size], int(counts[start + size - 1])
             start += size
+
+
+def nearest(laws: Sequence[SeparableNormal], x: Tensor, seen: Tensor) -> SeparableNormal:
+    """A copy of the law, at the ridge, whose E[x | y] is nearest to held-out x [N, C, H, W] beside what is `seen`."""
+    tried = [(error, ridge, law) for law in laws for ridge, error in law.errors(x, seen).items()]
+    _, ridge, law = min(tried, key=lambda each: each[0])
+    found = deepcopy(law)
+    found.ridge.fill_(ridge)
+    return found
 
 
 def _most(pixels: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, cast
 
 import torch
@@ -14,7 +15,7 @@ from polyvae.model.draw import Values
 from polyvae.model.networks.layers import LastConvolution
 from polyvae.model.parts import Conditional, Family
 from polyvae.model.precision import full, full_precision
-from polyvae.model.separable import SeparableNormal
+from polyvae.model.separable import SeparableNormal, nearest
 from polyvae.model.sized import Sized
 
 COUNT, FACTORS = 30, 20
@@ -118,17 +119,16 @@ class NormalExpected(Expected):
 
     def __init__(self, shape: Sequence[int], of: str = "x", given: str = "m") -> None:
         super().__init__(of, given)
-        self.law, self.mirrored = SeparableNormal(shape), False
+        self.law = SeparableNormal(shape)
 
     def expect(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         return self.law(x, seen)
 
     def fit(self, x: Tensor, judges: Tensor, seen: Tensor) -> None:
         if len(judges):
-            tried = {way: self.law.fit(x, way).errors(judges, seen) for way in (False, True)}
-            self.mirrored = min(tried, key=lambda way: min(tried[way].values()))
-            self.law.ridge.fill_(min(errors := tried[self.mirrored], key=lambda ridge: errors[ridge]))
-        self.law.fit(x, self.mirrored)
+            self.law = nearest([deepcopy(self.law).fit(x, mirrored) for mirrored in (False, True)], judges, seen)
+        else:
+            self.law.fit(x, self.law.mirrored)
 
 
 def analysed(shape: Sequence[int]) -> Analysed:
