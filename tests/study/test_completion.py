@@ -500,3 +500,19 @@ def test_the_separable_law_draws_what_it_expects() -> None:
     assert torch.allclose(told.draws[LAW].mean(0), told.mean, atol=0.03)
     unseen = (mask == 0).expand_as(x[:20])
     assert (told.mean - x[:20])[unseen].square().mean() < 0.2 * (x.mean(0) - x[:20])[unseen].square().mean()
+
+
+def test_a_folder_with_a_broken_picture_says_which_and_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for number in range(12):
+        Image.fromarray(np.full((8, 8), 20 * number, np.uint8)).save(folder / f"{number}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    assert main(["study", "completion", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path / "out")]) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "broken.png" in told
+    assert "move files that cannot be read out of the folder" in told

@@ -26,6 +26,7 @@ from polyvae.training.store import STATE, WEIGHTS
 RUNNER = "polyvae.study.trained:run"
 # A study has no option that leaves examples out.
 WHOLE = "a study compares recipes on the same whole examples: save the data without those that lack something"
+WHOLE_FILES = "a study compares recipes on the same whole pictures: move files that cannot be read out of the folder"
 KEYS = ("label", "seed")
 # What is recorded of every run; what a study measures follows.
 ROW: dict[str, type] = {
@@ -213,7 +214,8 @@ def loaded(source: str, data_dir: Path | None, **options: Any) -> Data:
     except data.DataError as error:
         if "skip_bad" not in error.advice:
             raise
-        raise data.DataError(error.file, error.expected, error.found, WHOLE) from error
+        advice = WHOLE_FILES if Path(source).is_dir() else WHOLE
+        raise data.DataError(error.file, error.expected, error.found, advice) from error
     return replace(found, call={name: value for name, value in found.call.items() if name != "data_dir"})
 
 
