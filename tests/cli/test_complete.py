@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch
 from helpers.commands import PNG, Say
 from polyvae.cli import complete as command
 from polyvae.cli import main
-from polyvae.completion import baselines
 from polyvae.completion.scores import Score, score_completions
 from polyvae.data import Split
 from polyvae.evaluation.classifier import Classifier, train_classifier
@@ -140,7 +140,9 @@ def test_trap50_a_seeded_subset_is_scored_whatever_the_order_of_the_file(
 def test_every_mask_has_its_count(
     say: Say, runs: Path, tmp_path: Path, options: list[str], seen: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "PAIRS", 30)  # examples of a regression that is not looked at here
+    monkeypatch.setattr(
+        import_module("polyvae.completion.baselines"), "PAIRS", 30
+    )  # examples of a regression that is not looked at here
     asked = ["complete", runs / "seeing", *options, *FAST, "--examples", "2", "--show-draws", "0", "--pixels"]
     code, out, _ = say(*asked, "--out", tmp_path / "a.png", "--npz", tmp_path / "b.npz", "--json")
     assert code == 0
