@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polyvae.checks.names import one_of
-from polyvae.recipes import named
+from polyvae.recipes import RECIPES, named
 from polyvae.recipes.flat import accepted
 
 WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
@@ -47,7 +47,7 @@ def variants(said: str | Iterable[str | Variant], known: Collection[str] | None 
 
     Between recipes stands a comma or a semicolon; options follow a colon, with commas between them, lists too
     (widths=300,300); " as " gives another label than the recipe with its options. A list may hold such texts beside
-    variants. `known`: the baselines that these are, where they are no recipes. Raises ValueError for a text that
+    variants. `known`: the recipes that the study is for, all where none are named. Raises ValueError for a text that
     says none, two of one label and a recipe that does not exist.
     """
     texts = [said] if isinstance(said, str) else list(said)
@@ -56,7 +56,7 @@ def variants(said: str | Iterable[str | Variant], known: Collection[str] | None 
         raise ValueError(f"recipes are names with commas between them, such as vae,iwae:samples=50; got {said!r}")
     for each in found:
         try:
-            named(each.recipe) if known is None else one_of(known, each.recipe, "a baseline")
+            named(each.recipe) if known is None or each.recipe in RECIPES else one_of(known, each.recipe, "a recipe")
         except ValueError as error:
             raise ValueError(f"recipes: {error}") from error
     places = [each.place for each in found]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from polyvae.checks.names import one_of
 from polyvae.completion.masked import masked
 from polyvae.data import Data
 from polyvae.data.split import floats
@@ -205,9 +206,14 @@ def jobs_of(chosen: Completed, effort: Effort, seen: Seen, study: Path, device: 
 
 def _said(option: str, text: str, known: Collection[str] | None) -> Sequence[Variant]:
     try:
-        return variants(text, known)
+        found = variants(text, known)
+        if known is not None:
+            for each in found:
+                one_of(known, each.recipe, "a baseline")
+        return found
     except ValueError as error:
-        raise ValueError(f"{option}: {str(error).removeprefix('recipes: ')}") from error
+        told = str(error).removeprefix("recipes: ").replace("a recipe is one of", "a baseline is one of")
+        raise ValueError(f"{option}: {told}") from error
 
 
 def _check(data: Data, seen: Seen) -> None:
