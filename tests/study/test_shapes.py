@@ -59,7 +59,7 @@ def test_a_study_is_read_at_several_epochs_goes_on_and_reports(
     lines = held.lines["readings"]["noise 5", 0]
     assert [line["epochs"] for line in lines] == [1, 2]
     assert lines[0]["error_mean"] == pytest.approx(lines[0]["error_sum"] / 144)
-    assert lines[0]["seconds"] < lines[1]["seconds"]
+    assert 0 <= lines[0]["seconds"] <= lines[1]["seconds"]  # rounded: on a quiet machine both may take none
     assert lines[0]["importance_bound"] > lines[0]["bound"]
     for told, far in (("information_bits", "marginal_kl_bits"), ("information_most_bits", "marginal_kl_least_bits")):
         assert lines[1]["rate_bits"] == pytest.approx(lines[1][told] + lines[1][far])
