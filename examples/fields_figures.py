@@ -94,7 +94,7 @@ def band(path: Path, trial: Trial, predictions: Mapping[str, Predictions], title
 def errors(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Relative error and ranked probability score against the number of sensors, a column a noise."""
     noises = sorted({row["noise"] for row in rows})
-    figure = Figure(figsize=(4.2 * len(noises), 6.4), layout="constrained")
+    figure = Figure(figsize=(max(6.4, 4.2 * len(noises)), 6.4), layout="constrained")  # wide enough for the legend
     axes = figure.subplots(2, len(noises), squeeze=False, sharex=True, sharey="row")
     for column, noise in enumerate(noises):
         for axis, quantity in zip(axes[:, column], ("error", "crps"), strict=True):
