@@ -88,10 +88,8 @@ def complete(
     part, chosen = found.split(reading.split)
     first = masks.counts[0] if masks.counts and masks.count is None else masks.count
     how = (reading.seed, place)
-    own = None if masks != Masks() else _sensors(found.run)
-    several = _masks(found, chosen, masks) if own is None else _alone(chosen, own)
-    seen = own or _observed(found, masks, first)
-    files = _draw(found.run, chosen, seen, completer, showing, how, (png, writing.npz))
+    several = _masks(found, chosen, masks)
+    files = _draw(found.run, chosen, _observed(found, masks, first), completer, showing, how, (png, writing.npz))
     scored = subset(chosen, score, reading.seed)
     scores: list[Score] = []
     if score:
@@ -103,7 +101,7 @@ def complete(
     files += _draw_errors(scores, png, of) if scores and len(several) > 1 else []
     notes = [GREY] if predicting.noise and _grey(found, completer, chosen) else []
     notes += [FEW.format(draws=predicting.draws)] if score and predicting.draws < RESOLVED else []
-    kind = masks.mask if own is None else "sensors"
+    kind = masks.mask if _sensors(found.run, masks) is None else "sensors"
     told = {"run": str(reading.run), "split": part, "mask": kind, "draws": predicting.draws}
     told["latents"] = _whence(found.run, completer)
     _say({**told, "examples": len(scored), "notes": notes}, scores, files, writing.json)
@@ -196,21 +194,18 @@ def _masks(found: Opened, split: Split, masks: Masks) -> dict[int | float, Spars
     return {points if many is None else many: made for points, many, made in sized}
 
 
-def _sensors(run: Run) -> SparsePixels | None:
-    """What a run shows that reads sensors which stay where they are; None of any other."""
+def _sensors(run: Run, masks: Masks) -> SparsePixels | None:
+    """What a run shows that reads sensors which stay where they are; None of others, and where masks are asked for."""
+    if masks != Masks():
+        return None
     parts = run.recipe.observe.transforms if isinstance(run.recipe.observe, Chain) else [run.recipe.observe]
     shown = (each for each in parts if isinstance(each, SparsePixels))
     return next((each for each in shown if isinstance(each.where, Fixed)), None)
 
 
-def _alone(split: Split, seen: SparsePixels) -> dict[int | float, SparsePixels]:
-    """One mask, by its pixels."""
-    one = split.batch(torch.zeros(1, dtype=torch.int64, device=split.device))["x"]
-    return {int(seen.mask(one).sum()): seen}
-
-
 def _observed(found: Opened, masks: Masks, count: int | float | None) -> SparsePixels:
-    return sparse_pixels(found.data.spec, Mask(masks.mask, count, positions=masks.positions))
+    own = _sensors(found.run, masks)
+    return own or sparse_pixels(found.data.spec, Mask(masks.mask, count, positions=masks.positions))
 
 
 def _grey(found: Opened, completer: Completer, split: Split) -> bool:

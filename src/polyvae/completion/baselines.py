@@ -164,17 +164,15 @@ class FittedSeparable:
     def chosen(self, held: Mapping[str, Tensor]) -> SeparableNormal:
         """The best law with the best ridge."""
         x, seen = (held[name][:HELD].to(self.laws[0].mean) for name in ("x", "seen"))
-        return nearest(self.laws, x, seen[:, :1].expand(len(x), 1, *x.shape[2:]))
+        return nearest(self.laws, x, seen)
 
     def at(self, held: Mapping[str, Tensor]) -> Baseline:
         """With the best ridge."""
         law = self.chosen(held)
 
         def complete(x: Tensor, mask: Tensor) -> Completed:
-            seen = mask.expand(len(x), *mask.shape[1:])
-            parts = zip(x.to(law.mean).split(ROWS), seen.split(ROWS), strict=True)
-            mean, std = zip(*(law(some, here) for some, here in parts), strict=True)
-            return Completed(torch.cat(mean).to(x), torch.cat(std).to(x), limits=self.limits)
+            mean, std = law(x.to(law.mean), mask)
+            return Completed(mean.to(x), std.to(x), limits=self.limits)
 
         return Baseline(SEPARABLE, complete)
 

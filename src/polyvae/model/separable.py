@@ -20,7 +20,6 @@ RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of the mean variance, that are tried
 NEAR = 7  # the side of what is around a pixel
 TINY = 1e-6
 GOLDEN, TIE = (5**0.5 - 1) / 2, 0.01
-PART = 64  # examples at once, of those that judge
 
 
 class SeparableNormal(nn.Module):
@@ -30,8 +29,9 @@ class SeparableNormal(nn.Module):
     Var[x_c | y] = A_cc (K - K_:s K_ss^-1 K_s:)
 
     of pictures of a `shape` (C, H, W), P = H W. All colours of a pixel are seen or none, so that A cancels from the
-    mean. What is seen is [B, 1, H, W], 1 or 0; of more than `READ` / P pixels those count that have most unseen ones
-    around, spread evenly. Before `fit` mu = 0, A = I, K = I. Raises ValueError for more than `LARGEST` pixels.
+    mean. What is seen is [B, 1, H, W], or one for all, 1 or 0; of more than `READ` / P pixels those count that have
+    most unseen ones around, spread evenly. Before `fit` mu = 0, A = I, K = I. Raises ValueError for more than `LARGEST`
+    pixels.
 
     Dutilleul: The MLE algorithm for the matrix normal distribution, 1999.
     """
@@ -60,7 +60,7 @@ class SeparableNormal(nn.Module):
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """E[x | y] and the standard deviation of each value, like x [B, C, H, W]; of what is seen itself and 0."""
-        where = seen != 0
+        where = _where(x, seen)
         mean, share = torch.empty_like(x).flatten(2), torch.empty_like(x[:, 0]).flatten(1)
         for rows, found, slopes in self._read(x - self.mean, where):
             mean[rows] = found
@@ -75,7 +75,7 @@ class SeparableNormal(nn.Module):
 
         Matheron's rule; Wilson et al.: Efficiently Sampling Functions from Gaussian Process Posteriors, 2020.
         """
-        where, (channels, height, width) = seen != 0, x.shape[1:]
+        where, (channels, height, width) = _where(x, seen), x.shape[1:]
         variances, axes = torch.linalg.eigh(self.colours)
         half = axes * variances.clamp(min=0).sqrt()  # half half' = A
         codes = torch.randn(draws, len(x), channels, len(self.root), dtype=x.dtype, device=x.device)
@@ -121,8 +121,7 @@ class SeparableNormal(nn.Module):
         errors, before = {}, self.ridge.clone()
         for ridge in RIDGES:
             self.ridge.fill_(ridge * unit)
-            parts = zip(x.split(PART), seen.split(PART), strict=True)
-            errors[ridge * unit] = sum(float((self(some, here)[0] - some).square().sum()) for some, here in parts)
+            errors[ridge * unit] = float((self(x, seen)[0] - x).square().sum())
         self.ridge.copy_(before)
         return errors
 
@@ -167,6 +166,11 @@ class SeparableNormal(nn.Module):
             size = min(size, max(1, PIECE // (2 * int(counts[start]) * pixels)))
             yield order[start : start + size], int(counts[start + size - 1])
             start += size
+
+
+def _where(x: Tensor, seen: Tensor) -> Tensor:
+    """What is seen of every picture, booleans [B, 1, H, W]."""
+    return (seen[:, :1] != 0).expand(len(x), 1, *x.shape[2:])
 
 
 def nearest(laws: Sequence[SeparableNormal], x: Tensor, seen: Tensor) -> SeparableNormal:

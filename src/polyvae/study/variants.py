@@ -42,13 +42,15 @@ class Variant:
         return {**found, **self.options}
 
 
-def variants(said: str | Iterable[str | Variant], known: Collection[str] | None = None) -> list[Variant]:
+def variants(
+    said: str | Iterable[str | Variant], known: Collection[str] | None = None, kind: str = "a recipe"
+) -> list[Variant]:
     """The variants of a text such as "vae, iwae:samples=50, vae:prior=mixture,components=20 as mixture-20".
 
     Between recipes stands a comma or a semicolon; options follow a colon, with commas between them, lists too
     (widths=300,300); " as " gives another label than the recipe with its options. A list may hold such texts beside
-    variants. `known`: the recipes that the study is for, all where none are named. Raises ValueError for a text that
-    says none, two of one label and a recipe that does not exist.
+    variants. `known`: the recipes that the study is for, all where none are named; `kind`: what they are called. Raises
+    ValueError for a text that says none, two of one label and a recipe that does not exist.
     """
     texts = [said] if isinstance(said, str) else list(said)
     found = [each for text in texts for each in ([text] if isinstance(text, Variant) else _read(text))]
@@ -56,7 +58,7 @@ def variants(said: str | Iterable[str | Variant], known: Collection[str] | None 
         raise ValueError(f"recipes are names with commas between them, such as vae,iwae:samples=50; got {said!r}")
     for each in found:
         try:
-            named(each.recipe) if known is None or each.recipe in RECIPES else one_of(known, each.recipe, "a recipe")
+            named(each.recipe) if known is None or each.recipe in RECIPES else one_of(known, each.recipe, kind)
         except ValueError as error:
             raise ValueError(f"recipes: {error}") from error
     places = [each.place for each in found]

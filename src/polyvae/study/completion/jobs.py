@@ -206,14 +206,13 @@ def jobs_of(chosen: Completed, effort: Effort, seen: Seen, study: Path, device: 
 
 def _said(option: str, text: str, known: Collection[str] | None) -> Sequence[Variant]:
     try:
-        found = variants(text, known)
+        found = variants(text, known, "a baseline")
         if known is not None:
             for each in found:
                 one_of(known, each.recipe, "a baseline")
         return found
     except ValueError as error:
-        told = str(error).removeprefix("recipes: ").replace("a recipe is one of", "a baseline is one of")
-        raise ValueError(f"{option}: {told}") from error
+        raise ValueError(f"{option}: {str(error).removeprefix('recipes: ')}") from error
 
 
 def _check(data: Data, seen: Seen) -> None:

@@ -94,8 +94,8 @@ def separable_normal(x: Tensor, limits: Limits | None) -> At:
         law = fit.chosen({"x": held, "seen": seen})
 
         def complete(x: Tensor, mask: Tensor, draws: int) -> Stated:
-            rows, here = x.to(law.mean), mask[:, :1].expand(len(x), 1, *x.shape[2:])
-            return Stated(_cut(law(rows, here)[0], limits), {LAW: _cut(law.draw(rows, here, draws), limits)})
+            rows = x.to(law.mean)
+            return Stated(_cut(law(rows, mask)[0], limits), {LAW: _cut(law.draw(rows, mask, draws), limits)})
 
         return complete
 
