@@ -90,13 +90,21 @@ def test_a_terminal_shows_a_bar_and_the_result_still_goes_to_the_pipe(tmp_path: 
     assert "/s" in text
 
 
-def test_output_that_nobody_reads_ends_quietly() -> None:
-    process = subprocess.Popen([*POLYVAE, "recipes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("command", ["recipes", "recipes --json", "datasets"])
+def test_output_that_nobody_reads_ends_quietly_as_a_shell_says_it_of_other_programs(command: str) -> None:
+    process = subprocess.Popen([*POLYVAE, *command.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 141
     assert err == b""
+
+
+def test_a_mistake_is_a_mistake_where_nobody_reads_it() -> None:
+    process = subprocess.Popen([*POLYVAE, "trian"], stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.wait(timeout=60) == 2
 
 
 def shell(line: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +125,7 @@ def test_streams_that_are_closed_end_a_command_quietly(line: str) -> None:
 @pytest.mark.parametrize("command", ["--help", "--nothing 2>&1", "recipes --json"])
 def test_a_pipe_that_is_closed_early_ends_quietly(command: str) -> None:
     done = shell(f"({sys.executable} -m polyvae {command}; echo $? >&2) | true")
-    assert done.stderr.strip() in ("0", "1", "2")
+    assert done.stderr.strip() in ("0", "141", "2")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")

@@ -46,13 +46,14 @@ EXAMPLE = """examples:
   polyvae evaluate runs/first
   polyvae figures runs/first
   polyvae COMMAND --help"""
+UNREAD = 141  # what a shell says of a program that a closed pipe ended: 128 and the number of SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns 0 for success, 1 for a failure while running, 2 for a command line not understood.
 
-    A mistake becomes one line on standard error. With POLYVAE_DEBUG set the traceback is kept. Where output is
-    closed, or nobody reads on, the command ends quietly.
+    A mistake becomes one line on standard error. With POLYVAE_DEBUG set the traceback is kept. Where output is closed
+    the command ends quietly, and where nobody reads on, as of `| head -1`, so too, with 141.
     """
     _open_streams()
     warnings.showwarning = _show_warning
@@ -67,13 +68,15 @@ def _run(arguments: list[str]) -> int:
     try:
         _dispatch(arguments)
     except SystemExit as left:  # argparse after printing help, rich where nobody reads on
+        if isinstance(left.__context__, BrokenPipeError):
+            return UNREAD
         return left.code if isinstance(left.code, int) else 0
     except UsageError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt as error:
         return _fail(str(error) or "interrupted", 1)
     except BrokenPipeError:
-        return 1
+        return UNREAD
     except OSError as error:
         where = error.filename or _printing(error)
         return _fail(f"{where}: {error.strerror}" if where else str(error), 1)
@@ -99,7 +102,7 @@ def _open_streams() -> None:
 
 
 def _flushed(code: int) -> int:
-    """The exit code once all is written: 1 where that failed, in words where somebody may still read them."""
+    """The exit code once all is written: 1 where that failed, in words, and 141 where nobody reads them."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -107,9 +110,10 @@ def _flushed(code: int) -> int:
             # Python would try again at its end, and complain.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            unread = isinstance(error, BrokenPipeError)
+            if stream is sys.stdout and not unread:
                 _fail(f"standard output: {error.strerror}", 1)
-            code = code or 1
+            code = code or (UNREAD if unread else 1)
     return code
 
 
