@@ -6,10 +6,12 @@ from torch import nn
 
 import polyvae as pv
 from helpers.completing import SHAPE, Around, Sum, close, data, decoder, encoder, maps, random, semi_conditional
+from helpers.runs import pictures
+from polyvae.data import Data, Split
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.vae import VAE, Head
 from polyvae.observe.masks import SparsePixels, sparse
-from polyvae.observe.transforms import OneHot, chain
+from polyvae.observe.transforms import Binarise, OneHot, chain
 from polyvae.recipes import Recipe
 
 
@@ -94,3 +96,36 @@ def test_results_hold_no_gradient_and_the_model_is_left_as_it_was() -> None:
     assert model.training
     assert not found.mean.requires_grad
     found.mean.add_(1)  # and may be changed
+
+
+def _labelled(found: Data) -> pv.Run:
+    recipe = pv.recipes.arbitrary_conditioning(found.spec, widths=(4, 8), latent=2, condition=True, dropped=0.2)
+    return pv.fit(recipe, found, epochs=1, device="cpu", progress=False)
+
+
+def test_examples_come_as_a_split_as_data_by_name_or_with_their_labels_too() -> None:
+    found = pictures(side=8, labels=True)
+    run, part = _labelled(found), found.validation
+    x, y, mask = part.tensors["x"], part.tensors["y"], torch.rand(1, 1, 8, 8) < 0.5
+    asked = pv.complete(run, x, mask, draws=3, given={"y": y})
+    for form in (part, found, dict(part.tensors), (x, y)):  # Data without a test part have a validation part
+        for made in (pv.complete(run, form, mask, draws=3), run.complete(form, mask, draws=3)):
+            assert torch.equal(torch.as_tensor(made.mean), asked.mean)
+    known = torch.arange(len(x)) % 2 == 0
+    partly = Split({"x": x, "y": y, "y_known": known})
+    wanted = pv.complete(run, x, mask, draws=3, given={"y": y, "y_known": known})
+    assert torch.equal(pv.complete(run, partly, mask, draws=3).mean, wanted.mean)
+
+
+def test_a_split_says_by_itself_what_it_lacks_and_how_it_is_shown() -> None:
+    found = pictures(side=8, labels=True)
+    run, x = _labelled(found), found.validation.tensors["x"]
+    seen = torch.rand(len(x), 1, 8, 8) < 0.5
+    y = found.validation.tensors["y"]
+    gaps = Split({"x": x, "y": y, "seen": seen})
+    wanted = pv.complete(run, x, seen, draws=3, given={"y": y}).mean
+    assert torch.equal(pv.complete(run, gaps, draws=3).mean, wanted)
+    bits = Split({"x": x, "y": y}, Binarise("threshold"))
+    wanted = pv.complete(run, (x >= 128).float(), seen, draws=3, given={"y": y}).mean
+    assert torch.equal(pv.complete(run, bits, seen, draws=3).mean, wanted)
+    assert torch.equal(run.complete(bits, seen, draws=3).mean, wanted)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import polyvae as pv
 from helpers.completing import SHAPE, close, data, decoder, encoder, semi_conditional
@@ -10,6 +11,7 @@ from polyvae.completion.completer import Completer
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.priors.normal import StandardNormal
 from polyvae.model.vae import VAE, Head
+from polyvae.recipes import Recipe
 
 
 def test_latents_come_from_one_of_some_places() -> None:
@@ -106,3 +108,37 @@ def test_what_is_not_like_the_data_of_a_run_is_refused_in_words() -> None:
         pv.complete("runs/first", x, mask)
     with pytest.raises(ValueError, match=r"quantiles are several probabilities, such as \(0\.05, 0\.95\); got 0\.5"):
         pv.complete(run, x, mask, quantiles=0.5)
+
+
+def test_values_that_nothing_reads_are_refused_with_what_the_model_reads() -> None:
+    x, mask = data()
+    y = torch.zeros(5, 3)
+    with pytest.raises(ValueError, match=r"the model reads no 'q', only what is seen; leave it out of given"):
+        pv.complete(semi_conditional(), x, mask, given={"q": y})
+    model = VAE(encoder(), StandardNormal(2), decoder("z", "m", "y"))
+    with pytest.raises(ValueError, match=r"the model reads no 'Y', only y beside what is seen; did you mean y\?"):
+        pv.complete(model, x, mask, given={"Y": y, "y": y})
+    with pytest.raises(ValueError, match="the model reads no 'x', only y beside what is seen"):
+        pv.complete(model, x, mask, given={"x": x, "y": y})  # it would be taken for nothing
+    pv.complete(model, x, mask, draws=2, given={"y": y})
+
+
+def test_a_transform_of_ones_own_may_read_any_name() -> None:
+    def observed(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**values, "y": values["q"]}
+
+    x, mask = data()
+    model, y = VAE(encoder(), StandardNormal(2), decoder("z", "m", "y")), torch.rand(5, 3)
+    by_q = pv.complete(Recipe(model, nn.Module(), observed), x, mask, draws=2, given={"q": y, "y": 0 * y})
+    assert torch.equal(by_q.mean, pv.complete(model, x, mask, draws=2, given={"y": y}).mean)
+
+
+def test_a_run_refuses_values_by_name_that_it_does_not_read() -> None:
+    found = pictures(side=8)
+    recipe = pv.recipes.arbitrary_conditioning(found.spec, widths=(4, 8), latent=2)
+    run = pv.fit(recipe, found, epochs=1, device="cpu", progress=False)
+    x = found.train.tensors["x"][:3]
+    with pytest.raises(ValueError, match="the model reads no 'sensors', only what is seen"):
+        run.complete(x, torch.ones(8, 8), given={"sensors": x})
+    with pytest.raises(ValueError, match="the model reads no 'y', only what is seen"):
+        run.complete(x, torch.ones(8, 8), y=[0, 1, 1])

@@ -9,24 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polyvae.checks.names import find, gathered
+from polyvae.checks.names import find, gathered, near
 from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.completion.completer import Completer
 from polyvae.completion.law import Known, Predicted
-from polyvae.completion.masked import check_totals, masked
+from polyvae.completion.masked import Masked, check_totals, masked
 from polyvae.completion.predictive import Predictive
 from polyvae.completion.readings import observed_readings
 from polyvae.data.exchange.codes import check_values
 from polyvae.data.exchange.given import conditions, labels_in, tensor
 from polyvae.data.exchange.partial import pictured
 from polyvae.data.readers.frames import is_annotated, is_frame
-from polyvae.data.split import floats
+from polyvae.data.split import Data, Split, floats
 from polyvae.evaluation.blocks import check_known
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.model.conditions import dispensable, flag
 from polyvae.model.spec import Spec
-from polyvae.model.vae import VAE, Values
+from polyvae.model.vae import Values
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,10 +146,11 @@ def complete(
     `polyvae.fit_completion` fitted draws from that in the place of its prior, and weighs by both.
 
     `x` [N, C, H, W] or [N, d]: a tensor or array of bytes or floats, NaN where a value is unknown, categories and
-    labels as codes. `mask` [N, 1, H, W] or [N, d]: booleans or zeros and ones, or one row for all examples; without a
-    mask, every number is seen. A DataFrame or annotated matrix, for a model trained on columns, is read as by
-    `Run.complete` and completed in the columns and codes of the training data. `given`: what else the model reads, such
-    as labels under "y", or totals under "library" where some values are not seen. `settings`: see `CompletionSettings`.
+    labels as codes; a Split, Data, whose test part is taken, a mapping by name or a pair (x, y). `mask` [N, 1, H, W] or
+    [N, d]: booleans or zeros and ones, or one row for all examples; without a mask, every number is seen. A DataFrame
+    or annotated matrix, for a model trained on columns, is read as by `Run.complete` and completed in the columns and
+    codes of the training data. `given`: what else the model reads, such as labels under "y", or totals under "library"
+    where some values are not seen. `settings`: see `CompletionSettings`.
 
     Of a model that reads sensors between points (mask "readings") `x` is what they read, [N, C, P], or [N, T, C, P]
     with what they read before after now; NaN, or `mask` of that shape 0, where a reading is missing. What comes back is
@@ -166,7 +167,8 @@ def complete(
     asked, made = gathered(CompletionSettings, {"draws": draws, **settings}), masked(source)
     model, spec = made.model, recorded_spec(source)
     columns = () if spec is None or made.of != "x" else spec.columns
-    if columns and (is_frame(x) or is_annotated(x)):
+    by_name = made.of == "x" and made.sensors is None and isinstance(x, Data | Split | Mapping | tuple)
+    if by_name or (columns and (is_frame(x) or is_annotated(x))):
         y = labels_in(x, spec) if "y" in model.conditions and "y" not in (given or {}) else None
         given, (x, mask) = conditions(spec, y, given, gaps=True), pictured(x, spec, mask)
     latents = latents_of(asked.use_x, asked.weigh)
@@ -186,7 +188,7 @@ def complete(
         m, x = observed_readings(made.sensors, spec, x, mask)
         mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=x.device).expand(len(x), 1, *x.shape[2:])
     others = {key: tensor(value) for key, value in (given or {}).items()}
-    _check_given(model, others, len(x), {made.of, made.name, *made.totals})
+    _check_given(made, others, len(x))
     check_totals(made.totals - set(others), mask)
     known = Known(made, completer, x, mask, others, asked.seed, asked.device, m)
 
@@ -239,8 +241,17 @@ def _check_like(x: Tensor, mask: Tensor, spec: Spec) -> None:
         raise ValueError("the run's pictures lie in [0, 1], and x holds values beyond; divide by 255, or give bytes")
 
 
-def _check_given(model: VAE, others: Mapping[str, Tensor], rows: int, known: set[str]) -> None:
+def _check_given(made: Masked, others: Mapping[str, Tensor], rows: int) -> None:
+    """ValueError for values that are missing, that nothing reads, or of another number of examples."""
+    model, known = made.model, {made.of, made.name, *made.totals}
     check_known(model, others)
+    read = ({*model.inputs, *model.conditions} | made.totals) - {made.of, made.name}
+    read -= {flag(name) for name in read}
+    if made.own and (unread := [name for name in others if name not in read | {flag(name) for name in read}]):
+        what = f"{', '.join(sorted(read))} beside what is seen" if read else "what is seen"
+        raise ValueError(
+            f"the model reads no {unread[0]!r}, only {what}{near(unread[0], read) or '; leave it out of given'}"
+        )
     spared = {each for name in dispensable(model.inputs) for each in (name, flag(name))}
     if missing := set(model.conditions) - known - spared - set(others):
         raise ValueError(f"the model also reads {sorted(missing)}; give them, as given={{{sorted(missing)[0]!r}: ...}}")

@@ -21,6 +21,7 @@ class Masked:
 
     `of`, `name`: the value that is seen in part, and the name of its observation. `totals`: the names under which the
     model reads the total of the completed values. `sensors`: where the model reads sensors between points, these.
+    `own`: whether all that observes is of this library, so that what is read is what the model's parts say.
     """
 
     model: VAE
@@ -29,6 +30,7 @@ class Masked:
     name: str
     totals: frozenset[str]
     sensors: Readings | None = None
+    own: bool = True
 
 
 def masked(source: Any, masks: SparsePixels | None = None) -> Masked:
@@ -47,7 +49,8 @@ def masked(source: Any, masks: SparsePixels | None = None) -> Masked:
     rest = Chain(tuple(step for step in steps if not isinstance(step, SparsePixels | Readings)))
     totals = frozenset(step.to for step in steps if isinstance(step, Total) and step.name == own.of)
     sensors = own if isinstance(own, Readings) else None
-    made = Masked(model, rest, own.of, own.name, totals, sensors)
+    ours = all(type(step).__module__.startswith("polyvae.") for step in steps)
+    made = Masked(model, rest, own.of, own.name, totals, sensors, ours)
     if masks is None:
         return made
     if sensors is not None:

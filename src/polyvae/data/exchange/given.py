@@ -114,8 +114,12 @@ def cells_of_data(cells: Mapping[str, Any], spec: Spec, label: Any) -> list[Any]
 def labels_in(x: Any, spec: Spec | None) -> Any:
     """The labels [N] of a pair (x, y), a mapping by name, a frame, a Split or Data; None if there are none."""
     if isinstance(x, (Data, Split)):
-        y = part_meant(x, spec).tensors.get("y")
-        return y if y is None or spec is None or not spec.classes else np.array(labels_of(spec))[y.cpu().numpy()]
+        values = part_meant(x, spec).tensors
+        y, known = values.get("y"), values.get(KNOWN)
+        if y is None or spec is None or not spec.classes:
+            return y
+        named = np.array(labels_of(spec))[y.cpu().numpy()]
+        return named if known is None else np.where(known.cpu().numpy(), named, "")
     if isinstance(x, (Mapping, tuple)):
         return by_name(x, WHERE).get("y")
     label = label_column(x, spec)

@@ -13,6 +13,7 @@ from polyvae.data.exchange.codes import cells_of, check_values, coded, framed, n
 from polyvae.data.exchange.given import WHERE, cells_of_data, exact, label_column, part_meant, tensor, wrong_shape
 from polyvae.data.exchange.returned import examples
 from polyvae.data.readers.frames import is_frame
+from polyvae.data.seeds import forked, seed_generators
 from polyvae.data.split import Data, Split
 from polyvae.model.spec import Column, Spec
 
@@ -35,7 +36,12 @@ def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tenso
         found = framed(chosen, columns, WHERE, gaps=True, seen=seen)
         check_values(found, columns)
         return found, mask
-    found = _laid_out(part_meant(x, spec).tensors["x"] if held else exact(x), spec)  # pyright: ignore[reportArgumentType]
+    if held:
+        values = _as_batches(part_meant(x, spec))  # pyright: ignore[reportArgumentType]
+        x = values["x"]
+        if mask is None and (there := values.get("seen")) is not None:
+            mask = there.all(1) if x.ndim == 4 else there
+    found = _laid_out(exact(x), spec)
     mask = None if mask is None else masked(mask, found.ndim)
     kept = found.dtype if isinstance(x, Tensor) or found.dtype is not torch.float64 else torch.float32
     if not columns:
@@ -49,6 +55,13 @@ def pictured(x: Any, spec: Spec | None, mask: Any = None) -> tuple[Tensor, Tenso
     found = found if seen is None else found.masked_fill(~seen.to(found.device), torch.nan)
     check_values(found, columns)
     return found, mask
+
+
+def _as_batches(split: Split) -> dict[str, Tensor]:
+    """All of a split as its batches are, whatever is random in them by one seed."""
+    with forked(split.device):
+        seed_generators(split.device, 0)
+        return split.batch(torch.arange(len(split), device=split.device))
 
 
 def _fits(mask: Tensor, shape: tuple[int, ...]) -> bool:
