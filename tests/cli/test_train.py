@@ -95,3 +95,37 @@ def test_a_training_that_max_steps_ends_says_where_and_how_to_go_on(say: Say, tm
     assert "300 training examples of digits in 10 classes, cut at random" in err
     assert "stopped at step 1 of 6 (--max-steps), within the first epoch, so that there is no bound yet" in err
     assert f"polyvae train --resume --run {tmp_path / 'run'} --max-steps 6" in err
+
+
+def test_a_closed_form_says_what_is_not_trained_and_what_its_bound_is_worth(say: Say, tmp_path: Path) -> None:
+    stream = np.random.default_rng(0)
+    codes, shapes = stream.normal(size=(40, 2)), stream.normal(size=(2, 6, 8))
+    np.savez(tmp_path / "flow.npz", u=np.tensordot(codes, shapes, 1))
+    sensors = ["--data", str(tmp_path / "flow.npz"), "--mask", "points", "--positions", "1,2,3,4"]
+    folder = tmp_path / "run"
+    code, out, err = say("train", "gaussian_process", *sensors, "--run", folder, "--epochs", "7")
+    assert code == 0
+    assert "polyvae: note: gaussian_process is fitted at once, --epochs changed nothing\n" in err
+    assert "the bound is no measure here" in out
+    assert f"polyvae complete {folder}" in out
+    before = load_file(folder / "weights.safetensors")
+    code, _, err = say("train", "--resume", "--run", folder, "--epochs", "9")
+    assert code == 0
+    assert (
+        "polyvae: note: gaussian_process is fitted at once: nothing of it is left to train, --epochs changed nothing\n"
+        in err
+    )
+    assert "epochs;" not in err
+    assert err.count("changed nothing") == 1
+    after = load_file(folder / "weights.safetensors")
+    assert all(bool((tensor == after[name]).all()) for name, tensor in before.items())
+    code, _, err = say("train", "--resume", "--run", folder, "--epochs", "1")  # it has a row of metrics, no epoch
+    assert "ask for more" not in err
+    assert code == 0
+
+
+def test_the_bound_of_a_closed_form_of_all_of_x_is_a_measure(say: Say, tmp_path: Path) -> None:
+    code, out, err = say("train", "ppca", "--data", "digits", "--latent", "4", "--run", tmp_path / "run")
+    assert code == 0
+    assert "no measure" not in out
+    assert "fitted at once" not in err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import sys
@@ -17,7 +16,6 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from polyvae import data
 from polyvae.cli.options import Option, naming
-from polyvae.cli.printing import printable
 from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import check_place, described, device, recorded_data
 from polyvae.data import Data
@@ -27,7 +25,6 @@ from polyvae.data.columns.roles import FEW
 from polyvae.data.columns.table import is_number
 from polyvae.data.loading import without_gap_notes
 from polyvae.data.modalities.groups import groups_of
-from polyvae.data.readers.paths import TABLES
 from polyvae.data.sources.listing import unknown
 from polyvae.evaluation.blocks import check_gaps
 from polyvae.recipes import RECIPES, Recipe
@@ -38,6 +35,11 @@ from polyvae.training.store import DESCRIPTION, STATE, RunError, read_history, r
 
 Given = Mapping[str, Mapping[str, Any]]  # options given, by group and keyword
 Groups = Mapping[str, Sequence[Option]]
+OF_SOLVED = ("seed", "device")  # settings that a closed form heeds
+# Of a closed form that completes: see docs/fields.md.
+NO_MEASURE = (
+    "the bound is no measure here, each value has a scale of its own and no error is shared: judge its completions"
+)
 
 
 def fitted(name: str | None, given: Given, groups: Groups) -> Run:
@@ -64,6 +66,8 @@ def _begun(name: str, given: Given, groups: Groups) -> Run:
     if loaded.spec.modalities:
         _check_read(name, given["data"], loaded)
     recipe = _recipe(name, loaded, given["recipe"], settings, _known(groups))
+    if recipe.solve is not None and (vain := in_vain(given["settings"], groups["settings"])):
+        print(f"polyvae: note: {name} is fitted at once, {vain} changed nothing", file=sys.stderr)
     if loaded.missing and not given["data"].get("gaps"):
         with naming(groups["data"]):
             check_gaps(recipe.model, *loaded.parts.values(), columns=loaded.spec.columns, where=where)
@@ -102,6 +106,25 @@ def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
     with naming(groups["data"]):
         _check_modalities(description["data"].get("call") or {}, asked)
         loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
+    options = {key: value for key, value in current(recorded)["options"].items() if key != "seed"}
+    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, _known(groups))
+    if recipe.solve is None:
+        _say_done(folder, settings)
+    else:
+        vain = in_vain(given["settings"], groups["settings"])
+        said = f"nothing of it is left to train{vain and f', {vain} changed nothing'}"
+        print(f"polyvae: note: {recorded['name']} is fitted at once: {said}", file=sys.stderr)
+    check_machine(settings)
+    return _fit(recipe, loaded, folder, settings, resume=True)
+
+
+def in_vain(given: Mapping[str, Any], options: Sequence[Option]) -> str:
+    """The options among those given that a closed form does not heed, "" for none."""
+    return ", ".join(str(each.flag) for each in options if each.name in given and each.name not in OF_SOLVED)
+
+
+def _say_done(folder: Path, settings: Settings) -> None:
+    """What a run that has all its epochs or minutes needs to go on; UsageError where it has more than asked for."""
     done = len(read_history(folder / STATE))
     if done > (settings.epochs or 0):
         raise UsageError(f"--epochs: {folder} has {done} epochs already, more than the {settings.epochs} asked for")
@@ -115,10 +138,6 @@ def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
     elif _late(folder, settings):
         more = "ask for more with --minutes" if settings.schedule == "constant" else "for more train a new run"
         print(f"polyvae: note: {folder} has had all its {settings.minutes:g} minutes; {more}", file=sys.stderr)
-    options = {key: value for key, value in current(recorded)["options"].items() if key != "seed"}
-    recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, _known(groups))
-    check_machine(settings)
-    return _fit(recipe, loaded, folder, settings, resume=True)
 
 
 def _check_modalities(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
@@ -244,43 +263,3 @@ def _next_folder(stem: str) -> Path:
             return folder
         except FileExistsError:
             number += 1
-
-
-def report(made: Run, as_json: bool) -> None:
-    """Prints the run, its best epoch and what to do next."""
-    name, best = f"validation_{made.monitor}", made.best or {}
-    result = {
-        "run": str(made.folder),
-        "recipe": made.description["recipe"],
-        "epochs": len(made.history),
-        "best_epoch": best.get("epoch"),
-        name: best.get(name),
-        "best": best,
-    }
-    if as_json:
-        print(json.dumps(printable(result)))
-        return
-    print(f"run: {made.folder}")
-    if best:
-        of = f"best epoch: {best['epoch']} of {len(made.history)}\n" if best["epoch"] else ""
-        unit = "nats an example on the validation part"
-        print(f"{of}{made.monitor_words}: {best[name]:.3f} {unit}{_advice(made)}")
-    place, call = shlex.quote(str(made.folder)), made.description["data"]["call"]
-    print(f"next: polyvae evaluate {place}")
-    if made.spec is not None and made.spec.modalities:
-        print(f"next: polyvae translate {place} --from {made.spec.modalities[0].name}")
-    fills = any(getattr(head, "where", None) == "seen" for head in getattr(made.model, "heads", {}).values())
-    if fills and call.get("gaps") and Path(call["name"]).suffix.lower() in TABLES:
-        print(f"next: polyvae impute {place} {shlex.quote(call['name'])}")
-
-
-def _advice(made: Run) -> str:
-    """What the place of the best epoch says of how long to train."""
-    best, last, settings = made.best_epoch or 0, len(made.history), made.description["settings"]
-    if best == last and settings["schedule"] == "constant" and settings["max_steps"] is None:
-        line, minutes = shlex.quote(str(made.folder)), settings.get("minutes")
-        more = f"--epochs {2 * last}" if minutes is None or last >= settings["epochs"] else f"--minutes {2 * minutes:g}"
-        return f"\nthe last epoch is the best yet: polyvae train --resume --run {line} {more} goes on"
-    if 0 < 2 * best < last and settings["patience"] is None:
-        return f"\nwhat came after epoch {best} was no better: --patience {max(5, best // 2)} stops earlier"
-    return ""

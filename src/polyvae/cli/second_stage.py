@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
-from polyvae.cli.fitting import check_machine, settings_of
+from polyvae.cli.fitting import check_machine, in_vain, settings_of
 from polyvae.cli.options import Option, naming
 from polyvae.cli.printing import console, printable, stacked
 from polyvae.cli.prior import LEVEL
@@ -23,7 +23,6 @@ from polyvae.training.run_folder import begun
 from polyvae.training.store import DESCRIPTION, STATE, RunError
 
 T = TypeVar("T")
-OF_SOLVED = ("seed", "device")  # settings that a closed form heeds
 LOST = 0.05  # nats of the bound, from which on it is said that a fitted prior costs some
 # What else gives some of it back. Of a VampPrior fewer pseudo-inputs, posteriors all of them, cost more still.
 FEWER = {"mixture": "fewer --components, or "}
@@ -62,9 +61,8 @@ def fit(given: dict[str, Any], settings: Sequence[Option], options: Sequence[Opt
             return fit_prior(found.run, found.data, kind, resume=resume, progress=True, **given)
 
     made, found = _in_place(folder, given.pop("data_dir", None), resume, again, "latents", fitted)
-    vain = [str(each.flag) for each in settings if each.name in given and each.name not in OF_SOLVED]
-    if made.recipe.solve is not None and vain:
-        print(f"polyvae: note: a {kind} is fitted at once, {', '.join(vain)} changed nothing", file=sys.stderr)
+    if made.recipe.solve is not None and (vain := in_vain(given, settings)):
+        print(f"polyvae: note: a {kind} is fitted at once, {vain} changed nothing", file=sys.stderr)
     _report_latents(folder, kind, made, found, {**asked, "seed": given.get("seed", 0)}, as_json)
 
 

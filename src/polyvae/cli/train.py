@@ -58,11 +58,11 @@ def run(name: str, arguments: Sequence[str]) -> None:
             parser.error("which recipe? It comes first, as in `polyvae train vae`; `polyvae recipes` lists them")
         if "name" not in given["data"]:
             parser.error("which data? --data takes a name of `polyvae datasets` or a path")
-    from polyvae.cli import fitting  # with torch: after the line is read
+    from polyvae.cli import fitting, outcome  # with torch: after the line is read
 
     with advising([option for options in groups.values() for option in options]):
         made = fitting.fitted(recipe, given, groups)
-    fitting.report(made, bool(given["run"].get("json")))
+    outcome.report(made, bool(given["run"].get("json")))
 
 
 def groups_of(recipe: str | None) -> dict[str, list[Option]]:
