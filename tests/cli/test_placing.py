@@ -39,9 +39,24 @@ def test_positions_are_those_of_the_training_part(
     assert main(line) == 0
     text = capsys.readouterr().out
     argument = ",".join(map(str, expected.flatten().tolist()))
-    assert f"polyvae train arbitrary_conditioning --data {flow} --mask points --positions {argument}" in text
+    first, then = (line for line in text.splitlines() if "polyvae train" in line)
+    told = f"--data {flow} --mask points --positions {argument}"
+    assert first == f"next: polyvae train gaussian_process {told}"  # there are 48 fields to learn from
+    assert then == f"or, of fields of many dimensions: polyvae train arbitrary_conditioning {told}"
     mask = pv.masks.observation("points", positions=expected.tolist())
     assert int(mask.mask(torch.zeros(1, 2, 6, 8)).sum()) == 3
+
+
+def test_a_network_is_named_first_where_fields_are_many_or_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = np.random.default_rng(0)
+    np.savez(tmp_path / "many.npz", u=stream.normal(size=(1400, 4, 4)), t=np.arange(1400))
+    np.save(tmp_path / "pictures.npy", stream.integers(0, 256, (60, 8, 8), dtype=np.uint8))
+    for name, others in (("many.npz", ["gaussian_process"]), ("pictures.npy", [])):
+        assert main(["place-sensors", str(tmp_path / name), "--count", "2"]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if "polyvae train" in line]
+        assert [line.partition("polyvae train ")[2].split()[0] for line in lines] == ["arbitrary_conditioning", *others]
 
 
 def test_what_has_no_places_for_sensors_is_refused(

@@ -15,6 +15,7 @@ from polyvae.cli.runs import check_place
 from polyvae.model.spec import Spec
 from polyvae.observe.placement import FITTED, place_sensors
 
+FEW = 1_000  # fields to learn from, up to which a regression in closed form is quick and often the best
 Placing = Literal["exchange", "greedy", "qr"]
 
 
@@ -61,9 +62,20 @@ def place(
     print("row, column: " + "; ".join(f"{row}, {column}" for row, column in positions.tolist()))
     cut = f" --data-seed {data_seed}" if data_seed else ""
     whole = f"--data {shlex.quote(data)}{cut} --mask points --positions {argument}"
-    print(f"next: polyvae train arbitrary_conditioning {whole}")
+    for word, recipe in _recipes(len(part), found.spec):
+        print(f"{word}: polyvae train {recipe} {whole}")
     for path in files:
         print(shlex.quote(str(path)))
+
+
+def _recipes(examples: int, spec: Spec) -> list[tuple[str, str]]:
+    """What reads such sensors, the likely better first: see docs/fields.md."""
+    network, process = "arbitrary_conditioning", "gaussian_process"
+    if spec.levels is not None:  # pictures, which no few numbers describe
+        return [("next", network)]
+    if examples <= FEW:
+        return [("next", process), ("or, of fields of many dimensions", network)]
+    return [("next", network), ("or, where a few numbers describe a field", process)]
 
 
 def _draw(path: Path, x: torch.Tensor, positions: torch.Tensor, spec: Spec, title: str) -> Path:
