@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from polyvae.model.networks.expected import Analysed, Around, Expected, NormalEx
 from polyvae.model.parts import Conditional, Head
 from polyvae.observe.counts import LogUniform
 from polyvae.observe.masks import sparse
+from polyvae.recipes import begun
+from polyvae.recipes.options import Mask
 from polyvae.recipes.recording import SHOWN
 
 
@@ -146,3 +149,16 @@ def test_runs_of_before_likelihoods_began_somewhere_go_on_as_if_they_had_not_sto
     again = pv.fit(now, data, tmp_path / "run", **given, resume=True)
     assert same(weights(again.recipe), weights(whole.recipe))
     assert timeless(again.history) == timeless(whole.history)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_another_such_decoder_is_one_entry(spread: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(begun.LAWS, "third", begun.Begun("thirds", NormalExpected, spread))
+    spec = pictures(side=8).spec
+    build = inspect.unwrap(pv.recipes.arbitrary_conditioning)  # whose names of decoders are those of the options
+    model = build(spec, decoder="third", mask=Mask()).model
+    assert isinstance(model.features["thirds"], NormalExpected)
+    part = model.heads["x"].likelihood
+    assert isinstance(part, Around)
+    own = build(spec, decoder="normal-law" if spread else "analysers", mask=Mask()).model.heads["x"].likelihood
+    assert type(part.family) is type(own.family)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -16,19 +17,36 @@ from polyvae.recipes.options import Codes, Gaussian, Mask
 from polyvae.recipes.parts import reads_sensors, weights_apart
 from polyvae.recipes.sensed import NAME as SENSING
 
-# By the names of decoders the features that they read, and how these are made for pictures of a shape.
-LAWS: dict[str, tuple[str, Callable[[Shape], Expected]]] = {
-    "analysers": ("analysed", analysed),
-    "normal-law": ("expected", NormalExpected),
+
+@dataclass(frozen=True)
+class Begun:
+    """A decoder that begins at a law: the `feature` that it reads, and what makes it for pictures of a shape.
+
+    `spread`: whether the usual likelihood of grey levels beside it has a spread for every value, as the law has.
+    """
+
+    feature: str
+    build: Callable[[Shape], Expected]
+    spread: bool = False
+
+
+# By the names of decoders; another is a line here, and its name in `options.Decoder`.
+LAWS: dict[str, Begun] = {
+    "analysers": Begun("analysed", analysed),
+    "normal-law": Begun("expected", NormalExpected, spread=True),
 }
-SPREAD = "expected"  # the feature beside which the usual likelihood has a spread for every value
+
+
+def begun_at(names: Container[str]) -> Begun | None:
+    """The law whose feature is among those that are read, if any is."""
+    return next((law for law in LAWS.values() if law.feature in names), None)
 
 
 def read_of(spec: Spec, mask: Mask, decoder: str) -> dict[str, Shape]:
     """Its name, and its shape as networks read it."""
     if decoder not in LAWS:
         return {"m": prepared_observation(spec, shown_shape(spec, mask))}
-    return {LAWS[decoder][0]: (3 * spec.x[0] + 1, *spec.x[1:])}
+    return {LAWS[decoder].feature: (3 * spec.x[0] + 1, *spec.x[1:])}
 
 
 def features_of(spec: Spec, latent: Gaussian | Codes, decoder: str, mask: Mask) -> dict[str, nn.Module]:
@@ -45,9 +63,9 @@ def features_of(spec: Spec, latent: Gaussian | Codes, decoder: str, mask: Mask) 
         raise ValueError(f"decoder: {decoder} reads pictures, and the network sensing reads sensors; take flat")
     if any(noises(spec, mask)):
         raise ValueError(f"decoder: {decoder} takes what is seen as it is; take multiscale beside noise")
-    name, build = LAWS[decoder]
+    law = LAWS[decoder]
     try:
         with weights_apart():
-            return {name: build(spec.x)}
+            return {law.feature: law.build(spec.x)}
     except ValueError as error:
         raise ValueError(f"decoder: {decoder}: {error}; take smaller pictures, analysers or multiscale") from error

@@ -23,7 +23,7 @@ from polyvae.model.vae import VAE, Conditional, Family, Values
 from polyvae.objectives.bounds import Bound
 from polyvae.objectives.objective import Objective, Weighted
 from polyvae.objectives.terms import KL, CodebookCost, Commitment, Term
-from polyvae.recipes.begun import LAWS, SPREAD
+from polyvae.recipes.begun import LAWS, begun_at
 from polyvae.recipes.canonical import Canonical
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.latents import LatentPart, Reader
@@ -36,13 +36,15 @@ def decoder_of(
     spec: Spec, likelihood: str | Family | None, build: Reader, given: Mapping[str, Shape], own: bool = False
 ) -> Conditional:
     """p(x | given) with values of these shapes, z first; with a family of its `own` where it is one of several."""
-    if likelihood is None and SPREAD in given and spec.levels != 2:
+    law = begun_at(given)
+    if likelihood is None and law is not None and law.spread and spec.levels != 2:
         likelihood = "normal-network"  # which begins at the law's spread too
     family = decoder_family(likelihood, spec)
     family = deepcopy(family) if own else family
     net = build(list(given.values()), (family.size(spec.x[0]), *spec.x[1:]))
-    begins = {name for name, _ in LAWS.values()} & set(given) and hasattr(family, "around")
-    return (Around if begins else Conditional)(prepared(net, spec, tuple(given)), family, tuple(given))
+    return (Around if law is not None and hasattr(family, "around") else Conditional)(
+        prepared(net, spec, tuple(given)), family, tuple(given)
+    )
 
 
 def decoders_of(
