@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +12,10 @@ from torch import Tensor, nn
 
 import polyvae as pv
 from helpers.completing import SHAPE, of, random, semi_conditional
+from polyvae.completion.baselines import Fitted, FittedKriging, FittedNormal, FittedSeparable, Learned
 from polyvae.completion.completer import Completer
+from polyvae.completion.kriging import Kriging
+from polyvae.completion.normal import ConditionedNormal, best_ridge
 from polyvae.completion.scores import score_completions
 from polyvae.data.split import Split
 from polyvae.evaluation import energy_score
@@ -48,6 +53,57 @@ def test_the_energy_score_is_that_of_the_joint_draws_over_what_is_unseen() -> No
     assert found.energy == pytest.approx(float(expected), rel=0.01)
     alone = energy_score(told.samples, split.tensors["x"], ~chosen()).mean()  # without the likelihood's noise
     assert abs(float(alone - expected)) > 0.02 * float(expected)
+
+
+def fields(count: int, seed: int) -> Tensor:
+    """Colours [count, 2, 4, 4] whose values belong together."""
+    codes, shapes = random(count, 3, seed=seed), random(3, 32, seed=9)
+    return (codes @ shapes + 0.3 * random(count, 32, seed=seed + 1)).view(count, 2, 4, 4)
+
+
+LAWS: dict[str, Callable[[Tensor], Fitted]] = {
+    "normal law": lambda x: FittedNormal(ConditionedNormal.fit(x)),
+    "separable normal law": FittedSeparable.fit,
+    "kriging": lambda x: FittedKriging(Kriging.fit(x)),
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_laws_that_state_a_spread_draw_jointly_what_they_state(name: str) -> None:
+    x, seen = fields(60, 1), torch.zeros(60, 1, 4, 4)
+    seen[:, :, ::2] = 1
+    found = LAWS[name](fields(80, 3)).at({"x": fields(50, 5), "seen": seen[:50]})
+    assert found is not None
+    assert found.name == name
+    made = found.complete(x, seen)
+    assert made.std is not None
+    assert found.draw is not None
+    draws = found.draw(x, seen, 2000, 0)
+    assert bool(((draws.mean(0) - made.mean).abs() <= 6 / 2000**0.5 * made.std + 1e-4).all())
+    torch.testing.assert_close(draws.std(0), made.std, atol=0.1, rtol=0)
+    before = torch.get_rng_state()
+    assert torch.equal(found.draw(x, seen, 3, 7), found.draw(x, seen, 3, 7))
+    assert torch.equal(torch.get_rng_state(), before)
+    whole = {rows.start: part for rows, part in found.drawn(replace(made, limits=(-1.0, 1.0)), x, seen)}
+    assert float(torch.cat(list(whole.values()), 1).abs().max()) == 1
+
+
+def test_the_energy_score_of_laws_is_that_of_draws_that_belong_together() -> None:
+    split, learned = Split({"x": fields(60, 1)}), Learned(Split({"x": fields(80, 3)}), Split({"x": fields(50, 5)}))
+    mask: dict[int | float, SparsePixels] = {1: observation("points", positions=[(1, 2)])}  # leaves much open
+    model = pv.recipes.arbitrary_conditioning(pv.Spec((2, 4, 4), levels=None), network="mlp", widths=(4,), latent=2)
+    scores = {each.method: each for each in score_completions(model, split, mask, Completer(draws=5), learned)}
+    by_method = {method: score.unseen.energy for method, score in scores.items() if score.unseen.energy is not None}
+    assert {"model", "normal law", "separable normal law", "kriging", "normal mixture"} == by_method.keys()
+    law = ConditionedNormal.fit(fields(80, 3))
+    seen = mask[1].mask(fields(60, 1))
+    best = best_ridge(law, fields(50, 5), seen[:50].float())
+    x = fields(60, 1).double()
+    expected = float(energy_score(best.draw(x, seen, 2000), x, seen == 0).mean())
+    assert by_method["normal law"] == pytest.approx(expected, rel=0.03)
+    mean, std = best.complete(x, seen)
+    apart = float(energy_score(mean + std * torch.randn(2000, *x.shape), x, seen == 0).mean())
+    assert apart > 1.05 * expected  # draws of single values are told from these
 
 
 def test_a_classifier_reads_what_was_completed() -> None:

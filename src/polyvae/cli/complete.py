@@ -19,11 +19,11 @@ from polyvae.cli.printing import console, stacked
 from polyvae.cli.reading import UsageError
 from polyvae.cli.runs import Opened, check_place, completing, opened
 from polyvae.cli.runs import device as usable
-from polyvae.completion.baselines import Learned
+from polyvae.completion.baselines import MIXTURE, NORMAL, SEPARABLE, Learned
 from polyvae.completion.complete import latents_of
 from polyvae.completion.completer import Completer, sees
 from polyvae.completion.masked import masked
-from polyvae.completion.scores import Score, score_completions
+from polyvae.completion.scores import MODEL, Score, score_completions
 from polyvae.data import Split
 from polyvae.data.cuts import subset
 from polyvae.evaluation.blocks import evaluating
@@ -33,6 +33,7 @@ from polyvae.model.priors.completing import Completing
 from polyvae.observe.masks import SparsePixels
 from polyvae.observe.sensors import Fixed
 from polyvae.observe.transforms import Chain
+from polyvae.recipes.begun import begun_at
 from polyvae.recipes.observing import sparse_pixels
 from polyvae.recipes.options import Mask
 from polyvae.training.progress import counted
@@ -104,7 +105,8 @@ def complete(
     kind = masks.mask if _sensors(found.run, masks) is None else "sensors"
     told = {"run": str(reading.run), "split": part, "mask": kind, "draws": predicting.draws}
     told["latents"] = _whence(found.run, completer)
-    _say({**told, "examples": len(scored), "notes": notes}, scores, files, writing.json)
+    told = {**told, "examples": len(scored), "notes": notes, "to_try": _to_try(found, scores)}
+    _say(told, scores, files, writing.json)
 
 
 def table(scores: Sequence[Score], title: str) -> Table:
@@ -131,6 +133,8 @@ def _say(told: dict[str, Any], scores: Sequence[Score], files: Sequence[Path], j
         if each.unseen.class_loss is not None:
             loss = f"{each.unseen.class_loss:.3f} nats"
             shown.print(f"class log loss of completions from {each.points:g} points ({each.method}): {loss}")
+    for hint in told["to_try"]:
+        shown.print(hint, markup=False, soft_wrap=True)
     for file in files:
         shown.print(str(file), markup=False, soft_wrap=True)
 
@@ -217,3 +221,21 @@ def _grey(found: Opened, completer: Completer, split: Split) -> bool:
     some = subset(split, 10, 0)
     x = some.batch(torch.arange(len(some), device=some.device))["x"]
     return not bool(((x == 0) | (x == 1)).all())
+
+
+def _to_try(found: Opened, scores: Sequence[Score]) -> list[str]:
+    """What begins at a law that is nearer than the run, of grey levels and bits; nothing where the run begins so."""
+    model, spec = found.run.model, found.data.spec
+    if len(spec.x) != 3 or spec.columns or spec.levels is None or begun_at(model.features):
+        return []
+    error = {(score.method, score.count): score.unseen.mse for score in scores}
+    nearer: dict[str, list[str]] = {}
+    for score in scores:
+        mine, theirs = error.get((MODEL, score.count)), score.unseen.mse
+        if score.method in (NORMAL, MIXTURE, SEPARABLE) and mine is not None and theirs is not None and theirs < mine:
+            nearer.setdefault(score.method, []).append(f"{score.points:g}")
+    if not nearer:
+        return []
+    decoder = "normal-law" if spec.x[0] > 1 and SEPARABLE in {score.method for score in scores} else "analysers"
+    said = ", ".join(f"the {law} from {', '.join(points)} points" for law, points in nearer.items())
+    return [f"nearer than the run: {said}; `--decoder {decoder}` of arbitrary_conditioning begins at such a law"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from polyvae.completion.gappy_pca import MOST, GappyPCA, best_rank, usual_ranks
 from polyvae.completion.interpolation import METHODS, interpolate
 from polyvae.completion.kriging import Kriging
-from polyvae.completion.normal import ConditionedNormal, best_ridge
+from polyvae.completion.normal import PIECE, WHOLE, ConditionedNormal, best_ridge
 from polyvae.completion.normal_mixture import ConditionedMixture, best_mixture
 from polyvae.completion.regression import best_regression
 from polyvae.data.seeds import forked, seed_generators
@@ -23,9 +23,11 @@ from polyvae.model.analysers import Analysers, few_factors
 from polyvae.model.separable import LARGEST, SeparableNormal, nearest
 
 Limits = tuple[float, float]
+Draws = Callable[[Tensor, Tensor, int, int], Tensor]
 GAPPY, NORMAL, MIXTURE, KRIGING, PROCESS = "gappy PCA", "normal law", "normal mixture", "kriging", "Gaussian process"
 SEPARABLE = "separable normal law"
 DRAWS = 200  # of a law that is not normal
+JOINT = 50  # joint draws of a law that is stated value by value; their score is unbiased, however many they are
 ANALYSERS, HELD, ROWS = 30, 128, 100  # of a mixture; held-out examples that choose its power; examples at once
 PAIRS = 2_000  # examples at most that a regression rests on
 
@@ -58,11 +60,27 @@ class Completed:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A completion without a model: `complete(x, mask)` says what x [N, ...] may be. `rank`: of gappy PCA."""
+    """A completion without a model: `complete(x, mask)` says what x [N, ...] may be. `rank`: of gappy PCA.
+
+    `draw(x, mask, S, seed)`: joint draws [S, N, ...] before they are cut off, of a law that is stated value by value
+    and whose draws are not too many numbers to make.
+    """
 
     name: str
     complete: Callable[[Tensor, Tensor], Completed]
     rank: int | None = None
+    draw: Draws | None = None
+
+    def drawn(self, made: Completed, x: Tensor, mask: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Joint draws [S, n, ...] for some examples at a time, which these are, within the limits of what was `made`;
+        none where there are no joint draws."""
+        if made.draws is not None:
+            yield slice(None), made.cut(made.draws)
+        elif self.draw is not None:
+            size, seen = max(1, PIECE // (JOINT * x[0].numel())), mask.expand(len(x), *mask.shape[1:])
+            for start in range(0, len(x), size):
+                rows = slice(start, start + size)
+                yield rows, made.cut(self.draw(x[rows], seen[rows], JOINT, start))
 
 
 class Fitted(Protocol):
@@ -99,7 +117,8 @@ class FittedNormal:
     def at(self, held: Mapping[str, Tensor]) -> Baseline:
         """With the best ridge."""
         law = best_ridge(self.law, held["x"], held["seen"])
-        return Baseline(NORMAL, lambda x, mask: Completed(*law.complete(x, mask), limits=self.limits))
+        draw = law.draw if law.root.numel() <= PIECE else None
+        return Baseline(NORMAL, lambda x, mask: Completed(*law.complete(x, mask), limits=self.limits), draw=draw)
 
 
 @dataclass(frozen=True)
@@ -174,7 +193,13 @@ class FittedSeparable:
             mean, std = law(x.to(law.mean), mask)
             return Completed(mean.to(x), std.to(x), limits=self.limits)
 
-        return Baseline(SEPARABLE, complete)
+        @torch.no_grad()
+        def draw(x: Tensor, mask: Tensor, draws: int, seed: int) -> Tensor:
+            with forked(law.mean.device):
+                seed_generators(law.mean.device, seed)
+                return law.draw(x.to(law.mean), mask, draws).to(x)
+
+        return Baseline(SEPARABLE, complete, draw=draw)
 
 
 @dataclass(frozen=True)
@@ -186,7 +211,12 @@ class FittedKriging:
 
     def at(self, held: Mapping[str, Tensor]) -> Baseline:
         """The same for all masks."""
-        return Baseline(KRIGING, lambda x, mask: Completed(*self.law.complete(x, mask), limits=self.limits))
+        draw = self._joint.draw if self.law.mean.numel() <= WHOLE else None
+        return Baseline(KRIGING, lambda x, mask: Completed(*self.law.complete(x, mask), limits=self.limits), draw=draw)
+
+    @cached_property
+    def _joint(self) -> ConditionedNormal:
+        return self.law.joint()
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,8 @@ def _alone(
     mean, (score, bands) = made.cut(made.mean), _judged(x, made)
     errors = {"mask": found["mask"], **of_numbers(f"{method} unseen", x, mean, score, bands, unseen, by.vary)}
     errors |= of_numbers(f"{method} all", x, mean, score, bands, torch.ones_like(unseen), by.vary)
-    errors |= {} if made.draws is None else {f"{method} unseen energy": joint(made.cut(made.draws), x, unseen)}
+    drawn = [joint(draws, x[rows], unseen[rows]) for rows, draws in baseline.drawn(made, x, found["seen"])]
+    errors |= {f"{method} unseen energy": torch.cat(drawn)} if drawn else {}
     if told is not None and bool((told["seen"] == 0).any()):
         right = wide(told["x"])
         held = baseline.complete(right, told["seen"])
