@@ -1,7 +1,8 @@
 """One look for every chart: colours that the colour-blind tell apart, a second cue beside each, plain numbers.
 
 The colours of lines are those of Okabe, Ito: Color Universal Design, 2008, without the yellow, which white paper
-swallows. Those of classes are ten of Petroff: Accessible Color Sequences for Data Visualization, 2021.
+swallows, and three more, which lie as far from them for the red- and the green-blind as they do from each other. Those
+of classes are ten of Petroff: Accessible Color Sequences for Data Visualization, 2021.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 INK, PALE = "#303030", "#d8d8d8"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#220077", "#776633", "#660000",
+)  # fmt: skip
 CLASSES = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
 DASHES = ("-", "--", "-.", ":")
 SEQUENTIAL, SPREAD = "viridis", "inferno"  # of values, and of how unsure they are
 
 
 def line(place: int) -> dict[str, Any]:
-    """Colour, marker and line style of the line at `place`; no two of the first 56 share all three."""
+    """Colour, marker and line style of the line at `place`; of ten no two share the colour, of 36 none both others."""
     return {
         "color": COLOURS[place % len(COLOURS)],
         "marker": MARKERS[place % len(MARKERS)],
