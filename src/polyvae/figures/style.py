@@ -22,17 +22,17 @@ COLOURS = (
 CLASSES = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 SEQUENTIAL, SPREAD = "viridis", "inferno"  # of values, and of how unsure they are
 
 
 def line(place: int) -> dict[str, Any]:
-    """Colour, marker and line style of the line at `place`; of ten no two share the colour, of 36 none both others."""
+    """Colour, marker and line style of the line at `place`; of ten no two share the colour, of 32 none both others."""
     return {
         "color": COLOURS[place % len(COLOURS)],
         "marker": MARKERS[place % len(MARKERS)],
-        "linestyle": DASHES[place % len(DASHES)],
+        "linestyle": DASHES[(place + place // len(MARKERS)) % len(DASHES)],
     }
 
 
