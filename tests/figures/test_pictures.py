@@ -1,6 +1,7 @@
 """Reconstructions and samples: their arrays, and what is drawn of them."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from matplotlib.text import Text
 from torch import nn
 
 from helpers.figures import model, split
-from polyvae import figures, recipes
+from polyvae import data, figures, fit, recipes
+from polyvae.completion import Completer
 from polyvae.data.cuts import subset
 from polyvae.data.split import Split
 from polyvae.figures.kinds import Reconstructions
 from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import Conditional
+from polyvae.observe.masks import observation
 
 
 def test_reconstructions_are_the_deterministic_means():
@@ -125,3 +128,16 @@ class Labels(nn.Module):
 def test_a_conditional_model_without_a_split_is_told_what_it_needs():
     with pytest.raises(ValueError, match="need a split"):
         figures.samples(model("cvae"))
+
+
+def test_channels_of_the_librarys_own_fields_are_called_by_their_names(tmp_path: Path) -> None:
+    found = data.load("vortices", limit=50, size=16)
+    run = fit(recipes.vae(found, network="mlp", widths=(4,), latent=2), found, epochs=1, progress=False)
+    assert figures.reconstructions(run, found.validation, 3).names == ("u", "v", "p")
+    fields = np.random.default_rng(0).normal(size=(2, 30, 4, 6)) * 3
+    np.savez(tmp_path / "flow.npz", wind=fields[0], heat=fields[1])
+    own = data.load(tmp_path / "flow.npz")
+    run = fit(recipes.vae(own, network="mlp", widths=(4,), latent=2), own, epochs=1, progress=False)
+    shown = figures.completions(run, own.validation, observation("uniform", 4), Completer(5, "weighed"), 2, 2)
+    assert shown.names == ("wind", "heat")
+    assert figures.reconstructions(field_model()[0], field_model()[1], 3).names == ()

@@ -12,6 +12,7 @@ import torch
 from polyvae import data as data_room
 from polyvae.checks.ranges import Count, Seed, Weight
 from polyvae.cli.runs import check_place
+from polyvae.data import Data
 from polyvae.model.spec import Spec
 from polyvae.observe.placement import FITTED, place_sensors
 
@@ -54,7 +55,7 @@ def place(
     x = part.batch(torch.arange(0, len(part), -(-len(part) // FITTED), device=part.device))["x"]
     positions = place_sensors(x, count, reading_noise, method)
     argument = ",".join(map(str, positions.flatten().tolist()))
-    files = [] if out is None else [_draw(out, x[0], positions, found.spec, f"{count} sensors by {method}")]
+    files = [] if out is None else [_draw(out, x[0], positions, found, f"{count} sensors by {method}")]
     if json:
         told = {"data": found.name, "method": method, "reading_noise": reading_noise}
         print(json_module.dumps({**told, "positions": positions.tolist(), "files": list(map(str, files))}))
@@ -78,9 +79,11 @@ def _recipes(examples: int, spec: Spec) -> list[tuple[str, str]]:
     return [("next", network), ("or, where a few numbers describe a field", process)]
 
 
-def _draw(path: Path, x: torch.Tensor, positions: torch.Tensor, spec: Spec, title: str) -> Path:
+def _draw(path: Path, x: torch.Tensor, positions: torch.Tensor, found: Data, title: str) -> Path:
     from polyvae.figures import draw
     from polyvae.figures.kinds import Sensors
+    from polyvae.figures.looks import names_of
 
-    names = tuple(column.name or "" for column in spec.columns)
-    return draw(Sensors(x.cpu().numpy(), positions.numpy(), names=names), path, title)
+    return draw(
+        Sensors(x.cpu().numpy(), positions.numpy(), names=names_of(found.spec, found.call["name"])), path, title
+    )

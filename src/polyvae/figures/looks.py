@@ -9,8 +9,10 @@ import torch
 
 from polyvae.completion.errors import CODED
 from polyvae.data.cuts import subset
+from polyvae.data.sources import CATALOGUE
 from polyvae.data.split import Split
 from polyvae.evaluation.pictures import recorded_spec
+from polyvae.model.spec import Spec
 
 _SCANNED = 200  # examples that tell whether values lie in [0, 1] where nothing is recorded
 
@@ -46,9 +48,7 @@ def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
     spec = recorded_spec(source)
     labels = () if spec is None else spec.labels or ()
     columns = () if spec is None else spec.columns
-    noun = "channel" if spec is not None and len(spec.x) > 1 else "column"
-    named = any(column.name for column in columns)
-    names = tuple(column.name or f"{noun} {place}" for place, column in enumerate(columns)) if named else ()
+    names = names_of(spec, ((getattr(source, "description", {}).get("data") or {}).get("call") or {}).get("name"))
     if spec is not None and (columns or spec.levels is not None):
         coded = columns if len(spec.x) == 1 else ()
         codes = {str(n): column.labels or ("0", "1") for n, column in enumerate(coded) if column.kind in CODED}
@@ -57,6 +57,16 @@ def look_of(source: Any, split: Split | None = None, value: str = "x") -> Look:
         return Look(spec is None, names, labels)
     x = subset(split, _SCANNED, 0).tensors[value]
     return Look(x.dtype is torch.uint8 or bool(((x >= 0) & (x <= 1)).all()), names, labels)
+
+
+def names_of(spec: Spec | None, data: Any = None) -> tuple[str, ...]:
+    """The names of channels or columns, those of the library's own `data` of fields too; empty where they have none."""
+    columns = () if spec is None else spec.columns
+    if spec is None or not any(column.name for column in columns):
+        channels = CATALOGUE[data].channels if isinstance(data, str) and data in CATALOGUE else ()
+        return channels if spec is not None and len(channels) == spec.x[0] else ()
+    noun = "channel" if len(spec.x) > 1 else "column"
+    return tuple(column.name or f"{noun} {place}" for place, column in enumerate(columns))
 
 
 def part(shown: int, total: int, what: str = "examples") -> str:
