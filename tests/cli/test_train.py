@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+import polyvae as pv
 from helpers.commands import TINY, Say
 
 
@@ -129,3 +130,28 @@ def test_the_bound_of_a_closed_form_of_all_of_x_is_a_measure(say: Say, tmp_path:
     assert code == 0
     assert "no measure" not in out
     assert "fitted at once" not in err
+
+
+def test_a_history_of_readings_comes_from_the_times_of_the_data(say: Say, tmp_path: Path) -> None:
+    t, column = np.arange(120) * 0.1, np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    u = np.sin(t[:, None, None] - column + np.linspace(0, 1, 6)[:, None])
+    np.savez(tmp_path / "flow.npz", u=2 * u, v=u + 1, t=t)
+    np.savez(tmp_path / "timeless.npz", u=2 * u, v=u + 1)
+    asked = ["--mask", "readings", "--positions", "1.5,2.25,3,8.5", "--noise", "0.1", "--history", "3"]
+    folder, line = tmp_path / "run", ["train", "gaussian_process", "--data", str(tmp_path / "flow.npz")]
+    assert say(*line, *asked, "--run", folder)[0] == 0
+    before = load_file(folder / "weights.safetensors")
+    data = pv.data.with_past(pv.data.load(tmp_path / "flow.npz"), [(1.5, 2.25), (3, 8.5)], 3)
+    options = {"mask": "readings", "positions": [1.5, 2.25, 3, 8.5], "noise": 0.1, "history": 3}
+    by_hand = pv.fit(pv.recipes.gaussian_process(data, seed=0, **options), data, tmp_path / "own", progress=False)
+    own = load_file(tmp_path / "own" / "weights.safetensors")
+    assert all(bool((tensor == own[name]).all()) for name, tensor in before.items())
+    assert say("train", "--resume", "--run", folder)[0] == 0
+    assert say("evaluate", folder, "--samples", "5")[0] == 0
+    assert by_hand.history[0]["validation_bound"] == pv.Run.load(folder).history[0]["validation_bound"]
+    timeless = ["--data", tmp_path / "timeless.npz", "--blocks", "10", "--run", tmp_path / "no"]
+    code, _, err = say("train", "gaussian_process", *timeless, *asked)
+    assert code == 1
+    assert "a time t of each example" in err
+    assert "train without a history" in err
+    assert not (tmp_path / "no").exists()

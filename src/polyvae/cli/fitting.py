@@ -23,6 +23,7 @@ from polyvae.data.columns.kinds import described as kinds
 from polyvae.data.columns.labels import KNOWN
 from polyvae.data.columns.roles import FEW
 from polyvae.data.columns.table import is_number
+from polyvae.data.history import remembered
 from polyvae.data.loading import without_gap_notes
 from polyvae.data.modalities.groups import groups_of
 from polyvae.data.sources.listing import unknown
@@ -66,6 +67,7 @@ def _begun(name: str, given: Given, groups: Groups) -> Run:
     if loaded.spec.modalities:
         _check_read(name, given["data"], loaded)
     recipe = _recipe(name, loaded, given["recipe"], settings, _known(groups))
+    loaded = remembered(loaded, recipe.observe)
     if recipe.solve is not None and (vain := in_vain(given["settings"], groups["settings"])):
         print(f"polyvae: note: {name} is fitted at once, {vain} changed nothing", file=sys.stderr)
     if loaded.missing and not given["data"].get("gaps"):
@@ -108,6 +110,7 @@ def _gone_on_with(name: str | None, given: Given, groups: Groups) -> Run:
         loaded = recorded_data(folder, description["data"], asked.pop("data_dir", None), **asked)
     options = {key: value for key, value in current(recorded)["options"].items() if key != "seed"}
     recipe = _recipe(recorded["name"], loaded, {**options, **given["recipe"]}, settings, _known(groups))
+    loaded = remembered(loaded, recipe.observe)
     if recipe.solve is None:
         _say_done(folder, settings)
     else:

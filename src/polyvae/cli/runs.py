@@ -19,6 +19,7 @@ from polyvae.cli.reading import UsageError
 from polyvae.data import Data, Split
 from polyvae.data.exchange.codes import retold
 from polyvae.data.files.writing import check_regular
+from polyvae.data.history import remembered
 from polyvae.model.spec import Spec
 from polyvae.model.weights import check_weights
 from polyvae.training.description import check_known
@@ -47,7 +48,7 @@ class Opened:
         if made is not found:
             said = "other columns or labels than when this run was trained; they are read by name"
             print(f"polyvae: note: {found.name} has {said}, and its parts are cut anew", file=sys.stderr)
-        return made
+        return remembered(made, self.run.recipe.observe)
 
     @property
     def specs(self) -> dict[str, Spec]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from polyvae.checks.ranges import at_least
 from polyvae.data.errors import DataError
 from polyvae.data.split import Data, Split
 from polyvae.observe.readings import PAST, Readings, joined
+from polyvae.observe.transforms import chain
 
 ROWS = 256  # examples that are read at once
 OFF = 0.1  # of a step, by which a time may be off
@@ -33,6 +34,17 @@ def with_past(data: Data, positions: Sequence[Any], history: int) -> Data:
     sensors, clock = Readings(positions), _clock(data)
     parts = {part: _extended(split, clock, sensors, history, data.name) for part, split in data.parts.items()}
     return replace(data, call={}, **parts)
+
+
+def remembered(data: Data, observe: Callable[..., Any]) -> Data:
+    """The data with the past that sensors among what observes a batch read, where they read one; as `with_past`.
+
+    The call that loads the data stays theirs: who opens a run makes the past anew, by the sensors of its recipe.
+    """
+    read = next((step for step in chain(observe).transforms if isinstance(step, Readings)), None)
+    if read is None or read.history == 1:
+        return data
+    return replace(with_past(data, read.coordinates, read.history), call=data.call)
 
 
 def _extended(split: Split, clock: tuple[float, float], sensors: Readings, history: int, name: str) -> Split:
