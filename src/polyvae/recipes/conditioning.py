@@ -43,7 +43,7 @@ from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.sensed import at_sensors
 
-DIRECT = 0.1  # of the examples are decoded at z = 0, beside analysers
+DIRECT = 0.1  # of the examples are decoded at z = 0, where the decoder begins at a law
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
 
 

@@ -246,7 +246,8 @@ class GivenM:
 
     `network`: of p(z | m), "encoder", built like the encoder over m and, of a picture, m filled in from what is seen,
     or "perceptron", of m flattened. `direct`: the share of the examples of a batch that are decoded at z = 0, as by a
-    network without z, which then counts half or more in a completion's mean; by default 0.1 with analysers, else 0.
+    network without z, which then counts half or more in a completion's mean; by default 0.1 with a decoder that begins
+    at a law, analysers or normal-law, else 0.
     """
 
     network: Annotated[PriorNetwork, Flat("prior_network")] = "encoder"
