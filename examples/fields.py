@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found = compared(trial, case, split, rows, names)
                 rows.sort(key=place_of)
                 write(folder / "results.csv", rows)
-                if whole and split == 0 and noise == max(asked.noise):
+                if set(names) == set(METHODS) and split == 0 and noise == max(asked.noise):
                     draw(folder, trial, found)
     (folder / "results.md").write_text("\n".join(table(rows)) + "\n")
     fields_figures.errors(

@@ -40,6 +40,7 @@ def test_the_command_fits_and_complete_draws_from_it(folder: Path, tmp_path: Pat
     own = say("sample", folder, "--number", 4, "--out", tmp_path / "s.png")[0], (tmp_path / "s.png").read_bytes()
     code, out, err = say("fit-completion", folder, *QUICK, "--epochs", 2, "--json")
     assert (code, err.splitlines()[0]) == (0, f"training in {folder}/completion: latents of digits")
+    assert err.splitlines()[1] == "the bound of an epoch is log q(z | m) of what was drawn from the posteriors"
     found = json.loads(out)
     assert found["completion"] == str(folder / "completion")
     assert (found["law"], found["epochs"]) == ("diagonal", 2)

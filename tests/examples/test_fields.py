@@ -64,6 +64,14 @@ def test_the_example_writes_its_tables_and_figures(
     assert (folder / "results.csv").read_text() == before
     assert (folder / "results.md").read_text() == text
     assert (folder / "maps_2.png").stat().st_mtime_ns == at
+    # Gone on with: a case that was not begun is drawn as it is run.
+    (folder / "maps_2.png").unlink()
+    (folder / "maps_3.png").unlink()
+    kept = [line for line in before.splitlines() if not line.startswith("0,2,0.05,")]
+    (folder / "results.csv").write_text("\n".join(kept) + "\n")
+    example("fields").main([*asked, "--out", str(tmp_path / "out"), "--resume"])
+    assert (folder / "maps_2.png").exists()
+    assert not (folder / "maps_3.png").exists()
 
 
 def test_methods_alone_need_the_rows_that_they_are_set_beside(

@@ -51,6 +51,7 @@ def _in_place(
     if resume and begun(place):
         check_going_on(found.run, place)
     print(f"{'going on with' if resume else 'training in'} {place}: latents of {found.data.name}", file=sys.stderr)
+    print("the bound of an epoch is log q(z | m) of what was drawn from the posteriors", file=sys.stderr)
     try:
         with naming(options):
             return fit_completion(found.run, found.data, resume=resume, progress=True, **given), found
