@@ -124,7 +124,7 @@ def test_values_that_nothing_reads_are_refused_with_what_the_model_reads() -> No
 
 
 def test_a_transform_of_ones_own_may_read_any_name() -> None:
-    def observed(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def observed(values: pv.Values) -> pv.Values:
         return {**values, "y": values["q"]}
 
     x, mask = data()
