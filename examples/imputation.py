@@ -21,6 +21,7 @@ import csv
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean, stdev
@@ -28,7 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from imputation_around import Fit, conditioned
+from imputation_around import conditioned
+from imputation_columns import Coordinates, systems
 from sklearn import datasets
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -57,7 +59,7 @@ BASELINES: dict[str, Callable[[int], Any]] = {
         ExtraTreesRegressor(50, min_samples_leaf=2, random_state=seed), random_state=seed, max_iter=5
     ),
 }
-RIDGES = (0.003, 0.03, 0.1)  # of a column's variance, added to the covariance of the normal law
+RIDGES = (0.0001, 0.001, 0.003, 0.03, 0.1)  # of a column's variance, added to the covariances of a law
 COMPONENTS = (1, 2, 3)  # of the mixture
 MODEL = {"network": "mlp-tanh", "widths": (128,), "samples": 20}
 LATENT, BATCH = 16, 16  # latents at most, and no more than columns
@@ -120,26 +122,43 @@ def intervals(asked: argparse.Namespace) -> None:
 
 def measured(name: str, share: float, seed: int, method: str, steps: int, samples: int) -> dict[str, float]:
     """Root mean squared error and mean log-likelihood of the hidden cells, in standard deviations and nats a cell."""
-    x, hidden = cells(name, share, seed)
+    gaps = cells(name, share, seed)
+    x, hidden = gaps.x, gaps.hidden
     if method == INCOMPLETE:
-        filled, score = learned(x, hidden, seed, steps, samples)
+        filled, score = learned(gaps, law_of(name, share, seed, 1).system, steps, samples)
     elif method == CONDITIONED:
-        filled, score = conditioned(x, hidden, seed, mixture_of(name, share, seed), steps // 5)
-    elif method == MIXTURE:
-        filled, score = mixed(x, hidden, mixture_of(name, share, seed))
-    elif method == NORMAL:
-        filled, score = normal(x, hidden, seed)
+        law = law_of(name, share, seed, *COMPONENTS)
+        filled, score = conditioned(x, hidden, seed, gaps.systems()[law.system], law.fit, steps // 5)
+    elif method in (NORMAL, MIXTURE):
+        filled, score = law_of(name, share, seed, *(COMPONENTS if method == MIXTURE else (1,))).filled(gaps)
     else:
-        filled, score = imputed(BASELINES[method], x, hidden, seed)
+        filled, score = imputed(BASELINES[method], gaps)
     return {"rmse": float(np.sqrt(np.mean((filled - x)[hidden] ** 2))), "log_likelihood": float(score[hidden].mean())}
 
 
-def cells(name: str, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A table, standardised, and which of its cells are hidden."""
+@dataclass(frozen=True)
+class Gaps:
+    """A table x [N, d], standardised, which of its cells are hidden, and where its columns have their `zero` [d]."""
+
+    x: np.ndarray
+    hidden: np.ndarray
+    zero: np.ndarray
+    seed: int
+
+    def without_a_tenth(self) -> Gaps:
+        """The same with a tenth of the visible cells hidden too, by which a method may be judged."""
+        return replace(self, hidden=self.hidden | visible_tenth(self.hidden, self.seed))
+
+    def systems(self) -> dict[str, Coordinates]:
+        """Coordinates of the columns, fitted to what is seen."""
+        return systems(np.where(self.hidden, np.nan, self.x), self.zero)
+
+
+def cells(name: str, share: float, seed: int) -> Gaps:
     x = np.asarray(TABLES[name]().data, dtype=np.float64)
     x = x[:, x.std(0) > 0]
-    x = (x - x.mean(0)) / x.std(0)
-    return x, np.random.default_rng([seed, round(100 * share)]).random(x.shape) < share
+    hidden = np.random.default_rng([seed, round(100 * share)]).random(x.shape) < share
+    return Gaps((x - x.mean(0)) / x.std(0), hidden, -x.mean(0) / x.std(0), seed)
 
 
 def visible_tenth(hidden: np.ndarray, seed: int) -> np.ndarray:
@@ -147,96 +166,113 @@ def visible_tenth(hidden: np.ndarray, seed: int) -> np.ndarray:
     return ~hidden & (np.random.default_rng([seed, 7]).random(hidden.shape) < 0.1)
 
 
-def imputed(build: Callable[[int], Any], x: np.ndarray, hidden: np.ndarray, seed: int) -> Filled:
-    """What a baseline fills in, and the log density of every cell under a normal about it."""
+def imputed(build: Callable[[int], Any], gaps: Gaps) -> Filled:
+    """What a baseline fills in, and the log density of every cell under a normal about it.
+
+    Its coordinates are chosen by the errors on the visible tenth for the one, and by the log-likelihood there for the
+    other; so is whether x is the inverse of what it predicts or the mean under its normal.
+    """
+    without, x = gaps.without_a_tenth(), gaps.x
+    tried, found = without.hidden & ~gaps.hidden, []
+    for name, first in without.systems().items():
+        again = completed(build, without, first)
+        squares = np.where(tried, (again - first.of(x)) ** 2, 0.0).sum(0) / np.maximum(tried.sum(0), 1)
+        scale = np.maximum(np.sqrt(squares), LEAST)
+        for averaged in (False, True):
+            filled, score = read(first, x, again, scale, averaged)
+            found.append(((name, scale, averaged), -((filled - x)[tried] ** 2), score[tried]))
+    nearest, likeliest = (better([(each[0], each[place]) for each in found]) for place in (1, 2))
+    then = gaps.systems()
+    whole = {name: completed(build, gaps, then[name]) for name in {nearest[0], likeliest[0]}}
+    ends = [read(then[name], x, whole[name], *rest) for name, *rest in (nearest, likeliest)]
+    return ends[0][0], ends[1][1]
+
+
+def better(found: Sequence[tuple[Any, np.ndarray]]) -> Any:
+    """That of the best scores, means over cells, unless the first are as good within the standard error of a gain."""
+    first, best = found[0], max(found, key=lambda each: each[1].mean())
+    gain = best[1] - first[1]
+    return best[0] if gain.mean() > gain.std() / len(gain) ** 0.5 else first[0]
+
+
+def completed(build: Callable[[int], Any], gaps: Gaps, coordinates: Coordinates) -> np.ndarray:
+    """y with its gaps filled by a baseline."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that rounds end before they converge
-        filled = build(seed).fit_transform(np.where(hidden, np.nan, x))
-        tried = visible_tenth(hidden, seed)
-        again = build(seed).fit_transform(np.where(hidden | tried, np.nan, x))
-    squares = np.where(tried, (again - x) ** 2, 0.0).sum(0) / np.maximum(tried.sum(0), 1)
-    scale = np.maximum(np.sqrt(squares), LEAST)
-    return filled, -0.5 * ((x - filled) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
+        return build(gaps.seed).fit_transform(np.where(gaps.hidden, np.nan, coordinates.of(gaps.x)))
 
 
-def normal(x: np.ndarray, hidden: np.ndarray, seed: int) -> Filled:
-    """The same of one normal law of all columns, fitted to what is seen by EM."""
-    tried = visible_tenth(hidden, seed)
-    without = hidden | tried
-    ridge = max(RIDGES, key=lambda each: given_seen(x, without, *fitted(x, without, each))[1][tried].mean())
-    filled, score, _ = given_seen(x, hidden, *fitted(x, hidden, ridge))
-    return filled, score
+def read(coordinates: Coordinates, x: np.ndarray, centre: np.ndarray, scale: np.ndarray, averaged: bool) -> Filled:
+    """x of y's `centre` [N, d], or its mean where y is normal about that, and the log density of x then."""
+    filled = coordinates.expected(np.ones((1, 1, 1)), centre[None], scale) if averaged else coordinates.back(centre)
+    score = -0.5 * ((coordinates.of(x) - centre) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
+    return filled, score + coordinates.log_slope(x)
 
 
-@lru_cache(maxsize=1)
-def mixture_of(name: str, share: float, seed: int) -> Fit:
-    """How a mixture is fitted to rows and what is seen of them, components and ridge the best on a visible tenth."""
-    x, hidden = cells(name, share, seed)
-    tried, rows = visible_tenth(hidden, seed), torch.from_numpy(x)
-    known = torch.from_numpy(~(hidden | tried))
+@dataclass(frozen=True)
+class Law:
+    """A mixture of `count` normal laws of all columns together, in coordinates of this name."""
 
-    def fitting(count: int, ridge: float) -> Fit:
-        return lambda x, seen: ConditionedMixture.fit(x, count, ridge, seen, seed, rounds=50)
+    system: str
+    count: int
+    ridge: float
+    seed: int
 
-    def score(fit: Fit) -> float:
-        return float(fit(rows, known).log_values(rows, known).numpy()[tried].mean())
+    def fit(self, y: torch.Tensor, seen: torch.Tensor) -> ConditionedMixture:
+        return ConditionedMixture.fit(y, self.count, self.ridge, seen, self.seed, rounds=50)
 
-    return max((fitting(count, ridge) for count in COMPONENTS for ridge in RIDGES), key=score)
-
-
-def mixed(x: np.ndarray, hidden: np.ndarray, fit: Fit) -> Filled:
-    """What a mixture of normal laws, fitted to what is seen by EM, fills in, and its log density of every cell."""
-    rows, seen = torch.from_numpy(x), torch.from_numpy(~hidden)
-    law = fit(rows, seen)
-    return law.complete(rows, seen)[0].numpy(), law.log_values(rows, seen).numpy()
-
-
-def fitted(x: np.ndarray, hidden: np.ndarray, ridge: float, rounds: int = 25) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [d] and covariance [d, d] by EM.
-
-    Little, Rubin: Statistical Analysis with Missing Data, 2002, chapter 11.
-    """
-    mean, covariance = np.zeros(x.shape[1]), np.eye(x.shape[1])
-    for _ in range(rounds):
-        filled, _, spread = given_seen(x, hidden, mean, covariance)
-        mean = filled.mean(0)
-        covariance = ((filled - mean).T @ (filled - mean) + spread) / len(x) + ridge * np.eye(len(mean))
-    return mean, covariance
+    def filled(self, gaps: Gaps) -> Filled:
+        """The mean of each hidden cell given what is seen of its row, and its log density."""
+        coordinates, seen = gaps.systems()[self.system], torch.from_numpy(~gaps.hidden)
+        y = torch.from_numpy(coordinates.of(gaps.x))
+        law = self.fit(y, seen)
+        found = [[each.numpy()[gaps.hidden] for each in part.complete(y, seen)] for part in law.parts]
+        mean, std = (np.stack(each) for each in zip(*found, strict=True))
+        row, column = np.nonzero(gaps.hidden)
+        shares = law.log_shares(y, seen).exp().numpy()[row].T
+        filled = gaps.x.copy()
+        filled[gaps.hidden] = coordinates.at(column).expected(shares, mean, std)
+        return filled, law.log_values(y, seen).numpy() + coordinates.log_slope(gaps.x)
 
 
-def given_seen(
-    x: np.ndarray, hidden: np.ndarray, mean: np.ndarray, covariance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x with E[hidden | seen], the log density of each hidden cell, and the sum over rows of Cov[hidden | seen]."""
-    filled, score, spread = x.copy(), np.zeros_like(x), np.zeros_like(covariance)
-    for row, gaps in enumerate(hidden):
-        inside, across = covariance[np.ix_(~gaps, ~gaps)], covariance[np.ix_(gaps, ~gaps)]
-        slopes = np.linalg.solve(inside, across.T).T
-        left = covariance[np.ix_(gaps, gaps)] - slopes @ across.T
-        filled[row, gaps] = mean[gaps] + slopes @ (x[row, ~gaps] - mean[~gaps])
-        variance, error = left.diagonal(), (x[row] - filled[row])[gaps]
-        score[row, gaps] = -0.5 * (error**2 / variance + np.log(2 * np.pi * variance))
-        spread[np.ix_(gaps, gaps)] += left
-    return filled, score, spread
+@lru_cache(maxsize=2)
+def law_of(name: str, share: float, seed: int, *counts: int) -> Law:
+    """The mixture whose components, ridge and coordinates have the largest log-likelihood of a visible tenth."""
+    gaps = cells(name, share, seed)
+    without = gaps.without_a_tenth()
+    tried = without.hidden & ~gaps.hidden
+
+    def score(law: Law) -> np.ndarray:
+        return law.filled(without)[1][tried]
+
+    def best(system: str) -> tuple[Law, np.ndarray]:
+        laws = [Law(system, count, ridge, seed) for count in counts for ridge in RIDGES]
+        return max(((law, score(law)) for law in laws), key=lambda each: each[1].mean())
+
+    return better([best(system) for system in without.systems()])
 
 
-def trained(x: np.ndarray, hidden: np.ndarray, seed: int, steps: int) -> pv.Run:
+def trained(y: np.ndarray, hidden: np.ndarray, seed: int, steps: int) -> pv.Run:
     """A run of `incomplete`, whose best epoch a tenth of the rows choose by their K-sample bound."""
-    tensors = {"x": torch.from_numpy(x).float(), "seen": torch.from_numpy(~hidden)}
+    tensors = {"x": torch.from_numpy(y).float(), "seen": torch.from_numpy(~hidden)}
     data = pv.data.wrap(tensors, kind="real", validation=0.1, test=0, seed=seed)
-    recipe = pv.recipes.incomplete(data.spec, latent=min(LATENT, x.shape[1]), seed=seed, **MODEL)
+    recipe = pv.recipes.incomplete(data.spec, latent=min(LATENT, y.shape[1]), seed=seed, **MODEL)
     epochs = max(1, steps // max(1, len(data.train) // BATCH))
     course = {"schedule": "cosine", "average": 0.99, "device": "cpu", "progress": False}
     return pv.fit(recipe, data, epochs=epochs, batch_size=BATCH, lr=3e-3, seed=seed, **course)
 
 
-def learned(x: np.ndarray, hidden: np.ndarray, seed: int, steps: int, samples: int) -> Filled:
-    """What a run fills in, and its log density of every cell."""
-    run = trained(x, hidden, seed, steps)
-    truth = torch.from_numpy(x).float()
+def learned(gaps: Gaps, system: str, steps: int, samples: int) -> Filled:
+    """What a run fills in, the mean of draws, and its log density of every cell."""
+    coordinates, hidden = gaps.systems()[system], gaps.hidden
+    y = coordinates.of(gaps.x)
+    run = trained(y, hidden, gaps.seed, steps)
+    truth = torch.from_numpy(y).float()
     whole = pv.data.split.Split({"x": truth, "seen": torch.from_numpy(~hidden)})
-    filled = run.impute(np.where(hidden, np.nan, x), samples=samples, seed=seed).expected
-    return filled, missing_scores(run, whole, truth, samples, seed).numpy()
+    found = run.impute(np.where(hidden, np.nan, y), samples=samples, draws=samples, seed=gaps.seed)
+    filled = found.expected if system == "as it is" else np.mean([coordinates.back(each) for each in found.draws], 0)
+    score = missing_scores(run, whole, truth, samples, gaps.seed).numpy()
+    return filled, score + coordinates.log_slope(gaps.x)
 
 
 def held(name: str, share: float, seed: int, runs: int, steps: int, samples: int) -> float:
@@ -244,13 +280,14 @@ def held(name: str, share: float, seed: int, runs: int, steps: int, samples: int
 
     Quantiles are those between which 90 % of further draws lie: of few draws the usual ones hold less, of 40 86 %.
     """
-    x, hidden = cells(name, share, seed)
-    draws = []
+    gaps = cells(name, share, seed)
+    coordinates, hidden, draws = gaps.systems()[law_of(name, share, seed, 1).system], gaps.hidden, []
+    y = coordinates.of(gaps.x)
     for own in range(seed * runs, (seed + 1) * runs):
-        run = trained(x, hidden, own, steps)
-        draws += run.impute(np.where(hidden, np.nan, x), samples=samples, draws=200 // runs, seed=own).draws
+        run = trained(y, hidden, own, steps)
+        draws += run.impute(np.where(hidden, np.nan, y), samples=samples, draws=200 // runs, seed=own).draws
     low, high = np.quantile(np.stack(draws)[:, hidden], [0.05, 0.95], axis=0, method="weibull")
-    return float(((low <= x[hidden]) & (x[hidden] <= high)).mean())
+    return float(((low <= y[hidden]) & (y[hidden] <= high)).mean())
 
 
 def markdown(rows: Sequence[Row]) -> str:

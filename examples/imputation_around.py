@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import log, log1p
 
 import numpy as np
 import torch
+from imputation_columns import Coordinates
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 from torch.nn import functional as F
@@ -33,11 +35,19 @@ HELD = 0.15  # of the rows: the validation part, which chooses the epoch
 LATENT, WIDTH, SAMPLES, BATCH = 4, 32, 10, 128
 RATE, DECAY = 3e-3, 0.1
 FLOOR = 0.03  # of a standard deviation: the smallest scale
+ALWAYS = 0.01  # of every value's law: the standard normal
+PASS = 50  # draws of z at once
 APART = (-0.5, 0.0, 0.5)  # where copies of each component start, in its standard deviations
 
 
 class CellMixture(Family):
-    """Every value has a mixture of normals of its own; raw [B, 3 K d] holds log weights, means and log scales."""
+    """Every value has a mixture of normals of its own; raw [B, 3 K d] holds log weights, means and log scales.
+
+    A share `ALWAYS` of it is a standard normal, the law of a standardised column of which nothing is known: no value
+    is ever impossible, as one of two values would be where a narrow normal was put to the other.
+
+    Hesterberg: Weighted Average Importance Sampling and Defensive Mixture Distributions, 1995.
+    """
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -48,9 +58,21 @@ class CellMixture(Family):
 
     def forward(self, raw: Tensor) -> Distribution:
         weights, mean, scale = raw.unflatten(1, (3, -1, self.components)).unbind(1)
-        cells = Normal(mean, FLOOR + F.softplus(scale), validate_args=False)
+        wide = (log(ALWAYS), 0.0, 1.0)
+        found = (weights.log_softmax(-1) + log1p(-ALWAYS), mean, FLOOR + F.softplus(scale))
+        weights, mean, scale = (F.pad(each, (0, 1), value=one) for each, one in zip(found, wide, strict=True))
+        cells = Normal(mean, scale, validate_args=False)
         mixed = MixtureSameFamily(Categorical(logits=weights, validate_args=False), cells, validate_args=False)
         return Independent(mixed, 1, validate_args=False)
+
+
+def parts_of(law: Distribution) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares, means and standard deviations of the normals of every value, [B, d, K + 1] each."""
+    assert isinstance(law, Independent)
+    mixed = law.base_dist
+    assert isinstance(mixed, MixtureSameFamily)
+    cells = mixed.component_distribution
+    return mixed.mixture_distribution.probs, cells.mean, cells.stddev
 
 
 class Around(nn.Module):
@@ -102,11 +124,18 @@ def told_by(law: ConditionedMixture, x: Tensor, kept: Tensor) -> Tensor:
 
 
 def conditioned(
-    x: np.ndarray, hidden: np.ndarray, seed: int, fit: Fit, steps: int = 600, samples: int = 200
+    x: np.ndarray,
+    hidden: np.ndarray,
+    seed: int,
+    coordinates: Coordinates,
+    fit: Fit,
+    steps: int = 600,
+    samples: int = 200,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a run fills in, and its log density of every hidden cell; `fit(x, seen)` is the law of some rows."""
+    """What a run fills in, and its log density of every hidden cell; `fit(y, seen)` is the law of some rows."""
     stream, seen = np.random.default_rng([seed, 3]), torch.from_numpy(~hidden)
-    rows, law = torch.where(seen, torch.from_numpy(x), 0.0), fit(torch.from_numpy(x), seen)
+    y = torch.from_numpy(coordinates.of(x))
+    rows, law = torch.where(seen, y, 0.0), fit(y, seen)
     fold = torch.from_numpy(stream.permutation(len(x)) % FOLDS)
     # As many are hidden from m, of what is seen, as are hidden of the row, on average.
     chance = 2 * hidden.mean() * stream.random((MASKS, len(x), 1))
@@ -135,7 +164,10 @@ def conditioned(
         seed=seed,
     )
     with torch.no_grad():
-        return _filled(run.model, rows, seen, told_by(law, rows, seen), torch.from_numpy(x), samples, seed)
+        score, mean = _cells(run.model, rows, seen, told_by(law, rows, seen), y, coordinates, samples, seed)
+    filled = x.copy()
+    filled[hidden] = mean
+    return filled, score.numpy() + coordinates.log_slope(x)
 
 
 def _recipe(spec: pv.Spec, components: int, seed: int) -> pv.recipes.Recipe:
@@ -157,17 +189,31 @@ def _recipe(spec: pv.Spec, components: int, seed: int) -> pv.recipes.Recipe:
     return replace(recipe, model=model, observe=Asked(), start=None, call=None)
 
 
-def _filled(
-    model: VAE, rows: Tensor, seen: Tensor, told: Tensor, truth: Tensor, samples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _cells(
+    model: VAE,
+    rows: Tensor,
+    seen: Tensor,
+    told: Tensor,
+    truth: Tensor,
+    coordinates: Coordinates,
+    samples: int,
+    seed: int,
+) -> tuple[Tensor, np.ndarray]:
+    """log p(y | m) of every cell [N, d], and E[x | m] of those that are not seen."""
     torch.manual_seed(seed)
     model.eval()
     given = {"m": sparse(rows.float(), seen), "told": told}
-    means, scores = [], []
-    for _ in range(max(1, samples // 50)):
-        z = model.prior["z"](given).sample((50,)).flatten(0, 1)
+    gaps = ~seen
+    own, means, scores = coordinates.at(gaps.nonzero()[:, 1].numpy()), [], []
+    for _ in range(max(1, samples // PASS)):
+        z = model.prior["z"](given).sample((PASS,)).flatten(0, 1)
         law = model.heads["x"]({"z": z, **given})
-        scores.append(value_log_prob(law, truth.float().repeat(50, 1)).unflatten(0, (50, -1)).double())
-        means.append(law.mean.unflatten(0, (50, -1)).double().mean(0))
-    score, mean = torch.cat(scores), torch.stack(means).mean(0)
-    return torch.where(seen, truth, mean).numpy(), (score.logsumexp(0) - np.log(len(score))).numpy()
+        scores.append(value_log_prob(law, truth.float().repeat(PASS, 1)).unflatten(0, (PASS, -1)).double())
+        # [pass N, d, K] -> [pass K, unseen]
+        shares, mean, std = (
+            each.unflatten(0, (PASS, -1))[:, gaps].movedim(2, 1).flatten(0, 1).double().numpy()
+            for each in parts_of(law)
+        )
+        means.append(own.expected(shares / PASS, mean, std))
+    score = torch.cat(scores)
+    return score.logsumexp(0) - np.log(len(score)), np.mean(means, 0)
