@@ -5,10 +5,11 @@ with their gaps and fills them; errors and log-likelihoods are of the hidden cel
 columns. A point for a prediction has no likelihood: the baselines are given a normal about it, whose scale, for each
 column, is their own error on a tenth of the visible cells, hidden from a fit of its own. The normal law of all columns
 together, and a mixture of such laws, both fitted by EM, have densities; the same tenth chooses their ridge and the
-number of components. `arbitrary_conditioning` starts at that mixture, see imputation_around.py. All columns are taken
-for real numbers. A row of --out (results.csv) stands for one method on one table; what is there is not computed again.
-With --intervals it prints instead how many of the hidden cells lie within the middle 90 % of 200 draws, by one run of
-`incomplete` or by several.
+number of components. It chooses too whether columns are taken as they are, as logarithms or by powers, see
+imputation_columns.py: imputers and the normal law choose for themselves, the others take the normal law's.
+`arbitrary_conditioning` starts at a mixture, see imputation_around.py. All columns are taken for real numbers. A row of
+--out (results.csv) stands for one method on one table; what is there is not computed again. With --intervals it prints
+instead how many of the hidden cells lie within the middle 90 % of 200 draws, by one run of `incomplete` or by several.
 
 python examples/imputation.py --seeds 3
 python examples/imputation.py --seeds 2 --shares 0.3 --intervals 1 5
@@ -19,9 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean, stdev
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from imputation_around import conditioned
-from imputation_columns import Coordinates, systems
+from imputation_laws import Filled, Gaps, Law, better, imputed, likeliest
 from sklearn import datasets
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -38,7 +37,6 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 
 import polyvae as pv
 from polyvae.completion import missing_scores
-from polyvae.completion.normal_mixture import ConditionedMixture
 from polyvae.data.files.writing import replacing
 
 TABLES: dict[str, Callable[[], Any]] = {
@@ -49,7 +47,6 @@ TABLES: dict[str, Callable[[], Any]] = {
     "digits": datasets.load_digits,
 }
 SHARES = (0.1, 0.3, 0.5)
-LEAST = 0.05  # of a standard deviation: the smallest scale of a baseline's normal
 COLUMNS = ("data", "share", "seed", "method", "rmse", "log_likelihood", "seconds")
 BASELINES: dict[str, Callable[[int], Any]] = {
     "mean": lambda seed: SimpleImputer(),
@@ -59,14 +56,12 @@ BASELINES: dict[str, Callable[[int], Any]] = {
         ExtraTreesRegressor(50, min_samples_leaf=2, random_state=seed), random_state=seed, max_iter=5
     ),
 }
-RIDGES = (0.0001, 0.001, 0.003, 0.03, 0.1)  # of a column's variance, added to the covariances of a law
 COMPONENTS = (1, 2, 3)  # of the mixture
 MODEL = {"network": "mlp-tanh", "widths": (128,), "samples": 20}
 LATENT, BATCH = 16, 16  # latents at most, and no more than columns
 NORMAL, MIXTURE, INCOMPLETE, CONDITIONED = "normal, by EM", "mixture, by EM", "incomplete", "arbitrary_conditioning"
 METHODS = (*BASELINES, NORMAL, MIXTURE, INCOMPLETE, CONDITIONED)
 Row = dict[str, Any]
-Filled = tuple[np.ndarray, np.ndarray]  # x, and the log density of every cell given what is seen of its row
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -125,33 +120,15 @@ def measured(name: str, share: float, seed: int, method: str, steps: int, sample
     gaps = cells(name, share, seed)
     x, hidden = gaps.x, gaps.hidden
     if method == INCOMPLETE:
-        filled, score = learned(gaps, law_of(name, share, seed, 1).system, steps, samples)
+        filled, score = learned(gaps, normal_of(name, share, seed).system, steps, samples)
     elif method == CONDITIONED:
-        law = law_of(name, share, seed, *COMPONENTS)
-        filled, score = conditioned(x, hidden, seed, gaps.systems()[law.system], law.fit, steps // 5)
+        law = mixture_of(name, share, seed)
+        filled, score = conditioned(x, hidden, seed, gaps.systems[law.system], law.fit, steps // 5)
     elif method in (NORMAL, MIXTURE):
-        filled, score = law_of(name, share, seed, *(COMPONENTS if method == MIXTURE else (1,))).filled(gaps)
+        filled, score = (normal_of if method == NORMAL else mixture_of)(name, share, seed).filled(gaps)
     else:
         filled, score = imputed(BASELINES[method], gaps)
     return {"rmse": float(np.sqrt(np.mean((filled - x)[hidden] ** 2))), "log_likelihood": float(score[hidden].mean())}
-
-
-@dataclass(frozen=True)
-class Gaps:
-    """A table x [N, d], standardised, which of its cells are hidden, and where its columns have their `zero` [d]."""
-
-    x: np.ndarray
-    hidden: np.ndarray
-    zero: np.ndarray
-    seed: int
-
-    def without_a_tenth(self) -> Gaps:
-        """The same with a tenth of the visible cells hidden too, by which a method may be judged."""
-        return replace(self, hidden=self.hidden | visible_tenth(self.hidden, self.seed))
-
-    def systems(self) -> dict[str, Coordinates]:
-        """Coordinates of the columns, fitted to what is seen."""
-        return systems(np.where(self.hidden, np.nan, self.x), self.zero)
 
 
 def cells(name: str, share: float, seed: int) -> Gaps:
@@ -161,95 +138,17 @@ def cells(name: str, share: float, seed: int) -> Gaps:
     return Gaps((x - x.mean(0)) / x.std(0), hidden, -x.mean(0) / x.std(0), seed)
 
 
-def visible_tenth(hidden: np.ndarray, seed: int) -> np.ndarray:
-    """A tenth of the cells that are not hidden, which a method may be judged by."""
-    return ~hidden & (np.random.default_rng([seed, 7]).random(hidden.shape) < 0.1)
-
-
-def imputed(build: Callable[[int], Any], gaps: Gaps) -> Filled:
-    """What a baseline fills in, and the log density of every cell under a normal about it.
-
-    Its coordinates are chosen by the errors on the visible tenth for the one, and by the log-likelihood there for the
-    other; so is whether x is the inverse of what it predicts or the mean under its normal.
-    """
-    without, x = gaps.without_a_tenth(), gaps.x
-    tried, found = without.hidden & ~gaps.hidden, []
-    for name, first in without.systems().items():
-        again = completed(build, without, first)
-        squares = np.where(tried, (again - first.of(x)) ** 2, 0.0).sum(0) / np.maximum(tried.sum(0), 1)
-        scale = np.maximum(np.sqrt(squares), LEAST)
-        for averaged in (False, True):
-            filled, score = read(first, x, again, scale, averaged)
-            found.append(((name, scale, averaged), -((filled - x)[tried] ** 2), score[tried]))
-    nearest, likeliest = (better([(each[0], each[place]) for each in found]) for place in (1, 2))
-    then = gaps.systems()
-    whole = {name: completed(build, gaps, then[name]) for name in {nearest[0], likeliest[0]}}
-    ends = [read(then[name], x, whole[name], *rest) for name, *rest in (nearest, likeliest)]
-    return ends[0][0], ends[1][1]
-
-
-def better(found: Sequence[tuple[Any, np.ndarray]]) -> Any:
-    """That of the best scores, means over cells, unless the first are as good within the standard error of a gain."""
-    first, best = found[0], max(found, key=lambda each: each[1].mean())
-    gain = best[1] - first[1]
-    return best[0] if gain.mean() > gain.std() / len(gain) ** 0.5 else first[0]
-
-
-def completed(build: Callable[[int], Any], gaps: Gaps, coordinates: Coordinates) -> np.ndarray:
-    """y with its gaps filled by a baseline."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that rounds end before they converge
-        return build(gaps.seed).fit_transform(np.where(gaps.hidden, np.nan, coordinates.of(gaps.x)))
-
-
-def read(coordinates: Coordinates, x: np.ndarray, centre: np.ndarray, scale: np.ndarray, averaged: bool) -> Filled:
-    """x of y's `centre` [N, d], or its mean where y is normal about that, and the log density of x then."""
-    filled = coordinates.expected(np.ones((1, 1, 1)), centre[None], scale) if averaged else coordinates.back(centre)
-    score = -0.5 * ((coordinates.of(x) - centre) / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
-    return filled, score + coordinates.log_slope(x)
-
-
-@dataclass(frozen=True)
-class Law:
-    """A mixture of `count` normal laws of all columns together, in coordinates of this name."""
-
-    system: str
-    count: int
-    ridge: float
-    seed: int
-
-    def fit(self, y: torch.Tensor, seen: torch.Tensor) -> ConditionedMixture:
-        return ConditionedMixture.fit(y, self.count, self.ridge, seen, self.seed, rounds=50)
-
-    def filled(self, gaps: Gaps) -> Filled:
-        """The mean of each hidden cell given what is seen of its row, and its log density."""
-        coordinates, seen = gaps.systems()[self.system], torch.from_numpy(~gaps.hidden)
-        y = torch.from_numpy(coordinates.of(gaps.x))
-        law = self.fit(y, seen)
-        found = [[each.numpy()[gaps.hidden] for each in part.complete(y, seen)] for part in law.parts]
-        mean, std = (np.stack(each) for each in zip(*found, strict=True))
-        row, column = np.nonzero(gaps.hidden)
-        shares = law.log_shares(y, seen).exp().numpy()[row].T
-        filled = gaps.x.copy()
-        filled[gaps.hidden] = coordinates.at(column).expected(shares, mean, std)
-        return filled, law.log_values(y, seen).numpy() + coordinates.log_slope(gaps.x)
-
-
-@lru_cache(maxsize=2)
-def law_of(name: str, share: float, seed: int, *counts: int) -> Law:
-    """The mixture whose components, ridge and coordinates have the largest log-likelihood of a visible tenth."""
+@lru_cache(maxsize=1)
+def normal_of(name: str, share: float, seed: int) -> Law:
+    """The normal law whose ridge and coordinates have the largest log-likelihood of a visible tenth."""
     gaps = cells(name, share, seed)
-    without = gaps.without_a_tenth()
-    tried = without.hidden & ~gaps.hidden
+    return better([likeliest(gaps, system) for system in gaps.systems])
 
-    def score(law: Law) -> np.ndarray:
-        return law.filled(without)[1][tried]
 
-    def best(system: str) -> tuple[Law, np.ndarray]:
-        laws = [Law(system, count, ridge, seed) for count in counts for ridge in RIDGES]
-        return max(((law, score(law)) for law in laws), key=lambda each: each[1].mean())
-
-    return better([best(system) for system in without.systems()])
+@lru_cache(maxsize=1)
+def mixture_of(name: str, share: float, seed: int) -> Law:
+    """The mixture, in the coordinates of the normal law, whose components and ridge have the largest there."""
+    return likeliest(cells(name, share, seed), normal_of(name, share, seed).system, COMPONENTS)[0]
 
 
 def trained(y: np.ndarray, hidden: np.ndarray, seed: int, steps: int) -> pv.Run:
@@ -264,7 +163,7 @@ def trained(y: np.ndarray, hidden: np.ndarray, seed: int, steps: int) -> pv.Run:
 
 def learned(gaps: Gaps, system: str, steps: int, samples: int) -> Filled:
     """What a run fills in, the mean of draws, and its log density of every cell."""
-    coordinates, hidden = gaps.systems()[system], gaps.hidden
+    coordinates, hidden = gaps.systems[system], gaps.hidden
     y = coordinates.of(gaps.x)
     run = trained(y, hidden, gaps.seed, steps)
     truth = torch.from_numpy(y).float()
@@ -281,7 +180,7 @@ def held(name: str, share: float, seed: int, runs: int, steps: int, samples: int
     Quantiles are those between which 90 % of further draws lie: of few draws the usual ones hold less, of 40 86 %.
     """
     gaps = cells(name, share, seed)
-    coordinates, hidden, draws = gaps.systems()[law_of(name, share, seed, 1).system], gaps.hidden, []
+    coordinates, hidden, draws = gaps.systems[normal_of(name, share, seed).system], gaps.hidden, []
     y = coordinates.of(gaps.x)
     for own in range(seed * runs, (seed + 1) * runs):
         run = trained(y, hidden, own, steps)

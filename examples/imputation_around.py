@@ -3,12 +3,13 @@
 m is a part of what is seen of a row, and the rest of what is seen is asked for, log p(x_asked | m): of a row with gaps
 of its own less is asked. The laws that the decoder starts from are fitted by EM with a fifth of the rows left out each,
 and complete these, since a law errs less on the rows that it was fitted to than on others. What is filled in at the end
-starts from the law of all rows.
+starts from each of these five in its turn, and from no law of all rows: EM may end at another optimum for that, such
+as one whose components are not those of a column's two values, and what was learned of the five is wrong of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log, log1p
@@ -34,9 +35,9 @@ FOLDS, MASKS = 5, 40  # of the rows, each left out by one law; of m, for each ro
 HELD = 0.15  # of the rows: the validation part, which chooses the epoch
 LATENT, WIDTH, SAMPLES, BATCH = 4, 32, 10, 128
 RATE, DECAY = 3e-3, 0.1
-FLOOR = 0.03  # of a standard deviation: the smallest scale
+FLOOR = 0.005  # of a standard deviation: the smallest scale
 ALWAYS = 0.01  # of every value's law: the standard normal
-PASS = 50  # draws of z at once
+PASS = 40  # draws of z at once
 APART = (-0.5, 0.0, 0.5)  # where copies of each component start, in its standard deviations
 
 
@@ -135,16 +136,17 @@ def conditioned(
     """What a run fills in, and its log density of every hidden cell; `fit(y, seen)` is the law of some rows."""
     stream, seen = np.random.default_rng([seed, 3]), torch.from_numpy(~hidden)
     y = torch.from_numpy(coordinates.of(x))
-    rows, law = torch.where(seen, y, 0.0), fit(y, seen)
+    rows = torch.where(seen, y, 0.0)
     fold = torch.from_numpy(stream.permutation(len(x)) % FOLDS)
     # As many are hidden from m, of what is seen, as are hidden of the row, on average.
     chance = 2 * hidden.mean() * stream.random((MASKS, len(x), 1))
     kept = seen & torch.from_numpy(stream.random((MASKS, *x.shape)) >= chance)
-    told = torch.empty(MASKS, len(x), 3 * len(APART) * len(law.parts) * x.shape[1])
-    for number in range(FOLDS):
+    laws = [fit(rows[fold != number], seen[fold != number]) for number in range(FOLDS)]
+    told = torch.empty(MASKS, len(x), 3 * len(APART) * len(laws[0].parts) * x.shape[1])
+    for number, law in enumerate(laws):
         out = fold == number
-        some = fit(rows[~out], seen[~out])
-        told[:, out] = told_by(some, rows[out].repeat(MASKS, 1), kept[:, out].flatten(0, 1)).unflatten(0, (MASKS, -1))
+        found = told_by(law, rows[out].repeat(MASKS, 1), kept[:, out].flatten(0, 1))
+        told[:, out] = found.unflatten(0, (MASKS, -1))
     pairs = {"x": rows.float().expand(MASKS, *x.shape), "known": seen.float().expand(MASKS, *x.shape)}
     pairs |= {"kept": kept.float(), "told": told}
     held = torch.from_numpy(stream.permutation(len(x)) < HELD * len(x))
@@ -152,7 +154,7 @@ def conditioned(
     beside = ["known", "kept", "told"]
     data = pv.data.wrap(parts[0], validation=parts[1], test=0, kind="real", beside=beside)
     run = pv.fit(
-        _recipe(data.spec, len(law.parts) * len(APART), seed),
+        _recipe(data.spec, len(laws[0].parts) * len(APART), seed),
         data,
         epochs=max(1, steps * BATCH // len(data.train)),
         batch_size=BATCH,
@@ -164,7 +166,8 @@ def conditioned(
         seed=seed,
     )
     with torch.no_grad():
-        score, mean = _cells(run.model, rows, seen, told_by(law, rows, seen), y, coordinates, samples, seed)
+        tolds = [told_by(law, rows, seen) for law in laws]
+        score, mean = _cells(run.model, rows, seen, tolds, y, coordinates, samples, seed)
     filled = x.copy()
     filled[hidden] = mean
     return filled, score.numpy() + coordinates.log_slope(x)
@@ -193,7 +196,7 @@ def _cells(
     model: VAE,
     rows: Tensor,
     seen: Tensor,
-    told: Tensor,
+    tolds: Sequence[Tensor],
     truth: Tensor,
     coordinates: Coordinates,
     samples: int,
@@ -202,10 +205,10 @@ def _cells(
     """log p(y | m) of every cell [N, d], and E[x | m] of those that are not seen."""
     torch.manual_seed(seed)
     model.eval()
-    given = {"m": sparse(rows.float(), seen), "told": told}
-    gaps = ~seen
+    m, gaps = sparse(rows.float(), seen), ~seen
     own, means, scores = coordinates.at(gaps.nonzero()[:, 1].numpy()), [], []
-    for _ in range(max(1, samples // PASS)):
+    for number in range(max(len(tolds), samples // PASS)):
+        given = {"m": m, "told": tolds[number % len(tolds)]}
         z = model.prior["z"](given).sample((PASS,)).flatten(0, 1)
         law = model.heads["x"]({"z": z, **given})
         scores.append(value_log_prob(law, truth.float().repeat(PASS, 1)).unflatten(0, (PASS, -1)).double())

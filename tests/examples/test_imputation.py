@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+import torch
+from scipy.stats import lognorm
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import imputation
+from imputation_columns import Coordinates
+from imputation_laws import Gaps, Law, better, likeliest, read
 
 
 def test_every_method_fills_what_is_hidden_and_a_second_call_computes_nothing(
@@ -34,32 +37,58 @@ def test_every_method_fills_what_is_hidden_and_a_second_call_computes_nothing(
 
 def test_the_mean_has_the_scores_of_a_standard_normal() -> None:
     """Of standardised columns the mean misses by 1, and a normal about it costs half of log 2 pi e."""
-    found = imputation.measured("breast_cancer", 0.3, 0, "mean", 0, 0)
+    found = imputation.measured("diabetes", 0.3, 0, "mean", 0, 0)
     assert abs(found["rmse"] - 1) < 0.1
     assert abs(found["log_likelihood"] + 0.5 * np.log(2 * np.pi * np.e)) < 0.15
 
 
-def test_the_normal_law_is_the_columns_own_moments_and_its_conditional_that_of_the_joint_density() -> None:
+def test_the_fill_is_the_mean_and_the_score_the_density_of_what_is_hidden_given_the_rest() -> None:
+    """Of logarithms: E[x] = exp(E + Var / 2) and the density of a log-normal, by the joint normal law of the logs."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 4)) @ rng.normal(size=(4, 4)) + np.arange(4)
-    mean, covariance = imputation.fitted(x, np.zeros(x.shape, bool), 0.0, 2)
-    np.testing.assert_allclose(mean, x.mean(0))
-    np.testing.assert_allclose(covariance, np.cov(x.T, bias=True))
-    hidden = np.zeros(x.shape, bool)
-    hidden[:, 1] = True
-    filled, score, spread = imputation.given_seen(x, hidden, mean, covariance)
-    joint, seen = multivariate_normal(mean, covariance), [0, 2, 3]
-    marginal = multivariate_normal(mean[seen], covariance[np.ix_(seen, seen)])
-    np.testing.assert_allclose(score[:, 1], joint.logpdf(x) - marginal.logpdf(x[:, seen]))
-    assert np.mean((x - filled)[:, 1] ** 2) == pytest.approx(spread[1, 1] / len(x))
+    logs = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 3)) * 0.5
+    hidden = rng.random(logs.shape) < 0.3
+    unit, ones, zeros = np.full(3, 1e-9), np.ones(3), np.zeros(3)
+    bent = Coordinates(zeros, unit, zeros, zeros, ones)  # log(1 + 10^9 x): the logarithm, but for a constant
+    gaps = Gaps(np.exp(logs), hidden, zeros, 0)
+    gaps.__dict__["systems"] = {"logarithms": bent}
+    law = Law("logarithms", 1, 0.001, 0)
+    filled, score = law.filled(gaps)
+    part = law.fit(torch.from_numpy(bent.of(gaps.x)), torch.from_numpy(~hidden)).parts[0]
+    centre, covariance = part.mean.numpy() + np.log(1e-9), part.covariance.numpy()
+    for row in range(20):
+        seen = ~hidden[row]
+        within, own = covariance[np.ix_(seen, seen)], np.nonzero(hidden[row])[0]
+        for column in own:
+            slopes = np.linalg.solve(within, covariance[seen, column]) if seen.any() else np.zeros(0)
+            mean = centre[column] + slopes @ (logs[row, seen] - centre[seen])
+            variance = covariance[column, column] - slopes @ covariance[seen, column]
+            assert filled[row, column] == pytest.approx(np.exp(mean + variance / 2), rel=1e-5)
+            wanted = lognorm(variance**0.5, scale=np.exp(mean)).logpdf(gaps.x[row, column])
+            assert score[row, column] == pytest.approx(wanted, abs=1e-6)
+    assert np.array_equal(filled[~hidden], gaps.x[~hidden])
 
 
-def test_em_finds_the_law_of_values_that_are_missing_at_random() -> None:
-    rng = np.random.default_rng(1)
-    covariance = np.array([[1.0, 0.8, 0.3], [0.8, 1.0, -0.2], [0.3, -0.2, 1.0]])
-    x = rng.multivariate_normal(np.zeros(3), covariance, 4000)
-    hidden = np.zeros(x.shape, bool)
-    hidden[:, 1] = x[:, 0] > 0.5  # the mean of what is seen of the second column is not its mean
-    mean, found = imputation.fitted(np.where(hidden, np.nan, x), hidden, 0.0, 50)
-    np.testing.assert_allclose(mean, 0, atol=0.08)
-    np.testing.assert_allclose(found, covariance, atol=0.08)
+def test_coordinates_are_changed_only_for_a_gain_above_its_standard_error() -> None:
+    scores = np.random.default_rng(0).normal(size=400)
+    noise = np.random.default_rng(1).normal(size=400)
+    assert better([("first", scores), ("second", scores + 0.5 + noise)]) == "second"
+    assert better([("first", scores), ("second", scores + noise - noise.mean() + 0.03)]) == "first"
+
+
+def test_skewed_columns_are_taken_as_logarithms_and_normal_ones_as_they_are() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))
+    for table, zero, wanted in ((x, np.full(4, -99.0), "as it is"), (np.exp(x), np.zeros(4), "logarithms")):
+        gaps = Gaps(table, rng.random(x.shape) < 0.3, zero, 0)
+        assert better([likeliest(gaps, system) for system in gaps.systems]).system == wanted
+
+
+def test_an_imputer_in_coordinates_fills_by_their_inverse_or_mean() -> None:
+    gaps = imputation.cells("breast_cancer", 0.3, 7)
+    bent = gaps.systems["logarithms"]
+    centre, scale = np.full_like(gaps.x, 0.3), np.full(gaps.x.shape[1], 0.5)
+    filled, score = read(bent, gaps.x, centre, scale, False)
+    np.testing.assert_allclose(bent.of(filled), centre, atol=1e-6)
+    averaged, same = read(bent, gaps.x, centre, scale, True)
+    assert (averaged > filled).all()  # a logarithm is concave
+    np.testing.assert_array_equal(score, same)

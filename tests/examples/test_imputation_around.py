@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import imputation_around
-from imputation_around import APART, Around, Asked, CellMixture, told_by
+from imputation_around import APART, Around, Asked, CellMixture, parts_of, told_by
 
 from helpers.completing import random
 from polyvae.completion.normal_mixture import ConditionedMixture
@@ -19,7 +21,8 @@ ROWS = random(40, 4).double() @ random(4, 4, seed=1).double()
 LAW = ConditionedMixture.fit(ROWS, 2, 0.1)
 
 
-def test_what_is_told_has_the_completions_mean_and_spread() -> None:
+def test_what_is_told_has_the_completions_mean_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imputation_around, "ALWAYS", 1e-9)
     kept = random(40, 4, seed=2) > 0
     law = CellMixture(2 * len(APART))(told_by(LAW, ROWS, kept))
     mean, std = LAW.complete(ROWS, kept)
@@ -46,3 +49,16 @@ def test_what_is_asked_is_known_and_not_in_m() -> None:
     values = Asked()({"x": x * known, "known": known, "kept": kept})
     assert torch.equal(values["asked"], (known == 1) & (kept == 0))
     assert torch.equal(values["m"], torch.cat([x * kept, kept], 1))
+
+
+def test_a_narrow_normal_in_the_wrong_place_costs_no_more_than_what_is_always_kept() -> None:
+    """log(share) and a standard normal's density at the value, where the rest has none."""
+    raw = torch.tensor([[0.0, 1.0, -20.0]])  # log weight, mean and scale of one component of one column
+    law = CellMixture(1)(raw)
+    told = law.log_prob(torch.tensor([[-1.0]]))
+    wanted = math.log(imputation_around.ALWAYS) + torch.distributions.Normal(0.0, 1.0).log_prob(torch.tensor(-1.0))
+    torch.testing.assert_close(told, wanted.view(1))
+    shares, mean, std = parts_of(law)
+    torch.testing.assert_close(shares.sum(-1), torch.ones(1, 1))
+    torch.testing.assert_close((shares * mean).sum(-1), law.mean)
+    assert float(std.min()) == pytest.approx(imputation_around.FLOOR)
