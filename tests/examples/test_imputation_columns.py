@@ -73,7 +73,7 @@ def test_the_mean_of_a_logarithm_is_that_of_a_log_normal() -> None:
 def test_powers_are_those_of_scipy() -> None:
     np.testing.assert_allclose(
         Coordinates(*(np.array([value]) for value in (0.0, 1.0, 0.3, 0.0, 1.0))).of(ROWS[:, :1])[:, 0],
-        yeojohnson(ROWS[:, 0], lmbda=0.3),
+        np.asarray(yeojohnson(ROWS[:, 0], lmbda=0.3)),
     )
 
 
