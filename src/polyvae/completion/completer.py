@@ -17,7 +17,7 @@ from polyvae.completion.predictive import Predictive, between, predicted
 from polyvae.completion.seen import Target, hamiltonian, own_ratio, resampled, seen_in, seen_score
 from polyvae.evaluation.bounds import chunk_values
 from polyvae.model.laws import repeat
-from polyvae.model.parts import Head, shared
+from polyvae.model.parts import shared
 from polyvae.model.vae import VAE, Values
 
 LATENTS: dict[str, None] = dict.fromkeys(("prior", "weighed", "moved", "posterior", "none"))
@@ -30,7 +30,7 @@ class Completer:
     """How a model completes partly seen values: where z comes from, which head predicts, with which noise.
 
     `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "none", z = 0, of a head
-    that is trained there too; "weighed", importance resampling: `candidates` draws from the prior (ten times `draws` by
+    that is trained there too or reads no z; "weighed", importance resampling: `candidates` draws from the prior (ten times `draws` by
     default), of which `draws` are drawn again with weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen);
     "moved", these draws after `moves` Hamiltonian moves each, 20 by default, under that law. Of a model that draws from
     a fitted q(z | m), the weights are p(x_seen | z) p(z) / q(z | m). `head`: by default the first that explains the
@@ -70,7 +70,7 @@ class Completer:
         if self.head is not None:
             find(dict(model.heads.items()), self.head, "a head of the model")
         if self.latents == "none":
-            return self._direct_head(model)
+            return self._alone_of(model)
         if self.head is not None:
             return self.head
         heads = [name for name, head in model.heads.items() if head.of == self.of]
@@ -123,21 +123,32 @@ class Completer:
         else:
             latents = self.drawn(model, batch, self.draws)
             laws = (law for law, _ in self.decoded(model, head, batch, latents))
-            if cast(Any, model.heads[head]).direct:
-                alone = predicted([self._at_zero(model, head, batch, latents)], rows, noise=False)
-                return between(predicted(laws, rows, self.noise), alone)
+            if (alone := self.alone(model, head)) is not None:
+                told = predicted([self._at_zero(model, alone, batch, latents)], rows, noise=False)
+                return between(predicted(laws, rows, self.noise), told)
         return predicted(laws, rows, self.noise, effective)
 
+    def alone(self, model: VAE, head: str) -> str | None:
+        """The head that says what m tells alone of what a `head` explains: one that reads m and no latent, or itself
+        where it is trained at z = 0 too; None where there is neither."""
+        of, latents = cast(Any, model.heads[head]).of, set(model.plan.latents)
+        for name, each in model.heads.items():
+            if cast(Any, each).of == of and sees(model, each, self.name) and not model.plan.behind(reads(each)) & latents:
+                return name
+        return head if getattr(model.heads[head], "direct", False) else None
+
     def _at_zero(self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]) -> Distribution:
-        """What a head says of m alone, where latents are zero."""
+        """What a head says of m alone, where latents, if it reads any, are zero."""
         zeros = {name: torch.zeros_like(value[:1]) for name, value in latents.items()}
         ((law, _),) = self.decoded(model, head, batch, zeros)
         return law
 
-    def _direct_head(self, model: VAE) -> str:
-        for name, head in model.heads.items():
-            if isinstance(head, Head) and head.of == self.of and head.direct and self.head in (None, name):
-                return name
+    def _alone_of(self, model: VAE) -> str:
+        """The head that says what m tells alone of what is completed."""
+        heads = [name for name, head in model.heads.items() if head.of == self.of and self.head in (None, name)]
+        for name in heads:
+            if (found := self.alone(model, name)) is not None:
+                return found
         raise ValueError(
             "no head of this model is trained at z = 0: take one that is, such as arbitrary_conditioning with direct"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -173,7 +173,7 @@ def _measured(
         if classifier is not None:
             told["y"] = batch["y"] if batch["y"].ndim == 1 else batch["y"].argmax(1)
         found = _errors(MODEL, told, completer, model, batch, by, classifier)
-        if completer.latents == "prior" and cast(Any, model.heads[completer.head_of(model)]).direct:
+        if completer.latents == "prior" and completer.alone(model, completer.head_of(model)) is not None:
             bare = replace(completer, latents="none", head=completer.head_of(model))
             found |= _errors(BARE, told, bare, model, batch, replace(by, factors=None), classifier)
         if completer.latents == "posterior":

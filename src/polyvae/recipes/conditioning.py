@@ -23,6 +23,7 @@ from polyvae.objectives import balance
 from polyvae.objectives.direct import Direct
 from polyvae.objectives.objective import Weighted
 from polyvae.objectives.terms import Reconstruction
+from polyvae.recipes.apart import heads_apart, taught_apart
 from polyvae.recipes.begun import LAWS, features_of, read_of
 from polyvae.recipes.conditions import Condition
 from polyvae.recipes.decoders import decoders_of, finished, trained_by
@@ -43,7 +44,8 @@ from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.sensed import at_sensors
 
-DIRECT = 0.1  # of the examples are decoded at z = 0, where the decoder begins at a law
+APART = 0.5  # the weight of what m says alone, in decoders that begin at a law
+DIRECT = 0.1  # of the examples are decoded at z = 0, in such decoders that are not apart
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
 
 
@@ -175,19 +177,37 @@ def arbitrary_conditioning(
     features = {**y.features, **features_of(spec, latent, decoder, mask)}
     network = find(PRIOR_NETWORKS, given.network, "prior_network")
     z = _placed_by_m(at_sensors(latent, spec, mask, y), spec, y, shown_shape(spec, mask), read, network)
-    (p,) = decoders_of(spec, z, likelihood, decoder, y, [read])
-    share = _direct_share(given.direct, decoder, objective)
-    loss = Direct({"z": z.shape}, share) if share else trained_by(objective, z, {"reconstruction": Reconstruction()})
-    model = VAE(z.posterior, z.prior(), Head(p, direct=share > 0), features)
+    direct, apart = _shares(given, decoder, y, objective)
+    heads: Head | dict[str, Head]
+    if apart:
+        more, heads = heads_apart(spec, latent, likelihood, z, read)
+        features, loss = {**features, **more}, taught_apart(apart, z)
+    else:
+        (p,) = decoders_of(spec, z, likelihood, decoder, y, [read])
+        heads, reconstruction = Head(p, direct=direct > 0), {"reconstruction": Reconstruction()}
+        loss = Direct({"z": z.shape}, direct) if direct else trained_by(objective, z, reconstruction)
+    model = VAE(z.posterior, z.prior(), heads, features)
     return finished(model, loss, observed(spec, mask, y, usual_counts(spec)))
 
 
-def _direct_share(asked: float | None, decoder: str, objective: nn.Module | None) -> float:
-    """The share of examples decoded at z = 0; ValueError where an objective of one's own leaves none."""
-    if objective is not None and asked:
+def _shares(given: GivenM, decoder: str, y: Condition, objective: nn.Module | None) -> tuple[float, float]:
+    """The share of examples decoded at z = 0, and the weight of a network of m alone; at most one is not zero.
+
+    ValueError where both are asked for, or an objective of one's own leaves none, or there is no such network.
+    """
+    if objective is not None and given.direct:
         raise ValueError("direct is a part of the recipe's own objective; leave out objective, or take Direct for it")
-    usual = DIRECT if decoder in LAWS and objective is None else 0.0
-    return usual if asked is None else asked
+    if objective is not None and given.apart:
+        raise ValueError("apart is trained by the recipe's own objective; leave out objective")
+    if given.direct and given.apart:
+        raise ValueError("apart trains what m says alone, and direct the same at z = 0; leave out one of them")
+    if given.apart and (y.shapes or decoder == "flat"):
+        raise ValueError("apart: a network of m alone goes with other decoders than flat, and reads no condition")
+    begun = decoder in LAWS and objective is None
+    apart = APART if begun and given.direct is None and not y.shapes else 0.0
+    apart = apart if given.apart is None else given.apart
+    direct = DIRECT if begun and not apart else 0.0
+    return direct if given.direct is None else given.direct, apart
 
 
 def _placed_by_m(

@@ -245,13 +245,15 @@ class GivenM:
     """What an observation m alone tells of z and x.
 
     `network`: of p(z | m), "encoder", built like the encoder over m and, of a picture, m filled in from what is seen,
-    or "perceptron", of m flattened. `direct`: the share of the examples of a batch that are decoded at z = 0, as by a
-    network without z, which then counts half or more in a completion's mean; by default 0.1 with a decoder that begins
-    at a law, analysers or normal-law, else 0.
+    or "perceptron", of m flattened. `apart`: the weight in training of a network of m that says x by itself, to which z
+    then only adds; by default 0.5 where the decoder begins at a law, else 0, no such network. `direct`: without it, the
+    share of the examples of a batch that are decoded at z = 0; by default 0.1 where the decoder begins at a law, else
+    0. What m says alone, in either way, counts half or more in a completion's mean.
     """
 
     network: Annotated[PriorNetwork, Flat("prior_network")] = "encoder"
     direct: Share | None = None
+    apart: Share | None = None
 
 
 @bundle

@@ -45,6 +45,8 @@ def without_latents(recipe: Recipe, spec: Spec) -> Recipe:
     if model.summed:
         raise ValueError(f"{sorted(model.summed)} are summed over, and have no zero")
     heads = {name: head for name, head in model.heads.items() if model.plan.reads(_likelihood(head)) - latents}
+    alone = {name: head for name, head in heads.items() if not model.plan.reads(_likelihood(head)) & latents}
+    heads = alone or heads  # one that reads none is what is left of the others
     if not heads:
         raise ValueError("no likelihood of this model reads anything beside its latents: without them it knows nothing")
     try:
@@ -59,7 +61,9 @@ def without_latents(recipe: Recipe, spec: Spec) -> Recipe:
     rows = next(iter(given))
     posterior, prior = ({name: Zero(drawn[name].shape[1:], rows) for name in model.plan.latents} for _ in range(2))
     heads = {name: _once(head) for name, head in heads.items()}
-    bare = VAE(posterior, prior, heads, dict(model.features.items()))
+    read = set().union(*(model.plan.reads(_likelihood(head)) for head in heads.values()))
+    features = {name: feature for name, feature in model.features.items() if name in read}
+    bare = VAE(posterior, prior, heads, features)
     return finished(bare, Objective({"reconstruction": Reconstruction()}), recipe.observe)
 
 

@@ -78,12 +78,35 @@ def _towards(picture: tuple[int, int], code: tuple[int, int], count: int) -> lis
     return found
 
 
-def _layers(layer: nn.Conv2d | nn.ConvTranspose2d, statistics: bool) -> list[nn.Module]:
+def layers(layer: nn.Conv2d | nn.ConvTranspose2d, statistics: bool) -> list[nn.Module]:
     """A convolution and LeakyReLU, with BatchNorm between, which makes up for a bias, or without."""
     if not statistics:
         return [layer, nn.LeakyReLU(inplace=True)]
     layer.bias = None
     return [layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(inplace=True)]
+
+
+def looks(
+    m: Shape, steps: Sequence[Stage], channels: Sequence[int], statistics: bool, dense: int = 0
+) -> nn.ModuleList:
+    """The layers of `looked`, from the picture's scale to the code's, `channels` in the order of `steps`."""
+    seen, first = m[0] - dense, channels[0]
+    found = [Maps(*layers(nn.Conv2d(m[0], first, 3, padding=1), statistics))]
+    for stage, near, far in zip(steps, (first, *channels[:-1]), channels, strict=True):
+        found.append(Maps(*layers(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics)))
+    return nn.ModuleList(found)
+
+
+def looked(looks: nn.ModuleList, m: Tensor, steps: Sequence[Stage], dense: int = 0) -> list[Tensor]:
+    """What layers make of an observation at every scale, the finest first, each joined with its `pyramid` there.
+
+    The first `dense` channels say something at every place, and are read at the picture's scale alone.
+    """
+    levels = pyramid(m[:, dense:], steps)
+    features = [looks[0](torch.cat([m[:, :dense], levels[0]], 1) if dense else levels[0])]
+    for look, level in zip(list(looks)[1:], levels[:-1], strict=True):
+        features.append(look(torch.cat([features[-1], level], 1)))
+    return [torch.cat(pair, 1) for pair in zip(features, levels, strict=True)]
 
 
 class Root(nn.Module):
@@ -129,12 +152,11 @@ class MultiscaleDecoder(nn.Module):
         super().__init__()
         seen, first = inputs[1][0] - dense, channels[0]
         self.inputs, self.steps, self.root, self.dense = tuple(inputs), tuple(steps), root, dense
-        looks, rises = [Maps(*_layers(nn.Conv2d(seen + dense, first, 3, padding=1), statistics))], []
+        rises = []
         for stage, near, far in zip(steps, (first, *channels[:-1]), channels, strict=True):
-            looks.append(Maps(*_layers(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics)))
             up = nn.ConvTranspose2d(2 * far + seen, near, 3, stage.stride, 1, stage.output_padding)
-            rises.append(Meeting(*_layers(up, statistics)))
-        self.looks, self.rises = nn.ModuleList(looks), nn.ModuleList(rises)
+            rises.append(Meeting(*layers(up, statistics)))
+        self.looks, self.rises = looks(inputs[1], steps, channels, statistics, dense), nn.ModuleList(rises)
         self.last = Meeting(LastConvolution(2 * first + seen, output[0]))
 
     def forward(self, *tensors: Tensor) -> Tensor:
@@ -142,14 +164,10 @@ class MultiscaleDecoder(nn.Module):
         z, m = tensors
         if len(z) % len(m):
             raise ValueError(f"z has a row, or as many for each, beside every row of m; got {len(z)} beside {len(m)}")
-        levels = pyramid(m[:, self.dense :], self.steps)
-        features = [self.looks[0](torch.cat([m[:, : self.dense], levels[0]], 1) if self.dense else levels[0])]
-        for look, level in zip(list(self.looks)[1:], levels[:-1], strict=True):
-            features.append(look(torch.cat([features[-1], level], 1)))
         # From the code to the picture: what meets the maps of z at each scale, and what m says there.
         meetings = cast(list[Meeting], [*self.rises[::-1], self.last])
-        pairs = zip(features[::-1], levels[::-1], strict=True)
-        said = [meeting.other(torch.cat(pair, 1)) for meeting, pair in zip(meetings, pairs, strict=True)]
+        read = looked(self.looks, m, self.steps, self.dense)[::-1]
+        said = [meeting.other(maps) for meeting, maps in zip(meetings, read, strict=True)]
         pieces = [self._up(piece, meetings, said) for piece in z.split(self._rows(len(z), m))]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
