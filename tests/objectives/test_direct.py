@@ -87,7 +87,8 @@ def test_analysers_have_it_and_others_when_asked() -> None:
         recipe = pv.recipes.arbitrary_conditioning(SPEC, latent=2, **shape, **options)
         return recipe.model.heads["x"].direct, type(recipe.objective)
 
-    assert head(decoder="analysers") == (True, Direct)
+    assert head(decoder="analysers", apart=0) == (True, Direct)
+    assert head(decoder="analysers") == (False, Objective)
     assert head(decoder="analysers", direct=0) == (False, Objective)
     assert head() == head(decoder="flat") == (False, Objective)
     assert head(direct=0.2) == (True, Direct)

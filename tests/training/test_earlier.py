@@ -61,13 +61,26 @@ def test_analysers_of_before_there_was_direct_are_not_taken_for_trained_at_zero(
         pv.fit(now, data, tmp_path / "run", epochs=3, resume=True, **FIT)
 
 
-def test_analysers_of_now_are_those_trained_at_zero(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decoder", ["analysers", "normal-law"])
+def test_decoders_of_before_m_spoke_alone_are_those_trained_at_zero(decoder, tmp_path: Path) -> None:
+    data = pictures(side=8)
+    given = {"decoder": decoder, "latent": 2, "widths": (4, 8), "seed": 3}
+    made = pv.fit(pv.recipes.arbitrary_conditioning(data.spec, direct=0.1, **given), data, tmp_path / "run", 1, **FIT)
+    x, mask = data.train.take(range(3)).tensors["x"].float() / 255, torch.ones(1, 1, 8, 8)
+    expected = made.complete(x, mask, draws=3, seed=1).mean
+    rewritten(tmp_path / "run", lambda held: held["recipe"]["options"].pop("direct"))
+    loaded = Run.load(tmp_path / "run")
+    (head,) = loaded.model.heads.values()
+    assert isinstance(head, Head)
+    assert head.direct
+    assert torch.equal(loaded.complete(x, mask, draws=3, seed=1).mean, expected)
+
+
+def test_decoders_of_now_have_a_network_of_m_alone(tmp_path: Path) -> None:
     data = pictures(side=8)
     recipe = pv.recipes.arbitrary_conditioning(data.spec, decoder="analysers", latent=2, widths=(4, 8), seed=3)
     pv.fit(recipe, data, tmp_path / "run", epochs=1, **FIT)
-    (head,) = Run.load(tmp_path / "run").model.heads.values()
-    assert isinstance(head, Head)
-    assert head.direct
+    assert list(Run.load(tmp_path / "run").model.heads) == ["x", "x_without_z"]
 
 
 def test_a_setting_that_a_run_did_not_record_had_its_default(tmp_path: Path) -> None:

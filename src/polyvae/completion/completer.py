@@ -29,13 +29,13 @@ MOVES = 20  # of each draw, where no number is said
 class Completer:
     """How a model completes partly seen values: where z comes from, which head predicts, with which noise.
 
-    `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "none", z = 0, of a head
-    that is trained there too or reads no z; "weighed", importance resampling: `candidates` draws from the prior (ten times `draws` by
-    default), of which `draws` are drawn again with weights p(x_seen | z), so that roughly z ~ p(z | m, x_seen);
-    "moved", these draws after `moves` Hamiltonian moves each, 20 by default, under that law. Of a model that draws from
-    a fitted q(z | m), the weights are p(x_seen | z) p(z) / q(z | m). `head`: by default the first that explains the
-    value and reads m. `noise`: whether the spread includes the likelihood's own. `of`, `name`: what is completed, and
-    the name of its observation. Raises ValueError for a wrong choice.
+    `latents`: "posterior", q(z | x, ...), which sees all of x; "prior", which sees at most m; "none", none, of a head
+    that reads m alone, or z = 0, of one that is trained there too; "weighed", importance resampling: `candidates` draws
+    from the prior (ten times `draws` by default), of which `draws` are drawn again with weights p(x_seen | z), so that
+    roughly z ~ p(z | m, x_seen); "moved", these draws after `moves` Hamiltonian moves each, 20 by default, under that
+    law. Of a model that draws from a fitted q(z | m), the weights are p(x_seen | z) p(z) / q(z | m). `head`: by default
+    the first that explains the value and reads m. `noise`: whether the spread includes the likelihood's own. `of`,
+    `name`: what is completed, and the name of its observation. Raises ValueError for a wrong choice.
 
     Rubin: The Calculation of Posterior Distributions by Data Augmentation (comment), 1987.
     """
@@ -133,7 +133,8 @@ class Completer:
         where it is trained at z = 0 too; None where there is neither."""
         of, latents = cast(Any, model.heads[head]).of, set(model.plan.latents)
         for name, each in model.heads.items():
-            if cast(Any, each).of == of and sees(model, each, self.name) and not model.plan.behind(reads(each)) & latents:
+            read = model.plan.behind(reads(each))
+            if cast(Any, each).of == of and self.name in read and not read & latents:
                 return name
         return head if getattr(model.heads[head], "direct", False) else None
 
@@ -150,7 +151,8 @@ class Completer:
             if (found := self.alone(model, name)) is not None:
                 return found
         raise ValueError(
-            "no head of this model is trained at z = 0: take one that is, such as arbitrary_conditioning with direct"
+            "no head of this model is trained at z = 0 or without z: take one that is, such as arbitrary_conditioning "
+            "with apart or direct"
         )
 
     def drawn(self, model: VAE, batch: Values, total: int) -> dict[str, Tensor]:

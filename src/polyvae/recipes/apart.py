@@ -1,4 +1,4 @@
-"""A network of m that speaks by itself, and z, which adds to what it says: two likelihoods of x, and what trains them."""
+"""A network of m that speaks by itself, and z, which adds to what it says: two likelihoods of x, and their training."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def heads_apart(
     numbers = without.family.size(spec.x[0])
     alone = Feature(Alone(shape, numbers, widths, dense), name)
     given = {"z": z.shape, ALONE: (numbers + widths[0], *spec.x[1:]), name: shape}
-    p = decoder_of(spec, likelihood, lambda given, x: Beside(*given[:2], x[0], widths), given)
+    p = decoder_of(spec, likelihood, lambda read, x: Beside(read[0], read[1], x[0], widths), given)
     return {ALONE: alone}, {"x": Head(p), WITHOUT_Z: Head(without, of="x")}
 
 

@@ -86,9 +86,7 @@ def layers(layer: nn.Conv2d | nn.ConvTranspose2d, statistics: bool) -> list[nn.M
     return [layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(inplace=True)]
 
 
-def looks(
-    m: Shape, steps: Sequence[Stage], channels: Sequence[int], statistics: bool, dense: int = 0
-) -> nn.ModuleList:
+def looks(m: Shape, steps: Sequence[Stage], channels: Sequence[int], statistics: bool, dense: int = 0) -> nn.ModuleList:
     """The layers of `looked`, from the picture's scale to the code's, `channels` in the order of `steps`."""
     seen, first = m[0] - dense, channels[0]
     found = [Maps(*layers(nn.Conv2d(m[0], first, 3, padding=1), statistics))]
