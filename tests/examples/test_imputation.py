@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import lognorm
+from sklearn.impute import SimpleImputer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 import imputation
+import imputation_laws
 from imputation_columns import Coordinates
 from imputation_laws import Gaps, Law, better, likeliest, read
 
@@ -22,6 +24,9 @@ def test_every_method_fills_what_is_hidden_and_a_second_call_computes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imputation, "COMPONENTS", (2,))
+    monkeypatch.setattr(imputation_laws, "RIDGES", (0.003,))
+    few = {**imputation.BASELINES, "IterativeImputer, trees": lambda seed: SimpleImputer(strategy="median")}
+    monkeypatch.setattr(imputation, "BASELINES", few)  # trees take seconds
     asked = ["--data", "iris", "--shares", "0.3", "--seeds", "1", "--steps", "20", "--samples", "20"]
     imputation.main([*asked, "--out", str(tmp_path)])
     place = tmp_path / "results.csv"
@@ -75,7 +80,8 @@ def test_coordinates_are_changed_only_for_a_gain_above_its_standard_error() -> N
     assert better([("first", scores), ("second", scores + noise - noise.mean() + 0.03)]) == "first"
 
 
-def test_skewed_columns_are_taken_as_logarithms_and_normal_ones_as_they_are() -> None:
+def test_skewed_columns_are_taken_as_logarithms_and_normal_ones_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imputation_laws, "RIDGES", (0.003,))
     rng = np.random.default_rng(3)
     x = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))
     for table, zero, wanted in ((x, np.full(4, -99.0), "as it is"), (np.exp(x), np.zeros(4), "logarithms")):
