@@ -20,6 +20,7 @@ from polyvae.completion.normal_mixture import ConditionedMixture
 
 LEAST = 0.05  # of a standard deviation: the smallest scale of a baseline's normal
 RIDGES = (0.0001, 0.001, 0.003, 0.03, 0.1)  # of a column's variance, added to the covariances of a law
+USUAL = 0.003  # a ridge
 Filled = tuple[np.ndarray, np.ndarray]  # x, and the log density of every cell given what is seen of its row
 
 
@@ -117,8 +118,16 @@ class Law:
 
 
 def likeliest(gaps: Gaps, system: str, counts: Sequence[int] = (1,)) -> tuple[Law, np.ndarray]:
-    """Of so many components in these coordinates, and the log-likelihood of each cell of the visible tenth."""
+    """Of so many components in these coordinates, and the log-likelihood of each cell of the visible tenth.
+
+    A ridge below `USUAL` is taken only for a gain above its standard error: of small tables the tenth is few cells.
+    """
     without = gaps.without_a_tenth()
     tried = without.hidden & ~gaps.hidden
     laws = [Law(system, count, ridge, gaps.seed) for count in counts for ridge in RIDGES]
-    return max(((law, law.filled(without)[1][tried]) for law in laws), key=lambda each: each[1].mean())
+    found = [(law, law.filled(without)[1][tried]) for law in laws]
+    usual, best = (
+        max((each for each in found if each[0].ridge >= least), key=lambda each: each[1].mean())
+        for least in (min(USUAL, max(RIDGES)), 0)
+    )
+    return better([(each, each[1]) for each in (usual, best)])
