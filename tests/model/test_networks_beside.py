@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -32,6 +32,7 @@ def settled(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
+@settings(deadline=None)
 @given(sides=SIDES, colours=st.integers(1, 3), dense=st.integers(0, 2), scales=st.integers(1, 3))
 def test_alone_is_the_decoder_of_z_and_m_with_nothing_made_of_z(sides, colours, dense, scales) -> None:
     torch.manual_seed(0)
@@ -42,7 +43,8 @@ def test_alone_is_the_decoder_of_z_and_m_with_nothing_made_of_z(sides, colours, 
     assert isinstance(theirs, MultiscaleDecoder)
     theirs.looks.load_state_dict(alone.looks.state_dict())
     theirs.last[0].load_state_dict(alone.last.state_dict())
-    assert isinstance(root := theirs.root[0], Root)
+    root = theirs.root[0]
+    assert isinstance(root, Root)
     for parameter in root.parameters():
         nn.init.zeros_(parameter)
     for number, (mine, other) in enumerate(zip(alone.rises, list(theirs.rises)[::-1], strict=True)):
@@ -67,6 +69,7 @@ def test_alone_says_nothing_before_the_first_step() -> None:
     torch.testing.assert_close(Leading(3)(net(m), m), net(m)[:, :3])
 
 
+@settings(deadline=None)
 @given(sides=SIDES, rows=st.integers(1, 3), draws=st.integers(1, 4), numbers=st.integers(1, 3), cached=st.booleans())
 def test_draws_share_what_is_said_of_m_and_add_to_it(sides, rows, draws, numbers, cached) -> None:
     torch.manual_seed(0)

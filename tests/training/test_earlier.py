@@ -65,7 +65,8 @@ def test_analysers_of_before_there_was_direct_are_not_taken_for_trained_at_zero(
 def test_decoders_of_before_m_spoke_alone_are_those_trained_at_zero(decoder, tmp_path: Path) -> None:
     data = pictures(side=8)
     given = {"decoder": decoder, "latent": 2, "widths": (4, 8), "seed": 3}
-    made = pv.fit(pv.recipes.arbitrary_conditioning(data.spec, direct=0.1, **given), data, tmp_path / "run", 1, **FIT)
+    recipe = pv.recipes.arbitrary_conditioning(data.spec, direct=0.1, **given)
+    made = pv.fit(recipe, data, tmp_path / "run", epochs=1, **FIT)
     x, mask = data.train.take(range(3)).tensors["x"].float() / 255, torch.ones(1, 1, 8, 8)
     expected = made.complete(x, mask, draws=3, seed=1).mean
     rewritten(tmp_path / "run", lambda held: held["recipe"]["options"].pop("direct"))
