@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {"latent": 3, "widths": (4, 8), "seed": 0}
 
 
 def recipe_of(data: pv.Data, decoder: str = "analysers", **options: Any) -> pv.Recipe:
-    more = {"apart": 0.5} if decoder == "multiscale" else {}
+    more = {} if decoder == "analysers" else {"apart": 0.5}
     return pv.recipes.arbitrary_conditioning(data.spec, decoder=decoder, **{**more, **SMALL, **options})
 
 
@@ -121,6 +121,7 @@ def test_without_latents_it_is_what_m_says_alone() -> None:
 def test_where_it_is_not_usual() -> None:
     data, labelled = pictures(side=8), pictures(side=8, labels=True)
     assert list(recipe_of(data, "multiscale", apart=0).model.heads) == ["x"]
+    assert isinstance(recipe_of(data, "normal-law", apart=None).objective, Direct)
     for options in ({"apart": 0}, {"direct": 0.2}):
         recipe = recipe_of(data, **options)
         assert list(recipe.model.heads) == ["x"]

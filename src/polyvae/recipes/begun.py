@@ -23,16 +23,18 @@ class Begun:
     """A decoder that begins at a law: the `feature` that it reads, and what makes it for pictures of a shape.
 
     `spread`: whether the usual likelihood of grey levels beside it has a spread for every value, as the law has.
+    `apart`: the usual weight of a network of m alone.
     """
 
     feature: str
     build: Callable[[Shape], Expected]
     spread: bool = False
+    apart: float = 0.0
 
 
 # By the names of decoders; another is a line here, and its name in `options.Decoder`.
 LAWS: dict[str, Begun] = {
-    "analysers": Begun("analysed", analysed),
+    "analysers": Begun("analysed", analysed, apart=0.5),
     "normal-law": Begun("expected", NormalExpected, spread=True),
 }
 

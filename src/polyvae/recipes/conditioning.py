@@ -44,7 +44,6 @@ from polyvae.recipes.parts import encoder_family, network_of, reads_sensors
 from polyvae.recipes.recording import Recipe, recipe
 from polyvae.recipes.sensed import at_sensors
 
-APART = 0.5  # the weight of what m says alone, in decoders that begin at a law
 DIRECT = 0.1  # of the examples are decoded at z = 0, in such decoders that are not apart
 TASKS = ("reconstruction", "reconstruction_given_m")  # the terms of two decoders
 
@@ -203,10 +202,10 @@ def _shares(given: GivenM, decoder: str, y: Condition, objective: nn.Module | No
         raise ValueError("apart trains what m says alone, and direct the same at z = 0; leave out one of them")
     if given.apart and (y.shapes or decoder == "flat"):
         raise ValueError("apart: a network of m alone goes with other decoders than flat, and reads no condition")
-    begun = decoder in LAWS and objective is None
-    apart = APART if begun and given.direct is None and not y.shapes else 0.0
+    law = LAWS.get(decoder) if objective is None else None
+    apart = law.apart if law is not None and given.direct is None and not y.shapes else 0.0
     apart = apart if given.apart is None else given.apart
-    direct = DIRECT if begun and not apart else 0.0
+    direct = DIRECT if law is not None and not apart else 0.0
     return direct if given.direct is None else given.direct, apart
 
 

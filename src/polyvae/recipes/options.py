@@ -246,7 +246,7 @@ class GivenM:
 
     `network`: of p(z | m), "encoder", built like the encoder over m and, of a picture, m filled in from what is seen,
     or "perceptron", of m flattened. `apart`: the weight in training of a network of m that says x by itself, to which z
-    then only adds; by default 0.5 where the decoder begins at a law, else 0, no such network. `direct`: without it, the
+    then only adds; by default 0.5 with the decoder analysers, else 0, no such network. `direct`: without it, the
     share of the examples of a batch that are decoded at z = 0; by default 0.1 where the decoder begins at a law, else
     0. What m says alone, in either way, counts half or more in a completion's mean.
     """
