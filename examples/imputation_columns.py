@@ -81,7 +81,7 @@ def systems(x: Array, zero: Array) -> dict[str, Coordinates]:
     power = np.clip(PowerTransformer(standardize=False).fit(x).lambdas_, 0, 2)
     found = {"as it is": Coordinates(nothing, one, one, nothing, one)}
     found["Yeo-Johnson"] = _standardised(x, nothing, one, power)
-    natural = np.nanmin(x, 0) >= zero - 1e-9
+    natural = (np.nanmin(x, 0) >= zero - 1e-9) & (np.nanmean(x, 0) > zero)
     if natural.any():
         mean = np.nanmean(x, 0) - zero
         origin, bent = np.where(natural, zero, 0), np.where(natural, 0, 1)

@@ -257,20 +257,26 @@ def test_a_law_that_is_nearer_than_the_run_is_said_with_what_begins_at_it(say: S
     code, out, _ = say(*asked)
     assert code == 0
     (line,) = [line for line in out.splitlines() if line.startswith("nearer than the run: ")]
-    assert "the normal mixture from 5, 20 points" in line
+    assert "the normal mixture where 5, 20 points are seen" in line
     assert line.endswith("; `--decoder analysers` of arbitrary_conditioning begins at such a law")
     report = json.loads(say(*asked, "--json")[1])
     assert report["to_try"] == [line]
     found = {(row["method"], row["count"]): row["unseen"] for row in report["scores"]}
     for law in ("normal law", "normal mixture"):
         there = [count for count in (5, 20) if found[law, count]["mse"] < found["model", count]["mse"]]
-        assert (f"the {law} from {', '.join(map(str, there))} points" in line) == bool(there)
+        assert (f"the {law} where {', '.join(map(str, there))} points are seen" in line) == bool(there)
         assert found[law, 5]["energy"] > 0
     assert "nearer than the run" not in say("complete", runs / "table", *FAST)[1]
 
 
-def test_a_run_that_begins_at_a_law_is_not_told_of_one(say: Say, tmp_path: Path) -> None:
+def test_a_run_that_begins_at_a_law_is_told_to_train_for_longer(say: Say, tmp_path: Path) -> None:
     line = ["--data", "digits", "--limit", "200", "--epochs", "1", "--widths", "8,8", "--decoder", "analysers"]
     assert say("train", "semi_conditional", *line, "--run", tmp_path / "run")[0] == 0
     report = json.loads(say("complete", tmp_path / "run", "--count", "5", "--json", *FAST)[1])
-    assert report["to_try"] == []
+    found = {row["method"]: row["unseen"]["mse"] for row in report["scores"]}
+    nearer = [law for law in ("normal law", "normal mixture") if found[law] < found["model"]]
+    assert len(report["to_try"]) == bool(nearer)
+    for line in report["to_try"]:
+        assert line.startswith("nearer than the run: ")
+        assert line.endswith("; train it for longer, which begins at such a law, or on more examples")
+        assert [law for law in found if f"the {law} where 5 points" in line] == nearer

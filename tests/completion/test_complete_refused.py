@@ -6,7 +6,7 @@ from torch import nn
 
 import polyvae as pv
 from helpers.completing import SHAPE, close, data, decoder, encoder, semi_conditional
-from helpers.runs import pictures
+from helpers.runs import pictures, small
 from polyvae.completion.completer import Completer
 from polyvae.model.families.real import PixelNormal
 from polyvae.model.priors.normal import StandardNormal
@@ -142,3 +142,30 @@ def test_a_run_refuses_values_by_name_that_it_does_not_read() -> None:
         run.complete(x, torch.ones(8, 8), given={"sensors": x})
     with pytest.raises(ValueError, match="the model reads no 'y', only what is seen"):
         run.complete(x, torch.ones(8, 8), y=[0, 1, 1])
+
+
+def test_examples_by_name_hold_x_and_what_is_read() -> None:
+    held = pictures(side=8)
+    recipe = small("semi_conditional", held)
+    run = pv.fit(recipe, held, epochs=1, progress=False, device="cpu")
+    x = held.train.tensors["x"][:3].float() / 255
+    mask = torch.zeros(1, 1, 8, 8)
+    for given, message in (
+        ({"x": x, "mask": mask}, "'mask', which nothing reads; a mask is given apart, as mask="),
+        ({"x": x, "seem": mask}, "'seem', which nothing reads; did you mean seen"),
+        ({"previous": x}, "no 'x' among the examples given by name: 'previous'"),
+        ({}, "no 'x' among the examples given by name: there are none"),
+        ((x, mask), r"reads no y; got a tensor of shape \[1, 1, 8, 8\]; a mask is given apart"),
+        ((x, mask, mask), "a pair \\(x, y\\); got 3 values"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pv.complete(run, given, mask)
+    with pytest.raises(
+        ValueError, match=r"mask is 1 where .*\[3, 1, 8, 8\]; got 'uniform': .*observation\('uniform', 12\)"
+    ):
+        pv.complete(run, x, "uniform")
+    for given in (torch.arange(3), 3, "y"):
+        with pytest.raises(ValueError, match=r"given is values by name, as given=\{'y': \.\.\.\}; got a"):
+            pv.complete(run, x, mask, given=given)  # pyright: ignore[reportArgumentType]
+    labelled = pv.complete(run, (x, torch.arange(3)), mask, draws=2, seed=1)  # as data sets hold them
+    assert torch.equal(labelled.mean, pv.complete(run, {"x": x}, mask, draws=2, seed=1).mean)

@@ -89,3 +89,10 @@ def test_systems_leave_what_is_as_it_is_and_take_skewed_columns_nearer_to_a_norm
 
 def test_a_table_below_zero_has_no_logarithms() -> None:
     assert "logarithms" not in systems(ROWS[:, 2:], np.zeros(1))
+
+
+def test_a_column_that_is_zero_wherever_it_is_seen_has_no_logarithm() -> None:
+    rows = np.concatenate([np.abs(ROWS[:, :1]), np.zeros((len(ROWS), 1))], 1)
+    bent = systems(rows, np.zeros(2))["logarithms"]
+    assert np.isfinite(bent.of(rows)).all()
+    assert np.isfinite(bent.log_likelihood(rows)).all()

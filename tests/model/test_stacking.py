@@ -48,3 +48,11 @@ def test_no_small_move_of_the_weights_lowers_the_error(count: int, examples: int
 def test_regressions_that_are_alike_share_alike(size: float) -> None:
     a = size * torch.ones(4, 5, 2, dtype=torch.float64)
     assert torch.allclose(stacked(a), torch.full((4, 2), 0.25).double())
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e9])
+def test_a_regression_that_is_far_off_spoils_nothing(factor: float) -> None:
+    a = errors(3, 30, 4, 1)
+    a[2] *= factor
+    found, without = (torch.einsum("ir,inr->nr", stacked(some), some).square().mean(0) for some in (a, a[:2]))
+    assert bool((found <= 1.0001 * without).all())

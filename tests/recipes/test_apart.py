@@ -14,6 +14,7 @@ from polyvae.completion.completer import Completer
 from polyvae.completion.predictive import EVEN
 from polyvae.completion.scores import score_completions
 from polyvae.data.split import Split
+from polyvae.model.networks.beside import Alone
 from polyvae.model.networks.expected import Around
 from polyvae.model.vae import Head
 from polyvae.objectives.direct import Direct
@@ -136,7 +137,7 @@ def test_where_it_is_not_usual() -> None:
     ("options", "message"),
     [
         ({"apart": 0.5, "direct": 0.1}, "leave out one of them"),
-        ({"apart": 0.5, "decoder": "flat"}, "other decoders than flat"),
+        ({"apart": 0.5, "decoder": "flat"}, "no part of decoder flat"),
         ({"apart": 0.5, "condition": True}, "reads no condition"),
         ({"apart": 0.5, "objective": pv.objectives.ImportanceWeighted(samples=2)}, "leave out objective"),
         ({"apart": 1.5}, "apart"),
@@ -146,6 +147,26 @@ def test_what_it_refuses(options, message) -> None:
     data = pictures(side=8, labels=True)
     with pytest.raises(ValueError, match=message):
         recipe_of(data, **{"decoder": "analysers", **options})
+
+
+def test_of_fields_it_reads_standardised_numbers() -> None:
+    torch.manual_seed(0)
+    x, read = 1000 + 50 * torch.randn(40, 2, 8, 8), []
+    data = pv.data.wrap(x, validation=10)
+    recipe = recipe_of(data, "multiscale")
+    alone = next(part for part in recipe.model.features.modules() if isinstance(part, Alone))
+    alone.register_forward_pre_hook(lambda net, given: read.append(given[0]))
+    recipe.model(recipe.observe({"x": x[:6]}))
+    assert float(read[0].abs().max()) < 6
+
+
+def test_alone_a_network_of_m_is_no_row_beside_itself() -> None:
+    data = pictures(side=8)
+    bare = without_latents(recipe_of(data), data.spec)
+    shown = score_completions(bare, Split({"x": torch.rand(4, 1, 8, 8)}), {9: observation("uniform", 9)}, Completer(4))
+    assert "without z" not in [score.method for score in shown]
+    (told,) = Completer(2, latents="none").predict(bare.model, begun(bare, data))
+    assert told.mean.shape == (6, 1, 8, 8)
 
 
 def test_it_is_of_pictures() -> None:

@@ -224,9 +224,9 @@ def _grey(found: Opened, completer: Completer, split: Split) -> bool:
 
 
 def _to_try(found: Opened, scores: Sequence[Score]) -> list[str]:
-    """What begins at a law that is nearer than the run, of grey levels and bits; nothing where the run begins so."""
+    """What begins at a law that is nearer than the run, of grey levels and bits, or that such a run learns yet."""
     model, spec = found.run.model, found.data.spec
-    if len(spec.x) != 3 or spec.columns or spec.levels is None or begun_at(model.features):
+    if len(spec.x) != 3 or spec.columns or spec.levels is None:
         return []
     error = {(score.method, score.count): score.unseen.mse for score in scores}
     nearer: dict[str, list[str]] = {}
@@ -237,5 +237,7 @@ def _to_try(found: Opened, scores: Sequence[Score]) -> list[str]:
     if not nearer:
         return []
     decoder = "normal-law" if spec.x[0] > 1 and SEPARABLE in {score.method for score in scores} else "analysers"
-    said = ", ".join(f"the {law} from {', '.join(points)} points" for law, points in nearer.items())
+    said = ", ".join(f"the {law} where {', '.join(points)} points are seen" for law, points in nearer.items())
+    if begun_at(model.features):
+        return [f"nearer than the run: {said}; train it for longer, which begins at such a law, or on more examples"]
     return [f"nearer than the run: {said}; `--decoder {decoder}` of arbitrary_conditioning begins at such a law"]

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from polyvae.checks.names import find, gathered, near
+from polyvae.checks.names import find, gathered, kind, near
 from polyvae.checks.ranges import Amount, Count, Seed, check
 from polyvae.completion.completer import Completer
 from polyvae.completion.law import Known, Predicted
@@ -25,7 +26,7 @@ from polyvae.evaluation.blocks import check_known
 from polyvae.evaluation.calibration import quantile, sorted_draws
 from polyvae.evaluation.pictures import recorded_spec
 from polyvae.model.conditions import dispensable, flag
-from polyvae.model.spec import Spec
+from polyvae.model.spec import Column, Spec
 from polyvae.model.vae import Values
 
 
@@ -167,7 +168,11 @@ def complete(
     asked, made = gathered(CompletionSettings, {"draws": draws, **settings}), masked(source)
     model, spec = made.model, recorded_spec(source)
     columns = () if spec is None or made.of != "x" else spec.columns
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"given is values by name, as given={{'y': ...}}; got {kind(given)}")
     by_name = made.of == "x" and made.sensors is None and isinstance(x, Data | Split | Mapping | tuple)
+    if by_name:
+        _check_named(made, x, columns)
     if by_name or (columns and (is_frame(x) or is_annotated(x))):
         y = labels_in(x, spec) if "y" in model.conditions and "y" not in (given or {}) else None
         given, (x, mask) = conditions(spec, y, given, gaps=True), pictured(x, spec, mask)
@@ -199,6 +204,21 @@ def complete(
     return asked.joined([piece for block in known.each(completed, asked.seed) for piece in block], known)
 
 
+def _check_named(made: Masked, x: Any, columns: Sequence[Column]) -> None:
+    """ValueError for examples by name without x, or beside values that nothing reads; a table's may be its columns."""
+    if isinstance(x, Mapping) and made.own and not (columns and "x" not in x):
+        if "x" not in x:
+            raise ValueError(f"no 'x' among the examples given by name: {', '.join(map(repr, x)) or 'there are none'}")
+        read = {*made.model.inputs, *made.model.conditions, "x", "y", "seen"} | made.totals
+        if unread := [name for name in x if name not in read | {flag(each) for each in read}]:
+            apart = "; a mask is given apart, as mask=" if "mask" in unread else near(str(unread[0]), read)
+            raise ValueError(f"the examples hold {unread[0]!r}, which nothing reads{apart}")
+    if isinstance(x, tuple) and len(x) != 2:
+        raise ValueError(f"examples are x, or a pair (x, y); got {len(x)} values")
+    if isinstance(x, tuple) and made.own and "y" not in made.model.conditions and np.ndim(x[1]) > 1:
+        raise ValueError(f"(x, y): the model reads no y; got {kind(x[1])}; a mask is given apart, as mask=")
+
+
 def latents_of(use_x: bool, weigh: str) -> str:
     """Where z comes from, as `Completer.latents` says it. Raises ValueError where the two do not fit."""
     latents = find({"none": "prior", "seen": "weighed", "hamiltonian": "moved"}, weigh, "weigh")
@@ -217,6 +237,11 @@ def _checked(x: Any, mask: Any, use_x: bool) -> tuple[Tensor, Tensor]:
     x = floats(x)
     x = x if x.is_floating_point() else x.float()
     shape = (1, *x.shape[2:]) if x.ndim == 4 else tuple(x.shape[1:])
+    if isinstance(mask, str):
+        raise ValueError(
+            f"mask is 1 where a value is seen and 0 where it is not, {[len(x), *shape]}; got {mask!r}: one of that "
+            f"name is pv.masks.observation({mask!r}, 12).mask(x)"
+        )
     known = ~x.isnan()
     mask = (known.all(1, keepdim=True) if x.ndim == 4 else known) if mask is None else tensor(mask)
     if mask.ndim != x.ndim or len(mask) not in (1, len(x)) or tuple(mask.shape[1:]) != shape:

@@ -129,14 +129,17 @@ class Completer:
         return predicted(laws, rows, self.noise, effective)
 
     def alone(self, model: VAE, head: str) -> str | None:
-        """The head that says what m tells alone of what a `head` explains: one that reads m and no latent, or itself
-        where it is trained at z = 0 too; None where there is neither."""
-        of, latents = cast(Any, model.heads[head]).of, set(model.plan.latents)
+        """The head that says what m tells alone of what a `head` explains: another that reads m and no latent, or
+        itself where it is trained at z = 0 too; None where there is neither."""
+        of = cast(Any, model.heads[head]).of
         for name, each in model.heads.items():
-            read = model.plan.behind(reads(each))
-            if cast(Any, each).of == of and self.name in read and not read & latents:
+            if name != head and cast(Any, each).of == of and self._reads_m_alone(model, name):
                 return name
         return head if getattr(model.heads[head], "direct", False) else None
+
+    def _reads_m_alone(self, model: VAE, head: str) -> bool:
+        read = model.plan.behind(reads(model.heads[head]))
+        return self.name in read and not read & set(model.plan.latents)
 
     def _at_zero(self, model: VAE, head: str, batch: Values, latents: Mapping[str, Tensor]) -> Distribution:
         """What a head says of m alone, where latents, if it reads any, are zero."""
@@ -148,7 +151,8 @@ class Completer:
         """The head that says what m tells alone of what is completed."""
         heads = [name for name, head in model.heads.items() if head.of == self.of and self.head in (None, name)]
         for name in heads:
-            if (found := self.alone(model, name)) is not None:
+            found = name if self._reads_m_alone(model, name) else self.alone(model, name)
+            if found is not None:
                 return found
         raise ValueError(
             "no head of this model is trained at z = 0 or without z: take one that is, such as arbitrary_conditioning "

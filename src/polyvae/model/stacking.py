@@ -7,7 +7,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-RIDGE = 1e-10  # of the errors' mean square: regressions that are alike share alike
+RIDGE = 1e-10  # of the least mean square of errors: regressions that are alike share alike
+LEAST = 1e-12  # of their mean, that this is taken for at least
 
 
 def stacked(errors: Tensor) -> Tensor:
@@ -22,7 +23,8 @@ def stacked(errors: Tensor) -> Tensor:
     """
     count, _, targets = errors.shape
     gram = torch.einsum("inr,jnr->rij", errors, errors)
-    size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-300)
+    squares = gram.diagonal(dim1=1, dim2=2)
+    size = torch.maximum(squares.amin(1), LEAST * squares.mean(1)).clamp(min=1e-300)
     gram = gram / size[:, None, None] + RIDGE * torch.eye(count).to(gram)
     best, weights = gram.new_full((targets,), torch.inf), gram.new_zeros(targets, count)
     for some in (list(each) for number in range(1, count + 1) for each in combinations(range(count), number)):

@@ -9,6 +9,7 @@ from torch import nn
 from polyvae.model.networks import Shape
 from polyvae.model.networks.beside import CHANNELS, Alone, Beside, Leading
 from polyvae.model.networks.layers import is_picture
+from polyvae.model.networks.prepared import prepared, prepared_shape
 from polyvae.model.parts import Feature, Head
 from polyvae.model.spec import Spec
 from polyvae.model.vae import Family
@@ -36,10 +37,10 @@ def heads_apart(
         raise ValueError("apart: a network of m alone is for pictures that are seen pixel by pixel; leave apart out")
     widths = CHANNELS if latent.widths is None else latent.widths
     # An observation has a channel of what is seen beside those of x; others say something at every place.
-    dense = shape[0] - spec.x[0] - 1
+    dense = shape[0] - prepared_shape(spec)[0] - 1
     without = decoder_of(spec, likelihood, lambda _, x: Leading(x[0]), {ALONE: shape, name: shape}, own=True)
     numbers = without.family.size(spec.x[0])
-    alone = Feature(Alone(shape, numbers, widths, dense), name)
+    alone = Feature(prepared(Alone(shape, numbers, widths, dense), spec, (name,)), name)
     given = {"z": z.shape, ALONE: (numbers + widths[0], *spec.x[1:]), name: shape}
     p = decoder_of(spec, likelihood, lambda read, x: Beside(read[0], read[1], x[0], widths), given)
     return {ALONE: alone}, {"x": Head(p), WITHOUT_Z: Head(without, of="x")}

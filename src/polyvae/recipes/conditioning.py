@@ -199,9 +199,11 @@ def _shares(given: GivenM, decoder: str, y: Condition, objective: nn.Module | No
     if objective is not None and given.apart:
         raise ValueError("apart is trained by the recipe's own objective; leave out objective")
     if given.direct and given.apart:
-        raise ValueError("apart trains what m says alone, and direct the same at z = 0; leave out one of them")
-    if given.apart and (y.shapes or decoder == "flat"):
-        raise ValueError("apart: a network of m alone goes with other decoders than flat, and reads no condition")
+        raise ValueError("apart and direct both train what m says alone; leave out one of them")
+    if given.apart and decoder == "flat":
+        raise ValueError("apart: a network of m alone is no part of decoder flat; take multiscale, or leave out apart")
+    if given.apart and y.shapes:
+        raise ValueError("apart: a network of m alone reads no condition; leave out one of them, or take direct")
     law = LAWS.get(decoder) if objective is None else None
     apart = law.apart if law is not None and given.direct is None and not y.shapes else 0.0
     apart = apart if given.apart is None else given.apart

@@ -246,9 +246,9 @@ class GivenM:
 
     `network`: of p(z | m), "encoder", built like the encoder over m and, of a picture, m filled in from what is seen,
     or "perceptron", of m flattened. `apart`: the weight in training of a network of m that says x by itself, to which z
-    then only adds; by default 0.5 with the decoder analysers, else 0, no such network. `direct`: without it, the
-    share of the examples of a batch that are decoded at z = 0; by default 0.1 where the decoder begins at a law, else
-    0. What m says alone, in either way, counts half or more in a completion's mean.
+    then only adds, `without_z` in what training prints; by default 0.5 with the decoder analysers, else 0, none.
+    `direct`: where apart is 0, the share of the examples of a batch that are decoded at z = 0; by default 0.1 where the
+    decoder begins at a law, else 0. What m says alone, in either way, counts half or more in a completion's mean.
     """
 
     network: Annotated[PriorNetwork, Flat("prior_network")] = "encoder"

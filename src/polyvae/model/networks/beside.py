@@ -38,7 +38,7 @@ class Alone(nn.Module):
             raise ValueError(f"an observation of a picture is (C + 1, H, W), after {dense} dense channels; got {m}")
         self.m, self.dense = tuple(m), dense
         self.steps = tuple(stages(m[1], m[2], len(channels)))
-        self.looks = looks(m, self.steps, channels, True, dense)
+        self.looks = nn.ModuleList(looks(m, self.steps, channels, True, dense))
         rises, above, seen = [], 0, m[0] - dense
         for stage, near, far in reversed(list(zip(self.steps, (channels[0], *channels[:-1]), channels, strict=True))):
             up = nn.ConvTranspose2d(above + far + seen, near, 3, stage.stride, 1, stage.output_padding)
@@ -53,7 +53,7 @@ class Alone(nn.Module):
         check_given((m,), (self.m,))
         first, *others = looked(self.looks, m, self.steps, self.dense)[::-1]
         maps = self.rises[0](first)
-        for rise, read in zip(list(self.rises)[1:], others, strict=False):
+        for rise, read in zip(list(self.rises)[1:], others[:-1], strict=True):
             maps = rise(torch.cat([maps, read], 1))
         return torch.cat([self.last(torch.cat([maps, others[-1]], 1)), maps], 1)
 

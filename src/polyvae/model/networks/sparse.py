@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import cast
 
@@ -86,13 +86,14 @@ def layers(layer: nn.Conv2d | nn.ConvTranspose2d, statistics: bool) -> list[nn.M
     return [layer, nn.BatchNorm2d(layer.out_channels), nn.LeakyReLU(inplace=True)]
 
 
-def looks(m: Shape, steps: Sequence[Stage], channels: Sequence[int], statistics: bool, dense: int = 0) -> nn.ModuleList:
+def looks(
+    m: Shape, steps: Sequence[Stage], channels: Sequence[int], statistics: bool, dense: int = 0
+) -> Iterator[Maps]:
     """The layers of `looked`, from the picture's scale to the code's, `channels` in the order of `steps`."""
     seen, first = m[0] - dense, channels[0]
-    found = [Maps(*layers(nn.Conv2d(m[0], first, 3, padding=1), statistics))]
+    yield Maps(*layers(nn.Conv2d(m[0], first, 3, padding=1), statistics))
     for stage, near, far in zip(steps, (first, *channels[:-1]), channels, strict=True):
-        found.append(Maps(*layers(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics)))
-    return nn.ModuleList(found)
+        yield Maps(*layers(nn.Conv2d(near + seen, far, 3, stage.stride, 1), statistics))
 
 
 def looked(looks: nn.ModuleList, m: Tensor, steps: Sequence[Stage], dense: int = 0) -> list[Tensor]:
@@ -150,11 +151,13 @@ class MultiscaleDecoder(nn.Module):
         super().__init__()
         seen, first = inputs[1][0] - dense, channels[0]
         self.inputs, self.steps, self.root, self.dense = tuple(inputs), tuple(steps), root, dense
-        rises = []
+        looking = looks(inputs[1], steps, channels, statistics, dense)
+        found, rises = [next(looking)], []
         for stage, near, far in zip(steps, (first, *channels[:-1]), channels, strict=True):
+            found.append(next(looking))  # in this order, in which a seed's weights are drawn
             up = nn.ConvTranspose2d(2 * far + seen, near, 3, stage.stride, 1, stage.output_padding)
             rises.append(Meeting(*layers(up, statistics)))
-        self.looks, self.rises = looks(inputs[1], steps, channels, statistics, dense), nn.ModuleList(rises)
+        self.looks, self.rises = nn.ModuleList(found), nn.ModuleList(rises)
         self.last = Meeting(LastConvolution(2 * first + seen, output[0]))
 
     def forward(self, *tensors: Tensor) -> Tensor:
