@@ -7,8 +7,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-RIDGE = 1e-10  # of the least mean square of errors: regressions that are alike share alike
-LEAST = 1e-12  # of their mean, that this is taken for at least
+RIDGE = 1e-10  # of each one's own mean square: regressions that are alike share alike
+LEAST = 1e-9  # of the largest error, that every other is taken for at least
 
 
 def stacked(errors: Tensor) -> Tensor:
@@ -23,18 +23,19 @@ def stacked(errors: Tensor) -> Tensor:
     """
     count, _, targets = errors.shape
     gram = torch.einsum("inr,jnr->rij", errors, errors)
-    squares = gram.diagonal(dim1=1, dim2=2)
-    size = torch.maximum(squares.amin(1), LEAST * squares.mean(1)).clamp(min=1e-300)
-    gram = gram / size[:, None, None] + RIDGE * torch.eye(count).to(gram)
+    size = gram.diagonal(dim1=1, dim2=2).sqrt()
+    size = torch.maximum(size, LEAST * size.amax(1, keepdim=True)).clamp(min=1e-100)
+    # In errors of one size, so that one that is far off blurs none of the others.
+    gram = gram / size[:, :, None] / size[:, None, :] + RIDGE * torch.eye(count).to(gram)
     best, weights = gram.new_full((targets,), torch.inf), gram.new_zeros(targets, count)
     for some in (list(each) for number in range(1, count + 1) for each in combinations(range(count), number)):
-        mine = gram[:, some][:, :, some]
-        found = torch.linalg.solve(mine, gram.new_ones(targets, len(some)))
-        found = found / found.sum(1, keepdim=True)
-        cost = torch.einsum("ri,rij,rj->r", found, mine, found)
-        better = (found >= 0).all(1) & (cost < best)
+        mine, inverse = gram[:, some][:, :, some], 1 / size[:, some]
+        scaled = torch.linalg.solve(mine, inverse)
+        scaled = scaled / (scaled * inverse).sum(1, keepdim=True)
+        cost = torch.einsum("ri,rij,rj->r", scaled, mine, scaled)
+        better = (scaled >= 0).all(1) & (cost < best)
         best = torch.where(better, cost, best)
         whole = torch.zeros_like(weights)
-        whole[:, some] = found
+        whole[:, some] = scaled * inverse
         weights = torch.where(better[:, None], whole, weights)
     return weights.T
